@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The commands people type. CMake does the building; this file installs what is missing and calls it.
+JOBS    ?= $(shell nproc)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SECONDS_PER_FUZZER ?= 600
+STAGES  ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build test demo fuzz install lint format lab bootstrap clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bootstrap: ## install the Debian packages that building and testing need
+	@scripts/bootstrap
+
+build: bootstrap ## build everything: programs in build/release/bin, libvmux in build/release/lib
+	@test -f build/release/build.ninja || cmake --preset release
+	@cmake --build --preset release -j $(JOBS)
+
+demo: build lab ## two VMs talk through vMux: what happened, in figures
+	@scripts/demo
+
+test: bootstrap ## build and run every test; STAGES="unit e2e" runs only those
+	@scripts/test $(STAGES)
+
+fuzz: bootstrap ## a long run of every fuzz target (SECONDS_PER_FUZZER=600)
+	@scripts/test --fuzz-seconds $(SECONDS_PER_FUZZER) fuzz
+
+lab: bootstrap ## fetch QEMU and kernels, make the guest images (build/lab)
+	@lab/build
+
+lint: bootstrap ## layers, format, clang-tidy and cppcheck
+	@scripts/lint
+
+format: bootstrap ## rewrite the sources as clang-format likes them
+	@scripts/format
+
+install: build ## install programs, libvmux and headers (DESTDIR= PREFIX=/usr/local)
+	@DESTDIR="$(abspath $(DESTDIR))" cmake --install build/release --prefix "$(PREFIX)"
+
+clean: ## remove what was built (the lab's downloads stay: rm -r build removes them too)
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/test-logs
