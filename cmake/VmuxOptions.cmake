@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Compiler, warnings, sanitizers: the same for every target.
+set(VMUX_SANITIZE "" CACHE STRING "Value of -fsanitize= for everything, empty for none")
+option(VMUX_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+option(VMUX_TESTS "Build the tests" ON)
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+
+find_program(VMUX_CCACHE ccache)
+if(VMUX_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${VMUX_CCACHE})
+endif()
+
+add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Werror -fno-omit-frame-pointer)
+if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+  string(REPLACE "-O2" "-O2 -g1" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
+endif()
+if(VMUX_SANITIZE)
+  add_compile_options(-fsanitize=${VMUX_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${VMUX_SANITIZE})
+endif()
+if(VMUX_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)

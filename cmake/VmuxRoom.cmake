@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# vmux_room(NAME [SDK] SOURCES file... [LIBS target...])
+#   A folder of src/ as the target vmux_NAME (an object library). SDK: its objects become part of libvmux.
+#   A room without SOURCES is header-only. LIBS are rooms (vmux_x) or outside libraries.
+#
+# vmux_test(NAME SOURCES file... [LIBS target...] [LABELS label...])
+#   A GoogleTest executable, each TEST a ctest entry. Label `threads` marks what the ThreadSanitizer run repeats.
+#
+# vmux_fuzzer(NAME SOURCES file... [LIBS target...])
+#   A libFuzzer target in bin/fuzz/, built with VMUX_FUZZ only. Seeds: tests/fuzz/corpus/NAME/.
+include(GoogleTest)
+if(VMUX_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+
+function(vmux_room name)
+  cmake_parse_arguments(ARG "SDK" "" "SOURCES;LIBS" ${ARGN})
+  if(ARG_SOURCES)
+    add_library(vmux_${name} OBJECT ${ARG_SOURCES})
+    set(scope PUBLIC)
+    set_property(GLOBAL APPEND PROPERTY VMUX_ROOMS vmux_${name})
+    # Object libraries do not pass their objects on through other libraries, so link closures are resolved by hand.
+    set_property(TARGET vmux_${name} PROPERTY VMUX_OBJECTS $<TARGET_OBJECTS:vmux_${name}>)
+  else()
+    add_library(vmux_${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(vmux_${name} ${scope} $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                             $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>)
+  target_link_libraries(vmux_${name} ${scope} ${ARG_LIBS} Threads::Threads)
+  set_property(TARGET vmux_${name} PROPERTY VMUX_LIBS "${ARG_LIBS}")
+  if(ARG_SDK AND ARG_SOURCES)
+    set_property(GLOBAL APPEND PROPERTY VMUX_SDK_ROOMS vmux_${name})
+  endif()
+endfunction()
+
+# All rooms that `start` rests on, itself included.
+function(vmux_closure out)
+  set(todo ${ARGN})
+  set(seen)
+  while(todo)
+    list(POP_FRONT todo room)
+    if(NOT room IN_LIST seen AND room MATCHES "^vmux_" AND TARGET ${room})
+      list(APPEND seen ${room})
+      get_target_property(libs ${room} VMUX_LIBS)
+      if(libs)
+        list(APPEND todo ${libs})
+      endif()
+    endif()
+  endwhile()
+  set(${out} ${seen} PARENT_SCOPE)
+endfunction()
+
+# Links an executable (or library) with rooms and everything they rest on.
+function(vmux_link target)
+  vmux_closure(rooms ${ARGN})
+  target_link_libraries(${target} PRIVATE ${rooms})
+  foreach(lib IN LISTS ARGN)
+    if(NOT lib IN_LIST rooms)
+      target_link_libraries(${target} PRIVATE ${lib})
+    endif()
+  endforeach()
+endfunction()
+
+function(vmux_test name)
+  if(NOT VMUX_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  vmux_link(${name} ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120 LABELS "unit;${ARG_LABELS}")
+endfunction()
+
+function(vmux_fuzzer name)
+  if(NOT VMUX_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/fuzz)
+  vmux_link(${name} ${ARG_LIBS})
+endfunction()

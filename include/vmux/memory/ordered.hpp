@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Ordered accesses to memory that a guest and a device share: register pages, ring indices, descriptor status.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "vmux/base/le.hpp"
+
+namespace vmux::memory {
+
+/// Loads the little-endian 32-bit value at `offset`, which must be aligned and inside; later reads are not moved before
+/// it.
+[[nodiscard]] inline std::uint32_t load_acquire32(std::span<const std::byte> shared, std::size_t offset) noexcept {
+  const auto* at = reinterpret_cast<const std::uint32_t*>(shared.data() + offset);
+  const std::uint32_t raw = __atomic_load_n(at, __ATOMIC_ACQUIRE);
+  return std::endian::native == std::endian::little ? raw : byteswap(raw);
+}
+/// Stores it after all earlier writes.
+inline void store_release32(std::span<std::byte> shared, std::size_t offset, std::uint32_t value) noexcept {
+  auto* at = reinterpret_cast<std::uint32_t*>(shared.data() + offset);
+  __atomic_store_n(at, std::endian::native == std::endian::little ? value : byteswap(value), __ATOMIC_RELEASE);
+}
+/// Orders stores to guest memory before what follows (publishing a descriptor after its payload).
+inline void publish_fence() noexcept { std::atomic_thread_fence(std::memory_order_release); }
+
+}  // namespace vmux::memory

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a device model is to the rest of the world: callbacks that pci::Function calls.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "vmux/base/result.hpp"
+#include "vmux/pci/spec.hpp"
+
+namespace vmux::pci {
+
+enum class ResetKind : std::uint8_t {
+  client_request,  ///< VFIO_USER_DEVICE_RESET, as at a machine reset
+  function_level,  ///< the guest asked through the PCI Express or AF capability
+  power_state,     ///< D3hot to D0
+  client_gone,     ///< the client disconnected: its memory and interrupts are gone when this is called
+};
+
+/// Migration states, numbered as the kernel's VFIO_DEVICE_STATE_*.
+enum class MigrationState : std::uint32_t {
+  error,
+  stop,
+  running,
+  stop_copy,
+  resuming,
+  running_p2p,
+  pre_copy,
+  pre_copy_p2p
+};
+
+/// A device that can move to another process. Home thread, like all of Device.
+class Migratable {
+ public:
+  virtual ~Migratable() = default;
+  /// Enters a state; the transitions that the specification allows are checked before.
+  virtual Result<void> enter(MigrationState to) = 0;
+  /// Fills `into` with the next bytes of the state; returns how many, 0 at the end. Only in stop_copy and pre_copy.
+  virtual Result<std::size_t> save(std::span<std::byte> into) = 0;
+  /// Takes the next bytes of a saved state. Only in resuming.
+  virtual Result<void> load(std::span<const std::byte> from) = 0;
+};
+
+/// A device model.
+///
+/// Thread contract: every callback runs on the home thread of the function (its poller, or the thread that drives its
+/// server), one at a time. A callback may trigger interrupts, access guest memory, arm timers and call the function;
+/// it must not block: a VM waits for the answer with its big lock held. Interrupts may be triggered from any thread.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  /// A guest read of BAR `bar`. The range is inside the BAR, outside its shared areas and MSI-X structures; `into` is
+  /// 1 to 8 bytes naturally aligned for an ordinary access, or longer for a bulk access. Fill all of it.
+  virtual void read_bar(Region bar, RegionOffset offset, std::span<std::byte> into) noexcept = 0;
+  /// A guest write, under the same rules.
+  virtual void write_bar(Region bar, RegionOffset offset, std::span<const std::byte> from) noexcept = 0;
+  /// A write by message to a shared area has been applied. For models that react to doorbells at once; pollers that
+  /// look at the memory need not care.
+  virtual void shared_written(Region /*bar*/, RegionOffset /*offset*/, std::size_t /*size*/) noexcept {}
+
+  /// Back to the state after power-on. Config space and interrupts have been reset by the function already.
+  virtual void reset(ResetKind kind) noexcept = 0;
+
+  /// The command register's bus master enable changed. While off, memory and MSI of the function do not answer.
+  virtual void bus_master_changed(bool /*enabled*/) noexcept {}
+  /// The guest wrote config space beyond what the function handles itself (a vendor capability, say).
+  virtual void config_written(RegionOffset /*offset*/, std::span<const std::byte> /*bytes*/) noexcept {}
+  /// A client connected, or left (after reset(client_gone)).
+  virtual void attached(bool /*is_attached*/) noexcept {}
+
+  /// nullptr: the device does not migrate, and says so to clients.
+  virtual Migratable* migration() noexcept { return nullptr; }
+};
+
+}  // namespace vmux::pci

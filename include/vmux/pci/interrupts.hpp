@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The interrupts of one PCI function: who listens, what is masked, what is pending.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "vmux/base/result.hpp"
+#include "vmux/base/unique_fd.hpp"
+#include "vmux/pci/spec.hpp"
+
+namespace vmux::pci {
+
+/// SET_IRQS as VFIO defines it: one action on vectors [start, start + count) with one kind of data.
+enum class IrqAction : std::uint8_t { mask, unmask, trigger };
+enum class IrqData : std::uint8_t { none, boolean, eventfd };
+struct IrqRequest {
+  Irq irq = Irq::intx;
+  IrqAction action = IrqAction::trigger;
+  IrqData data = IrqData::none;
+  std::uint32_t start = 0;
+  std::uint32_t count = 0;
+  std::span<const std::uint8_t> booleans;  ///< `count` of them for IrqData::boolean
+  std::span<UniqueFd>
+      eventfds;  ///< 0 to `count` for IrqData::eventfd; those used are moved from. A missing or empty one detaches.
+};
+
+struct IrqInfo {
+  std::uint32_t count = 0;
+  bool eventfd = false, maskable = false, automasked = false, noresize = false;
+};
+
+/// Sinks, masks and pending bits of all interrupts of a function.
+///
+/// trigger(), set_level() and is_pending() are lock-free and may be called from any thread; everything else belongs to
+/// the home thread. A vector keeps one kernel descriptor for its life and sinks are replaced by dup3() onto it, so
+/// a trigger on another thread never meets a closed or reused descriptor.
+class Interrupts {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Interrupts>> create(const FunctionSpec& spec);
+  virtual ~Interrupts() = default;
+
+  /// Any thread: signals vector `vector` of MSI-X or MSI (whichever the guest enabled; MSI-X first). Masked: sets the
+  /// pending bit, and the unmask delivers. Without bus mastering nothing is sent. False when neither is enabled: the
+  /// model falls back to set_level().
+  virtual bool trigger(std::uint32_t vector) noexcept = 0;
+  /// Any thread: the level of INTx. Signals when it rises or is still high at an unmask; the status bit in config space
+  /// and the interrupt-disable bit are honoured.
+  virtual void set_level(bool asserted) noexcept = 0;
+  /// Any thread: ERR (device error) and REQ (please give the device back) reach the VMM.
+  virtual void signal_error() noexcept = 0;
+  virtual void request_release() noexcept = 0;
+
+  [[nodiscard]] virtual bool is_message_signalled() const noexcept = 0;  ///< any thread: MSI or MSI-X has sinks enabled
+  [[nodiscard]] virtual bool is_pending(std::uint32_t vector) const noexcept = 0;
+
+  [[nodiscard]] virtual IrqInfo info(Irq irq) const noexcept = 0;
+  /// Lenient where clients are (see protocol notes): a detach of what was never attached succeeds, an MSI-X enable
+  /// without descriptors makes vectors without sinks.
+  [[nodiscard]] virtual Result<void> configure(IrqRequest request) noexcept = 0;
+  /// The eventfd on which the client wants INTx unmasked (SET_IRQS unmask with an eventfd), or -1. The transport
+  /// watches it and calls unmask_intx() when it fires; the number changes only within configure() and reset().
+  [[nodiscard]] virtual int intx_unmask_fd() const noexcept = 0;
+  virtual void unmask_intx() noexcept = 0;
+
+  /// Config space tells: bus master, INTx disable, MSI enable and masks, MSI-X function mask, table writes.
+  virtual void set_bus_master(bool enabled) noexcept = 0;
+  virtual void set_intx_disabled(bool disabled) noexcept = 0;
+  virtual void set_msi_mask(std::uint32_t mask_bits) noexcept = 0;
+  virtual void set_msix_function_mask(bool masked) noexcept = 0;
+  virtual void set_msix_vector_mask(std::uint32_t vector, bool masked) noexcept = 0;
+  /// Drops all sinks, masks and pending bits (reset, disconnect).
+  virtual void reset(bool drop_sinks) noexcept = 0;
+};
+
+}  // namespace vmux::pci

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Serves PCI functions on UNIX sockets to any vfio-user client.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "vmux/base/result.hpp"
+#include "vmux/pci/function.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::vfio_user {
+
+struct ServerOptions {
+  std::string path;          ///< UNIX socket; a stale one of a dead process is replaced, a live one is refused
+  unsigned mode = 0600;      ///< permission bits of the socket file
+  std::size_t max_fds = 16;  ///< max_msg_fds that is offered
+  std::size_t max_transfer = 1 << 20;  ///< max_data_xfer_size that is offered, bytes
+  std::size_t max_dma_maps = 65535;
+  bool accept_message_dma = true;  ///< take DMA_MAP without a descriptor
+};
+
+/// What a server has seen; readable from any thread.
+struct ServerStats {
+  std::uint64_t connections = 0, requests = 0, errors = 0, dma_maps = 0, dma_unmaps = 0;
+  bool is_connected = false;
+};
+
+/// One listening socket with one function behind it. One client at a time; others wait in the backlog. When a client
+/// goes, its memory and interrupts are dropped, the device is reset and the next one is served. Created, used and
+/// destroyed on the poller's thread (or while the poller does not run). `function` and `poller` must outlive it.
+class Server {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Server>> create(runtime::Poller& poller, pci::Function& function,
+                                                              ServerOptions options);
+  ~Server();  ///< closes the client and removes the socket file
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  [[nodiscard]] const std::string& path() const noexcept;
+  [[nodiscard]] ServerStats stats() const noexcept;
+  /// Serves a connection that was made elsewhere (socketpair, socket activation), as if accepted. busy while a client
+  /// is attached.
+  [[nodiscard]] Result<void> adopt(UniqueFd connection);
+
+ private:
+  struct Impl;
+  explicit Server(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace vmux::vfio_user

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vmux/base/mapping.hpp"
+#include "vmux/base/unique_fd.hpp"
+
+namespace vmux {
+
+void UniqueFd::reset(int fd) noexcept {
+  // close() is not retried on EINTR: on Linux the descriptor is gone either way.
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = fd;
+}
+
+Result<UniqueFd> UniqueFd::duplicate() const noexcept {
+  UniqueFd copy{::fcntl(fd_, F_DUPFD_CLOEXEC, 0)};
+  if (!copy) return fail_errno("cannot duplicate a file descriptor");
+  return copy;
+}
+
+Result<UniqueFd> make_eventfd() noexcept {
+  UniqueFd fd{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+  if (!fd) return fail_errno("cannot create an eventfd");
+  return fd;
+}
+
+void signal_eventfd(int fd) noexcept {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(fd, &one, sizeof one);
+}
+
+std::uint64_t drain_eventfd(int fd) noexcept {
+  std::uint64_t count = 0;
+  if (::read(fd, &count, sizeof count) != sizeof count) return 0;
+  return count;
+}
+
+Result<UniqueFd> make_memfd(const char* name, std::uint64_t size) noexcept {
+  UniqueFd fd{::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+  if (!fd) return fail_errno("cannot create a memfd");
+  if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) return fail_errno("cannot size a memfd");
+  // The peer gets this descriptor: it must not be able to pull pages away from under us.
+  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return fail_errno("cannot seal a memfd");
+  }
+  return fd;
+}
+
+Result<Mapping> Mapping::create(int fd, std::uint64_t offset, std::uint64_t size, bool writable) noexcept {
+  const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+  void* at = ::mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+  if (at == MAP_FAILED) return fail_errno("cannot map memory");
+  Mapping mapping;
+  mapping.data_ = static_cast<std::byte*>(at);
+  mapping.size_ = size;
+  return mapping;
+}
+
+void Mapping::reset() noexcept {
+  if (data_ != nullptr) ::munmap(data_, size_);
+  data_ = nullptr;
+  size_ = 0;
+}
+
+}  // namespace vmux

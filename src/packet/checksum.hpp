@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The Internet checksum (RFC 1071), alone and fused with a copy.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "packet/frame.hpp"
+
+namespace vmux::packet {
+
+/// A one's complement sum in progress, over bytes taken in order (chunks of odd length are fine).
+class Checksum {
+ public:
+  void add(Slice bytes) noexcept;
+  /// Copies `from` to `to` (same size) and adds it, touching each byte once.
+  void copy(std::span<std::byte> to, Slice from) noexcept;
+  /// The folded, complemented 16-bit sum in host order; store it big-endian.
+  [[nodiscard]] std::uint16_t finish() const noexcept;
+
+ private:
+  std::uint64_t sum_ = 0;
+  bool odd_ = false;
+};
+
+/// The IPv4 header checksum of `header` (its checksum field taken as zero), host order.
+[[nodiscard]] std::uint16_t ipv4_header_checksum(Slice header) noexcept;
+
+}  // namespace vmux::packet

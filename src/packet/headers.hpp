@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the first bytes of a frame say. Pure: bytes in, numbers out; never reads past the bytes given.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "packet/frame.hpp"
+
+namespace vmux::packet {
+
+enum class L3 : std::uint8_t { other, ipv4, ipv6 };
+enum class L4 : std::uint8_t { other, tcp, udp, sctp };
+
+struct Headers {
+  std::uint16_t ethertype = 0;            ///< of the payload, behind VLAN tags; host order
+  std::optional<std::uint16_t> vlan_tci;  ///< outermost 802.1Q tag in the bytes; host order
+  std::uint16_t l3_offset = 0;            ///< bytes
+  std::uint16_t l4_offset = 0;            ///< bytes; 0 when there is no L4 to point at
+  std::uint16_t payload_offset = 0;       ///< first byte behind all parsed headers
+  L3 l3 = L3::other;
+  L4 l4 = L4::other;
+  bool is_fragment = false;  ///< IPv4 or IPv6 fragment: L4 checksums do not apply
+};
+
+/// nullopt when even the Ethernet header is cut short; a cut or odd inner header just ends the parse there.
+[[nodiscard]] std::optional<Headers> parse(Slice header) noexcept;
+
+}  // namespace vmux::packet

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// All that a device model, the switch and a backend know of each other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "packet/frame.hpp"
+#include "vmux/base/counter.hpp"
+
+namespace vmux::port {
+
+/// Largest burst that the switch asks for.
+inline constexpr std::size_t kMaxBurst = 32;
+
+/// Seen from the switch: rx = frames that entered the switch from this port, tx = frames delivered to it.
+/// Written by the port's poller.
+struct PortCounters {
+  Counter rx_frames, rx_bytes, tx_frames, tx_bytes;
+  Counter drop_no_room;    ///< receiver had no buffers
+  Counter drop_not_ready;  ///< receiver is not up (no driver, link down)
+  Counter drop_too_long;   ///< larger than the receiver takes, and not to be cut
+  Counter drop_filtered;   ///< VLAN or address rules of the switch
+  Counter drop_malformed;  ///< sender's frame could not be parsed as far as needed
+  Counter drop_ring_full;  ///< ring to another poller was full
+};
+
+/// One side of a virtual cable: a VM's NIC, or an uplink. Owned by its model or backend; every call is made on the
+/// poller that owns the port. The switch calls in this order, per round:
+///   n = peek_burst(views) ; deliver() of the receivers ; complete(n) ; flush() of those that were delivered to
+class Port {
+ public:
+  virtual ~Port() = default;
+
+  /// The next frames that this port sends, borrowed until complete(). At most into.size(); 0 = none now.
+  virtual std::size_t peek_burst(std::span<packet::FrameView> into) noexcept = 0;
+  /// The oldest `count` of those are done: write back, recycle. Never more than were peeked.
+  virtual void complete(std::size_t count) noexcept = 0;
+
+  /// Copies frames to the port's receiver, finishing what accepts() does not take. Returns how many were taken, from
+  /// the front (a frame that the receiver's own filters discard counts as taken); the caller drops and counts the rest.
+  virtual std::size_t deliver(std::span<const packet::FrameView> frames) noexcept = 0;
+  /// After the deliveries of a round: publish indices, consider interrupts.
+  virtual void flush() noexcept = 0;
+
+  [[nodiscard]] virtual packet::Accepts accepts() const noexcept = 0;
+  /// True when frames can appear without an event on the port's poller (a mapped doorbell, a NIC queue).
+  [[nodiscard]] virtual bool needs_polling() const noexcept = 0;
+  /// False while nothing can be received (no driver, link down): frames for it are dropped, not queued.
+  [[nodiscard]] virtual bool is_ready() const noexcept = 0;
+
+  [[nodiscard]] PortCounters& counters() noexcept { return counters_; }
+  [[nodiscard]] const PortCounters& counters() const noexcept { return counters_; }
+
+ private:
+  PortCounters counters_;
+};
+
+}  // namespace vmux::port
