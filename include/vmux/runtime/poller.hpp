@@ -49,7 +49,7 @@ class Watch {
 class Timer {
  public:
   Timer(Poller& poller, std::function<void()> expired);
-  ~Timer() { disarm(); }
+  ~Timer();
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
   /// Fires once, at `deadline_ns` of monotonic_ns() or as soon after as the poller gets to it. Replaces an earlier
@@ -71,6 +71,7 @@ class Timer {
 struct PollerOptions {
   std::string name = "poller";             ///< thread name, at most 15 characters
   std::optional<unsigned> cpu;             ///< pin the thread to this CPU
+  bool busy = false;                       ///< never sleep: for a CPU that is set aside
   std::uint64_t spin_ns = 50'000;          ///< keep looking this long after the last work before the first sleep
   std::uint64_t min_sleep_ns = 20'000;     ///< first sleep of an idle poller that has to look
   std::uint64_t max_sleep_ns = 1'000'000;  ///< sleeps double up to this; the worst latency that a polled doorbell sees
@@ -116,9 +117,11 @@ class Poller {
     if (is_own_thread() || !is_running()) return work();
     std::packaged_task<R()> job{std::ref(work)};
     auto result = job.get_future();
-    post_until_accepted([&job] { job(); });
+    post_and_wait([&job] { job(); });
     return result.get();
   }
+  /// Any thread: makes a sleeping poller look at its tasks; one atomic exchange while it is awake.
+  void wake() noexcept;
   [[nodiscard]] bool is_running() const noexcept;     ///< any thread
   [[nodiscard]] bool is_own_thread() const noexcept;  ///< any thread
 
@@ -140,7 +143,7 @@ class Poller {
   friend class Timer;
   struct Impl;
   explicit Poller(std::unique_ptr<Impl> impl) noexcept;
-  void post_until_accepted(std::function<void()> message);
+  void post_and_wait(std::function<void()> message);
   std::unique_ptr<Impl> impl_;
 };
 

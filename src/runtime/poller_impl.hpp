@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "runtime/mailbox.hpp"
+#include "runtime/timers.hpp"
+#include "vmux/base/counter.hpp"
+#include "vmux/base/unique_fd.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::runtime {
+
+struct Poller::Impl {
+  using Handler = std::function<void(std::uint32_t)>;
+  using Message = std::function<void()>;
+
+  struct TimerAccess {
+    static std::size_t& slot(Timer& timer) noexcept { return timer.slot_; }
+    static std::uint64_t deadline(const Timer& timer) noexcept { return timer.deadline_ns_; }
+  };
+
+  struct Slot {
+    Handler handler;
+    int fd = -1;                   // -1: free
+    std::uint32_t generation = 0;  // tells a new tenant from events that were meant for the last one
+  };
+
+  explicit Impl(PollerOptions from) : options(std::move(from)), mailbox(options.mailbox_capacity) {}
+
+  Result<void> open();
+  Result<Watch> watch(Poller& self, int fd, std::uint32_t events, Handler handler);
+  Result<void> modify(std::uint64_t key, std::uint32_t events) noexcept;
+  void unwatch(std::uint64_t key) noexcept;
+
+  /// One round; waits up to `wait_ns` (kForever: no limit) when nothing is found.
+  bool round(std::uint64_t wait_ns) noexcept;
+  void run_until_stopped() noexcept;
+  [[nodiscard]] Slot* find(std::uint64_t key) noexcept;
+  unsigned take_events(std::uint64_t wait_ns) noexcept;
+  unsigned take_messages() noexcept;
+  unsigned run_tasks() noexcept;
+  unsigned expire_timers() noexcept;
+  [[nodiscard]] bool tasks_need_polling() const noexcept;
+  [[nodiscard]] std::uint64_t idle_wait() noexcept;
+  [[nodiscard]] std::uint64_t until_next_timer(std::uint64_t limit) const noexcept;
+  void set_external_alarm() noexcept;
+  void fall_asleep() noexcept;
+
+  static constexpr std::uint64_t kForever = ~0ull;
+  static constexpr std::uint64_t kDoorbellKey = ~0ull;  // no slot has such an index
+  static constexpr std::uint64_t kAlarmKey = ~0ull - 1;
+  // A busy poller asks the kernel for events this often, not in every round.
+  static constexpr std::uint64_t kEventInterval = 5'000;  // ns
+  static constexpr std::size_t kMaxEvents = 64;
+  static constexpr unsigned kMaxMessages = 64;  // per round
+
+  PollerOptions options;
+  UniqueFd epoll, doorbell, alarm;
+  Mailbox<Message> mailbox;
+  std::mutex stopped_drain;  // guards the mailbox's reading side while no thread runs the poller
+
+  std::vector<Slot> slots;
+  std::vector<std::uint32_t> free_slots;
+  std::array<epoll_event, kMaxEvents> events{};
+
+  std::vector<Task*> tasks;  // nullptr: removed in this round
+  bool tasks_changed = false;
+  TimerHeap<Timer, TimerAccess> timers;
+  std::size_t timer_count = 0;
+  std::uint64_t alarm_set_to = 0;
+
+  std::uint64_t now = 0;
+  std::uint64_t last_work = 0;
+  std::uint64_t last_events = 0;
+  std::uint64_t sleep_ns = 0;
+  bool tasks_found_work = false;  // in the last round
+
+  std::atomic<bool> asleep{true};
+  std::atomic<bool> running{false};
+  std::atomic<bool> stop_asked{false};
+  std::atomic<std::thread::id> owner{};
+  std::thread thread;
+  Counter rounds, busy_rounds, event_count, message_count, sleeps, work;
+};
+
+}  // namespace vmux::runtime

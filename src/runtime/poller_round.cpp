@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a poller does in a round, and when it sleeps.
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+#include "runtime/poller_impl.hpp"
+#include "vmux/base/clock.hpp"
+
+namespace vmux::runtime {
+namespace {
+
+constexpr std::uint64_t kSecond = 1'000'000'000;
+
+timespec to_timespec(std::uint64_t ns) noexcept {
+  return {static_cast<time_t>(ns / kSecond), static_cast<long>(ns % kSecond)};
+}
+
+int wait_for_events(int epoll, epoll_event* events, int room, std::uint64_t wait_ns) noexcept {
+  if (wait_ns == 0) return ::epoll_wait(epoll, events, room, 0);
+  static std::atomic<bool> has_pwait2{true};  // Linux 5.11; some sandboxes refuse it
+  if (has_pwait2.load(std::memory_order_relaxed)) {
+    const timespec limit = to_timespec(wait_ns);
+    const int count = ::epoll_pwait2(epoll, events, room, wait_ns == ~0ull ? nullptr : &limit, nullptr);
+    if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
+    has_pwait2 = false;
+  }
+  const std::uint64_t ms = std::min<std::uint64_t>((wait_ns + 999'999) / 1'000'000, 60'000);
+  return ::epoll_wait(epoll, events, room, wait_ns == ~0ull ? -1 : static_cast<int>(ms));
+}
+
+}  // namespace
+
+Poller::Impl::Slot* Poller::Impl::find(std::uint64_t key) noexcept {
+  // An earlier handler of the same batch may have unwatched this descriptor, or given its slot to another.
+  Slot& slot = slots[key & 0xffff'ffffu];
+  return slot.fd >= 0 && slot.generation == key >> 32 ? &slot : nullptr;
+}
+
+unsigned Poller::Impl::take_events(std::uint64_t wait_ns) noexcept {
+  const int count = wait_for_events(epoll.get(), events.data(), static_cast<int>(events.size()), wait_ns);
+  unsigned handled = 0;
+  for (int i = 0; i < count; ++i) {
+    const epoll_event event = events[static_cast<std::size_t>(i)];
+    const std::uint64_t key = event.data.u64;
+    if (key == kDoorbellKey) {
+      drain_eventfd(doorbell.get());  // being awake is all that it is for
+    } else if (key == kAlarmKey) {
+      drain_eventfd(alarm.get());  // a timerfd is read like an eventfd
+      alarm_set_to = 0;
+    } else if (Slot* slot = find(key)) {
+      // Runs from a local: the handler may unwatch itself, or add watches and so move the slots.
+      Handler handler = std::move(slot->handler);
+      handler(event.events);
+      if ((slot = find(key)) != nullptr) slot->handler = std::move(handler);
+      ++handled;
+    }
+  }
+  last_events = now;
+  event_count.add(handled);
+  return handled;
+}
+
+unsigned Poller::Impl::take_messages() noexcept {
+  unsigned taken = 0;
+  Message message;
+  while (taken < kMaxMessages && mailbox.pop(message)) {
+    message();
+    message = nullptr;
+    ++taken;
+  }
+  message_count.add(taken);
+  return taken;
+}
+
+unsigned Poller::Impl::run_tasks() noexcept {
+  unsigned done = 0;
+  for (std::size_t i = 0; i < tasks.size(); ++i) {  // by index: a task may add another
+    if (tasks[i] != nullptr) done += tasks[i]->poll();
+  }
+  if (tasks_changed) {
+    std::erase(tasks, nullptr);
+    tasks_changed = false;
+  }
+  work.add(done);
+  return done;
+}
+
+unsigned Poller::Impl::expire_timers() noexcept {
+  unsigned expired = 0;
+  while (!timers.is_empty() && timers.first().deadline_ns_ <= now) {
+    Timer& timer = timers.first();
+    timers.remove(timer);
+    timer.expired_();
+    // A timer that re-arms itself in the past must not hold the round.
+    if (++expired >= kMaxMessages) break;
+  }
+  return expired;
+}
+
+bool Poller::Impl::tasks_need_polling() const noexcept {
+  return std::any_of(tasks.begin(), tasks.end(),
+                     [](const Task* task) { return task != nullptr && task->needs_polling(); });
+}
+
+std::uint64_t Poller::Impl::until_next_timer(std::uint64_t limit) const noexcept {
+  if (timers.is_empty()) return limit;
+  const std::uint64_t deadline = timers.first().deadline_ns_;
+  return deadline <= now ? 0 : std::min(limit, deadline - now);
+}
+
+std::uint64_t Poller::Impl::idle_wait() noexcept {
+  if (options.busy) return 0;
+  if (!tasks_need_polling()) return kForever;
+  if (now - last_work < options.spin_ns) return 0;
+  sleep_ns = sleep_ns == 0 ? options.min_sleep_ns : std::min(2 * sleep_ns, options.max_sleep_ns);
+  return sleep_ns;
+}
+
+bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
+  asleep.store(false, std::memory_order_relaxed);
+  now = monotonic_ns();
+  unsigned done = 0;
+  if (!tasks_found_work || now - last_events >= kEventInterval) done += take_events(0);
+  done += take_messages();
+  done += expire_timers();
+  const unsigned found = run_tasks();
+  tasks_found_work = found > 0;
+  done += found;
+  if (done == 0 && wait_ns > 0) {
+    // Say that we sleep, then look once more: whoever adds work after this look sees the flag and rings (wake()).
+    fall_asleep();
+    done += run_tasks();
+    if (done == 0 && mailbox.is_empty()) {
+      const std::uint64_t wait = until_next_timer(wait_ns);
+      if (wait > 0) sleeps.add();
+      done += take_events(wait);
+      now = monotonic_ns();
+    }
+    asleep.store(false, std::memory_order_relaxed);
+    done += take_messages();
+    done += expire_timers();
+    if (done > 0) done += run_tasks();
+  }
+  rounds.add();
+  if (done == 0) return false;
+  busy_rounds.add();
+  last_work = now;
+  sleep_ns = 0;
+  return true;
+}
+
+void Poller::Impl::run_until_stopped() noexcept {
+  owner = std::this_thread::get_id();
+  while (!stop_asked.load(std::memory_order_relaxed))
+    round(idle_wait());
+  {
+    const std::lock_guard lock{stopped_drain};
+    take_messages();
+    owner = std::thread::id{};
+    running = false;
+  }
+  fall_asleep();
+}
+
+void Poller::Impl::fall_asleep() noexcept { asleep.exchange(true, std::memory_order_acq_rel); }
+
+void Poller::Impl::set_external_alarm() noexcept {
+  fall_asleep();
+  if (!mailbox.is_empty()) signal_eventfd(doorbell.get());
+  const std::uint64_t deadline = timers.is_empty() ? 0 : std::max<std::uint64_t>(timers.first().deadline_ns_, 1);
+  if (deadline == alarm_set_to) return;
+  alarm_set_to = deadline;
+  const itimerspec when{.it_interval = {}, .it_value = to_timespec(deadline)};
+  ::timerfd_settime(alarm.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+}  // namespace vmux::runtime
