@@ -18,10 +18,14 @@ class Checksum {
   void copy(std::span<std::byte> to, Slice from) noexcept;
   /// The folded, complemented 16-bit sum in host order; store it big-endian.
   [[nodiscard]] std::uint16_t finish() const noexcept;
+  /// The folded sum, not complemented, in host order: what stands in a checksum field that is still to be completed.
+  [[nodiscard]] std::uint16_t partial() const noexcept;
 
  private:
-  std::uint64_t sum_ = 0;
-  bool odd_ = false;
+  void join(std::uint64_t chunk, std::size_t size) noexcept;
+
+  std::uint64_t sum_ = 0;  // of 16-bit words in memory order, end-around carry
+  bool odd_ = false;       // an odd number of bytes so far: the next chunk's bytes change places
 };
 
 /// The IPv4 header checksum of `header` (its checksum field taken as zero), host order.

@@ -26,4 +26,10 @@ struct Headers {
 /// nullopt when even the Ethernet header is cut short; a cut or odd inner header just ends the parse there.
 [[nodiscard]] std::optional<Headers> parse(Slice header) noexcept;
 
+/// The sum over the pseudo-header of a TCP or UDP segment (RFC 9293 3.1, RFC 8200 8.1), folded and not complemented, in
+/// host order: what a sender leaves in the checksum field for Offload::needs_checksum. `l4_length`: bytes of L4 header
+/// and payload. A super-frame carries the sum with the length of the whole (as virtio-net has it), so a model whose
+/// hardware wants it without a length puts this there. `headers` must come from parse(header) and have l4 tcp or udp.
+[[nodiscard]] std::uint16_t pseudo_header_sum(Slice header, const Headers& headers, std::uint32_t l4_length) noexcept;
+
 }  // namespace vmux::packet

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "packet/frame.hpp"
+#include "packet/headers.hpp"
 
 namespace vmux::packet {
 
@@ -19,34 +20,66 @@ struct Piece {
   std::uint32_t payload_offset = 0;  ///< first payload byte of this piece within the view's bytes
 };
 
+/// A super-frame of more pieces than this is not consistent: a guest may not make one frame cost more.
+inline constexpr std::uint32_t kMaxPieces = 2048;
+
 /// Cuts a view into the pieces that a receiver takes: one when nothing is to be cut, several for a super-frame that it
 /// does not accept (RFC 791/793/8200 lengths, ids, sequence numbers and flags adjusted; UDP by payload). A VLAN tag
 /// beside the bytes is put into them unless the receiver takes it beside.
+/// A super-frame passes uncut only to a receiver that takes checksums too; each piece of a cut one has a checksum,
+/// whatever stood in its field before. A checksum that was finished here counts as verified.
+/// A view that is not is_consistent() in what is to be finished has no pieces.
 ///
 ///   Pieces pieces{view, port.accepts()};
 ///   while (const Piece* piece = pieces.next()) { find room for piece->length; pieces.copy(buffers); }
 class Pieces {
  public:
   Pieces(const FrameView& view, const Accepts& accepts) noexcept;
+  Pieces(const Pieces&) = delete;
+  Pieces& operator=(const Pieces&) = delete;
   /// The next piece, or nullptr at the end. The piece lives in this object until the next call.
   [[nodiscard]] const Piece* next() noexcept;
   /// Number of pieces in all.
-  [[nodiscard]] std::uint32_t count() const noexcept;
+  [[nodiscard]] std::uint32_t count() const noexcept { return count_; }
   /// Copies the current piece into `to`, whose sizes add up to at least its length. Payload is read exactly once.
   void copy(std::span<const std::span<std::byte>> to) noexcept;
+  /// For a receiver that takes checksums: the current piece's bytes behind piece->header, as slices of the sender's
+  /// buffers, nothing copied. Returns how many slices, or `into.size() + 1` when that is too small.
+  [[nodiscard]] std::size_t gather(std::span<Slice> into) const noexcept;
 
  private:
+  struct Cursor {  // a place in the view's bytes behind base_
+    std::size_t part = 0, offset = 0;
+  };
+  void prepare() noexcept;
+  void prepare_cut() noexcept;
+  void put_header(std::size_t bytes) noexcept;
+  void shape_cut_piece() noexcept;
+  [[nodiscard]] Slice part(std::size_t index) const noexcept;
+  void advance(Cursor& cursor, std::size_t bytes) const noexcept;
+  [[nodiscard]] Slice take(Cursor& cursor, std::size_t at_most) const noexcept;
+  void copy_payload_summed(std::span<const std::span<std::byte>> to) noexcept;
+
   const FrameView& view_;
-  Accepts accepts_;
   Piece piece_;
-  std::array<std::byte, kHeaderRoom + 4> header_{};  // + 4: an inserted VLAN tag
-  std::uint32_t index_ = 0;
+  Cursor cursor_;            // payload of the current piece
+  Headers headers_;          // when cutting: of header_ (tag included)
+  std::uint32_t base_ = 0;   // bytes of the view that stand in piece_.header
+  std::uint32_t index_ = 0;  // pieces given out
   std::uint32_t count_ = 1;
-  // The implementation may add members; callers rely on the methods only.
+  std::uint32_t first_sequence_ = 0;
+  std::uint16_t first_id_ = 0;
+  std::uint8_t tcp_flags_ = 0;
+  bool cut_ = false;
+  bool finish_checksum_ = false;
+  bool takes_checksum_ = false;
+  std::uint8_t tag_size_ = 0;
+  std::array<std::byte, kHeaderRoom + 4> header_;  // + 4: an inserted VLAN tag. Not cleared: written before it is read
 };
 
 /// True when the view's offsets lie inside its header as Offload demands: for builders of views to check guest values
-/// with.
+/// with. Demands: header and payload add up to length; checksum field and (for a super-frame) all headers within the
+/// first kHeaderRoom bytes of `header`; a super-frame is what its kind says, of a size not 0 and at most kMaxPieces.
 [[nodiscard]] bool is_consistent(const FrameView& view) noexcept;
 
 }  // namespace vmux::packet

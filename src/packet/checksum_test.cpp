@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "packet/checksum.hpp"
+
+#include <gtest/gtest.h>
+
+#include "packet/test_frames.hpp"
+
+namespace vmux::packet {
+namespace {
+
+using test::Bytes;
+
+std::uint16_t checksum_in_chunks(const Bytes& bytes, std::size_t chunk) {
+  Checksum sum;
+  for (std::size_t at = 0; at < bytes.size(); at += chunk) {
+    sum.add(test::slice(bytes).subspan(at, std::min(chunk, bytes.size() - at)));
+  }
+  return sum.finish();
+}
+
+class ChecksumOfLength : public testing::TestWithParam<std::size_t> {};
+
+TEST_P(ChecksumOfLength, EqualsThePlainSum) {
+  const Bytes bytes = test::pattern(GetParam(), 7);
+  Checksum sum;
+  sum.add(test::slice(bytes));
+  EXPECT_EQ(sum.finish(), static_cast<std::uint16_t>(~test::plain_sum(bytes)));
+}
+
+TEST_P(ChecksumOfLength, IsTheSameWhileCopyingAndCopiesEveryByte) {
+  const Bytes bytes = test::pattern(GetParam(), 9);
+  Bytes copy(bytes.size());
+  Checksum sum;
+  sum.copy(std::as_writable_bytes(std::span{copy}), test::slice(bytes));
+  EXPECT_EQ(copy, bytes);
+  EXPECT_EQ(sum.finish(), static_cast<std::uint16_t>(~test::plain_sum(bytes)));
+}
+
+TEST_P(ChecksumOfLength, DoesNotDependOnHowTheBytesAreCut) {
+  const Bytes bytes = test::pattern(GetParam(), 11);
+  const auto expected = static_cast<std::uint16_t>(~test::plain_sum(bytes));
+  EXPECT_EQ(checksum_in_chunks(bytes, 1), expected);
+  EXPECT_EQ(checksum_in_chunks(bytes, 3), expected);
+  EXPECT_EQ(checksum_in_chunks(bytes, 67), expected);
+  EXPECT_EQ(checksum_in_chunks(bytes, 301), expected);
+}
+
+TEST_P(ChecksumOfLength, CarriesAllTheWayWhenEveryBitIsSet) {
+  const Bytes bytes(GetParam(), 0xff);
+  Checksum sum;
+  sum.add(test::slice(bytes));
+  EXPECT_EQ(sum.finish(), static_cast<std::uint16_t>(~test::plain_sum(bytes)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Lengths, ChecksumOfLength,
+                         testing::Values(0, 1, 2, 3, 7, 8, 9, 20, 31, 32, 33, 63, 64, 65, 127, 128, 129, 191, 192, 255,
+                                         1459, 1460, 1500, 9001, 65535));
+
+TEST(Checksum, MatchesTheExampleOfRfc1071) {  // section 3
+  const Bytes bytes{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
+  Checksum sum;
+  sum.add(test::slice(bytes));
+  EXPECT_EQ(sum.partial(), 0xddf2);
+  EXPECT_EQ(sum.finish(), 0x220d);
+}
+
+TEST(Ipv4HeaderChecksum, LeavesTheFieldItselfOut) {
+  Bytes header{0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0xb8, 0x61, 0xc0, 0xa8, 0, 1, 0xc0, 0xa8, 0, 0xc7};
+  EXPECT_EQ(ipv4_header_checksum(test::slice(header)), 0xb861);
+  header[10] = header[11] = 0;
+  EXPECT_EQ(ipv4_header_checksum(test::slice(header)), 0xb861);
+}
+
+}  // namespace
+}  // namespace vmux::packet
