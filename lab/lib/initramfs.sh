@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# What a guest boots into: one userland archive for all kernels, and one archive of modules for each. The kernel unpacks
+# concatenated archives, so kernels/SERIES/initrd is simply both, one after the other.
+USERLAND_PACKAGES=(busybox-static dash iproute2 iputils-ping ethtool iperf3 tcpdump gpiod)
+USERLAND_PROGRAMS=(dash ping ip bridge tc ethtool iperf3 tcpdump gpioget gpioset gpioinfo gpiodetect gpiomon)
+
+# Modules that a test may load, each with what it depends on; not every series has every one.
+GUEST_MODULES=(e1000 e1000e igb igbvf iavf virtio_net virtio_pci virtio_console virtio_blk 8021q bridge gpio-pci-idio-16
+  sch_ingress cls_u32 af_packet tun)
+
+library_closure() {  # library_closure ROOT FILE...: the shared libraries these need, as paths in ROOT
+  local root=$1
+  shift
+  local lib=$root/usr/lib/x86_64-linux-gnu
+  "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$lib" --list "$1" | grep -o "$lib/[^ ]*"
+}
+
+build_userland() {
+  local root=$LAB_CACHE/userland-root tree=$LAB_CACHE/userland program path library
+  apt_unpack "$root" "${USERLAND_PACKAGES[@]}"
+  rm -rf "$tree"
+  mkdir -p "$tree"/{bin,usr/lib/x86_64-linux-gnu,lib64,proc,sys,dev,tmp,run,etc,root,var/run}
+  ln -s bin "$tree/sbin"
+  cp "$root/usr/bin/busybox" "$tree/bin/busybox"
+  for program in $("$tree/bin/busybox" --list | grep -vx busybox); do ln -sf busybox "$tree/bin/$program"; done
+  for program in "${USERLAND_PROGRAMS[@]}"; do
+    path=$(find "$root" -path "*bin/$program" -print -quit)
+    [[ -n $path ]] || fail "no program $program among the packages of the guests"
+    rm -f "$tree/bin/$program"
+    cp -L "$path" "$tree/bin/$program"
+    for library in $(library_closure "$root" "$path"); do
+      cp -Lnu "$library" "$tree/usr/lib/x86_64-linux-gnu/"
+    done
+  done
+  # Opened at run time only, when a thread is cancelled.
+  cp -L "$root/usr/lib/x86_64-linux-gnu/libgcc_s.so.1" "$tree/usr/lib/x86_64-linux-gnu/"
+  # Debian's busybox shell prefers its own applets to programs of the same name, so the shell is dash.
+  ln -sf dash "$tree/bin/sh"
+  cp -L "$root/usr/lib64/ld-linux-x86-64.so.2" "$tree/lib64/"
+  ln -s usr/lib "$tree/lib"
+  cp "$LAB_DIR/guest/init" "$tree/init"
+  cp "$LAB_DIR/guest/agent" "$tree/bin/guest-agent"
+  chmod +x "$tree/init" "$tree/bin/guest-agent"
+  echo 'root:x:0:0:root:/root:/bin/sh' >"$tree/etc/passwd"
+  echo 'root:x:0:' >"$tree/etc/group"
+  (cd "$tree" && find . -print0 | LC_ALL=C sort -z | cpio --quiet -0 -o -H newc -R 0:0) >"$LAB_CACHE/userland.cpio"
+  rm -rf "$root" "$tree"
+  say "guest userland: $(du -m "$LAB_CACHE/userland.cpio" | cut -f 1) MB"
+}
+
+# Modules go in uncompressed: expanding xz takes the host milliseconds and an emulated guest seconds.
+expand_modules() {
+  find "$1" -name '*.ko.xz' -print0 | xargs -0 -r xz -d
+  find "$1" -name '*.ko.zst' -print0 | xargs -0 -r zstd -q -d --rm
+}
+
+build_initrd() {
+  local directory=$LAB_CACHE/kernels/$1 version tree=$LAB_CACHE/kernels/$1/modules.tree module path
+  version=$(<"$directory/version")
+  rm -rf "$tree"
+  mkdir -p "$tree/usr/lib/modules/$version"
+  cp "$directory/lib/modules/$version"/modules.{order,builtin,builtin.modinfo} "$tree/usr/lib/modules/$version/"
+  for module in "${GUEST_MODULES[@]}"; do
+    modprobe -d "$directory" -S "$version" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" { print $2 }'
+  done | sort -u | while read -r path; do
+    path=${path#"$directory"/}
+    mkdir -p "$tree/usr/$(dirname "$path")"
+    cp "$directory/$path" "$tree/usr/$path"
+  done
+  expand_modules "$tree"
+  mkdir -p "$tree/lib" && ln -s ../usr/lib/modules "$tree/lib/modules"
+  depmod -b "$tree" "$version" 2>/dev/null
+  rm -rf "$tree/lib"
+  (cd "$tree" && find . -print0 | LC_ALL=C sort -z | cpio --quiet -0 -o -H newc -R 0:0) >"$directory/modules.cpio"
+  cat "$LAB_CACHE/userland.cpio" "$directory/modules.cpio" >"$directory/initrd"
+  rm -rf "$tree" "$directory/modules.cpio"
+}
