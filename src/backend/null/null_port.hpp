@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The uplink that leads nowhere: swallows and counts.
+#pragma once
+
+#include <memory>
+
+#include "port/port.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::backend {
+
+struct NullOptions {};
+
+class NullPort final : public port::Port {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<NullPort>> create(const NullOptions& options, runtime::Poller& poller);
+
+  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
+  void complete(std::size_t count) noexcept override;
+  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override;
+  void flush() noexcept override {}
+  [[nodiscard]] packet::Accepts accepts() const noexcept override;
+  [[nodiscard]] bool needs_polling() const noexcept override { return false; }
+  [[nodiscard]] bool is_ready() const noexcept override { return true; }
+
+ private:
+  NullPort() = default;
+};
+
+}  // namespace vmux::backend

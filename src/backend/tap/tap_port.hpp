@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An uplink to the host's network stack: a Linux tap interface with virtio-net headers, so that offloads cross it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "port/port.hpp"
+#include "vmux/base/counter.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::backend {
+
+struct TapOptions {
+  std::string name;         ///< interface name, 1 to 15 characters; created if it does not exist
+  unsigned queues = 1;      ///< 1 to 16; above 1 the interface is IFF_MULTI_QUEUE (all queues belong to one poller)
+  std::uint32_t mtu = 0;    ///< bytes; 0 leaves the interface's own
+  bool set_link_up = true;  ///< bring the interface up
+};
+
+class TapQueue;  // one descriptor with its buffers; tap_queue.hpp
+
+/// Created and destroyed on a control thread (after it was detached from its switch); the rest on `poller`.
+class TapPort final : public port::Port {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<TapPort>> create(const TapOptions& options, runtime::Poller& poller);
+  ~TapPort() override;
+
+  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
+  void complete(std::size_t count) noexcept override;
+  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override;
+  void flush() noexcept override {}
+  [[nodiscard]] packet::Accepts accepts() const noexcept override;
+  [[nodiscard]] bool needs_polling() const noexcept override { return false; }
+  [[nodiscard]] bool is_ready() const noexcept override { return !is_gone(); }
+
+  /// Any thread: true when the interface was deleted under us; the port stays silent from then on.
+  [[nodiscard]] bool is_gone() const noexcept { return gone_.get() != 0; }
+  /// The interface's name.
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+ private:
+  TapPort(runtime::Poller& poller, const TapOptions& options) noexcept;
+  void on_event(std::size_t queue, std::uint32_t events) noexcept;
+  void fail_all(const char* why, int error) noexcept;
+
+  runtime::Poller& poller_;
+  std::string name_;
+  std::vector<std::unique_ptr<TapQueue>> queues_;
+  std::size_t next_ = 0;     // queue to read first
+  std::size_t current_ = 0;  // queue whose frames are peeked
+  packet::Accepts accepts_;
+  Counter gone_;
+};
+
+}  // namespace vmux::backend

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A learning Ethernet switch in memory: the control face. The data path of each poller is a Shard (shard.hpp).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "port/port.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/base/strong.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::switching {
+
+/// Names an attachment; never used again after detach().
+using PortId = Strong<struct PortIdTag, std::uint32_t>;
+
+enum class VlanMode : std::uint8_t {
+  trunk,  ///< tagged frames of the allowed VLANs; untagged ones belong to the native VLAN
+  access  ///< untagged frames only, all of one VLAN
+};
+
+/// The default lets everything through: untagged frames (VLAN 0 here) and each VLAN id are separate segments.
+struct VlanConfig {
+  VlanMode mode = VlanMode::trunk;
+  std::uint16_t tag = 0;               ///< access: its VLAN, 1 to 4094. trunk: the native VLAN, 0 = none of the 4094
+  std::vector<std::uint16_t> allowed;  ///< trunk: VLANs that may pass with a tag (1 to 4094); empty = all
+};
+
+struct PortConfig {
+  std::string name;  ///< unique within the switch
+  VlanConfig vlan;
+  std::uint32_t mac_limit = 256;  ///< addresses learnt from this port at most; an uplink deserves some thousands
+};
+
+struct SwitchOptions {
+  std::uint32_t ageing_seconds = 300;  ///< an address not heard of for so long is forgotten (IEEE 802.1Q 8.8.3)
+  std::uint32_t mac_capacity = 16384;  ///< addresses in all
+};
+
+struct MacEntry {
+  std::array<std::uint8_t, 6> mac{};
+  std::uint16_t vlan = 0;  ///< 0: untagged on a port without a native VLAN
+  PortId port;
+  std::string port_name;
+  std::uint64_t age_ms = 0;  ///< since the last frame from it (in steps of a second)
+};
+
+struct PortInfo {
+  PortId id;
+  PortConfig config;
+  std::string poller;                            ///< name of the poller that owns the port
+  const port::PortCounters* counters = nullptr;  ///< readable by any thread until detach()
+};
+
+/// All methods are for one control thread at a time (never a poller's), and may wait for pollers. Pollers must outlive
+/// the switch, ports their attachment.
+class Switch {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Switch>> create(std::string name, SwitchOptions options = {});
+  ~Switch();  ///< detaches what is left
+  Switch(const Switch&) = delete;
+  Switch& operator=(const Switch&) = delete;
+
+  /// From its return on, `poller` moves the port's frames.
+  [[nodiscard]] Result<PortId> attach(port::Port& port, runtime::Poller& poller, PortConfig config);
+  /// When it returns, no poller touches the port any more.
+  [[nodiscard]] Result<void> detach(PortId id);
+  /// Changes the VLAN rules of an attached port; addresses learnt from it are forgotten.
+  [[nodiscard]] Result<void> set_vlan(PortId id, VlanConfig vlan);
+
+  [[nodiscard]] const std::string& name() const noexcept;
+  [[nodiscard]] std::vector<PortInfo> ports() const;
+  [[nodiscard]] std::vector<MacEntry> mac_table() const;
+
+ private:
+  struct Impl;
+  explicit Switch(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace vmux::switching
