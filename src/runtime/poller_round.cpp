@@ -113,8 +113,8 @@ std::uint64_t Poller::Impl::until_next_timer(std::uint64_t limit) const noexcept
 
 std::uint64_t Poller::Impl::idle_wait() noexcept {
   if (options.busy) return 0;
-  if (!tasks_need_polling()) return kForever;
   if (now - last_work < options.spin_ns) return 0;
+  if (!tasks_need_polling()) return kForever;
   sleep_ns = sleep_ns == 0 ? options.min_sleep_ns : std::min(2 * sleep_ns, options.max_sleep_ns);
   return sleep_ns;
 }
