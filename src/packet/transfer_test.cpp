@@ -10,10 +10,10 @@ namespace {
 
 using test::Bytes;
 using test::FrameSpec;
-using test::Ip;
-using test::Proto;
 using test::header_size;
+using test::Ip;
 using test::l4_offset;
+using test::Proto;
 using test::set16;
 using test::View;
 using test::whole_frame;
