@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# A Debian kernel of a series ("6.1"), unpacked: kernels/SERIES/vmlinuz, /version and /lib/modules; never installed.
+# A Debian kernel of a series ("6.1"), unpacked: kernels/SERIES/vmlinux (and vmlinuz), /version and /lib/modules; never installed.
 
 # What guests never need. The rest (all network cards, VFIO, virtio, IOMMU, GPIO, 9p) stays.
 KERNEL_LEAVES_OUT=(gpu media infiniband iio staging usb hwmon hid input scsi ata isdn comedi mtd md leds platform
@@ -55,6 +55,7 @@ build_kernel() {
   version=$(basename "$directory"/lib/modules/*)
   mv "$(find "$directory" -name 'vmlinuz*' -type f | head -n 1)" "$directory/vmlinuz"
   rm -rf "$directory/boot" "$directory/usr"
+  "$LAB_DIR/lib/extract-vmlinux" "$directory/vmlinuz" "$directory/vmlinux"
   depmod -b "$directory" "$version" 2>/dev/null
   echo "$version" >"$directory/version"
   say "kernel $series: $version"
