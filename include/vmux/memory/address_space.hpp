@@ -47,12 +47,15 @@ class AddressSpace {
   [[nodiscard]] Result<void> map(MapRequest request) noexcept;
   /// Removes every range that lies wholly within [start, start + size); not_found when there is none,
   /// invalid_argument when a range would be cut in two. Calls `quiet` on the home thread once no reader can touch the
-  /// removed memory any more: before returning when all readers are local, later when an observer lags.
+  /// removed memory any more: before returning when all readers are local, later when an observer lags. Callbacks
+  /// that still wait when the space is destroyed are dropped.
   [[nodiscard]] Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept;
   /// Removes everything, as unmap().
   void unmap_all(std::function<void()> quiet) noexcept;
   /// Ranges in the map, in address order.
   [[nodiscard]] std::size_t size() const noexcept;
+  /// True when every byte of the range lies in the map and allows `access`, directly or by message.
+  [[nodiscard]] bool knows(Iova start, ByteCount size, Access access) const noexcept;
   /// All ranges, without their dirty bitmaps.
   [[nodiscard]] std::vector<Window> windows() const;
 
@@ -69,7 +72,8 @@ class AddressSpace {
   void stop_dirty_log() noexcept;
   [[nodiscard]] bool is_logging() const noexcept;
   /// Moves the bits of [start, start + size) into `bitmap` (one bit per `page_size` bytes, LSB first; OR-ed in) and
-  /// clears them. `page_size`: power of two >= 4096.
+  /// clears them. `page_size`: power of two >= 4096. While an observer is attached, each bit is reported by two
+  /// successive calls: a reader of another thread may still be writing to what it borrowed before the first.
   [[nodiscard]] Result<void> take_dirty(Iova start, ByteCount size, std::uint64_t page_size,
                                         std::span<std::uint64_t> bitmap) noexcept;
 

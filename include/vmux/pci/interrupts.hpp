@@ -40,39 +40,51 @@ struct IrqInfo {
 class Interrupts {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Interrupts>> create(const FunctionSpec& spec);
-  virtual ~Interrupts() = default;
+  ~Interrupts();
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
 
   /// Any thread: signals vector `vector` of MSI-X or MSI (whichever the guest enabled; MSI-X first). Masked: sets the
   /// pending bit, and the unmask delivers. Without bus mastering nothing is sent. False when neither is enabled: the
   /// model falls back to set_level().
-  virtual bool trigger(std::uint32_t vector) noexcept = 0;
+  bool trigger(std::uint32_t vector) noexcept;
   /// Any thread: the level of INTx. Signals when it rises or is still high at an unmask; the status bit in config space
   /// and the interrupt-disable bit are honoured.
-  virtual void set_level(bool asserted) noexcept = 0;
+  void set_level(bool asserted) noexcept;
   /// Any thread: ERR (device error) and REQ (please give the device back) reach the VMM.
-  virtual void signal_error() noexcept = 0;
-  virtual void request_release() noexcept = 0;
+  void signal_error() noexcept;
+  void request_release() noexcept;
 
-  [[nodiscard]] virtual bool is_message_signalled() const noexcept = 0;  ///< any thread: MSI or MSI-X has sinks enabled
-  [[nodiscard]] virtual bool is_pending(std::uint32_t vector) const noexcept = 0;
+  [[nodiscard]] bool is_message_signalled() const noexcept;  ///< any thread: MSI or MSI-X has sinks enabled
+  [[nodiscard]] bool is_pending(std::uint32_t vector) const noexcept;
 
-  [[nodiscard]] virtual IrqInfo info(Irq irq) const noexcept = 0;
+  [[nodiscard]] IrqInfo info(Irq irq) const noexcept;
   /// Lenient where clients are (see protocol notes): a detach of what was never attached succeeds, an MSI-X enable
   /// without descriptors makes vectors without sinks.
-  [[nodiscard]] virtual Result<void> configure(IrqRequest request) noexcept = 0;
+  [[nodiscard]] Result<void> configure(IrqRequest request) noexcept;
   /// The eventfd on which the client wants INTx unmasked (SET_IRQS unmask with an eventfd), or -1. The transport
   /// watches it and calls unmask_intx() when it fires; the number changes only within configure() and reset().
-  [[nodiscard]] virtual int intx_unmask_fd() const noexcept = 0;
-  virtual void unmask_intx() noexcept = 0;
+  [[nodiscard]] int intx_unmask_fd() const noexcept;
+  void unmask_intx() noexcept;
 
   /// Config space tells: bus master, INTx disable, MSI enable and masks, MSI-X function mask, table writes.
-  virtual void set_bus_master(bool enabled) noexcept = 0;
-  virtual void set_intx_disabled(bool disabled) noexcept = 0;
-  virtual void set_msi_mask(std::uint32_t mask_bits) noexcept = 0;
-  virtual void set_msix_function_mask(bool masked) noexcept = 0;
-  virtual void set_msix_vector_mask(std::uint32_t vector, bool masked) noexcept = 0;
-  /// Drops all sinks, masks and pending bits (reset, disconnect).
-  virtual void reset(bool drop_sinks) noexcept = 0;
+  void set_bus_master(bool enabled) noexcept;
+  void set_intx_disabled(bool disabled) noexcept;
+  void set_msi_mask(std::uint32_t mask_bits) noexcept;
+  void set_msix_function_mask(bool masked) noexcept;
+  void set_msix_vector_mask(std::uint32_t vector, bool masked) noexcept;
+  /// Any thread: the level of INTx as the model last set it (the interrupt status bit).
+  [[nodiscard]] bool intx_level() const noexcept;
+  /// Any thread: 64 pending bits of `irq` (msi or msix) from vector `first` on, as the pending bit array shows them.
+  [[nodiscard]] std::uint64_t pending_word(Irq irq, std::uint32_t first) const noexcept;
+  /// Lowers INTx, clears masks and pending bits; with `drop_sinks` (disconnect) forgets all of the client's eventfds
+  /// too.
+  void reset(bool drop_sinks) noexcept;
+
+ private:
+  struct Impl;
+  explicit Interrupts(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace vmux::pci

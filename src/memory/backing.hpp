@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The files behind a guest's memory: each mapped once, shared by all its ranges.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "memory/sigbus.hpp"
+#include "vmux/base/mapping.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/base/strong.hpp"
+
+namespace vmux::memory {
+
+/// One mapping of one file. Unmapped when the last table that shows a part of it is gone, on whichever thread.
+class Backing {
+ public:
+  Backing(Mapping mapping, std::uint64_t file_offset, bool is_writable, std::uint64_t page_size,
+          std::shared_ptr<PoisonFlag> poison)
+      : file_offset_(file_offset),
+        is_writable_(is_writable),
+        mapping_(std::move(mapping)),
+        guard_(mapping_.bytes(), page_size, std::move(poison)) {}
+
+  [[nodiscard]] bool is_writable() const noexcept { return is_writable_; }
+  [[nodiscard]] bool covers(std::uint64_t offset, std::uint64_t size) const noexcept {
+    return offset >= file_offset_ && offset - file_offset_ <= mapping_.size() &&
+           size <= mapping_.size() - (offset - file_offset_);
+  }
+  [[nodiscard]] std::byte* at(std::uint64_t offset) const noexcept { return mapping_.data() + (offset - file_offset_); }
+
+ private:
+  std::uint64_t file_offset_;
+  bool is_writable_;
+  Mapping mapping_;
+  BusErrorGuard guard_;  // released before the mapping goes
+};
+
+/// Finds or makes the backing of a range. One per AddressSpace: clients share nothing, not even a mapping.
+class BackingFiles {
+ public:
+  /// A backing that covers [offset, offset + size) of the file: one fstat() when the file is mapped already.
+  /// Each success must be matched by one release().
+  [[nodiscard]] Result<std::shared_ptr<Backing>> acquire(int fd, std::uint64_t offset, std::uint64_t size,
+                                                         bool needs_write);
+  /// The range is out of the map. A file without ranges stays mapped for a while: clients come back to it.
+  void release(const Backing& backing) noexcept;
+  /// Forgets all files, and the poison with them. Those still shown by a table stay mapped until that is gone.
+  void clear() noexcept;
+  [[nodiscard]] bool is_poisoned() const noexcept { return poison_->load(std::memory_order_acquire); }
+  [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
+
+ private:
+  struct Entry {
+    dev_t device;
+    ino_t inode;
+    bool is_shareable;  // a regular file; of others (a device node) each range is mapped by itself
+    std::uint64_t ranges;
+    std::shared_ptr<Backing> backing;
+  };
+  [[nodiscard]] Result<std::shared_ptr<Backing>> make(int fd, const struct stat& status, std::uint64_t offset,
+                                                      std::uint64_t size, bool needs_write);
+  void drop_oldest_idle() noexcept;
+
+  std::vector<Entry> entries_;  // a handful; the order is that of last use, oldest first
+  std::shared_ptr<PoisonFlag> poison_ = std::make_shared<PoisonFlag>(false);
+};
+
+}  // namespace vmux::memory
