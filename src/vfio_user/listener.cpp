@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vfio_user/listener.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace vmux::vfio_user {
+namespace {
+
+constexpr int kBacklog = 256;  // dozens of VMs may start at once
+
+Result<sockaddr_un> address_of(const std::string& path) noexcept {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    return fail(Errc::invalid_argument, "a socket path has 1 to 107 characters");
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+Result<UniqueFd> make_socket(int extra_flags) noexcept {
+  UniqueFd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | extra_flags, 0)};
+  if (!socket) return fail_errno("cannot create a socket");
+  return socket;
+}
+
+// Held while a name is examined and taken, so that two starting processes do not both find it free. The directory is
+// locked because it leaves no file behind; where that is not possible, the two have to be lucky.
+UniqueFd lock_directory_of(const std::string& path) noexcept {
+  const auto slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  UniqueFd lock{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (lock) ::flock(lock.get(), LOCK_EX);
+  return lock;
+}
+
+Result<void> remove_stale(const std::string& path, const sockaddr_un& address) noexcept {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return {};
+    return fail_errno("cannot look at the socket path");
+  }
+  if (!S_ISSOCK(status.st_mode)) return fail(Errc::already_exists, "the socket path exists and is not a socket");
+  auto probe = make_socket(SOCK_NONBLOCK);
+  if (!probe) return tl::unexpected(probe.error());
+  const int connected = ::connect(probe->get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  // Nothing but a refusal proves that nobody listens: a full backlog (EAGAIN) is a live one, too.
+  if (connected == 0 || errno != ECONNREFUSED) {
+    return fail(Errc::busy, "another process serves the socket path", connected == 0 ? 0 : errno);
+  }
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("cannot remove a stale socket");
+  return {};
+}
+
+}  // namespace
+
+Result<Listener> Listener::open(const std::string& path, unsigned mode) {
+  const auto address = address_of(path);
+  if (!address) return tl::unexpected(address.error());
+  auto socket = make_socket(SOCK_NONBLOCK);
+  if (!socket) return tl::unexpected(socket.error());
+  const UniqueFd lock = lock_directory_of(path);
+  if (auto removed = remove_stale(path, *address); !removed) return tl::unexpected(removed.error());
+  if (::bind(socket->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
+    return fail_errno("cannot bind the socket path");
+  }
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return fail_errno("cannot look at the socket path");
+  Listener listener{std::move(*socket), path, status.st_dev, status.st_ino};
+  // Before listen(): nobody connects under the permissions that the umask gave.
+  if (::chmod(path.c_str(), mode) != 0) return fail_errno("cannot set the permissions of the socket");
+  if (::listen(listener.fd(), kBacklog) != 0) return fail_errno("cannot listen on the socket");
+  return listener;
+}
+
+Listener::~Listener() {
+  if (!socket_) return;
+  struct stat status {};
+  const bool is_ours = ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
+  if (is_ours) ::unlink(path_.c_str());
+}
+
+Result<UniqueFd> Listener::accept() noexcept {
+  UniqueFd connection{::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+  if (!connection) return fail_errno("cannot accept a connection");
+  return connection;
+}
+
+Result<UniqueFd> connect_to(const std::string& path) noexcept {
+  const auto address = address_of(path);
+  if (!address) return tl::unexpected(address.error());
+  auto socket = make_socket(0);
+  if (!socket) return socket;
+  if (::connect(socket->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
+    return fail_errno("cannot connect to the socket");
+  }
+  return socket;
+}
+
+}  // namespace vmux::vfio_user

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A listening UNIX socket at a path: replaces what a dead process left, refuses to push a live one aside.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "vmux/base/result.hpp"
+#include "vmux/base/unique_fd.hpp"
+
+namespace vmux::vfio_user {
+
+/// Owns the socket and its file; the file goes with it, unless another has taken its place.
+class Listener {
+ public:
+  /// Errors: already_exists when something that is no socket has the name, busy when somebody listens there.
+  [[nodiscard]] static Result<Listener> open(const std::string& path, unsigned mode);
+  Listener(Listener&&) noexcept = default;
+  Listener& operator=(Listener&&) noexcept = delete;
+  ~Listener();
+
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  /// The next connection; Errc::system with EAGAIN when none waits.
+  [[nodiscard]] Result<UniqueFd> accept() noexcept;
+
+ private:
+  Listener(UniqueFd socket, std::string path, dev_t device, ino_t inode)
+      : socket_(std::move(socket)), path_(std::move(path)), device_(device), inode_(inode) {}
+
+  UniqueFd socket_;
+  std::string path_;
+  dev_t device_;
+  ino_t inode_;
+};
+
+/// Connects to the socket at `path`.
+[[nodiscard]] Result<UniqueFd> connect_to(const std::string& path) noexcept;
+
+}  // namespace vmux::vfio_user

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Accesses to regions, reset, and the wiring of interrupts.
+#include <sys/epoll.h>
+
+#include "base/logf.hpp"
+#include "vfio_user/session.hpp"
+#include "vmux/base/unique_fd.hpp"
+
+namespace vmux::vfio_user {
+namespace {
+
+using wire::vfio_user::put;
+using wire::vfio_user::RegionAccess;
+using wire::vfio_user::RegionRequest;
+
+RegionAccess echo_of(const RegionRequest& request) noexcept { return {request.offset, request.region, request.count}; }
+
+Result<void> write_region(pci::Function& function, const RegionRequest& request) noexcept {
+  if (request.region >= pci::kRegionCount) return fail(Errc::invalid_argument, "no such region");
+  if (request.data.empty()) return {};
+  return function.write(static_cast<pci::Region>(request.region), RegionOffset{request.offset}, request.data);
+}
+
+}  // namespace
+
+Result<Session::Outcome> Session::handle_region_read(const Request& request) {
+  const auto access = wire::vfio_user::decode_region_read(request.payload, context_.options.max_transfer);
+  if (!access) return tl::unexpected(access.error());
+  if (access->region >= pci::kRegionCount) return fail(Errc::invalid_argument, "no such region");
+  const auto data = put(reply(request.header, sizeof(RegionAccess) + access->count), echo_of(*access));
+  if (data.empty()) return Outcome::replied;
+  const auto done =
+      context_.function.read(static_cast<pci::Region>(access->region), RegionOffset{access->offset}, data);
+  if (!done) return tl::unexpected(done.error());
+  return Outcome::replied;
+}
+
+Result<Session::Outcome> Session::handle_region_write(const Request& request) {
+  const auto access = wire::vfio_user::decode_region_write(request.payload, context_.options.max_transfer);
+  if (!access) return tl::unexpected(access.error());
+  if (auto done = write_region(context_.function, *access); !done) return tl::unexpected(done.error());
+  if (access->region == static_cast<std::uint32_t>(pci::Region::config)) watch_intx_unmask();
+  put(reply(request.header, sizeof(RegionAccess)), echo_of(*access));
+  return Outcome::replied;
+}
+
+Result<Session::Outcome> Session::handle_write_multi(const Request& request) {
+  if (!write_multiple_) return fail(Errc::not_supported, "write_multiple was not agreed on");
+  const auto count = wire::vfio_user::decode_write_multi(request.payload);
+  if (!count) return tl::unexpected(count.error());
+  wire::vfio_user::WriteMulti completed;
+  for (std::uint64_t i = 0; i < *count; ++i) {
+    const auto access = wire::vfio_user::single_write(request.payload, i);
+    const auto done = access ? write_region(context_.function, *access) : tl::unexpected(access.error());
+    if (!done && i == 0) return tl::unexpected(done.error());
+    if (!done) break;  // the reply tells how far it went
+    completed.wr_cnt = i + 1;
+  }
+  watch_intx_unmask();
+  put(reply(request.header, sizeof completed), completed);
+  return Outcome::replied;
+}
+
+Result<Session::Outcome> Session::handle_reset(const Request& request) {
+  context_.function.reset(pci::ResetKind::client_request);
+  migration_.reset();
+  watch_intx_unmask();
+  reply(request.header, 0);
+  return Outcome::replied;
+}
+
+Result<Session::Outcome> Session::handle_set_irqs(const Request& request) {
+  namespace sf = wire::vfio_user::set_irqs_flags;
+  const auto wanted = wire::vfio_user::decode_set_irqs(request.payload);
+  if (!wanted) return tl::unexpected(wanted.error());
+  if (wanted->index >= pci::kIrqCount) return fail(Errc::invalid_argument, "no such interrupt");
+  const auto irq = static_cast<pci::Irq>(wanted->index);
+  const std::uint32_t vectors = context_.function.interrupts().info(irq).count;
+  if (wanted->start > vectors || wanted->count > vectors - wanted->start) {
+    return fail(Errc::out_of_range, "start and count are beyond the vectors of that interrupt");
+  }
+  const bool with_eventfds = wanted->data == sf::kDataEventfd;
+  if (request.fds.size() > (with_eventfds ? wanted->count : 0)) {
+    return fail(Errc::invalid_argument, "more file descriptors than interrupts");
+  }
+  for (const auto& fd : request.fds) {
+    // Anything else could block the thread that triggers, or keep it busy with an event that never goes.
+    if (!is_eventfd(fd.get())) return fail(Errc::invalid_argument, "a file descriptor is not an eventfd");
+    make_nonblocking(fd.get());
+  }
+  // The watch goes first: its descriptor may be closed and its number reused while the interrupt is configured.
+  unmask_watch_.reset();
+  unmask_fd_ = -1;
+  pci::IrqRequest what;
+  what.irq = irq;
+  what.action = wanted->action == sf::kMask     ? pci::IrqAction::mask
+                : wanted->action == sf::kUnmask ? pci::IrqAction::unmask
+                                                : pci::IrqAction::trigger;
+  what.data = with_eventfds                   ? pci::IrqData::eventfd
+              : wanted->data == sf::kDataBool ? pci::IrqData::boolean
+                                              : pci::IrqData::none;
+  what.start = wanted->start;
+  what.count = wanted->count;
+  what.booleans = {reinterpret_cast<const std::uint8_t*>(wanted->booleans.data()), wanted->booleans.size()};
+  what.eventfds = request.fds;
+  const auto done = context_.function.interrupts().configure(what);
+  watch_intx_unmask();
+  if (!done) return tl::unexpected(done.error());
+  reply(request.header, 0);
+  return Outcome::replied;
+}
+
+// With KVM a client unmasks a level interrupt through an eventfd, without a message.
+void Session::watch_intx_unmask() {
+  const int fd = context_.function.interrupts().intx_unmask_fd();
+  if (fd == unmask_fd_) return;
+  unmask_watch_.reset();
+  unmask_fd_ = fd;
+  if (fd < 0) return;
+  auto watch = context_.poller.watch(fd, EPOLLIN, [this, fd](std::uint32_t) {
+    drain_eventfd(fd);
+    context_.function.interrupts().unmask_intx();
+  });
+  if (watch) {
+    unmask_watch_ = std::move(*watch);
+  } else {
+    logf(LogLevel::warning, "{}: {}", context_.function.spec().name, watch.error().text());
+  }
+}
+
+}  // namespace vmux::vfio_user

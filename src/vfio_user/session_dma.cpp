@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The client's memory: what it gives, and takes back.
+#include "base/logf.hpp"
+#include "vfio_user/session.hpp"
+
+namespace vmux::vfio_user {
+
+using wire::vfio_user::put;
+
+Result<Session::Outcome> Session::handle_dma_map(const Request& request) {
+  const auto wanted = wire::vfio_user::decode_dma_map(request.payload);
+  if (!wanted) return tl::unexpected(wanted.error());
+  auto& memory = context_.function.memory();
+  if (memory.size() >= context_.options.max_dma_maps) return fail(Errc::no_space, "max_dma_maps ranges are mapped");
+  const bool has_fd = !request.fds.empty();
+  if (!has_fd && !context_.options.accept_message_dma) {
+    return fail(Errc::not_supported, "memory without a file descriptor is not taken");
+  }
+  const auto make = [&](UniqueFd fd) {
+    const auto access = static_cast<memory::Access>((wanted->readable ? 1u : 0u) | (wanted->writable ? 2u : 0u));
+    return memory::MapRequest{Iova{wanted->address}, ByteCount{wanted->size}, access, std::move(fd), wanted->offset};
+  };
+  auto done = memory.map(make(has_fd ? std::move(request.fds.front()) : UniqueFd{}));
+  const bool host_refused = !done && (done.error().code == Errc::system || done.error().code == Errc::permission);
+  if (host_refused && has_fd && context_.options.accept_message_dma) {
+    // A refused map at run time aborts a VM: memory that this host cannot map is like memory without a descriptor.
+    logf(LogLevel::warning, "{}: memory at {:#x} is reached by message only: {}", context_.function.spec().name,
+         wanted->address, done.error().text());
+    done = memory.map(make({}));
+  }
+  if (!done) return tl::unexpected(done.error());
+  context_.counters.dma_maps.add();
+  reply(request.header, 0);
+  return Outcome::replied;
+}
+
+Result<Session::Outcome> Session::handle_dma_unmap(const Request& request) {
+  const auto wanted = wire::vfio_user::decode_dma_unmap(request.payload);
+  if (!wanted) return tl::unexpected(wanted.error());
+  pending_unmap_ = {request.header, *wire::vfio_user::peek<wire::vfio_user::DmaUnmap>(request.payload)};
+  blocked_ = true;
+  const auto quiet = [anchor = anchor_] {
+    if (anchor->session != nullptr) anchor->session->on_quiet();
+  };
+  auto& memory = context_.function.memory();
+  if (wanted->all) {
+    memory.unmap_all(quiet);
+  } else if (auto done = memory.unmap(Iova{wanted->address}, ByteCount{wanted->size}, quiet); !done) {
+    blocked_ = false;
+    return tl::unexpected(done.error());
+  }
+  context_.counters.dma_unmaps.add();
+  if (blocked_) return Outcome::deferred;
+  reply_unmap(*pending_unmap_);
+  return Outcome::replied;
+}
+
+// "The server responds with the original DMA entry in the request."
+void Session::reply_unmap(const PendingUnmap& unmap) {
+  if ((unmap.header.flags & wire::vfio_user::header_flags::kNoReply) != 0) return;
+  put(reply(unmap.header, sizeof unmap.body), unmap.body);
+}
+
+}  // namespace vmux::vfio_user

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vfio_user/transport.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include "vmux/base/assert.hpp"
+
+namespace vmux::vfio_user {
+namespace {
+
+constexpr std::size_t kFirstBuffer = 64 << 10;
+constexpr std::size_t kMaxFdsInOneRead = 253;  // SCM_MAX_FD in the kernel: no more can arrive with one recvmsg()
+
+}  // namespace
+
+Transport::Transport(UniqueFd socket, std::size_t max_message)
+    : socket_(std::move(socket)), max_message_(max_message), in_(kFirstBuffer) {
+  make_nonblocking(socket_.get());
+  out_.reserve(kFirstBuffer);
+}
+
+void Transport::make_room() {
+  if (in_begin_ == in_end_) {
+    in_base_ += in_begin_;
+    in_begin_ = in_end_ = 0;
+  }
+  // A long message is being received: make the buffer long enough for all of it.
+  const auto header = wire::vfio_user::peek<Header>(std::span{in_}.subspan(in_begin_, in_end_ - in_begin_));
+  const std::size_t wanted = header ? std::min<std::size_t>(header->size, max_message_) : sizeof(Header);
+  if (in_begin_ != 0 && (in_end_ == in_.size() || in_begin_ + wanted > in_.size())) {
+    std::memmove(in_.data(), in_.data() + in_begin_, in_end_ - in_begin_);
+    in_base_ += in_begin_;
+    in_end_ -= in_begin_;
+    in_begin_ = 0;
+  }
+  if (wanted > in_.size()) in_.resize(wanted);
+}
+
+Transport::Io Transport::receive() {
+  make_room();
+  if (in_end_ == in_.size()) return Io::progress;  // full of complete messages: take them first
+  iovec part{in_.data() + in_end_, in_.size() - in_end_};
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFdsInOneRead * sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t got = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (got < 0) return errno == EAGAIN || errno == EINTR ? Io::would_block : Io::closed;
+  const bool has_fds = message.msg_controllen != 0 || (message.msg_flags & MSG_CTRUNC) != 0;
+  in_end_ += static_cast<std::size_t>(got);
+  if (has_fds) [[unlikely]]
+    take_fds(message, static_cast<std::uint64_t>(got));
+  return got == 0 ? Io::closed : Io::progress;
+}
+
+// The kernel ends a read after the bytes that descriptors came with, so they belong to the last message that starts in
+// what was read, or to the one in progress when none does. (A sender that puts several messages with descriptors into
+// one sendmsg() cannot be understood; none does.)
+void Transport::take_fds(const msghdr& message, std::uint64_t got) {
+  std::vector<UniqueFd> fds;
+  // CMSG_NXTHDR takes a msghdr that is not const.
+  msghdr walk = message;
+  for (cmsghdr* part = CMSG_FIRSTHDR(&walk); part != nullptr; part = CMSG_NXTHDR(&walk, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+      fds.emplace_back(fd);
+    }
+  }
+  const bool lost = (message.msg_flags & MSG_CTRUNC) != 0;
+  if (got == 0 || (fds.empty() && !lost)) return;
+  const std::uint64_t owner = in_base_ + owner_of_last_byte(in_end_);
+  if (arrived_.empty() || arrived_.back().position != owner) arrived_.push_back({owner, {}, false});
+  auto& all = arrived_.back();
+  all.lost |= lost;
+  for (auto& fd : fds) {
+    if (all.fds.size() < kMaxFdsInOneRead) all.fds.push_back(std::move(fd));
+  }
+}
+
+std::size_t Transport::owner_of_last_byte(std::size_t end) const noexcept {
+  std::size_t at = in_begin_;
+  for (;;) {
+    const auto header = wire::vfio_user::peek<Header>(std::span{in_}.subspan(at, end - at));
+    if (!header || header->size < sizeof(Header) || header->size > max_message_) return at;
+    if (header->size >= end - at) return at;
+    at += header->size;
+  }
+}
+
+Result<std::optional<Incoming>> Transport::next() {
+  const std::span<const std::byte> bytes{in_.data() + in_begin_, in_end_ - in_begin_};
+  const auto header = wire::vfio_user::peek<Header>(bytes);
+  if (!header) return std::nullopt;
+  if (header->size < sizeof(Header)) return fail(Errc::protocol, "message size is smaller than its header");
+  if (header->size > max_message_) return fail(Errc::protocol, "message is too long");
+  if (bytes.size() < header->size) return std::nullopt;
+  std::optional<Incoming> message{std::in_place};
+  message->header = *header;
+  message->payload = bytes.subspan(sizeof(Header), header->size - sizeof(Header));
+  if (!arrived_.empty() && arrived_.front().position <= in_base_ + in_begin_) [[unlikely]] {
+    message->fds = std::move(arrived_.front().fds);
+    message->lost_fds = arrived_.front().lost;
+    arrived_.pop_front();
+  }
+  in_begin_ += header->size;
+  return message;
+}
+
+Header Transport::broken_header() const noexcept {
+  return wire::vfio_user::peek<Header>(std::span{in_}.subspan(in_begin_, in_end_ - in_begin_)).value_or(Header{});
+}
+
+std::span<std::byte> Transport::append(std::size_t size) {
+  const std::size_t at = out_.size();
+  out_.resize(at + size);
+  return std::span{out_}.subspan(at, size);
+}
+
+void Transport::attach_fd(int fd) { departing_.push_back({queued_end(), fd}); }
+
+void Transport::rollback(std::uint64_t mark) noexcept {
+  VMUX_ASSERT(mark >= out_base_ + out_sent_ && mark <= queued_end());
+  out_.resize(static_cast<std::size_t>(mark - out_base_));
+  while (!departing_.empty() && departing_.back().position >= mark)
+    departing_.pop_back();
+}
+
+Transport::Io Transport::flush() noexcept {
+  while (out_sent_ < out_.size()) {
+    const std::uint64_t position = out_base_ + out_sent_;
+    std::size_t length = out_.size() - out_sent_;
+    msghdr message{};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    auto after = departing_.begin();
+    if (after != departing_.end() && after->position == position) [[unlikely]] {
+      message.msg_control = control;
+      message.msg_controllen = sizeof control;
+      cmsghdr* part = CMSG_FIRSTHDR(&message);
+      part->cmsg_level = SOL_SOCKET;
+      part->cmsg_type = SCM_RIGHTS;
+      part->cmsg_len = CMSG_LEN(sizeof(int));
+      std::memcpy(CMSG_DATA(part), &after->fd, sizeof(int));
+      ++after;
+    }
+    if (after != departing_.end()) length = static_cast<std::size_t>(after->position - position);
+    iovec part{out_.data() + out_sent_, length};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      return errno == EAGAIN ? Io::would_block : Io::closed;
+    }
+    if (message.msg_control != nullptr) departing_.pop_front();
+    out_sent_ += static_cast<std::size_t>(sent);
+  }
+  out_base_ += out_sent_;
+  out_sent_ = 0;
+  out_.clear();
+  return Io::progress;
+}
+
+bool is_eventfd(int fd) noexcept {
+  char link[32], target[64];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t length = ::readlink(link, target, sizeof target);
+  if (length < 0) return true;  // no /proc here
+  return std::string_view{target, static_cast<std::size_t>(length)}.find("[eventfd]") != std::string_view::npos;
+}
+
+void make_nonblocking(int fd) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags >= 0 && (flags & O_NONBLOCK) == 0) ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+}  // namespace vmux::vfio_user

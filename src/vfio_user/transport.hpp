@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One connected UNIX stream socket as a sequence of messages with descriptors. Used by the server and the client.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "vmux/base/result.hpp"
+#include "vmux/base/unique_fd.hpp"
+#include "wire/vfio_user.hpp"
+
+namespace vmux::vfio_user {
+
+using Header = wire::vfio_user::Header;
+
+/// A message that has arrived completely. Its bytes are valid until the next receive(); descriptors that are not moved
+/// out of `fds` are closed when the message goes.
+struct Incoming {
+  Header header;
+  std::span<const std::byte> payload;
+  std::vector<UniqueFd> fds;
+  bool lost_fds = false;  ///< the kernel could not give us all of them
+};
+
+/// Buffers both directions of a socket that it owns. No thread of its own: its user says when to read and write.
+class Transport {
+ public:
+  enum class Io : std::uint8_t { progress, would_block, closed };
+
+  /// `max_message`: longer messages from the peer break the stream. Makes the socket non-blocking.
+  Transport(UniqueFd socket, std::size_t max_message);
+
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+
+  /// One recvmsg().
+  [[nodiscard]] Io receive();
+  /// The next complete message, or nothing when more bytes are needed, or a broken stream.
+  [[nodiscard]] Result<std::optional<Incoming>> next();
+  /// Header of the message that broke the stream; valid after next() failed.
+  [[nodiscard]] Header broken_header() const noexcept;
+
+  /// Room for `size` bytes at the end of the output queue; the caller fills them before anything else is queued.
+  [[nodiscard]] std::span<std::byte> append(std::size_t size);
+  /// The last `size` bytes that were appended.
+  [[nodiscard]] std::span<std::byte> last(std::size_t size) noexcept { return std::span{out_}.last(size); }
+  /// The next bytes to be appended go out together with this descriptor, which must live until then.
+  void attach_fd(int fd);
+  /// Forgets what was appended after `mark`, a value of queued_end() since the last flush().
+  void rollback(std::uint64_t mark) noexcept;
+  [[nodiscard]] std::uint64_t queued_end() const noexcept { return out_base_ + out_.size(); }
+  [[nodiscard]] std::size_t queued() const noexcept { return out_.size() - out_sent_; }
+  /// Sends what is queued: one sendmsg() unless descriptors part it or the socket is full.
+  [[nodiscard]] Io flush() noexcept;
+
+ private:
+  struct Arrived {
+    std::uint64_t position;  // of the owning message's first byte in the stream
+    std::vector<UniqueFd> fds;
+    bool lost;
+  };
+  struct Departing {
+    std::uint64_t position;
+    int fd;
+  };
+  void make_room();
+  void take_fds(const msghdr& message, std::uint64_t got);
+  [[nodiscard]] std::size_t owner_of_last_byte(std::size_t end) const noexcept;
+
+  UniqueFd socket_;
+  std::size_t max_message_;
+  std::vector<std::byte> in_;
+  std::size_t in_begin_ = 0, in_end_ = 0;
+  std::uint64_t in_base_ = 0;  // stream position of in_[0]
+  std::deque<Arrived> arrived_;
+  std::vector<std::byte> out_;
+  std::size_t out_sent_ = 0;
+  std::uint64_t out_base_ = 0;  // stream position of out_[0]
+  std::deque<Departing> departing_;
+};
+
+/// True when `fd` is an eventfd, or when that cannot be found out.
+[[nodiscard]] bool is_eventfd(int fd) noexcept;
+/// Reads and writes through it will not block, whoever else holds it.
+void make_nonblocking(int fd) noexcept;
+
+}  // namespace vmux::vfio_user
