@@ -42,7 +42,7 @@ using Slice = std::span<const std::byte>;
 /// A frame, borrowed: `header` lies in the poller's memory and cannot change; `payload` may lie in a guest's, is to be
 /// read once (copied), and decides nothing. Valid until the sending port's complete().
 struct FrameView {
-  Slice header;                    ///< at least min(length, 64) bytes; whole headers where they parse
+  Slice header;                    ///< min(length, 64) to kHeaderRoom bytes; whole headers where they parse
   std::span<const Slice> payload;  ///< what follows `header`
   std::uint32_t length = 0;        ///< bytes of header and payload, FCS not counted
   Offload offload;

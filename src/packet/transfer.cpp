@@ -10,6 +10,7 @@
 namespace vmux::packet {
 namespace {
 
+constexpr std::size_t kEthernet = 14;                                // bytes
 constexpr std::size_t kMacs = 12;                                    // bytes of the two addresses
 constexpr std::uint8_t kFin = 0x01, kPush = 0x08, kCwr = 0x80;       // RFC 9293 3.1
 constexpr std::uint16_t kTcpChecksum = 16, kUdpChecksum = 6;         // offset of the field in the L4 header
@@ -25,7 +26,7 @@ bool takes(const Accepts& accepts, Gso kind) noexcept {
 
 bool is_checksum_inside(const FrameView& view) noexcept {
   const std::size_t field = std::size_t{view.offload.csum_start} + view.offload.csum_offset;
-  return field + 2 <= header_limit(view);
+  return view.offload.csum_start >= kEthernet && field + 2 <= header_limit(view);
 }
 
 bool is_kind(const Headers& headers, Gso kind) noexcept {
@@ -299,7 +300,7 @@ bool is_consistent(const FrameView& view) noexcept {
   std::size_t bytes = view.header.size();
   for (const Slice& slice : view.payload)
     bytes += slice.size();
-  if (bytes != view.length) return false;
+  if (bytes != view.length || view.header.size() > kHeaderRoom) return false;
   if (view.offload.needs_checksum && !is_checksum_inside(view)) return false;
   if (view.offload.gso == Gso::none) return true;
   return check_super_frame(view).has_value();

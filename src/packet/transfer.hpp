@@ -78,8 +78,9 @@ class Pieces {
 };
 
 /// True when the view's offsets lie inside its header as Offload demands: for builders of views to check guest values
-/// with. Demands: header and payload add up to length; checksum field and (for a super-frame) all headers within the
-/// first kHeaderRoom bytes of `header`; a super-frame is what its kind says, of a size not 0 and at most kMaxPieces.
+/// with. Demands: header and payload add up to length, header is at most kHeaderRoom; checksum field and (for a
+/// super-frame) all headers within the first kHeaderRoom bytes of `header`; a super-frame is what its kind says, of a
+/// size not 0 and at most kMaxPieces.
 [[nodiscard]] bool is_consistent(const FrameView& view) noexcept;
 
 }  // namespace vmux::packet

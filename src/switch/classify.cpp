@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a frame is (its VLAN, its source) and where it goes. Decided on bytes that the sender cannot change any more.
+#include "packet/bytes.hpp"
+#include "switch/shard.hpp"
+
+namespace vmux::switching {
+namespace {
+
+constexpr std::size_t kEthernet = 14, kTagged = 18;  // bytes
+constexpr std::uint16_t kTypeVlan = 0x8100;
+constexpr std::uint16_t kVidMask = 0x0fff, kReservedVid = 0x0fff;  // IEEE 802.1Q table 9-2
+
+// Addresses as numbers: the first byte on the wire is the highest.
+std::uint64_t mac_at(packet::Slice header, std::size_t at) noexcept {
+  return (static_cast<std::uint64_t>(packet::get16(header, at)) << 32) | packet::get32(header, at + 2);
+}
+constexpr bool is_group(std::uint64_t mac) noexcept { return (mac >> 40 & 1) != 0; }
+// IEEE 802.1Q table 8-1: spanning tree, pause, LACP, LLDP and their like end at the bridge.
+constexpr bool is_reserved(std::uint64_t mac) noexcept { return (mac & ~0xfull) == 0x0180'c200'0000; }
+
+}  // namespace
+
+Shard::Frame Shard::classify(Member& member, const packet::FrameView& view) noexcept {
+  Frame frame{.from = member.id};
+  frame.is_dropped = true;
+  port::PortCounters& counters = member.port.counters();
+  const packet::Slice header = view.header;
+  if (header.size() < kEthernet || header.size() > packet::kHeaderRoom) {
+    counters.drop_malformed.add();
+    return frame;
+  }
+  const bool tag_follows = packet::get16(header, 12) == kTypeVlan;
+  if (view.offload.has_vlan) {
+    frame.has_tag = true;
+    frame.tci = view.offload.vlan_tci;
+  } else if (tag_follows) {
+    if (header.size() < kTagged) {
+      counters.drop_malformed.add();
+      return frame;
+    }
+    frame.has_tag = frame.tag_in_bytes = true;
+    frame.tci = packet::get16(header, 14);
+  }
+  // A tag of VLAN 0 carries a priority only (IEEE 802.1Q 6.9.1).
+  const auto vid = static_cast<std::uint16_t>(frame.tci & kVidMask);
+  frame.vlan = vid == 0 ? member.vlan.untagged : vid;
+  const std::uint64_t to = mac_at(header, 0), from = mac_at(header, 6);
+  const bool admitted =
+      vid == 0 || (member.vlan.mode == VlanMode::trunk && vid != kReservedVid && member.vlan.carries(vid));
+  if (!admitted || is_reserved(to)) {
+    counters.drop_filtered.add();
+    return frame;
+  }
+  // A group address cannot send, and nobody's address is 0: neither is learnt, both are forwarded.
+  if (!is_group(from) && from != 0) {
+    frame.source = station_key(from, frame.vlan);
+    learn(frame);
+  }
+  const MacTable::Entry* known = is_group(to) ? nullptr : macs_.find(station_key(to, frame.vlan), poller_.now_ns());
+  if (known != nullptr && known->port == member.id) {  // it is where it came from
+    counters.drop_filtered.add();
+    return frame;
+  }
+  frame.is_flood = known == nullptr;
+  if (known != nullptr) frame.to = known->port;
+  frame.is_dropped = false;
+  return frame;
+}
+
+void Shard::learn(const Frame& frame) noexcept {
+  if (frame.source == 0) return;
+  MacTable::Entry* entry = nullptr;
+  macs_.learn(frame.source, frame.from, poller_.now_ns(), &entry);
+  if (entry == nullptr || peers_.empty() || local(frame.from) == nullptr) return;
+  if (entry->told_ns == 0 || poller_.now_ns() - entry->told_ns >= retell_ns_) tell_peers(frame, *entry);
+}
+
+// Other pollers see only the frames that cross to them: without this they would miss a station's move, or forget it
+// while it talks to neighbours.
+void Shard::tell_peers(const Frame& frame, MacTable::Entry& entry) noexcept {
+  const Item item{.source = frame.source, .from = frame.from};
+  bool all_told = true;
+  for (Peer& peer : peers_) {
+    const bool told = peer.to->items.push(item);
+    all_told = all_told && told;
+    peer.is_touched = peer.is_touched || told;
+  }
+  if (all_told) entry.told_ns = poller_.now_ns();
+}
+
+}  // namespace vmux::switching

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From a classified burst to ports and links: frames for one port are delivered together and in order.
+#include <algorithm>
+#include <cstring>
+
+#include "packet/bytes.hpp"
+#include "switch/shard.hpp"
+
+namespace vmux::switching {
+namespace {
+
+constexpr std::uint32_t kMacs = 12, kTag = 4;    // bytes
+constexpr std::uint16_t kPriorityMask = 0xf000;  // PCP and DEI of a TCI
+constexpr std::uint16_t kVidMask = 0x0fff;
+
+bool takes_whole(const packet::Accepts& accepts, packet::Gso gso) noexcept {
+  if (!accepts.checksum) return false;
+  return (gso == packet::Gso::tcp4 && accepts.gso_tcp4) || (gso == packet::Gso::tcp6 && accepts.gso_tcp6) ||
+         (gso == packet::Gso::udp && accepts.gso_udp);
+}
+
+bool is_too_long(const packet::FrameView& view, const packet::Accepts& accepts) noexcept {
+  const packet::Offload& offload = view.offload;
+  const std::uint32_t tag = offload.has_vlan ? std::uint32_t{kTag} : 0;
+  if (offload.gso == packet::Gso::none) return view.length + tag > accepts.max_frame;
+  if (takes_whole(accepts, offload.gso)) return false;
+  return std::min<std::uint32_t>(view.length, std::uint32_t{offload.header_length} + offload.gso_size) + tag >
+         accepts.max_frame;
+}
+
+}  // namespace
+
+Member* Shard::local(PortId id) const noexcept {
+  Member* const member = by_slot_[slot_of(id)];
+  return member != nullptr && member->id == id ? member : nullptr;
+}
+
+Shard::Peer* Shard::peer_of(PortId id) noexcept {
+  const std::uint16_t at = peer_of_slot_[slot_of(id)];
+  return at == 0 ? nullptr : &peers_[at - 1u];
+}
+
+void Shard::forward(std::size_t count) noexcept {
+  for (std::size_t i = 0; i < count; ++i) {
+    const Frame& frame = frames_[i];
+    if (frame.is_dropped) continue;
+    if (!frame.is_flood) {
+      if (Member* const member = local(frame.to)) {
+        queue(i, *member);
+      } else if (Peer* const peer = peer_of(frame.to); peer != nullptr && local(frame.from) != nullptr) {
+        cross(*peer, i);
+      }
+      continue;
+    }
+    for (const auto& member : members_) {
+      if (member->id != frame.from && member->vlan.carries(frame.vlan)) queue(i, *member);
+    }
+    if (local(frame.from) == nullptr) continue;  // it came over a link: the sender has told everyone
+    for (Peer& peer : peers_)
+      cross(peer, i);
+  }
+  for (Member* member : pending_)
+    send_queued(*member);
+  pending_.clear();
+}
+
+void Shard::queue(std::size_t index, Member& member) noexcept {
+  if (member.queued == 0) pending_.push_back(&member);
+  member.queue[member.queued++] = static_cast<std::uint8_t>(index);
+}
+
+void Shard::send_queued(Member& member) noexcept {
+  port::PortCounters& counters = member.port.counters();
+  if (!member.port.is_ready()) {
+    counters.drop_not_ready.add(member.queued);
+    member.queued = 0;
+    return;
+  }
+  const auto frames = gather(member, member.port.accepts());
+  member.queued = 0;
+  if (frames.empty()) return;
+  const std::size_t taken = std::min(member.port.deliver(frames), frames.size());
+  std::uint64_t bytes = 0;
+  for (const packet::FrameView& view : frames.first(taken))
+    bytes += view.length;
+  counters.tx_frames.add(taken);
+  counters.tx_bytes.add(bytes);
+  if (taken < frames.size()) counters.drop_no_room.add(frames.size() - taken);
+  if (!member.is_touched) {
+    member.is_touched = true;
+    touched_.push_back(&member);
+  }
+}
+
+// The frames for one port, side by side. They mostly are already: then nothing is copied.
+std::span<const packet::FrameView> Shard::gather(Member& member, const packet::Accepts& accepts) noexcept {
+  const std::size_t first = member.queue[0], count = member.queued;
+  bool in_place = member.queue[count - 1] - first + 1 == count;
+  for (std::size_t i = 0; i < count && in_place; ++i) {
+    const Frame& frame = frames_[first + i];
+    const bool tag_fits = frame.has_tag ? (frame.tci & kVidMask) == frame.vlan && frame.vlan != member.vlan.untagged
+                                        : frame.vlan == member.vlan.untagged;
+    in_place = tag_fits && !is_too_long(peeked_[first + i], accepts);
+  }
+  if (in_place) return std::span{peeked_}.subspan(first, count);
+
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Frame& frame = frames_[member.queue[i]];
+    gathered_[kept] = peeked_[member.queue[i]];
+    if (!member.vlan.carries(frame.vlan) || !rewrite_tag(frame, member, kept)) {
+      member.port.counters().drop_filtered.add();
+    } else if (is_too_long(gathered_[kept], accepts)) {
+      member.port.counters().drop_too_long.add();
+    } else {
+      ++kept;
+    }
+  }
+  return std::span{gathered_}.first(kept);
+}
+
+// Gives gathered_[place] the tag that the port is to see: its own VLAN without, every other with (beside the bytes).
+bool Shard::rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept {
+  packet::FrameView& view = gathered_[place];
+  const bool leaves_untagged = frame.vlan == member.vlan.untagged;
+  const bool has_right_tag = frame.has_tag && (frame.tci & kVidMask) == frame.vlan;
+  if (leaves_untagged ? !frame.has_tag : has_right_tag) return true;
+  if (frame.tag_in_bytes) {
+    if (view.header.size() < kMacs + kTag) return false;
+    const auto room = std::span{stripped_[place]};
+    std::memcpy(room.data(), view.header.data(), kMacs);
+    std::memcpy(room.data() + kMacs, view.header.data() + kMacs + kTag, view.header.size() - kMacs - kTag);
+    view.header = packet::Slice{room}.first(view.header.size() - kTag);
+    view.length -= kTag;
+    packet::Offload& offload = view.offload;
+    if (offload.needs_checksum) offload.csum_start = static_cast<std::uint16_t>(offload.csum_start - kTag);
+    if (offload.gso != packet::Gso::none) {
+      offload.header_length = static_cast<std::uint16_t>(offload.header_length - kTag);
+    }
+  }
+  view.offload.has_vlan = !leaves_untagged;
+  if (!leaves_untagged) view.offload.vlan_tci = static_cast<std::uint16_t>((frame.tci & kPriorityMask) | frame.vlan);
+  return true;
+}
+
+// The one place where a frame is copied without reaching a receiver.
+void Shard::cross(Peer& peer, std::size_t index) noexcept {
+  const Frame& frame = frames_[index];
+  packet::Pool::Packet packet = pool_->store(peeked_[index]);
+  Item item{.frame = nullptr,
+            .source = frame.source,
+            .from = frame.from,
+            .to = frame.to,
+            .vlan = frame.vlan,
+            .tci = frame.tci,
+            .is_flood = frame.is_flood,
+            .has_tag = frame.has_tag,
+            .tag_in_bytes = frame.tag_in_bytes};
+  if (packet) {
+    item.frame = packet.release();
+    if (peer.to->items.push(item)) {
+      peer.is_touched = true;
+      return;
+    }
+    pool_->give_back(*item.frame);
+  }
+  local(frame.from)->port.counters().drop_ring_full.add();
+}
+
+void Shard::flush_all() noexcept {
+  for (Member* member : touched_) {
+    member->is_touched = false;
+    member->port.flush();
+  }
+  touched_.clear();
+  for (Peer& peer : peers_) {
+    if (!peer.is_touched) continue;
+    peer.is_touched = false;
+    peer.shard->poller().wake();
+  }
+}
+
+}  // namespace vmux::switching

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A port as its shard knows it, and the VLAN rules as bits.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+
+#include "port/port.hpp"
+#include "switch/switch.hpp"
+
+namespace vmux::switching {
+
+inline constexpr std::uint32_t kMaxPorts = 1024;  // per switch
+inline constexpr std::uint16_t kVlanIds = 4096;
+
+// A PortId is a slot (low 10 bits) and how often that slot was used before.
+inline constexpr std::uint32_t kSlotBits = 10;
+[[nodiscard]] constexpr std::uint32_t slot_of(PortId id) noexcept { return id.raw & (kMaxPorts - 1); }
+static_assert(1u << kSlotBits == kMaxPorts);
+
+struct VlanRules {
+  VlanMode mode = VlanMode::trunk;
+  std::uint16_t untagged = 0;    ///< the VLAN of frames without a tag, and the one that leaves without
+  std::bitset<kVlanIds> tagged;  ///< trunk: those that may pass with a tag
+
+  [[nodiscard]] bool carries(std::uint16_t vlan) const noexcept { return vlan == untagged || tagged[vlan]; }
+};
+
+struct Member {
+  Member(PortId port_id, port::Port& the_port, const VlanRules& rules) noexcept
+      : id(port_id), port(the_port), vlan(rules) {}
+
+  PortId id;
+  port::Port& port;
+  VlanRules vlan;
+  std::uint32_t quiet_rounds = 0;                     ///< rounds since its last frame
+  bool is_touched = false;                            ///< delivered to, and not yet flushed
+  std::uint8_t queued = 0;                            ///< frames of the current burst that are for this port:
+  std::array<std::uint8_t, port::kMaxBurst> queue{};  ///< their indices
+};
+
+}  // namespace vmux::switching

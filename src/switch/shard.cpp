@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Rounds: every port gets a bounded turn, then the links of the other pollers.
+#include "switch/shard.hpp"
+
+#include <algorithm>
+
+namespace vmux::switching {
+namespace {
+
+constexpr unsigned kBurstsPerTurn = 2;      // of a port, or a link, in one round
+constexpr std::uint32_t kQuietRounds = 64;  // a port without a frame for so many rounds is looked at less often...
+constexpr std::uint32_t kQuietStep = 8;     // ...in every 8th busy round
+constexpr std::uint64_t kSweepEvery_ns = 100'000'000;
+constexpr std::uint32_t kSweepCount = 128;
+
+}  // namespace
+
+Shard::Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_t seed)
+    : poller_(poller),
+      macs_(options.mac_capacity, options.ageing_seconds * 1'000'000'000ull, seed),
+      retell_ns_(options.ageing_seconds * 1'000'000'000ull / 4),
+      by_slot_(kMaxPorts, nullptr),
+      peer_of_slot_(kMaxPorts, 0) {
+  members_.reserve(kMaxPorts);
+  pending_.reserve(kMaxPorts);
+  touched_.reserve(kMaxPorts);
+}
+
+void Shard::add_peer(Shard& peer, Link& to_peer, Link& from_peer) {
+  if (!pool_) pool_ = std::make_unique<packet::Pool>(kPackets, kSegments);
+  peers_.push_back({.shard = &peer, .to = &to_peer, .from = &from_peer});
+}
+
+void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules) {
+  members_.push_back(std::make_unique<Member>(id, port, rules));
+  by_slot_[slot_of(id)] = members_.back().get();
+}
+
+void Shard::remove_member(PortId id) noexcept {
+  by_slot_[slot_of(id)] = nullptr;
+  std::erase_if(members_, [id](const auto& member) { return member->id == id; });
+}
+
+void Shard::set_vlan(PortId id, const VlanRules& rules) noexcept {
+  if (Member* const member = local(id)) member->vlan = rules;
+}
+
+void Shard::admit(PortId id, const Shard& owner, std::uint32_t mac_limit) noexcept {
+  macs_.set_limit(slot_of(id), mac_limit);
+  const auto at = std::find_if(peers_.begin(), peers_.end(), [&](const Peer& peer) { return peer.shard == &owner; });
+  peer_of_slot_[slot_of(id)] = static_cast<std::uint16_t>(at == peers_.end() ? 0 : at - peers_.begin() + 1);
+}
+
+void Shard::forget(PortId id) noexcept {
+  for (Peer& peer : peers_) {
+    for (std::size_t taken = 0; taken < Link::kItems;) {
+      const unsigned count = receive(peer);
+      if (count == 0) break;
+      taken += count;
+    }
+  }
+  macs_.forget(id);
+}
+
+std::size_t Shard::copy_macs(std::span<MacTable::Entry> into) const noexcept {
+  return macs_.copy(into, poller_.now_ns());
+}
+
+bool Shard::needs_polling() const noexcept {
+  return std::any_of(members_.begin(), members_.end(), [](const auto& member) { return member->port.needs_polling(); });
+}
+
+// Looking at idle ports is what a crowd would cost an active one. Never while the poller is about to sleep.
+bool Shard::may_skip(const Member& member) const noexcept {
+  return was_busy_ && member.quiet_rounds >= kQuietRounds && (round_ + slot_of(member.id)) % kQuietStep != 0;
+}
+
+unsigned Shard::poll() noexcept {
+  ++round_;
+  unsigned done = 0;
+  const std::size_t count = members_.size();
+  for (std::size_t i = 0; i < count; ++i) {  // another port begins in every round: room at a receiver is shared fairly
+    Member& member = *members_[(round_ + i) % count];
+    if (!may_skip(member)) done += serve(member);
+  }
+  if (!peers_.empty()) {
+    for (Peer& peer : peers_)
+      done += receive(peer);
+    reclaim();
+  }
+  if (poller_.now_ns() >= next_sweep_ns_) housekeep();
+  was_busy_ = done > 0;
+  return done;
+}
+
+unsigned Shard::serve(Member& member) noexcept {
+  unsigned done = 0;
+  port::PortCounters& counters = member.port.counters();
+  for (unsigned burst = 0; burst < kBurstsPerTurn; ++burst) {
+    const std::size_t count = member.port.peek_burst(peeked_);
+    if (count == 0) break;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      bytes += peeked_[i].length;
+      frames_[i] = classify(member, peeked_[i]);
+    }
+    counters.rx_frames.add(count);
+    counters.rx_bytes.add(bytes);
+    forward(count);
+    member.port.complete(count);
+    done += static_cast<unsigned>(count);
+    if (count < peeked_.size()) break;
+  }
+  member.quiet_rounds = done > 0 ? 0 : std::min(member.quiet_rounds + 1, kQuietRounds);
+  if (done > 0) flush_all();
+  return done;
+}
+
+// Frames and tidings from another poller. A frame's bytes are the sender's again once they have been delivered.
+unsigned Shard::receive(Peer& peer) noexcept {
+  unsigned done = 0;
+  for (unsigned burst = 0; burst < kBurstsPerTurn; ++burst) {
+    std::array<packet::Pool::Slot*, port::kMaxBurst> slots;
+    std::size_t count = 0;
+    Item item;
+    while (count < slots.size() && peer.from->items.pop(item)) {
+      ++done;
+      const Frame frame{.source = item.source,
+                        .from = item.from,
+                        .to = item.to,
+                        .vlan = item.vlan,
+                        .tci = item.tci,
+                        .is_flood = item.is_flood,
+                        .is_dropped = false,
+                        .has_tag = item.has_tag,
+                        .tag_in_bytes = item.tag_in_bytes};
+      learn(frame);
+      if (item.frame == nullptr) continue;
+      frames_[count] = frame;
+      peeked_[count] = item.frame->view;
+      slots[count++] = item.frame;
+    }
+    forward(count);
+    for (std::size_t i = 0; i < count; ++i)
+      static_cast<void>(peer.from->returns.push(slots[i]));
+    if (count < slots.size()) break;
+  }
+  if (done > 0) flush_all();
+  return done;
+}
+
+void Shard::reclaim() noexcept {
+  if (pool_->free_packets() == kPackets) return;
+  packet::Pool::Slot* slot = nullptr;
+  for (Peer& peer : peers_) {
+    while (peer.to->returns.pop(slot))
+      pool_->give_back(*slot);
+  }
+}
+
+void Shard::housekeep() noexcept {
+  macs_.sweep(kSweepCount, poller_.now_ns());
+  next_sweep_ns_ = poller_.now_ns() + kSweepEvery_ns;
+}
+
+}  // namespace vmux::switching

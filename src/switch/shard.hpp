@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The switch on one poller: its ports, its copy of the MAC table, and the links to the shards of other pollers.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "packet/pool.hpp"
+#include "switch/mac_table.hpp"
+#include "switch/member.hpp"
+#include "vmux/runtime/poller.hpp"
+#include "vmux/runtime/spsc_ring.hpp"
+
+namespace vmux::switching {
+
+/// What travels between shards. A frame lies in the sender's pool and goes back there; without one the item only tells
+/// where a station is.
+struct Item {
+  packet::Pool::Slot* frame = nullptr;
+  StationKey source = 0;  ///< 0: not to be learnt
+  PortId from;
+  PortId to;  ///< unicast
+  std::uint16_t vlan = 0;
+  std::uint16_t tci = 0;
+  bool is_flood = false, has_tag = false, tag_in_bytes = false;
+};
+
+/// One direction between two pollers. The switch owns it and frees it when neither shard runs any more.
+struct Link {
+  static constexpr std::size_t kItems = 1024;
+  explicit Link(std::size_t packets) : items(kItems), returns(packets) {}
+  runtime::SpscRing<Item> items;                   ///< sender to receiver
+  runtime::SpscRing<packet::Pool::Slot*> returns;  ///< receiver to sender: never full, it holds the whole pool
+};
+
+/// Made on a control thread; from the addition of the task on, all of it is the poller's.
+class Shard final : public runtime::Task {
+ public:
+  static constexpr std::size_t kPackets = 2048;  ///< frames under way to other pollers at once
+  static constexpr std::size_t kSegments = 8192;
+
+  Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_t seed);
+
+  unsigned poll() noexcept override;
+  [[nodiscard]] bool needs_polling() const noexcept override;
+
+  // On the poller's thread, between rounds:
+  void add_peer(Shard& peer, Link& to_peer, Link& from_peer);
+  void add_member(PortId id, port::Port& port, const VlanRules& rules);
+  void remove_member(PortId id) noexcept;
+  void set_vlan(PortId id, const VlanRules& rules) noexcept;
+  /// A port of any shard: where it is, and how many addresses may be learnt from it.
+  void admit(PortId id, const Shard& owner, std::uint32_t mac_limit) noexcept;
+  /// Forgets the addresses of a port; frames from it that are still on a link are delivered first.
+  void forget(PortId id) noexcept;
+  [[nodiscard]] std::size_t copy_macs(std::span<MacTable::Entry> into) const noexcept;
+
+  [[nodiscard]] runtime::Poller& poller() const noexcept { return poller_; }
+
+ private:
+  struct Peer {
+    const Shard* shard;  // another poller's: for its address and its poller's wake() only
+    Link* to;
+    Link* from;
+    bool is_touched = false;  // items were pushed since the last wake()
+  };
+  /// One frame of a burst, classified.
+  struct Frame {
+    StationKey source = 0;
+    PortId from;
+    PortId to;
+    std::uint16_t vlan = 0;
+    std::uint16_t tci = 0;  // of its tag, if any
+    bool is_flood = false, is_dropped = false;
+    bool has_tag = false, tag_in_bytes = false;
+  };
+
+  // shard.cpp: rounds and links
+  unsigned serve(Member& member) noexcept;
+  unsigned receive(Peer& peer) noexcept;
+  void reclaim() noexcept;
+  [[nodiscard]] bool may_skip(const Member& member) const noexcept;
+  void housekeep() noexcept;
+
+  // classify.cpp: what a frame is and where it goes
+  [[nodiscard]] Frame classify(Member& member, const packet::FrameView& view) noexcept;
+  void learn(const Frame& frame) noexcept;
+  void tell_peers(const Frame& frame, MacTable::Entry& entry) noexcept;
+
+  // forward.cpp: from a classified burst to ports and links
+  void forward(std::size_t count) noexcept;
+  void queue(std::size_t index, Member& member) noexcept;
+  void send_queued(Member& member) noexcept;
+  [[nodiscard]] std::span<const packet::FrameView> gather(Member& member, const packet::Accepts& accepts) noexcept;
+  [[nodiscard]] bool rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept;
+  void cross(Peer& peer, std::size_t index) noexcept;
+  void flush_all() noexcept;
+  [[nodiscard]] Member* local(PortId id) const noexcept;
+  [[nodiscard]] Peer* peer_of(PortId id) noexcept;
+
+  runtime::Poller& poller_;
+  MacTable macs_;
+  const std::uint64_t retell_ns_;  // stations are told to the peers again after so long
+  std::vector<std::unique_ptr<Member>> members_;
+  std::vector<Member*> by_slot_;
+  std::vector<Peer> peers_;
+  std::vector<std::uint16_t> peer_of_slot_;  // 1 + index in peers_ of the shard that has the port; 0: this one
+  std::unique_ptr<packet::Pool> pool_;       // made with the first peer
+  std::vector<Member*> pending_, touched_;   // with queued frames; delivered to and not yet flushed
+  std::uint64_t round_ = 0, next_sweep_ns_ = 0;
+  bool was_busy_ = false;
+
+  std::array<packet::FrameView, port::kMaxBurst> peeked_, gathered_;
+  std::array<Frame, port::kMaxBurst> frames_;
+  std::array<std::array<std::byte, packet::kHeaderRoom>, port::kMaxBurst> stripped_;  // headers without their tag
+};
+
+}  // namespace vmux::switching
