@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Ports, switches and uplinks come and go while others carry traffic."""
+import json
+
+from harness.traffic import give_address, ping, wait_for_peer
+from harness.vmux import wait_until
+
+ROUNDS = 10
+
+
+def test_ports_and_uplinks_are_added_and_removed_under_traffic(pair):
+    serving = pair.b.spawn("iperf3 -s -1")
+    sending = pair.a.spawn(f"sleep 1; iperf3 -J -c {pair.address_b} -t 10")
+    wait_until(lambda: pair.vmux.stats("a")["counters"]["rx_frames"] > 1000, "traffic to flow")
+    for number in range(ROUNDS):
+        pair.vmux.ctl("switch", "add", f"extra{number}")
+        pair.vmux.add_port(f"here{number}")
+        pair.vmux.add_port(f"there{number}", "--switch", f"extra{number}")
+        pair.vmux.ctl("uplink", "add", "sink", "--backend", "null")
+        pair.vmux.ctl("uplink", "add", "host", "--backend", "tap", "--device", "vmuxchange0")
+        assert {"sink", "host"} <= {uplink["name"] for uplink in pair.vmux.ctl("uplink", "list")}
+        pair.vmux.ctl("uplink", "remove", "host")
+        pair.vmux.ctl("uplink", "remove", "sink")
+        pair.vmux.remove_port(f"there{number}")
+        pair.vmux.remove_port(f"here{number}")
+        pair.vmux.ctl("switch", "remove", f"extra{number}")
+        assert not pair.vmux.socket(f"here{number}").exists()
+    status, text = sending.wait(60)
+    assert status == 0, text
+    end = json.loads(text[text.index("{"):])
+    assert all(interval["sum"]["bytes"] > 0 for interval in end["intervals"]), "traffic stood still for a second"
+    serving.wait(20)
+
+
+def test_port_of_a_running_vm_is_removed_and_only_that_vm_notices(pair):
+    guest = pair.rig.guest("leaver", sockets=[pair.vmux.add_port("leaver")])
+    try:
+        guest.start()
+        give_address(guest, "10.77.0.50/24")
+        wait_for_peer(guest, pair.address_a)
+        beside = pair.a.spawn(f"ping -i 0.05 -c 60 -W 10 {pair.address_b}")
+        pair.vmux.remove_port("leaver")
+        assert "60 received" in beside.wait(60).output
+        assert "leaver" not in {port["name"] for port in pair.vmux.ctl("port", "list")}
+    finally:
+        guest.kill()
+        pair.rig.forget(guest)
+    assert ping(pair.a, pair.address_b).loss == 0
+
+
+def test_eight_vms_on_one_switch(rig):
+    vmux = rig.vmux()
+    guests = [rig.guest(f"vm{n}", memory=192, sockets=[vmux.add_port(f"vm{n}")]) for n in range(8)]
+    rig.boot(*guests)
+    for number, guest in enumerate(guests):
+        give_address(guest, f"10.82.0.{number + 1}/24")
+    for number, guest in enumerate(guests):
+        neighbour = f"10.82.0.{(number + 1) % 8 + 1}"
+        wait_for_peer(guest, neighbour)
+        assert ping(guest, neighbour, count=5).loss == 0
+    senders = [guest.spawn(f"ping -i 0.1 -c 30 -W 10 10.82.0.{(number + 4) % 8 + 1}")
+               for number, guest in enumerate(guests)]
+    for sender in senders:
+        assert "30 received" in sender.wait(60).output
+    assert len({entry["mac"] for entry in vmux.ctl("switch", "show", "default")["mac_table"]}) == 8

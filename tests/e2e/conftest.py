@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Guests boot once for all tests that can share them; whatever is in use when a test fails tells its story."""
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness import BIN  # noqa: E402  (found through the line above)
+from harness.traffic import give_address, wait_for_peer  # noqa: E402
+from harness.vmux import Vmux  # noqa: E402
+from guest import Guest, GuestError, start_all  # noqa: E402  (in lab/, put on the path by harness)
+
+_in_use = []
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for thing in _in_use:
+            text = thing.story() if isinstance(thing, Guest) else f"--- vmux said\n{thing.log()}"
+            report.sections.append((getattr(thing, "name", "vmux"), text))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built():
+    for program in ("vmux", "vmuxctl"):
+        if not os.access(BIN / program, os.X_OK):
+            pytest.exit(f"{BIN / program} is missing: run make build", returncode=1)
+
+
+class Rig:
+    """A daemon and its guests, all of which end with it."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.daemons, self.guests = [], []
+
+    def vmux(self, *flags, name="vmux"):
+        daemon = Vmux(self.directory / name, *flags)
+        _in_use.append(daemon)
+        self.daemons.append(daemon)
+        return daemon.start()
+
+    def guest(self, name, **options):
+        """A guest that is not started yet."""
+        guest = Guest(name, **options)
+        _in_use.append(guest)
+        self.guests.append(guest)
+        return guest
+
+    def boot(self, *guests):
+        start_all(guests)
+        return guests[0] if len(guests) == 1 else guests
+
+    def forget(self, guest):
+        guest.stop()
+        self.guests.remove(guest)
+        _in_use.remove(guest)
+
+    def close(self):
+        for guest in self.guests:
+            guest.stop()
+            _in_use.remove(guest)
+        for daemon in self.daemons:
+            _in_use.remove(daemon)
+            assert daemon.is_alive(), f"vmux ended by itself with status {daemon.process.returncode}:\n{daemon.log()}"
+            assert daemon.stop() == 0, f"vmux did not end cleanly:\n{daemon.log()}"
+
+
+@pytest.fixture
+def rig(tmp_path):
+    made = Rig(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def lan(tmp_path_factory):
+    """Two VMs, `a` and `b`, on the switch of one daemon; shared by all tests that leave them as they found them."""
+    made = Rig(tmp_path_factory.mktemp("lan"))
+    vmux = made.vmux()
+    a = made.guest("a", sockets=[vmux.add_port("a")])
+    b = made.guest("b", sockets=[vmux.add_port("b")])
+    made.boot(a, b)
+    yield SimpleNamespace(rig=made, vmux=vmux, a=a, b=b, address_a="10.77.0.1", address_b="10.77.0.2")
+    made.close()
+
+
+@pytest.fixture
+def pair(lan):
+    """`lan` with both VMs up, addressed and in reach of each other, whatever the test before did to them."""
+    for guest, address in ((lan.a, lan.address_a), (lan.b, lan.address_b)):
+        if not guest.is_alive():
+            guest.start()
+        try:
+            if guest.run("test -e /sys/class/net/eth0").status != 0:
+                guest.check("modprobe e1000")
+        except GuestError:
+            guest.kill()
+            guest.start()
+        give_address(guest, f"{address}/24", mtu=1500)
+    wait_for_peer(lan.a, lan.address_b)
+    return lan
