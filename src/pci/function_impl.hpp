@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What Function is made of; function.cpp serves regions and clients, function_config.cpp what config writes mean.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "pci/bar.hpp"
+#include "pci/config_space.hpp"
+#include "pci/msix_table.hpp"
+#include "vmux/pci/function.hpp"
+
+namespace vmux::pci {
+
+struct Function::Impl {
+  Impl(FunctionSpec description, Device& model, ConfigSpace built)
+      : spec(std::move(description)), device(model), config(std::move(built)) {}
+
+  FunctionSpec spec;
+  Device& device;
+  ConfigSpace config;
+  std::array<Bar, 6> bars;
+  std::vector<std::byte> rom;  // padded to the size of its BAR
+  std::unique_ptr<Interrupts> interrupts;
+  std::optional<MsixTable> msix_table;
+  memory::AddressSpace space;
+  std::vector<memory::GuestMemory*> readers;  // attached to `space` only while DMA is on
+  memory::GuestMemory own_reader;             // for dma_read() and dma_write()
+  bool is_dma_on = false;                     // bus master and D0
+  MessageDma* message_dma = nullptr;
+
+  // function.cpp
+  [[nodiscard]] std::uint64_t size_of(Region region) const noexcept;
+  [[nodiscard]] Result<void> check(Region region, std::uint64_t offset, std::size_t size) const noexcept;
+  void read_bar(Region region, std::uint64_t offset, std::span<std::byte> into) noexcept;
+  void write_bar(Region region, std::uint64_t offset, std::span<const std::byte> from) noexcept;
+  void reset(ResetKind kind) noexcept;
+  [[nodiscard]] Result<void> check_dma(Iova at, std::size_t size, memory::Access access) const noexcept;
+
+  // function_config.cpp
+  void read_config(std::size_t at, std::span<std::byte> into) noexcept;
+  void write_config(std::size_t at, std::span<const std::byte> from) noexcept;
+  /// Follows the command register and the power state: readers, messages and the model learn of a change.
+  void update_dma() noexcept;
+
+ private:
+  [[nodiscard]] std::uint16_t power_state() const noexcept;
+  void apply_interrupt_control() noexcept;
+  [[nodiscard]] bool starts_flr(std::size_t at, std::span<const std::byte> from) const noexcept;
+  void tell_model(std::size_t at, std::span<const std::byte> from) noexcept;
+};
+
+}  // namespace vmux::pci
