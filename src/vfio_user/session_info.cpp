@@ -83,7 +83,7 @@ Result<Session::Outcome> Session::handle_get_region_info(const Request& request)
     info.cap_offset = sizeof info;
     info.argsz = static_cast<std::uint32_t>(sizeof info + sizeof(wire::vfio_user::SparseCap) +
                                             areas * sizeof(wire::vfio_user::SparseArea));
-    transport_.attach_fd(region.fd);  // with the short reply too: QEMU takes it from whichever comes
+    transport_.attach_fds({&region.fd, 1});  // with the short reply too: QEMU takes it from whichever comes
   }
   const bool has_room = asked->argsz >= info.argsz;
   auto into = put(reply(request.header, has_room ? std::size_t{info.argsz} : sizeof info), info);

@@ -22,7 +22,6 @@ constexpr std::size_t kMaxFdsInOneRead = 253;  // SCM_MAX_FD in the kernel: no m
 
 Transport::Transport(UniqueFd socket, std::size_t max_message)
     : socket_(std::move(socket)), max_message_(max_message), in_(kFirstBuffer) {
-  make_nonblocking(socket_.get());
   out_.reserve(kFirstBuffer);
 }
 
@@ -43,7 +42,7 @@ void Transport::make_room() {
   if (wanted > in_.size()) in_.resize(wanted);
 }
 
-Transport::Io Transport::receive() {
+Transport::Io Transport::receive(bool may_sleep) {
   make_room();
   if (in_end_ == in_.size()) return Io::progress;  // full of complete messages: take them first
   iovec part{in_.data() + in_end_, in_.size() - in_end_};
@@ -53,7 +52,7 @@ Transport::Io Transport::receive() {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  const ssize_t got = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const ssize_t got = ::recvmsg(socket_.get(), &message, (may_sleep ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
   if (got < 0) return errno == EAGAIN || errno == EINTR ? Io::would_block : Io::closed;
   const bool has_fds = message.msg_controllen != 0 || (message.msg_flags & MSG_CTRUNC) != 0;
   in_end_ += static_cast<std::size_t>(got);
@@ -128,7 +127,7 @@ std::span<std::byte> Transport::append(std::size_t size) {
   return std::span{out_}.subspan(at, size);
 }
 
-void Transport::attach_fd(int fd) { departing_.push_back({queued_end(), fd}); }
+void Transport::attach_fds(std::span<const int> fds) { departing_.push_back({queued_end(), {fds.begin(), fds.end()}}); }
 
 void Transport::rollback(std::uint64_t mark) noexcept {
   VMUX_ASSERT(mark >= out_base_ + out_sent_ && mark <= queued_end());
@@ -137,24 +136,33 @@ void Transport::rollback(std::uint64_t mark) noexcept {
     departing_.pop_back();
 }
 
+// Descriptors must not part from their message, nor share a read with a later one: see take_fds(). So a message with
+// descriptors is sent alone, and what comes before it ends there. Returns how much to send.
+std::size_t Transport::add_fds(msghdr& message, std::span<char> control, std::uint64_t position,
+                               std::size_t length) const noexcept {
+  const Departing& next = departing_.front();
+  if (next.position != position) return static_cast<std::size_t>(next.position - position);
+  const std::size_t bytes = next.fds.size() * sizeof(int);
+  message.msg_control = control.data();
+  message.msg_controllen = CMSG_SPACE(bytes);
+  cmsghdr* const part = CMSG_FIRSTHDR(&message);
+  part->cmsg_level = SOL_SOCKET;
+  part->cmsg_type = SCM_RIGHTS;
+  part->cmsg_len = CMSG_LEN(bytes);
+  std::memcpy(CMSG_DATA(part), next.fds.data(), bytes);
+  const auto header = wire::vfio_user::peek<Header>(std::span{out_}.subspan(out_sent_, length));
+  return header ? std::min<std::size_t>(header->size, length) : length;
+}
+
 Transport::Io Transport::flush() noexcept {
   while (out_sent_ < out_.size()) {
     const std::uint64_t position = out_base_ + out_sent_;
     std::size_t length = out_.size() - out_sent_;
     msghdr message{};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-    auto after = departing_.begin();
-    if (after != departing_.end() && after->position == position) [[unlikely]] {
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
-      cmsghdr* part = CMSG_FIRSTHDR(&message);
-      part->cmsg_level = SOL_SOCKET;
-      part->cmsg_type = SCM_RIGHTS;
-      part->cmsg_len = CMSG_LEN(sizeof(int));
-      std::memcpy(CMSG_DATA(part), &after->fd, sizeof(int));
-      ++after;
+    alignas(cmsghdr) char control[CMSG_SPACE(kMaxFdsInOneRead * sizeof(int))];
+    if (!departing_.empty()) [[unlikely]] {
+      length = add_fds(message, control, position, length);
     }
-    if (after != departing_.end()) length = static_cast<std::size_t>(after->position - position);
     iovec part{out_.data() + out_sent_, length};
     message.msg_iov = &part;
     message.msg_iovlen = 1;

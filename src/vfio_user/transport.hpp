@@ -33,13 +33,13 @@ class Transport {
  public:
   enum class Io : std::uint8_t { progress, would_block, closed };
 
-  /// `max_message`: longer messages from the peer break the stream. Makes the socket non-blocking.
+  /// `max_message`: longer messages from the peer break the stream.
   Transport(UniqueFd socket, std::size_t max_message);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
 
-  /// One recvmsg().
-  [[nodiscard]] Io receive();
+  /// One recvmsg(), which sleeps only if told to (then as long as the socket's SO_RCVTIMEO).
+  [[nodiscard]] Io receive(bool may_sleep = false);
   /// The next complete message, or nothing when more bytes are needed, or a broken stream.
   [[nodiscard]] Result<std::optional<Incoming>> next();
   /// Header of the message that broke the stream; valid after next() failed.
@@ -49,8 +49,8 @@ class Transport {
   [[nodiscard]] std::span<std::byte> append(std::size_t size);
   /// The last `size` bytes that were appended.
   [[nodiscard]] std::span<std::byte> last(std::size_t size) noexcept { return std::span{out_}.last(size); }
-  /// The next bytes to be appended go out together with this descriptor, which must live until then.
-  void attach_fd(int fd);
+  /// The message that is appended next goes out together with these descriptors, which must live until then.
+  void attach_fds(std::span<const int> fds);
   /// Forgets what was appended after `mark`, a value of queued_end() since the last flush().
   void rollback(std::uint64_t mark) noexcept;
   [[nodiscard]] std::uint64_t queued_end() const noexcept { return out_base_ + out_.size(); }
@@ -66,10 +66,12 @@ class Transport {
   };
   struct Departing {
     std::uint64_t position;
-    int fd;
+    std::vector<int> fds;
   };
   void make_room();
   void take_fds(const msghdr& message, std::uint64_t got);
+  [[nodiscard]] std::size_t add_fds(msghdr& message, std::span<char> control, std::uint64_t position,
+                                    std::size_t length) const noexcept;
   [[nodiscard]] std::size_t owner_of_last_byte(std::size_t end) const noexcept;
 
   UniqueFd socket_;

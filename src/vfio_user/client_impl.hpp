@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the client's calls share: requests under way, and waiting for their replies.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "vfio_user/transport.hpp"
+#include "vmux/vfio_user/client.hpp"
+#include "wire/vfio_user.hpp"
+
+namespace vmux::vfio_user {
+
+/// One request whose reply has not been collected.
+struct Exchange {
+  std::uint16_t id = 0;
+  wire::vfio_user::Command command{};
+  std::span<std::byte> into;  ///< where the reply's data goes, after its fixed part
+  std::size_t fixed_size = 0;
+  std::array<std::byte, 32> fixed{};  ///< the reply's fixed part
+  std::size_t data_size = 0;          ///< bytes put to `into`
+  std::vector<UniqueFd> fds;
+  Error error;
+  bool is_done = false, has_failed = false;
+  bool is_abandoned = false;  ///< nobody collects it: dropped when it arrives
+
+  template <class T>
+  [[nodiscard]] T fixed_part() const noexcept {
+    return *wire::vfio_user::peek<T>(fixed);
+  }
+};
+
+struct Client::Impl {
+  Impl(UniqueFd socket, ClientOptions wanted);
+
+  [[nodiscard]] Result<void> negotiate();
+
+  /// Queues a request: a header, `head` and `data`. The reply's fixed part will have `fixed_size` bytes.
+  [[nodiscard]] Result<std::uint16_t> start(wire::vfio_user::Command command, std::span<const std::byte> head,
+                                            std::span<const std::byte> data, std::size_t fixed_size,
+                                            std::span<std::byte> into = {}, std::span<const int> fds = {});
+  /// The same without a reply.
+  [[nodiscard]] Result<void> post(wire::vfio_user::Command command, std::span<const std::byte> head,
+                                  std::span<const std::byte> data);
+  /// Waits for the reply to `id` and takes it out.
+  [[nodiscard]] Result<Exchange> finish(std::uint16_t id);
+  /// start() and finish().
+  [[nodiscard]] Result<Exchange> call(wire::vfio_user::Command command, std::span<const std::byte> head,
+                                      std::span<const std::byte> data, std::size_t fixed_size,
+                                      std::span<std::byte> into = {}, std::span<const int> fds = {});
+  [[nodiscard]] Result<void> check_count(std::size_t count) const noexcept;
+
+  /// Takes what has arrived; never waits.
+  [[nodiscard]] Result<void> take_messages();
+  [[nodiscard]] Result<void> send_all();
+  [[nodiscard]] Result<void> wait_for_more(std::uint64_t deadline_ns);
+
+  ClientOptions options;
+  ServerLimits limits;
+  Transport transport;
+  DmaTarget* dma_target = nullptr;
+  std::vector<Exchange> exchanges;  // oldest first, as the replies come
+  std::uint16_t last_id = 0;
+
+ private:
+  void append(wire::vfio_user::Command command, std::uint32_t flags, std::span<const std::byte> head,
+              std::span<const std::byte> data, std::span<const int> fds);
+  void take_reply(Incoming& message);
+  void answer(const Incoming& message);
+};
+
+}  // namespace vmux::vfio_user
