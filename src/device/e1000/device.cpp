@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Glue: owns the parts, is the pci::Device and the port::Port.
+#include <array>
+
+#include "device/e1000/nic.hpp"
+#include "device/e1000/nvm.hpp"
+#include "device/e1000/phy.hpp"
+
+namespace vmux::device::e1000 {
+namespace {
+
+pci::FunctionSpec spec_of(const NicOptions& options) {
+  pci::FunctionSpec spec;
+  spec.name = options.name;
+  spec.vendor_id = 0x8086;
+  spec.device_id = 0x100e;
+  spec.subsystem_vendor_id = 0x8086;
+  spec.subsystem_id = 0x001e;
+  spec.revision_id = 0x02;
+  spec.class_code = 0x020000;
+  spec.intx = true;
+  pci::BarSpec registers{pci::BarKind::memory32, false, kBarSize, {}};
+  if (options.doorbell == Doorbell::poll) registers.shared = {{kRxPage, kRingPagesEnd - kRxPage}};
+  spec.bars[0] = registers;
+  spec.bars[1] = pci::BarSpec{pci::BarKind::io, false, 64, {}};  // IOADDR, IODATA
+  return spec;
+}
+
+}  // namespace
+
+Nic::Nic(NicOptions options, runtime::Poller& poller)
+    : options_(std::move(options)),
+      registers_(state_),
+      interrupts_(state_, registers_, nic_counters_, poller),
+      tx_(state_, registers_, nic_counters_, interrupts_, options_.name.c_str()),
+      rx_(state_, registers_, nic_counters_, interrupts_, options_.name.c_str()) {
+  state_.cable = options_.link_up ? 1 : 0;
+  program_nvm(state_.nvm, options_.mac);
+  reset_phy(state_.phy);
+}
+
+Nic::~Nic() {
+  if (function_ == nullptr) return;
+  function_->detach(tx_.memory());
+  function_->detach(rx_.memory());
+}
+
+Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
+  if ((options.mac[0] & 1) != 0) return fail(Errc::invalid_argument, "a multicast address for a network card");
+  std::unique_ptr<Nic> nic{new Nic(std::move(options), poller)};
+  auto function = pci::Function::create(spec_of(nic->options_), *nic);
+  if (!function) return tl::unexpected<Error>(function.error());
+  nic->connect(std::move(*function));
+  return nic;
+}
+
+void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
+  function_ = std::move(function);
+  std::span<std::byte> pages = function_->shared(pci::Region::bar0);
+  if (pages.empty()) {
+    own_ring_pages_.resize(kRingPagesEnd - kRxPage);
+    pages = own_ring_pages_;
+  } else {
+    pages = pages.subspan(kRxPage, kRingPagesEnd - kRxPage);
+  }
+  registers_.place_ring_pages(pages);
+  interrupts_.connect(function_->interrupts());
+  function_->attach(tx_.memory());
+  function_->attach(rx_.memory());
+  device_reset();
+}
+
+// 4.4: everything but the PHY and the EEPROM's content.
+void Nic::device_reset() noexcept {
+  registers_.reset();
+  tx_.reset();
+  rx_.reset();
+  interrupts_.reset();
+  load_station_address();
+  last_link_up_ = link_of(state_).up;
+  nic_counters_.resets.add();
+}
+
+void Nic::reset(pci::ResetKind /*kind*/) noexcept {
+  reset_phy(state_.phy);
+  state_.io_address = 0;
+  eecd_write(state_.nvm, 0);
+  state_.nvm.write_enabled = 0;
+  if (function_ != nullptr) device_reset();
+}
+
+// 5.6.1 and 13.5.2: the first receive address is the EEPROM's.
+void Nic::load_station_address() noexcept {
+  const Mac mac = mac_of(state_.nvm);
+  const std::uint32_t low =
+      mac[0] | (std::uint32_t{mac[1]} << 8) | (std::uint32_t{mac[2]} << 16) | (std::uint32_t{mac[3]} << 24);
+  registers_.set(reg::RAL, low);
+  registers_.set(reg::RAH, rah::av::set(mac[4] | (std::uint32_t{mac[5]} << 8), 1));
+}
+
+void Nic::set_link(bool up) noexcept {
+  state_.cable = up ? 1 : 0;
+  link_changed(false);
+}
+
+bool Nic::is_link_up() const noexcept { return link_of(state_).up; }
+
+void Nic::link_changed(bool renegotiated) noexcept {
+  const bool up = link_of(state_).up;
+  if (up == last_link_up_ && !(renegotiated && up)) return;
+  last_link_up_ = up;
+  interrupts_.raise(icr::LSC);
+}
+
+bool Nic::is_loopback() const noexcept {
+  return rctl::lbm::get(registers_.get(reg::RCTL)) != 0 || is_phy_loopback(state_.phy);
+}
+
+bool Nic::can_transmit() const noexcept {
+  return tctl::en::is_set(registers_.get(reg::TCTL)) && state_.tx_fault == Fault::none && last_link_up_ &&
+         function_->is_bus_master();
+}
+
+bool Nic::can_receive() const noexcept {
+  return rctl::en::is_set(registers_.get(reg::RCTL)) && state_.rx_fault == Fault::none && last_link_up_ &&
+         function_->is_bus_master();
+}
+
+// 13.4.22 LBM and the PHY's loopback: what is sent comes back, and the cable is silent.
+void Nic::loop_back() noexcept {
+  std::array<packet::FrameView, port::kMaxBurst> frames;
+  const std::size_t count = tx_.peek(frames);
+  if (count == 0) return;
+  if (can_receive()) static_cast<void>(rx_.deliver(std::span{frames}.first(count)));
+  tx_.complete(count);
+  rx_.flush();
+}
+
+std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
+  if (can_receive()) {
+    rx_.drain();
+    rx_.flush();
+  }
+  if (!can_transmit()) return 0;
+  if (is_loopback()) {
+    loop_back();
+    return 0;
+  }
+  return tx_.peek(into);
+}
+
+void Nic::complete(std::size_t count) noexcept { tx_.complete(count); }
+
+std::size_t Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
+  return is_ready() ? rx_.deliver(frames) : 0;
+}
+
+void Nic::flush() noexcept { rx_.flush(); }
+
+packet::Accepts Nic::accepts() const noexcept { return rx_.accepts(); }
+
+bool Nic::needs_polling() const noexcept {
+  return options_.doorbell == Doorbell::poll && (can_transmit() || can_receive());
+}
+
+bool Nic::is_ready() const noexcept { return can_receive() && !is_loopback(); }
+
+}  // namespace vmux::device::e1000

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "device/e1000/interrupts.hpp"
+
+#include <algorithm>
+
+#include "vmux/base/clock.hpp"
+
+namespace vmux::device::e1000 {
+namespace {
+
+constexpr std::uint64_t kItrUnit = 256;     // ns, 13.4.18
+constexpr std::uint64_t kDelayUnit = 1024;  // ns: RDTR, RADV, TIDV, TADV
+
+/// A packet timer that restarts with each event, bounded by an absolute one from the first (3.2.7.1.1-3.2.7.1.2).
+std::uint64_t deadline(std::uint64_t now, std::uint64_t first, std::uint32_t packet, std::uint32_t absolute) noexcept {
+  const std::uint64_t due = now + packet * kDelayUnit;
+  return absolute == 0 ? due : std::min(due, first + absolute * kDelayUnit);
+}
+
+}  // namespace
+
+InterruptUnit::InterruptUnit(State& state, Registers& registers, NicCounters& counters, runtime::Poller& poller)
+    : state_(state), registers_(registers), counters_(counters), timer_(poller, [this] { expired(); }) {}
+
+void InterruptUnit::raise(std::uint32_t causes) noexcept {
+  state_.icr |= causes;
+  update();
+}
+
+void InterruptUnit::transmit_done(bool immediate, bool delayed) noexcept {
+  const std::uint32_t packet = registers_.get(reg::TIDV);
+  if (immediate || (delayed && packet == 0)) {
+    tx_due_ns_ = 0;
+    return raise(icr::TXDW);
+  }
+  if (!delayed) return;
+  const std::uint64_t now = monotonic_ns();
+  if (tx_due_ns_ == 0) tx_first_ns_ = now;
+  tx_due_ns_ = deadline(now, tx_first_ns_, packet & 0xffff, registers_.get(reg::TADV) & 0xffff);
+  arm(0);
+}
+
+void InterruptUnit::receive_done() noexcept {
+  const std::uint32_t packet = registers_.get(reg::RDTR) & 0xffff;
+  if (packet == 0) {
+    rx_due_ns_ = 0;
+    return raise(icr::RXT0);
+  }
+  const std::uint64_t now = monotonic_ns();
+  if (rx_due_ns_ == 0) rx_first_ns_ = now;
+  rx_due_ns_ = deadline(now, rx_first_ns_, packet, registers_.get(reg::RADV) & 0xffff);
+  arm(0);
+}
+
+// What was written back already is told with whatever interrupt comes first: one interrupt less, nothing untrue.
+void InterruptUnit::take_delayed() noexcept {
+  if (tx_due_ns_ != 0) state_.icr |= icr::TXDW;
+  if (rx_due_ns_ != 0) state_.icr |= icr::RXT0;
+  tx_due_ns_ = rx_due_ns_ = 0;
+}
+
+void InterruptUnit::update() noexcept {
+  if (line_ == nullptr) return;
+  if ((state_.icr & state_.ims) == 0) {
+    if (is_asserted_) line_->set_level(false);
+    is_asserted_ = false;
+    return;
+  }
+  if (is_asserted_) return;  // the driver has yet to read ICR: nothing new to tell it
+  const std::uint64_t now = monotonic_ns();
+  const std::uint64_t allowed = asserted_ns_ + (registers_.get(reg::ITR) & 0xffff) * kItrUnit;
+  if (now < allowed) return arm(allowed);
+  take_delayed();
+  asserted_ns_ = now;
+  is_asserted_ = true;
+  counters_.interrupts.add();
+  line_->set_level(true);
+}
+
+void InterruptUnit::arm(std::uint64_t line_allowed_ns) noexcept {
+  std::uint64_t due = line_allowed_ns;
+  for (const std::uint64_t other : {tx_due_ns_, rx_due_ns_}) {
+    if (other != 0 && (due == 0 || other < due)) due = other;
+  }
+  if (due != 0) timer_.arm_at(due);
+}
+
+void InterruptUnit::expired() noexcept {
+  const std::uint64_t now = monotonic_ns();
+  if (tx_due_ns_ != 0 && tx_due_ns_ <= now) {
+    state_.icr |= icr::TXDW;
+    tx_due_ns_ = 0;
+  }
+  if (rx_due_ns_ != 0 && rx_due_ns_ <= now) {
+    state_.icr |= icr::RXT0;
+    rx_due_ns_ = 0;
+  }
+  update();
+  if (!timer_.is_armed()) arm(0);
+}
+
+std::uint32_t InterruptUnit::read_icr() noexcept {
+  take_delayed();
+  const std::uint32_t value = state_.icr;
+  state_.icr = 0;
+  update();
+  return value;
+}
+
+void InterruptUnit::write_icr(std::uint32_t clear) noexcept {
+  state_.icr &= ~clear;
+  update();
+}
+
+void InterruptUnit::write_ims(std::uint32_t set) noexcept {
+  state_.ims |= set & icr::kImplemented;
+  update();
+}
+
+void InterruptUnit::write_imc(std::uint32_t clear) noexcept {
+  state_.ims &= ~clear;
+  update();
+}
+
+void InterruptUnit::reset() noexcept {
+  timer_.disarm();
+  tx_due_ns_ = rx_due_ns_ = 0;
+  state_.icr = state_.ims = 0;
+  asserted_ns_ = 0;
+  update();
+}
+
+void InterruptUnit::pulse() noexcept {
+  if (line_ == nullptr || is_asserted_) return;
+  line_->set_level(true);
+  line_->set_level(false);
+}
+
+}  // namespace vmux::device::e1000

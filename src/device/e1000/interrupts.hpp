@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Cause -> moderation -> the INTx line. Home thread.
+#pragma once
+
+#include <cstdint>
+
+#include "device/e1000/state.hpp"
+#include "vmux/pci/interrupts.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::device::e1000 {
+
+class InterruptUnit {
+ public:
+  InterruptUnit(State& state, Registers& registers, NicCounters& counters, runtime::Poller& poller);
+  /// The line exists once the function does; it outlives this object's use.
+  void connect(pci::Interrupts& line) noexcept { line_ = &line; }
+
+  /// Sets causes now, and asserts the line when one of them is enabled and ITR allows.
+  void raise(std::uint32_t causes) noexcept;
+  /// Transmit descriptors were written back: at once, or delayed by TIDV and TADV (3.4.3.2).
+  void transmit_done(bool immediate, bool delayed) noexcept;
+  /// Frames were stored: RXT0 at once, or delayed by RDTR and RADV (3.2.7.1).
+  void receive_done() noexcept;
+
+  [[nodiscard]] std::uint32_t read_icr() noexcept;  ///< clears
+  void write_icr(std::uint32_t clear) noexcept;
+  void write_ims(std::uint32_t set) noexcept;
+  void write_imc(std::uint32_t clear) noexcept;
+  void itr_changed() noexcept { update(); }
+  void reset() noexcept;
+  /// Rises and falls without a cause: see Nic::device_reset().
+  void pulse() noexcept;
+
+ private:
+  void update() noexcept;
+  void expired() noexcept;
+  void take_delayed() noexcept;
+  void arm(std::uint64_t line_allowed_ns) noexcept;
+
+  State& state_;
+  Registers& registers_;
+  NicCounters& counters_;
+  pci::Interrupts* line_ = nullptr;
+  runtime::Timer timer_;
+  std::uint64_t asserted_ns_ = 0;                  // when the line last rose
+  std::uint64_t tx_due_ns_ = 0, tx_first_ns_ = 0;  // 0: nothing delayed
+  std::uint64_t rx_due_ns_ = 0, rx_first_ns_ = 0;
+  bool is_asserted_ = false;
+};
+
+}  // namespace vmux::device::e1000

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An Intel 82540EM ("e1000") as a PCI function on one side and a network port on the other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "device/e1000/interrupts.hpp"
+#include "device/e1000/rx.hpp"
+#include "device/e1000/state.hpp"
+#include "device/e1000/tx.hpp"
+#include "port/port.hpp"
+#include "vmux/pci/device.hpp"
+#include "vmux/pci/function.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::device::e1000 {
+
+enum class Doorbell : std::uint8_t {
+  poll,  ///< the ring registers are memory that the guest may map; the poller looks at it
+  trap,  ///< nothing is mapped: every register access is a message, nothing has to be polled
+};
+
+struct NicOptions {
+  std::string name = "e1000";  ///< for logs
+  Mac mac{};                   ///< station address in the EEPROM
+  Doorbell doorbell = Doorbell::poll;
+  bool link_up = true;
+};
+
+/// Everything happens on the poller's thread. The nic must be destroyed there, or while the poller does not run.
+class Nic final : public pci::Device, public port::Port {
+ public:
+  /// `poller` is the home thread and must outlive the nic.
+  [[nodiscard]] static Result<std::unique_ptr<Nic>> create(NicOptions options, runtime::Poller& poller);
+  ~Nic() override;
+
+  [[nodiscard]] pci::Function& function() noexcept { return *function_; }
+  [[nodiscard]] port::Port& port() noexcept { return *this; }
+  [[nodiscard]] const Mac& mac() const noexcept { return options_.mac; }
+  [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
+  /// Pulls or plugs the cable: the guest sees its link change (LSC).
+  void set_link(bool up) noexcept;
+  [[nodiscard]] bool is_link_up() const noexcept;
+
+  // pci::Device
+  void read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept override;
+  void write_bar(pci::Region bar, RegionOffset offset, std::span<const std::byte> from) noexcept override;
+  void shared_written(pci::Region bar, RegionOffset offset, std::size_t size) noexcept override;
+  void reset(pci::ResetKind kind) noexcept override;
+
+  // port::Port
+  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
+  void complete(std::size_t count) noexcept override;
+  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override;
+  void flush() noexcept override;
+  [[nodiscard]] packet::Accepts accepts() const noexcept override;
+  [[nodiscard]] bool needs_polling() const noexcept override;
+  [[nodiscard]] bool is_ready() const noexcept override;
+
+ private:
+  Nic(NicOptions options, runtime::Poller& poller);
+  void connect(std::unique_ptr<pci::Function> function) noexcept;
+
+  [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) noexcept;
+  [[nodiscard]] std::uint32_t read_effect(std::uint32_t offset) noexcept;
+  void write_register(std::uint32_t offset, std::uint32_t value) noexcept;
+  void write_effect(std::uint32_t offset, std::uint32_t value) noexcept;
+  [[nodiscard]] std::uint32_t read_io(std::uint32_t offset) noexcept;
+  void write_io(std::uint32_t offset, std::uint32_t value) noexcept;
+  void ring_register_written(std::uint32_t offset) noexcept;
+
+  void write_ctrl(std::uint32_t value) noexcept;
+  void write_rctl(std::uint32_t value) noexcept;
+  void write_tctl(std::uint32_t value) noexcept;
+  void write_mdic(std::uint32_t value) noexcept;
+  void device_reset() noexcept;
+  void load_station_address() noexcept;
+  void link_changed(bool renegotiated) noexcept;
+
+  [[nodiscard]] bool can_transmit() const noexcept;
+  [[nodiscard]] bool can_receive() const noexcept;
+  [[nodiscard]] bool is_loopback() const noexcept;
+  void loop_back() noexcept;
+
+  NicOptions options_;
+  State state_;
+  NicCounters nic_counters_;
+  std::vector<std::byte> own_ring_pages_;  // trap mode: the memory of the ring pages
+  std::unique_ptr<pci::Function> function_;
+  Registers registers_;
+  InterruptUnit interrupts_;
+  Transmitter tx_;
+  Receiver rx_;
+  bool last_link_up_ = true;
+};
+
+}  // namespace vmux::device::e1000

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "device/e1000/rx.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/logf.hpp"
+#include "device/e1000/filter.hpp"
+#include "packet/checksum.hpp"
+#include "packet/headers.hpp"
+
+namespace vmux::device::e1000 {
+namespace {
+
+constexpr std::size_t kMacs = 12;  // bytes of the two addresses
+constexpr std::uint32_t kTag = 4;   // bytes of a VLAN tag
+constexpr std::size_t kEthernet = 14;
+
+constexpr const char* kFaultText[] = {
+    "none",
+    "descriptor ring outside guest memory",
+    "ring index beyond the ring",
+    "buffer outside guest memory",
+    "descriptor that makes no sense",
+    "frame that needs too many buffers",
+};
+
+std::uint16_t get_be16(packet::Slice bytes, std::size_t at) noexcept {
+  return static_cast<std::uint16_t>((std::to_integer<unsigned>(bytes[at]) << 8) |
+                                    std::to_integer<unsigned>(bytes[at + 1]));
+}
+
+/// Calls `each` with the parts of `spans` that hold bytes [from, from + count).
+template <class F>
+void for_range(std::span<const std::span<std::byte>> spans, std::size_t from, std::size_t count, F&& each) noexcept {
+  for (const std::span<std::byte> span : spans) {
+    if (count == 0) return;
+    if (from >= span.size()) {
+      from -= span.size();
+      continue;
+    }
+    const std::size_t part = std::min(count, span.size() - from);
+    each(span.subspan(from, part));
+    count -= part;
+    from = 0;
+  }
+}
+
+/// The tag of a frame, wherever it is.
+struct Tag {
+  std::optional<std::uint16_t> tci;
+  bool is_inside = false;  // in the bytes, not beside them
+};
+Tag tag_of(const packet::Piece& piece, std::uint16_t ethertype) noexcept {
+  if (piece.offload.has_vlan) return {piece.offload.vlan_tci, false};
+  if (piece.header.size() < kMacs + kTag || get_be16(piece.header, kMacs) != ethertype) return {};
+  return {get_be16(piece.header, kMacs + 2), true};
+}
+
+}  // namespace
+
+Receiver::Outcome Receiver::stop(Fault fault) noexcept {
+  state_.rx_fault = fault;
+  counters_.rx_guest_fault.add();
+  fifo_.clear();
+  if (log_limit_.allow()) {
+    logf(LogLevel::warning, "{}: receive stopped until a reset: {}", name_, kFaultText[static_cast<unsigned>(fault)]);
+  }
+  return Outcome::stopped;
+}
+
+void Receiver::enable() noexcept {
+  state_.rx_fault = Fault::none;
+  published_head_ = registers_.get(reg::RDH) & 0xffff;
+  state_.rx_head = static_cast<std::uint16_t>(published_head_);
+  fifo_.clear();
+}
+
+void Receiver::reset() noexcept {
+  state_.rx_fault = Fault::none;
+  state_.rx_head = 0;
+  published_head_ = 0;
+  has_news_ = false;
+  causes_ = 0;
+  fifo_.clear();
+}
+
+packet::Accepts Receiver::accepts() const noexcept {
+  packet::Accepts accepts;
+  accepts.vlan = ctrl::vme::is_set(registers_.get(reg::CTRL));
+  accepts.max_frame = rctl::lpe::is_set(registers_.get(reg::RCTL)) ? kMaxLongFrame : kMaxFrame;
+  return accepts;
+}
+
+bool Receiver::open_ring() noexcept {
+  rctl_ = registers_.get(reg::RCTL);
+  buffer_size_ = buffer_size(rctl_);
+  const std::uint32_t head = registers_.get(reg::RDH) & 0xffff;
+  if (head != published_head_) {  // the driver wrote it
+    published_head_ = head;
+    state_.rx_head = static_cast<std::uint16_t>(head);
+  }
+  ring_.base = (std::uint64_t{registers_.get(reg::RDBAH)} << 32) | (registers_.get(reg::RDBAL) & ~0xfu);
+  ring_.count = (registers_.get(reg::RDLEN) & 0xf'ff80) / kDescriptorSize;
+  ring_.head = state_.rx_head;
+  ring_.tail = registers_.get(reg::RDT) & 0xffff;
+  fetched_count_ = 0;
+  if (ring_.head == ring_.tail) return true;  // no descriptors: whatever the length, frames wait
+  if (ring_.count == 0 || ring_.head >= ring_.count || ring_.tail >= ring_.count) {
+    stop(Fault::ring_index);
+    return false;
+  }
+  return true;
+}
+
+const RxDescriptor* Receiver::descriptor(std::uint32_t index) noexcept {
+  if (index - fetched_first_ < fetched_count_) return &fetched_[index - fetched_first_];
+  const std::uint32_t ready = index < ring_.tail ? ring_.tail - index : ring_.count - index;  // up to the ring's end
+  fetched_first_ = index;
+  fetched_count_ = std::min<std::uint32_t>(ready, kPrefetch);
+  const std::span<RxDescriptor> into{fetched_.data(), fetched_count_};
+  if (!memory_.read(Iova{ring_.base + std::uint64_t{index} * kDescriptorSize}, std::as_writable_bytes(into))) {
+    fetched_count_ = 0;
+    return nullptr;
+  }
+  return fetched_.data();
+}
+
+bool Receiver::add_buffer(Iova at, std::uint32_t length, Placement& placement) noexcept {
+  while (length > 0) {
+    if (placement.spans == kMaxSpans) return false;
+    const std::span<std::byte> span = memory_.borrow_for_write(at, ByteCount{length});
+    if (span.empty()) return false;
+    spans_[placement.spans++] = span;
+    at.raw += span.size();
+    length -= static_cast<std::uint32_t>(span.size());
+  }
+  return true;
+}
+
+Receiver::Outcome Receiver::place(std::uint32_t length, Placement& placement) noexcept {
+  // 13.4.22: without SECRC the FCS is stored too. Its four bytes are accounted for, not computed (README).
+  std::uint32_t total = length + (rctl::secrc::is_set(rctl_) ? 0 : kFcs);
+  std::uint32_t index = ring_.head;
+  placement = {};
+  while (total > 0) {
+    if (index == ring_.tail) return Outcome::no_room;
+    if (placement.buffers == kMaxBuffers) return stop(Fault::frame_too_long);
+    const RxDescriptor* raw = descriptor(index);
+    if (raw == nullptr) return stop(Fault::ring_unmapped);
+    Buffer& buffer = buffers_[placement.buffers++];
+    buffer = {static_cast<std::uint16_t>(index), 0};
+    if (const std::uint64_t at = raw->buffer; at != 0) {  // 3.2.3: a null buffer is passed over
+      const std::uint32_t part = std::min(total, buffer_size_);
+      const std::uint32_t data = std::min(part, length);
+      if (!add_buffer(Iova{at}, data, placement)) return stop(Fault::buffer_unmapped);
+      buffer.length = static_cast<std::uint16_t>(part);
+      total -= part;
+      length -= data;
+    }
+    index = index + 1 == ring_.count ? 0 : index + 1;
+  }
+  placement.next_head = index;
+  return Outcome::placed;
+}
+
+void Receiver::commit(const Placement& placement, const RxMeta& meta) noexcept {
+  const std::uint32_t free_before = ring_.free();
+  for (std::size_t i = 0; i < placement.buffers; ++i) {
+    const bool is_last = i + 1 == placement.buffers;
+    RxWriteBack done{};
+    done.length = buffers_[i].length;
+    done.status = static_cast<std::uint8_t>(rx_status::DD | meta.status | (is_last ? rx_status::EOP : 0));
+    done.errors = meta.errors;
+    done.special = meta.special;
+    memory::publish_fence();  // the data is there before DD is
+    const Iova at{ring_.base + std::uint64_t{buffers_[i].slot} * kDescriptorSize + kRxWriteBackAt};
+    if (!memory_.store(at, done)) return static_cast<void>(stop(Fault::ring_unmapped));
+  }
+  ring_.head = placement.next_head;
+  state_.rx_head = static_cast<std::uint16_t>(ring_.head);
+  has_news_ = true;
+  const std::uint32_t threshold = ring_.count >> (1 + rctl::rdmts::get(rctl_));
+  if (free_before > threshold && ring_.free() <= threshold) causes_ |= icr::RXDMT0;
+}
+
+// Lays the piece into spans_[0, spans), a tag in its bytes beside them if it is to be stripped, and pads it.
+void Receiver::copy(packet::Pieces& pieces, const packet::Piece& piece, std::size_t spans, bool strip) noexcept {
+  const std::span<const std::span<std::byte>> stored{spans_.data(), spans};
+  if (!strip) {
+    pieces.copy(stored);
+  } else {
+    std::array<std::span<std::byte>, kMaxSpans + 3> around;
+    std::size_t count = 0;
+    const auto append = [&](std::span<std::byte> part) { around[count++] = part; };
+    for_range(stored, 0, kMacs, append);
+    append(tag_);
+    for_range(stored, kMacs, kMaxLongFrame, append);
+    pieces.copy(std::span{around}.first(count));
+  }
+  const std::size_t written = piece.length - (strip ? kTag : 0);
+  if (written < kMinFrame) {
+    for_range(stored, written, kMinFrame, [](std::span<std::byte> part) { std::ranges::fill(part, std::byte{0}); });
+  }
+}
+
+bool Receiver::is_transport_sum_right(const packet::Headers& headers, packet::Slice header, std::uint32_t length,
+                                      std::span<const std::span<std::byte>> stored,
+                                      std::uint32_t removed) const noexcept {
+  const std::size_t l3 = headers.l3_offset, l4 = headers.l4_offset;
+  // The IP header says where the segment ends: what follows is padding.
+  const std::size_t end =
+      headers.l3 == packet::L3::ipv4 ? l3 + get_be16(header, l3 + 2) : l3 + 40 + get_be16(header, l3 + 4);
+  if (end < l4 || end > length) return false;
+  const std::uint16_t pseudo = packet::pseudo_header_sum(header, headers, static_cast<std::uint32_t>(end - l4));
+  packet::Checksum sum;
+  for_range(stored, l4 - removed, end - l4, [&sum](std::span<std::byte> part) { sum.add(part); });
+  if (((end - l4) & 1) != 0) sum.add(packet::Slice{std::array<std::byte, 1>{}});
+  const std::array<std::byte, 2> field{static_cast<std::byte>(pseudo >> 8), static_cast<std::byte>(pseudo & 0xff)};
+  sum.add(field);
+  return sum.finish() == 0;
+}
+
+// 3.2.9: what RXCSUM asks for, told in status and errors.
+void Receiver::check_sums(const packet::Piece& piece, std::span<const std::span<std::byte>> stored, bool stripped,
+                          bool is_verified, RxMeta& meta) const noexcept {
+  const std::uint32_t wanted = registers_.get(reg::RXCSUM);
+  const bool check_ip = rxcsum::ipofld::is_set(wanted), check_transport = rxcsum::tuofld::is_set(wanted);
+  const auto headers = check_ip || check_transport ? packet::parse(piece.header) : std::nullopt;
+  if (!headers || headers->l3 == packet::L3::other) {
+    meta.status |= rx_status::IXSM;
+    return;
+  }
+  const bool is_v4 = headers->l3 == packet::L3::ipv4;
+  const bool has_port = headers->l4 == packet::L4::tcp || headers->l4 == packet::L4::udp;
+  const std::size_t l3 = headers->l3_offset, l4 = headers->l4_offset;
+  if (is_v4 && check_ip && piece.header.size() >= l3 + 20) {
+    const std::size_t size = (std::to_integer<std::size_t>(piece.header[l3]) & 0xf) * 4;
+    if (size >= 20 && piece.header.size() >= l3 + size) {
+      meta.status |= rx_status::IPCS;
+      const std::uint16_t right = packet::ipv4_header_checksum(piece.header.subspan(l3, size));
+      if (right != get_be16(piece.header, l3 + 10)) meta.errors |= rx_errors::IPE;
+    }
+  }
+  if (has_port && check_transport && !headers->is_fragment && piece.header.size() >= l4 + 8) {
+    const bool is_bare_udp =
+        headers->l4 == packet::L4::udp && is_v4 && !is_verified && get_be16(piece.header, l4 + 6) == 0;
+    if (!is_bare_udp) {  // RFC 768: no checksum was sent
+      meta.status |= rx_status::TCPCS;
+      const std::uint32_t removed = stripped ? kTag : 0;
+      if (!is_verified && !is_transport_sum_right(*headers, piece.header, piece.length, stored, removed)) {
+        meta.errors |= rx_errors::TCPE;
+      }
+    }
+  }
+  if ((meta.status & (rx_status::IPCS | rx_status::TCPCS)) == 0) meta.status |= rx_status::IXSM;
+}
+
+void Receiver::count_received(const RxMeta& meta, packet::Slice destination) noexcept {
+  const std::uint32_t octets = meta.length + kFcs + ((meta.status & rx_status::VP) != 0 ? kTag : 0);
+  registers_.count(reg::GPRC);
+  registers_.count(reg::TPR);
+  registers_.count(size_class(reg::PRC64, octets));
+  registers_.count_octets(reg::GORCL, octets);
+  registers_.count_octets(reg::TORL, octets);
+  if ((std::to_integer<unsigned>(destination[0]) & 1) != 0) {
+    const bool broadcast =
+        std::all_of(destination.begin(), destination.begin() + 6, [](std::byte b) { return b == std::byte{0xff}; });
+    registers_.count(broadcast ? reg::BPRC : reg::MPRC);
+  }
+  if (octets <= registers_.get(reg::RSRPD)) causes_ |= icr::SRPD;  // 13.4.32
+  counters_.rx_frames.add();
+  counters_.rx_bytes.add(octets - kFcs);
+}
+
+void Receiver::missed() noexcept {
+  registers_.count(reg::MPC);
+  counters_.rx_missed.add();
+  causes_ |= icr::RXO;
+}
+
+bool Receiver::keep(packet::Pieces& pieces, const packet::Piece& piece, RxMeta& meta, bool strip,
+                    bool is_verified) noexcept {
+  const std::size_t limit = pba::rxa::get(registers_.get(reg::PBA)) * std::size_t{1024};
+  const std::span<std::byte> room = fifo_.reserve(meta.length, std::min(limit, RxFifo::kBytes));
+  registers_.count(reg::RNBC);
+  if (room.empty()) return false;
+  spans_[0] = room;
+  copy(pieces, piece, 1, strip);
+  check_sums(piece, std::span{spans_}.first(1), strip, is_verified, meta);
+  fifo_.push(meta);
+  counters_.rx_buffered.add();
+  return true;
+}
+
+bool Receiver::receive_piece(packet::Pieces& pieces, const packet::Piece& piece, bool is_verified) noexcept {
+  if (piece.header.size() < kEthernet) {
+    registers_.count(reg::RUC);
+    return true;
+  }
+  const auto ethertype = static_cast<std::uint16_t>(registers_.get(reg::VET));
+  const Tag tag = tag_of(piece, ethertype);
+  const Match match = match_address(registers_, rctl_, piece.header);
+  if (match == Match::none || !match_vlan(registers_, rctl_, tag.tci)) {
+    counters_.rx_filtered.add();
+    return true;
+  }
+  const std::uint32_t on_wire = std::max<std::uint32_t>(piece.length + (piece.offload.has_vlan ? kTag : 0), kMinFrame);
+  if (on_wire > (rctl::lpe::is_set(rctl_) ? kMaxLongFrame : kMaxFrame)) {
+    registers_.count(reg::ROC);
+    return true;
+  }
+  const bool strip = tag.is_inside && ctrl::vme::is_set(registers_.get(reg::CTRL));
+  RxMeta meta;
+  meta.length = on_wire - (strip || piece.offload.has_vlan ? kTag : 0);
+  if (strip || piece.offload.has_vlan) {
+    meta.status |= rx_status::VP;
+    meta.special = *tag.tci;
+  }
+  if (match == Match::inexact) meta.status |= rx_status::PIF;
+  count_received(meta, piece.header);
+
+  Placement placement;
+  const Outcome outcome = fifo_.empty() ? place(meta.length, placement) : Outcome::no_room;
+  if (outcome == Outcome::stopped) return false;
+  if (outcome == Outcome::no_room) return keep(pieces, piece, meta, strip, is_verified);
+  copy(pieces, piece, placement.spans, strip);
+  check_sums(piece, std::span{spans_}.first(placement.spans), strip, is_verified, meta);
+  commit(placement, meta);
+  return true;
+}
+
+bool Receiver::receive(const packet::FrameView& view) noexcept {
+  packet::Pieces pieces{view, accepts()};
+  bool took_any = pieces.count() == 0;  // nothing to take of what is not consistent
+  while (const packet::Piece* piece = pieces.next()) {
+    if (receive_piece(pieces, *piece, piece->offload.checksum_verified)) {
+      took_any = true;
+      continue;
+    }
+    missed();
+    break;
+  }
+  return took_any;
+}
+
+std::size_t Receiver::deliver(std::span<const packet::FrameView> frames) noexcept {
+  if (is_stopped() || !open_ring()) return 0;
+  if (!fifo_.empty()) drain();
+  std::size_t taken = 0;
+  while (taken < frames.size() && !is_stopped() && receive(frames[taken]))
+    ++taken;
+  for (std::size_t i = taken + 1; i < frames.size() && !is_stopped(); ++i)
+    missed();
+  return taken;
+}
+
+void Receiver::drain() noexcept {
+  if (fifo_.empty() || is_stopped() || !open_ring()) return;
+  while (!fifo_.empty()) {
+    const RxMeta meta = fifo_.front();
+    Placement placement;
+    if (place(meta.length, placement) != Outcome::placed) return;
+    packet::Slice bytes = fifo_.front_bytes();
+    for (std::size_t i = 0; i < placement.spans; ++i) {
+      std::memcpy(spans_[i].data(), bytes.data(), spans_[i].size());
+      bytes = bytes.subspan(spans_[i].size());
+    }
+    commit(placement, meta);
+    if (is_stopped()) return;
+    fifo_.pop();
+  }
+}
+
+void Receiver::flush() noexcept {
+  if (!has_news_ && causes_ == 0) return;
+  if (has_news_) {
+    registers_.set(reg::RDH, state_.rx_head);
+    published_head_ = state_.rx_head;
+  }
+  if (causes_ != 0) interrupts_.raise(causes_);
+  if (has_news_) interrupts_.receive_done();
+  causes_ = 0;
+  has_news_ = false;
+}
+
+}  // namespace vmux::device::e1000

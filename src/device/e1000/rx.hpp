@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Receive: frame views -> filter -> the guest's buffers -> write-back. Manual 3.2. Home thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "device/e1000/descriptors.hpp"
+#include "device/e1000/fifo.hpp"
+#include "device/e1000/interrupts.hpp"
+#include "device/e1000/state.hpp"
+#include "packet/frame.hpp"
+#include "packet/transfer.hpp"
+#include "vmux/base/log.hpp"
+#include "vmux/memory/guest_memory.hpp"
+
+namespace vmux::device::e1000 {
+
+class Receiver {
+ public:
+  Receiver(State& state, Registers& registers, NicCounters& counters, InterruptUnit& interrupts, const char* name)
+      : state_(state), registers_(registers), counters_(counters), interrupts_(interrupts), name_(name) {}
+
+  /// Attach this to the function: the only reader and writer of guest memory on this side.
+  [[nodiscard]] memory::GuestMemory& memory() noexcept { return memory_; }
+
+  /// See port::Port. The caller has made sure that the receiver is enabled and the link is up.
+  [[nodiscard]] std::size_t deliver(std::span<const packet::FrameView> frames) noexcept;
+  /// Publishes RDH and tells the driver about what was stored since the last call.
+  void flush() noexcept;
+  /// Moves what waits in the FIFO into descriptors that have come free. Cheap when there is nothing to do.
+  void drain() noexcept;
+
+  [[nodiscard]] packet::Accepts accepts() const noexcept;
+  [[nodiscard]] bool is_stopped() const noexcept { return state_.rx_fault != Fault::none; }
+
+  /// RCTL.EN rose: the ring is what the registers say now.
+  void enable() noexcept;
+  /// RCTL.EN fell: what waits is lost, as in hardware.
+  void disable() noexcept { fifo_.clear(); }
+  void reset() noexcept;
+
+ private:
+  static constexpr std::size_t kPrefetch = 32;    // descriptors read at a time
+  static constexpr std::size_t kMaxBuffers = 96;  // of one frame: 16384 / 256, and some null ones
+  static constexpr std::size_t kMaxSpans = 256;   // pieces of guest memory of one frame
+
+  struct Ring {
+    std::uint64_t base = 0;
+    std::uint32_t count = 0, head = 0, tail = 0;
+    [[nodiscard]] std::uint32_t free() const noexcept { return tail >= head ? tail - head : tail + count - head; }
+  };
+  /// Buffers that were found for one frame; nothing is written or consumed until commit().
+  struct Placement {
+    std::size_t spans = 0, buffers = 0;
+    std::uint32_t next_head = 0;
+  };
+  enum class Outcome : std::uint8_t { placed, no_room, stopped };
+
+  [[nodiscard]] bool open_ring() noexcept;
+  [[nodiscard]] const RxDescriptor* descriptor(std::uint32_t index) noexcept;
+  [[nodiscard]] Outcome place(std::uint32_t length, Placement& placement) noexcept;
+  [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Placement& placement) noexcept;
+  void commit(const Placement& placement, const RxMeta& meta) noexcept;
+  [[nodiscard]] bool receive(const packet::FrameView& view) noexcept;
+  [[nodiscard]] bool receive_piece(packet::Pieces& pieces, const packet::Piece& piece, bool is_verified) noexcept;
+  [[nodiscard]] bool keep(packet::Pieces& pieces, const packet::Piece& piece, RxMeta& meta, bool has_tag,
+                          bool is_verified) noexcept;
+  void copy(packet::Pieces& pieces, const packet::Piece& piece, std::size_t spans, bool strip) noexcept;
+  void check_sums(const packet::Piece& piece, std::span<const std::span<std::byte>> stored, bool stripped,
+                  bool is_verified, RxMeta& meta) const noexcept;
+  [[nodiscard]] bool is_transport_sum_right(const packet::Headers& headers, packet::Slice header, std::uint32_t length,
+                                            std::span<const std::span<std::byte>> stored,
+                                            std::uint32_t removed) const noexcept;
+  void count_received(const RxMeta& meta, packet::Slice destination) noexcept;
+  void missed() noexcept;
+  Outcome stop(Fault fault) noexcept;
+
+  State& state_;
+  Registers& registers_;
+  NicCounters& counters_;
+  InterruptUnit& interrupts_;
+  const char* name_;
+  memory::GuestMemory memory_;
+  RateLimit log_limit_;
+  RxFifo fifo_;
+
+  Ring ring_;
+  std::uint32_t rctl_ = 0, buffer_size_ = 2048;  // as of open_ring()
+  std::uint32_t published_head_ = 0;             // what RDH holds unless the driver wrote it
+  bool has_news_ = false;                        // frames were stored since the last flush()
+  std::uint32_t causes_ = 0;                     // to be raised by flush(), RXT0 apart
+
+  std::array<RxDescriptor, kPrefetch> fetched_{};
+  std::uint32_t fetched_first_ = 0, fetched_count_ = 0;
+  std::array<std::span<std::byte>, kMaxSpans + 3> spans_{};  // + 3: room for a tag that is cut out
+  struct Buffer {
+    std::uint16_t slot = 0;
+    std::uint16_t length = 0;
+  };
+  std::array<Buffer, kMaxBuffers> buffers_{};
+  std::array<std::byte, 4> tag_{};  // where a stripped tag goes
+};
+
+}  // namespace vmux::device::e1000

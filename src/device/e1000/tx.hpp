@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Transmit: descriptors -> frame views -> write-back. Manual 3.3 and 3.4. Home thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "device/e1000/descriptors.hpp"
+#include "device/e1000/interrupts.hpp"
+#include "device/e1000/state.hpp"
+#include "packet/frame.hpp"
+#include "port/port.hpp"
+#include "vmux/base/log.hpp"
+#include "vmux/memory/guest_memory.hpp"
+
+namespace vmux::device::e1000 {
+
+class Transmitter {
+ public:
+  Transmitter(State& state, Registers& registers, NicCounters& counters, InterruptUnit& interrupts, const char* name)
+      : state_(state), registers_(registers), counters_(counters), interrupts_(interrupts), name_(name) {}
+
+  /// Attach this to the function: the only reader of guest memory on this side.
+  [[nodiscard]] memory::GuestMemory& memory() noexcept { return memory_; }
+
+  /// Parses the next frames; they stay on the ring until complete().
+  [[nodiscard]] std::size_t peek(std::span<packet::FrameView> into) noexcept;
+  void complete(std::size_t count) noexcept;
+
+  /// TCTL.EN rose: the ring is what the registers say now.
+  void enable() noexcept;
+  void reset() noexcept;
+
+ private:
+  static constexpr std::size_t kSliceRoom = 1024;        // pieces of guest memory in one burst
+  static constexpr std::size_t kWriteBackRoom = 1024;    // descriptors with RS in one burst
+  static constexpr std::size_t kPrefetch = 64;           // descriptors read at a time
+  static constexpr std::uint32_t kMaxDescriptors = 512;  // of one frame
+  static constexpr std::uint32_t kMaxSuperFrame = 65'535 + 18;
+
+  struct Ring {
+    std::uint64_t base = 0;
+    std::uint32_t count = 0, head = 0, tail = 0;
+  };
+  /// One frame of the current burst.
+  struct Pending {
+    std::uint32_t next_head = 0;       // ring position behind its descriptors
+    std::uint32_t write_back_end = 0;  // into write_backs_
+    std::uint32_t segments = 1;        // frames on the wire
+    std::uint64_t octets = 0;          // on the wire, without FCS
+    std::uint32_t first_size = 0, last_size = 0;
+    bool immediate = false, delayed = false;  // interrupts that its RS bits ask for
+    bool is_multicast = false, is_broadcast = false;
+    TxContext checksum_context, segment_context;  // as they stand behind this frame
+  };
+  /// A frame while its descriptors are being collected.
+  struct Draft {
+    std::size_t slice_begin = 0;
+    std::uint32_t length = 0, descriptors = 0;
+    std::uint8_t options = 0;  // POPTS, or a legacy checksum
+    bool has_data = false, is_segmented = false, is_legacy = false, has_vlan = false, is_done = false;
+    bool immediate = false, delayed = false;
+    std::uint8_t css = 0, cso = 0;  // legacy
+    std::uint16_t vlan_tci = 0;
+  };
+
+  [[nodiscard]] bool open_ring(Ring& ring) noexcept;
+  [[nodiscard]] const TxDescriptor* descriptor(const Ring& ring, std::uint32_t index) noexcept;
+  [[nodiscard]] bool collect(Ring& ring, Draft& draft) noexcept;
+  [[nodiscard]] bool take(const TxDescriptor& raw, Draft& draft) noexcept;
+  [[nodiscard]] bool take_data(const TxDescriptor& raw, std::uint8_t cmd, Draft& draft) noexcept;
+  [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Draft& draft) noexcept;
+  [[nodiscard]] bool build(const Draft& draft, std::size_t slot, packet::FrameView& view) noexcept;
+  [[nodiscard]] bool segment(std::span<std::byte> header, std::uint32_t length, packet::Offload& offload) noexcept;
+  void insert_checksums(const Draft& draft, std::span<std::byte> header, std::uint32_t length,
+                        packet::Offload& offload) noexcept;
+  [[nodiscard]] std::uint32_t header_length(const Draft& draft) const noexcept;
+  void account(const packet::FrameView& view, Pending& pending) const noexcept;
+  void count_sent(const Pending& pending) noexcept;
+  void raise_causes(bool immediate, bool delayed) noexcept;
+  bool stop(Fault fault) noexcept;
+
+  State& state_;
+  Registers& registers_;
+  NicCounters& counters_;
+  InterruptUnit& interrupts_;
+  const char* name_;
+  memory::GuestMemory memory_;
+  RateLimit log_limit_;
+
+  std::array<TxDescriptor, kPrefetch> fetched_{};
+  std::uint32_t fetched_first_ = 0, fetched_count_ = 0;  // ring index of fetched_[0]
+
+  std::array<packet::Slice, kSliceRoom> slices_{};
+  std::size_t slice_count_ = 0;
+  std::array<std::uint16_t, kWriteBackRoom> write_backs_{};  // ring indices
+  std::size_t write_back_count_ = 0;
+  std::array<Pending, port::kMaxBurst> pending_{};
+  std::size_t pending_count_ = 0;
+  TxContext checksum_, segment_;  // as the current burst has left them so far
+  std::uint64_t ring_base_ = 0;   // of the current burst
+  std::uint32_t ring_count_ = 0;
+  alignas(64) std::array<std::array<std::byte, packet::kHeaderRoom>, port::kMaxBurst> headers_{};
+};
+
+}  // namespace vmux::device::e1000
