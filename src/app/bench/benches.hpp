@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The benchmarks, each from options to a report.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "app/bench/report.hpp"
+#include "vmux/base/result.hpp"
+
+namespace vmux::bench {
+
+struct Options {
+  unsigned rounds = 7;  ///< interleaved: one sample of each side in every round
+  std::function<void(const std::string& what, unsigned round)> progress;
+};
+
+[[nodiscard]] Result<Report> run_rtt(const Options& options);
+[[nodiscard]] Result<Report> run_dma(const Options& options);
+[[nodiscard]] Result<Report> run_forward(const Options& options);
+
+}  // namespace vmux::bench
