@@ -43,9 +43,13 @@ class TapPort final : public port::Port {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
  private:
-  TapPort(runtime::Poller& poller, const TapOptions& options) noexcept;
-  void on_event(std::size_t queue, std::uint32_t events) noexcept;
-  void fail_all(const char* why, int error) noexcept;
+  TapPort(runtime::Poller& poller, std::string name) noexcept;
+  [[nodiscard]] Result<void> open(const TapOptions& options);
+  [[nodiscard]] Result<void> watch_queues();
+  void on_event(TapQueue& queue, std::uint32_t events) noexcept;
+  [[nodiscard]] bool write_frame(const packet::FrameView& view) noexcept;
+  [[nodiscard]] TapQueue& queue_for(const packet::FrameView& view) noexcept;
+  void give_up(int error) noexcept;
 
   runtime::Poller& poller_;
   std::string name_;

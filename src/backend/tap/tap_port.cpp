@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "backend/tap/tap_port.hpp"
+
+#include <sys/epoll.h>
+
+#include "backend/tap/tap_device.hpp"
+#include "backend/tap/tap_queue.hpp"
+#include "base/logf.hpp"
+#include "packet/bytes.hpp"
+#include "packet/headers.hpp"
+
+namespace vmux::backend {
+namespace {
+
+constexpr unsigned kMaxQueues = 16;
+constexpr std::uint32_t kEthernetAndTag = 18;  // bytes that a frame has beside its MTU
+
+}  // namespace
+
+TapPort::TapPort(runtime::Poller& poller, std::string name) noexcept : poller_(poller), name_(std::move(name)) {}
+
+Result<std::unique_ptr<TapPort>> TapPort::create(const TapOptions& options, runtime::Poller& poller) {
+  if (!is_interface_name(options.name)) {
+    return fail(Errc::invalid_argument,
+                "a tap interface's name has 1 to 15 characters, without '/', ':', '%' or space");
+  }
+  if (options.queues == 0 || options.queues > kMaxQueues) {
+    return fail(Errc::invalid_argument, "a tap interface has 1 to 16 queues");
+  }
+  auto port = std::unique_ptr<TapPort>(new TapPort(poller, options.name));
+  if (auto ok = port->open(options); !ok) return tl::unexpected(ok.error());
+  if (auto ok = poller.call([&port] { return port->watch_queues(); }); !ok) return tl::unexpected(ok.error());
+  return port;
+}
+
+Result<void> TapPort::open(const TapOptions& options) {
+  auto device = open_tap(options.name, options.queues);
+  if (!device) return tl::unexpected(device.error());
+  const auto mtu = set_up_link(options.name, options.mtu, options.set_link_up);
+  if (!mtu) return tl::unexpected(mtu.error());
+  accepts_ = {.checksum = true,
+              .gso_tcp4 = true,
+              .gso_tcp6 = true,
+              .gso_udp = device->has_udp_gso,
+              .vlan = false,
+              .max_frame = *mtu + kEthernetAndTag};
+  for (UniqueFd& fd : device->queues) {
+    queues_.push_back(std::make_unique<TapQueue>(std::move(fd), device->header_size));
+  }
+  return {};
+}
+
+Result<void> TapPort::watch_queues() {
+  for (const auto& queue : queues_) {
+    auto watch =
+        poller_.watch(queue->fd(), EPOLLIN, [this, q = queue.get()](std::uint32_t events) { on_event(*q, events); });
+    if (!watch) return tl::unexpected(watch.error());
+    queue->watch = std::move(*watch);
+  }
+  return {};
+}
+
+TapPort::~TapPort() {
+  poller_.call([this] {
+    for (const auto& queue : queues_)
+      queue->watch.reset();
+  });
+}
+
+void TapPort::on_event(TapQueue& queue, std::uint32_t events) noexcept {
+  // A deleted interface reports an error for ever: a read tells which.
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+    give_up(EBADFD);
+    return;
+  }
+  queue.set_readable();
+}
+
+void TapPort::give_up(int error) noexcept {
+  if (is_gone()) return;
+  gone_.add();
+  for (const auto& queue : queues_)
+    queue->watch.reset();
+  logf(LogLevel::error, "uplink {}: the tap interface is gone (errno {}); its port stays silent", name_, error);
+}
+
+std::size_t TapPort::peek_burst(std::span<packet::FrameView> into) noexcept {
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    const std::size_t at = (next_ + i) % queues_.size();
+    const std::size_t count = queues_[at]->peek(into, counters().drop_malformed);
+    if (queues_[at]->gone_errno() != 0) give_up(queues_[at]->gone_errno());
+    if (count == 0) continue;
+    current_ = at;
+    return count;
+  }
+  return 0;
+}
+
+void TapPort::complete(std::size_t count) noexcept {
+  queues_[current_]->complete(count);
+  next_ = queues_[current_]->is_empty() ? (current_ + 1) % queues_.size() : current_;
+}
+
+std::size_t TapPort::deliver(std::span<const packet::FrameView> frames) noexcept {
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    if (is_gone() || !write_frame(frames[i])) return i;
+  }
+  return frames.size();
+}
+
+// False when the kernel has no room: the switch counts it. What fails for another reason is counted here.
+bool TapPort::write_frame(const packet::FrameView& view) noexcept {
+  TapQueue& queue = queue_for(view);
+  packet::Pieces pieces{view, accepts_};
+  if (pieces.count() == 0) counters().drop_malformed.add();
+  bool any_written = false;
+  while (const packet::Piece* piece = pieces.next()) {
+    switch (queue.write(pieces, *piece)) {
+      case TapOutcome::done:
+        any_written = true;
+        break;
+      case TapOutcome::again:
+        if (!any_written) return false;
+        counters().drop_no_room.add();
+        return true;
+      case TapOutcome::down:
+        counters().drop_not_ready.add();
+        return true;
+      case TapOutcome::refused:
+        counters().drop_malformed.add();
+        return true;
+      case TapOutcome::gone:
+        give_up(queue.gone_errno());
+        return false;
+    }
+  }
+  return true;
+}
+
+// A flow stays in one queue, so that its frames stay in order.
+TapQueue& TapPort::queue_for(const packet::FrameView& view) noexcept {
+  if (queues_.size() == 1) return *queues_.front();
+  const auto headers = packet::parse(view.header);
+  if (!headers || headers->l3 == packet::L3::other) return *queues_.front();
+  const bool v4 = headers->l3 == packet::L3::ipv4;
+  const packet::Slice addresses = view.header.subspan(headers->l3_offset + (v4 ? 12u : 8u), v4 ? 8 : 32);
+  std::uint64_t hash = 0;
+  for (std::size_t at = 0; at < addresses.size(); at += 4) {
+    hash = (hash ^ packet::get32(addresses, at)) * 0x9e37'79b9'7f4a'7c15ull;
+  }
+  if (headers->l4_offset != 0 && !headers->is_fragment) {
+    hash = (hash ^ packet::get32(view.header, headers->l4_offset)) * 0x9e37'79b9'7f4a'7c15ull;
+  }
+  return *queues_[(hash >> 32) % queues_.size()];
+}
+
+packet::Accepts TapPort::accepts() const noexcept { return accepts_; }
+
+}  // namespace vmux::backend

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Against the kernel, in a private network namespace. Needs root; says so and skips where that is not granted.
+#include "backend/tap/tap_port.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+
+#include "packet/test_frames.hpp"
+#include "vmux/base/unique_fd.hpp"
+
+namespace vmux::backend {
+namespace {
+
+using packet::test::Bytes;
+using packet::test::FrameSpec;
+
+constexpr std::size_t kHeader = 10;  // of a packet socket with PACKET_VNET_HDR
+
+class TapTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "a network namespace of our own is not permitted here";
+    if (::access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/net/tun cannot be opened here";
+    silence_ipv6();
+    poller_ = *runtime::Poller::create();
+  }
+  // No router solicitations among the frames that the tests count.
+  static void silence_ipv6() {
+    const UniqueFd fd{::open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC)};
+    const bool written = !fd || ::write(fd.get(), "1", 1) == 1;
+    EXPECT_TRUE(written);
+  }
+  std::unique_ptr<TapPort> make(TapOptions options) {
+    auto port = TapPort::create(options, *poller_);
+    EXPECT_TRUE(port) << (port ? "" : port.error().text());
+    return port ? std::move(*port) : nullptr;
+  }
+  // The host's end of the cable.
+  UniqueFd host_socket(const char* name) {
+    UniqueFd fd{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))};
+    int on = 1;
+    EXPECT_EQ(::setsockopt(fd.get(), SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on), 0);
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = htons(ETH_P_ALL);
+    address.sll_ifindex = static_cast<int>(::if_nametoindex(name));
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return fd;
+  }
+  static void host_sends(const UniqueFd& fd, const Bytes& bytes) {
+    EXPECT_EQ(::write(fd.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  }
+  static Bytes host_receives(const UniqueFd& fd) {
+    pollfd wait{fd.get(), POLLIN, 0};
+    Bytes bytes(70000);
+    if (::poll(&wait, 1, 5000) != 1) return {};
+    const ssize_t size = ::read(fd.get(), bytes.data(), bytes.size());
+    bytes.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+    return bytes;
+  }
+  static void add(Bytes& to, packet::Slice bytes) {
+    for (const std::byte byte : bytes)
+      to.push_back(static_cast<std::uint8_t>(byte));
+  }
+  static Bytes bytes_of(const packet::FrameView& view) {
+    Bytes out;
+    add(out, view.header);
+    for (const packet::Slice& slice : view.payload)
+      add(out, slice);
+    return out;
+  }
+  std::size_t peek(TapPort& port) {
+    poller_->run_once(0);
+    return port.peek_burst(views_);
+  }
+
+  std::unique_ptr<runtime::Poller> poller_;
+  std::array<packet::FrameView, port::kMaxBurst> views_;
+};
+
+Bytes with_header(const Bytes& header, const Bytes& frame) {
+  Bytes out = header;
+  packet::test::append(out, frame);
+  return out;
+}
+const Bytes kNoOffload(kHeader, 0);
+
+Bytes local_frame(std::uint8_t seed, std::size_t payload = 100) {
+  Bytes out{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5};
+  packet::test::append(out, packet::test::pattern(payload, seed));
+  return out;
+}
+
+TEST_F(TapTest, SendsTheHostsFramesAsTheyAreAndInOrder) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  host_sends(host, with_header(kNoOffload, local_frame(1, 40)));
+  host_sends(host, with_header(kNoOffload, local_frame(2, 1400)));
+  ASSERT_EQ(peek(*port), 2u);
+  EXPECT_EQ(bytes_of(views_[0]), local_frame(1, 40));
+  EXPECT_EQ(bytes_of(views_[1]), local_frame(2, 1400));
+  port->complete(2);
+  EXPECT_EQ(peek(*port), 0u);
+}
+
+TEST_F(TapTest, ShowsFramesAgainUntilTheyAreCompleted) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  for (std::uint8_t i = 0; i < 40; ++i)
+    host_sends(host, with_header(kNoOffload, local_frame(i)));
+  ASSERT_EQ(peek(*port), 32u);
+  port->complete(3);
+  ASSERT_EQ(peek(*port), 32u);
+  EXPECT_EQ(bytes_of(views_[0]), local_frame(3));
+  EXPECT_EQ(bytes_of(views_[31]), local_frame(34));
+  port->complete(32);
+  EXPECT_EQ(peek(*port), 5u);
+}
+
+TEST_F(TapTest, DeliversToTheHost) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  const Bytes first = local_frame(1, 1500), second = local_frame(2, 46);
+  const packet::test::View a{first, 256, {100, 1, 700}}, b{second, 256, {100}};
+  const std::array views{a.view, b.view};
+  EXPECT_EQ(port->deliver(views), 2u);
+  EXPECT_EQ(host_receives(host), with_header(kNoOffload, first));
+  EXPECT_EQ(host_receives(host), with_header(kNoOffload, second));
+}
+
+TEST_F(TapTest, PutsATagBesideIntoTheBytes) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  const Bytes frame = packet::test::whole_frame({}, packet::test::pattern(100));
+  packet::test::View v{frame, 256, {100}};
+  v.view.offload = {.has_vlan = true, .vlan_tci = 0x2005};
+  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  // The kernel takes the tag out of the bytes again for its own use, so what a packet socket sees is the frame without.
+  const Bytes got = host_receives(host);
+  ASSERT_GE(got.size(), kHeader);
+  EXPECT_EQ(Bytes(got.begin() + kHeader, got.end()), frame);
+}
+
+TEST_F(TapTest, CarriesASuperFrameAndItsChecksumToTheHost) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  const Bytes frame = packet::test::whole_frame({}, packet::test::pattern(30000));
+  packet::test::View v{frame, 256, {1000, 4096}};
+  v.view.offload = {.needs_checksum = true,
+                    .gso = packet::Gso::tcp4,
+                    .csum_start = 34,
+                    .csum_offset = 16,
+                    .header_length = 66,
+                    .gso_size = 1448};
+  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  const Bytes got = host_receives(host);
+  ASSERT_EQ(got.size(), kHeader + frame.size());
+  EXPECT_EQ(Bytes(got.begin() + kHeader, got.end()), frame);
+  EXPECT_EQ(got[0], 1);                   // needs its checksum
+  EXPECT_EQ(got[1], 1);                   // TCP over IPv4
+  EXPECT_EQ(got[4] | got[5] << 8, 1448);  // size of a piece
+  EXPECT_EQ(got[6] | got[7] << 8, 34);    // checksum from here
+}
+
+TEST_F(TapTest, CarriesASuperFrameAndItsChecksumFromTheHost) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  const FrameSpec spec{.ip = packet::test::Ip::v6};
+  const Bytes frame = packet::test::whole_frame(spec, packet::test::pattern(20000));
+  const Bytes header{1, 4, 86, 0, 0x94, 0x05, 54, 0, 16, 0};  // checksum, TCP over IPv6, 86 bytes of headers, 1428
+  host_sends(host, with_header(header, frame));
+  ASSERT_EQ(peek(*port), 1u);
+  const packet::Offload& offload = views_[0].offload;
+  EXPECT_TRUE(offload.needs_checksum);
+  EXPECT_EQ(offload.gso, packet::Gso::tcp6);
+  EXPECT_EQ(offload.gso_size, 1428);
+  EXPECT_EQ(offload.header_length, 86);
+  EXPECT_EQ(offload.csum_start, 54);
+  EXPECT_EQ(bytes_of(views_[0]), frame);
+}
+
+TEST_F(TapTest, SetsTheMtuAndTakesFramesOfIt) {
+  const auto port = make({.name = "vt0", .mtu = 9000});
+  EXPECT_EQ(port->accepts().max_frame, 9018u);
+  const UniqueFd host = host_socket("vt0");
+  const Bytes frame = local_frame(1, 9000);
+  const packet::test::View v{frame, 256, {4096}};
+  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(host_receives(host), with_header(kNoOffload, frame));
+}
+
+TEST_F(TapTest, DropsAndCountsWhileTheInterfaceIsDown) {
+  const auto port = make({.name = "vt0", .set_link_up = false});
+  const Bytes frame = local_frame(1);
+  const packet::test::View v{frame, 256, {100}};
+  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->counters().drop_not_ready.get(), 1u);
+  EXPECT_FALSE(port->is_gone());
+}
+
+TEST_F(TapTest, KeepsAFlowInOneOfItsQueuesAndReadsAll) {
+  const auto port = make({.name = "vt0", .queues = 4});
+  const UniqueFd host = host_socket("vt0");
+  std::vector<Bytes> frames;
+  for (std::uint8_t i = 0; i < 8; ++i) {
+    frames.push_back(packet::test::whole_frame({.proto = packet::test::Proto::udp}, {i, i}));
+    frames.back()[29] = i;  // another source address each
+    const packet::test::View v{frames.back(), 256, {100}};
+    EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+    EXPECT_EQ(host_receives(host), with_header(kNoOffload, frames.back()));
+  }
+  for (const Bytes& frame : frames)
+    host_sends(host, with_header(kNoOffload, frame));
+  std::size_t seen = 0;
+  for (int round = 0; round < 10; ++round) {
+    const std::size_t count = peek(*port);
+    seen += count;
+    port->complete(count);
+  }
+  EXPECT_EQ(seen, frames.size());
+}
+
+TEST_F(TapTest, NoticesThatTheInterfaceWasDeletedAndFallsSilent) {
+  const auto port = make({.name = "vt0"});
+  ASSERT_EQ(std::system("ip link delete vt0"), 0);
+  poller_->run_once(1'000'000'000);
+  EXPECT_EQ(port->peek_burst(views_), 0u);
+  EXPECT_TRUE(port->is_gone());
+  EXPECT_FALSE(port->is_ready());
+  EXPECT_FALSE(poller_->run_once(0)) << "the dead descriptor must not be reported again";
+}
+
+TEST_F(TapTest, NoticesADeletedInterfaceWhenItDelivers) {
+  const auto port = make({.name = "vt0"});
+  ASSERT_EQ(std::system("ip link delete vt0"), 0);
+  const Bytes frame = local_frame(1);
+  const packet::test::View v{frame, 256, {100}};
+  EXPECT_EQ(port->deliver({&v.view, 1}), 0u);
+  EXPECT_TRUE(port->is_gone());
+}
+
+TEST_F(TapTest, AttachesToAnInterfaceThatWasMadeBefore) {
+  ASSERT_EQ(std::system("ip tuntap add dev vt1 mode tap"), 0);
+  ASSERT_EQ(std::system("ip tuntap add dev vt2 mode tap multi_queue"), 0);
+  EXPECT_NE(make({.name = "vt1"}), nullptr);
+  EXPECT_NE(make({.name = "vt2"}), nullptr);
+  EXPECT_EQ(std::system("ip link show vt1 >/dev/null"), 0) << "it was not ours to delete";
+}
+
+TEST_F(TapTest, SaysThatAnInterfaceIsInUse) {
+  const auto port = make({.name = "vt0"});
+  const auto second = TapPort::create({.name = "vt0"}, *poller_);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Errc::busy);
+}
+
+TEST_F(TapTest, SaysThatAnInterfaceIsNoTap) {
+  const auto port = TapPort::create({.name = "lo"}, *poller_);
+  ASSERT_FALSE(port);
+  EXPECT_EQ(port.error().code, Errc::invalid_argument);
+}
+
+TEST_F(TapTest, SaysThatPermissionIsMissing) {
+  EXPECT_EXIT(
+      {
+        const bool dropped = ::setgid(65534) == 0 && ::setuid(65534) == 0;
+        const auto port = TapPort::create({.name = "vt0"}, *poller_);
+        std::_Exit(dropped && !port && port.error().code == Errc::permission ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+class TapName : public testing::TestWithParam<const char*> {};
+TEST_P(TapName, IsRefusedBeforeTheKernelIsAsked) {
+  const auto poller = *runtime::Poller::create();
+  const auto port = TapPort::create({.name = GetParam()}, *poller);
+  ASSERT_FALSE(port);
+  EXPECT_EQ(port.error().code, Errc::invalid_argument);
+}
+INSTANTIATE_TEST_SUITE_P(Bad, TapName,
+                         testing::Values("", "sixteen-letters-", "a/b", "tap%d", "a b", "a:0", ".", ".."));
+
+TEST(TapQueues, AreOneToSixteen) {
+  const auto poller = *runtime::Poller::create();
+  EXPECT_EQ(TapPort::create({.name = "t", .queues = 0}, *poller).error().code, Errc::invalid_argument);
+  EXPECT_EQ(TapPort::create({.name = "t", .queues = 17}, *poller).error().code, Errc::invalid_argument);
+}
+
+}  // namespace
+}  // namespace vmux::backend

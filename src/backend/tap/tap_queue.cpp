@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "backend/tap/tap_queue.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "packet/bytes.hpp"
+#include "packet/headers.hpp"
+#include "vmux/base/le.hpp"
+
+namespace vmux::backend {
+namespace {
+
+// virtio 1.2 5.1.6.1. (The kernel's <linux/virtio_net.h> is not for C++.)
+constexpr std::uint8_t kNeedsChecksum = 1, kDataValid = 2;                                       // flags
+constexpr std::uint8_t kGsoNone = 0, kGsoTcp4 = 1, kGsoTcp6 = 4, kGsoUdpL4 = 5, kGsoEcn = 0x80;  // gso_type
+constexpr std::uint8_t kCongestionReduced = 0x80;                                                // TCP's CWR
+
+struct VirtioNetHeader {  // virtio 1.2 5.1.6
+  std::uint8_t flags = 0, gso_type = 0;
+  Le<std::uint16_t> header_length, gso_size, csum_start, csum_offset, num_buffers;
+};
+static_assert(sizeof(VirtioNetHeader) == 12);
+
+packet::Gso gso_of(std::uint8_t type) noexcept {
+  switch (type & ~kGsoEcn) {
+    case kGsoTcp4:
+      return packet::Gso::tcp4;
+    case kGsoTcp6:
+      return packet::Gso::tcp6;
+    case kGsoUdpL4:
+      return packet::Gso::udp;
+    default:
+      return packet::Gso::none;
+  }
+}
+
+std::uint8_t type_of(const packet::Piece& piece) noexcept {
+  const packet::Offload& offload = piece.offload;
+  if (offload.gso == packet::Gso::none) return kGsoNone;
+  if (offload.gso == packet::Gso::udp) return kGsoUdpL4;
+  const std::size_t flags = std::size_t{offload.csum_start} + 13;
+  const bool reduced = flags < piece.header.size() && (packet::get8(piece.header, flags) & kCongestionReduced) != 0;
+  const std::uint8_t type = offload.gso == packet::Gso::tcp4 ? kGsoTcp4 : kGsoTcp6;
+  return reduced ? static_cast<std::uint8_t>(type | kGsoEcn) : type;
+}
+
+VirtioNetHeader header_for(const packet::Piece& piece) noexcept {
+  const packet::Offload& offload = piece.offload;
+  VirtioNetHeader header;
+  header.gso_type = type_of(piece);
+  if (offload.needs_checksum) {
+    header.flags = kNeedsChecksum;
+    header.csum_start = offload.csum_start;
+    header.csum_offset = offload.csum_offset;
+  } else if (offload.checksum_verified) {
+    header.flags = kDataValid;
+  }
+  if (offload.gso != packet::Gso::none) {
+    header.header_length = offload.header_length;
+    header.gso_size = offload.gso_size;
+  }
+  return header;
+}
+
+iovec vector_of(packet::Slice bytes) noexcept {
+  return {const_cast<std::byte*>(bytes.data()), bytes.size()};  // writev() only reads
+}
+
+// EBADFD: the interface was deleted, and the descriptor with it.
+bool means_gone(int error) noexcept { return error == EBADFD || error == EBADF || error == ENODEV; }
+
+}  // namespace
+
+TapQueue::TapQueue(UniqueFd fd, std::size_t header_size)
+    : fd_(std::move(fd)),
+      header_size_(header_size),
+      payloads_(std::make_unique_for_overwrite<std::byte[]>(kSlots * kPayloadRoom)) {}
+
+std::size_t TapQueue::peek(std::span<packet::FrameView> into, Counter& malformed) noexcept {
+  const std::size_t wanted = std::min(into.size(), kSlots);
+  while (count_ < wanted && readable_) {
+    const std::size_t index = (first_ + count_) % kSlots;
+    if (read_one(slots_[index], payloads_.get() + index * kPayloadRoom, malformed)) ++count_;
+  }
+  const std::size_t count = std::min(count_, wanted);
+  for (std::size_t i = 0; i < count; ++i)
+    into[i] = slots_[(first_ + i) % kSlots].view;
+  return count;
+}
+
+void TapQueue::complete(std::size_t count) noexcept {
+  count = std::min(count, count_);
+  first_ = (first_ + count) % kSlots;
+  count_ -= count;
+}
+
+bool TapQueue::read_one(Slot& slot, std::byte* payload, Counter& malformed) noexcept {
+  const std::array<iovec, 3> parts{
+      {{slot.offload.data(), header_size_}, {slot.header.data(), slot.header.size()}, {payload, kPayloadRoom}}};
+  const ssize_t size = ::readv(fd_.get(), parts.data(), static_cast<int>(parts.size()));
+  if (size < 0) {
+    if (errno == EINTR) return false;
+    readable_ = false;  // until the next event
+    if (means_gone(errno)) gone_errno_ = errno;
+    return false;
+  }
+  if (static_cast<std::size_t>(size) <= header_size_) {
+    if (size == 0) readable_ = false;
+    malformed.add();
+    return false;
+  }
+  const std::size_t length = static_cast<std::size_t>(size) - header_size_;
+  const std::size_t in_header = std::min(length, slot.header.size());
+  slot.view = {};
+  slot.view.header = packet::Slice{slot.header}.first(in_header);
+  slot.payload = packet::Slice{payload, length - in_header};
+  slot.view.payload = std::span{&slot.payload, slot.payload.empty() ? 0u : 1u};
+  slot.view.length = static_cast<std::uint32_t>(length);
+  if (describe(slot)) return true;
+  malformed.add();
+  return false;
+}
+
+// The kernel's header_length is a hint (it counts what lies in one piece of its memory): the headers tell it
+// themselves.
+bool TapQueue::describe(Slot& slot) const noexcept {
+  VirtioNetHeader header;
+  std::memcpy(&header, slot.offload.data(), header_size_);
+  packet::Offload& offload = slot.view.offload;
+  offload.needs_checksum = (header.flags & kNeedsChecksum) != 0;
+  offload.checksum_verified = (header.flags & kDataValid) != 0;
+  offload.csum_start = header.csum_start;
+  offload.csum_offset = header.csum_offset;
+  offload.gso = gso_of(header.gso_type);
+  if (offload.gso != packet::Gso::none) {
+    const auto headers = packet::parse(slot.view.header);
+    offload.header_length = headers ? headers->payload_offset : 0;
+    offload.gso_size = header.gso_size;
+  }
+  return packet::is_consistent(slot.view);
+}
+
+TapOutcome TapQueue::write(const packet::Pieces& pieces, const packet::Piece& piece) noexcept {
+  VirtioNetHeader header = header_for(piece);
+  const std::size_t count = pieces.gather(slices_);
+  if (count > slices_.size()) return TapOutcome::refused;
+  std::array<iovec, kMaxSlices + 2> parts;
+  parts[0] = {&header, header_size_};
+  parts[1] = vector_of(piece.header);
+  for (std::size_t i = 0; i < count; ++i)
+    parts[i + 2] = vector_of(slices_[i]);
+  for (;;) {
+    if (::writev(fd_.get(), parts.data(), static_cast<int>(count + 2)) >= 0) return TapOutcome::done;
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) return TapOutcome::again;
+    if (errno == EIO) return TapOutcome::down;
+    if (!means_gone(errno)) return TapOutcome::refused;
+    gone_errno_ = errno;
+    return TapOutcome::gone;
+  }
+}
+
+}  // namespace vmux::backend
