@@ -124,8 +124,8 @@ void LevelVector::update(std::uint32_t set, std::uint32_t clear) noexcept {
   for (;;) {
     std::uint32_t next = (state & ~clear) | set;
     const bool fires = (next & (kSink | kAsserted | kMasked | kDisabled)) == (kSink | kAsserted);
-    if (fires) next |= kMasked;  // VFIO: a level-triggered interrupt masks itself
-    if (next == state) return;
+    if (fires) next |= kMasked;           // VFIO: a level-triggered interrupt masks itself
+    if (next == state && !fires) return;  // an unmask that fires at once ends where it began
     if (!state_.compare_exchange_weak(state, next, std::memory_order_acq_rel)) continue;
     if (fires) sink_.signal();
     return;
