@@ -116,6 +116,7 @@ void Server::Impl::next_client() {
     anchor->server->draining = false;
     anchor->server->listen();
   });
+  listen();  // again: the memory may have been quiet before the session had gone
 }
 
 Server::Server(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

@@ -84,9 +84,8 @@ Result<Session::Outcome> Session::handle_set_irqs(const Request& request) {
     return fail(Errc::invalid_argument, "more file descriptors than interrupts");
   }
   for (const auto& fd : request.fds) {
-    // Anything else could block the thread that triggers, or keep it busy with an event that never goes.
+    // Anything else could keep this thread busy with an event that never goes.
     if (!is_eventfd(fd.get())) return fail(Errc::invalid_argument, "a file descriptor is not an eventfd");
-    make_nonblocking(fd.get());
   }
   // The watch goes first: its descriptor may be closed and its number reused while the interrupt is configured.
   unmask_watch_.reset();

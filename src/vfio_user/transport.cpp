@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vfio_user/transport.hpp"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -186,11 +185,6 @@ bool is_eventfd(int fd) noexcept {
   const ssize_t length = ::readlink(link, target, sizeof target);
   if (length < 0) return true;  // no /proc here
   return std::string_view{target, static_cast<std::size_t>(length)}.find("[eventfd]") != std::string_view::npos;
-}
-
-void make_nonblocking(int fd) noexcept {
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags >= 0 && (flags & O_NONBLOCK) == 0) ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
 }  // namespace vmux::vfio_user

@@ -88,7 +88,5 @@ class Transport {
 
 /// True when `fd` is an eventfd, or when that cannot be found out.
 [[nodiscard]] bool is_eventfd(int fd) noexcept;
-/// Reads and writes through it will not block, whoever else holds it.
-void make_nonblocking(int fd) noexcept;
 
 }  // namespace vmux::vfio_user
