@@ -41,7 +41,7 @@ build_userland() {
   cp "$LAB_DIR/guest/init" "$tree/init"
   cp "$LAB_DIR/guest/agent" "$tree/bin/guest-agent"
   chmod +x "$tree/init" "$tree/bin/guest-agent"
-  echo 'root:x:0:0:root:/root:/bin/sh' >"$tree/etc/passwd"
+  printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'tcpdump:x:100:100::/:/bin/false' >"$tree/etc/passwd"
   echo 'root:x:0:' >"$tree/etc/group"
   (cd "$tree" && find . -print0 | LC_ALL=C sort -z | cpio --quiet -0 -o -H newc -R 0:0) >"$LAB_CACHE/userland.cpio"
   rm -rf "$root" "$tree"

@@ -2,11 +2,12 @@
 """ethtool in the guest: the driver's own view of the NIC makes sense."""
 import re
 
-from harness.traffic import give_address, ping, wait_for_peer
+import pytest
+from harness.traffic import give_address, iperf, mbits, ping, wait_for_peer
 
 
 def fields(text):
-    return {key.strip(): value.strip() for key, value in re.findall(r"^\s*([^:\n]+):\s*(.*)$", text, re.M)}
+    return {key.strip(): value.strip() for key, value in re.findall(r"^[ \t]*([^:\n]+):[ \t]*(.*)$", text, re.M)}
 
 
 def test_self_test_passes(pair):
@@ -72,12 +73,15 @@ def test_rings_of_another_size_carry_traffic(pair):
         assert ping(pair.a, pair.address_b, count=5, size=20000).loss == 0
 
 
-def test_interrupt_moderation_can_be_set(pair):
-    for rate in (0, 3, 1000):
-        pair.a.check(f"ethtool -C eth0 rx-usecs {rate}")
-        wait_for_peer(pair.a, pair.address_b)
-        assert ping(pair.a, pair.address_b, count=10).loss == 0
-    pair.a.check("ethtool -C eth0 rx-usecs 3")
+@pytest.mark.parametrize("rate", ["0", "1", "3", "100", "100000"])
+def test_any_interrupt_moderation_carries_traffic(pair, rate):
+    """Off, dynamic, dynamic conservative, and fixed rates: a module parameter, as the 82540EM has no ethtool -C."""
+    pair.b.check(f"rmmod e1000; modprobe e1000 InterruptThrottleRate={rate}")
+    give_address(pair.b, f"{pair.address_b}/24")
+    wait_for_peer(pair.a, pair.address_b)
+    assert ping(pair.a, pair.address_b, count=10).loss == 0
+    assert mbits(iperf(pair.a, pair.b, pair.address_b, seconds=1)) > 1
+    pair.b.check("rmmod e1000; modprobe e1000")
 
 
 def test_promiscuous_and_multicast_modes(pair):

@@ -53,13 +53,13 @@ def test_file_crosses_the_tap_whole(pair, in_vm, on_host, tmp_path):
         server = subprocess.Popen(["busybox", "nc", "-l", "-p", "5055"], stdin=open(content, "rb"),
                                   stdout=open(tmp_path / "back", "wb"))
         try:
-            script = (f"for i in $(seq 1 20); do nc {HOST} 5055 </dev/null >/tmp/file && test -s /tmp/file && break; "
+            script = (f"test -p /tmp/silence || mkfifo /tmp/silence; for i in $(seq 1 20); do nc {HOST} 5055 <>/tmp/silence >/tmp/file && test -s /tmp/file && break; "
                       f"sleep 0.2; done; sha256sum </tmp/file")
             assert pair.a.check(script, timeout=90) == expected
         finally:
             server.kill()
             server.wait()
-        server = subprocess.Popen(["busybox", "nc", "-l", "-p", "5056"], stdin=subprocess.DEVNULL,
+        server = subprocess.Popen(["busybox", "nc", "-l", "-p", "5056"], stdin=subprocess.PIPE,
                                   stdout=open(tmp_path / "back", "wb"))
         try:
             pair.a.check(f"for i in $(seq 1 20); do nc {HOST} 5056 </tmp/file && exit 0; sleep 0.2; done; exit 1", timeout=90)

@@ -29,7 +29,7 @@ def tso_count(guest):
     return int(line.split(":")[1])
 
 
-@pytest.mark.parametrize("receiver", FEATURES)
+@pytest.mark.parametrize("receiver", ["all-on", "no-rx-checksum", "all-off"])
 @pytest.mark.parametrize("sender", FEATURES)
 def test_file_arrives_whole(pair, sender, receiver):
     with features(pair.a, FEATURES[sender]), features(pair.b, FEATURES[receiver]):

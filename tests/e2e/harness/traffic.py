@@ -8,7 +8,7 @@ from types import SimpleNamespace
 def give_address(guest, address, interface="eth0", mtu=None):
     """Brings an interface up with just this address ("10.77.0.1/24")."""
     mtu_part = f"ip link set {interface} mtu {mtu} && " if mtu else ""
-    guest.check(f"ip addr flush dev {interface} && {mtu_part}ip link set {interface} up && "
+    guest.check(f"ip -4 addr flush dev {interface} && {mtu_part}ip link set {interface} up && "
                 f"ip addr add {address} dev {interface}", timeout=20)
 
 
@@ -81,9 +81,10 @@ def protocol_errors(guest):
 
 def send_file(sender, receiver, address, megabytes=8, port=5000):
     """Sends random bytes over TCP; fails unless exactly those arrive."""
-    receiving = receiver.spawn(f"nc -l -p {port} >/tmp/received")
+    # nc ends when either side says it has no more to send: the silent side gets an input that never ends.
+    receiving = receiver.spawn(f"test -p /tmp/silence || mkfifo /tmp/silence; nc -l -p {port} <>/tmp/silence >/tmp/received")
     receiver.check(f"for i in $(seq 1 50); do netstat -ltn | grep -q ':{port} ' && exit 0; sleep 0.1; done; exit 1")
-    sender.check(f"test -s /tmp/random-{megabytes} || head -c {megabytes}M /dev/urandom >/tmp/random-{megabytes}", timeout=60)
+    sender.check(f"test -s /tmp/random-{megabytes} || dd if=/dev/urandom of=/tmp/random-{megabytes} bs=1M count={megabytes}", timeout=60)
     sender.check(f"nc {address} {port} </tmp/random-{megabytes}", timeout=60)
     assert receiving.wait(60).status == 0
     sent = sender.check(f"sha256sum </tmp/random-{megabytes}", timeout=60)
