@@ -87,7 +87,7 @@ TEST(InterruptsThreads, MaskingLosesNoTrigger) {
         irqs->set_msix_vector_mask(0, false);
       },
       [&] {
-        for (int i = 0; i < 2000; ++i) {
+        for (int i = 0; i < 300; ++i) {
           irqs->trigger(0);
           while (event.signals() == 0)
             std::this_thread::yield();
@@ -102,7 +102,7 @@ TEST(InterruptsThreads, LevelIsNeverForgotten) {
   ASSERT_TRUE(set_sinks(*irqs, Irq::intx, 0, 1, fds(event)));
   beside([&] { irqs->unmask_intx(); },
          [&] {
-           for (int i = 0; i < 2000; ++i) {
+           for (int i = 0; i < 300; ++i) {
              irqs->set_level(true);
              while (event.signals() == 0)
                std::this_thread::yield();
