@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <algorithm>
 #include <cstdlib>
-#include <new>
 
 #include "memory/table.hpp"
 
@@ -20,8 +19,7 @@ constexpr std::uint64_t bits_between(std::uint64_t from, std::uint64_t to) noexc
 }  // namespace
 
 std::unique_ptr<DirtyBitmap> DirtyBitmap::create(std::uint64_t pages) noexcept {
-  std::unique_ptr<DirtyBitmap> bitmap{new (std::nothrow) DirtyBitmap};
-  if (!bitmap) return nullptr;
+  std::unique_ptr<DirtyBitmap> bitmap{new DirtyBitmap};
   bitmap->count_ = static_cast<std::size_t>((pages + kWordBits - 1) / kWordBits);
   bitmap->words_ = static_cast<std::uint64_t*>(std::calloc(bitmap->count_, sizeof(std::uint64_t)));
   bitmap->again_ = static_cast<std::uint64_t*>(std::calloc(bitmap->count_, sizeof(std::uint64_t)));
