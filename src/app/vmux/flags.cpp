@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "app/vmux/flags.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <utility>
+
+#include "app/vmux/sets.hpp"
+#include "control/version.hpp"
+
+namespace vmux::app {
+namespace {
+
+using control::Json;
+using control::Problem;
+
+constexpr const char* kAbout =
+    "vmux - network cards for virtual machines, served over vfio-user\n\n"
+    "Each -s PATH is one VM: a NIC of the mode -m, served on the socket PATH. An option of -m, -d and -t that is given "
+    "as\n"
+    "often as -s is matched by order (the n-th with the n-th); one that is given less often belongs to the -s before "
+    "it.\n"
+    "A port is named after its socket: vm0 for /tmp/vm0.sock. Ports without -t join one switch in memory;\n"
+    "those with the same -t share a switch with that tap as uplink. More ports, switches and uplinks can be added at "
+    "run time with vmuxctl(1).";
+
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  vmux -s /tmp/vm0.sock -m e1000-emu -s /tmp/vm1.sock -m e1000-emu    two VMs on one switch\n"
+    "  vmux -s /tmp/vm0.sock -m e1000-emu -t tap0                          a VM and the host\n"
+    "  vmux --config /etc/vmux/vmux.toml\n"
+    "Exit status: 0 after a clean stop, 1 when the machine refused something, 2 for a usage error. See vmux(1).";
+
+/// An option that sets one value of the daemon: the same names as in the configuration file.
+struct ValueOption {
+  const char* flags;  // as CLI11 wants them
+  const char* shown;  // in messages
+  const char* field;
+  bool is_poller;  // of [pollers], else of [daemon]
+  bool is_switch;  // takes no value
+  const char* type;
+  const char* help;
+};
+constexpr auto kValueOptions = std::to_array<ValueOption>({
+    {"--rpc", "--rpc", "rpc", false, false, "PATH",
+     "RPC socket for vmuxctl, or none (default $VMUX_RPC or /run/vmux/vmux.sock)"},
+    {"-b,--base-mac", "--base-mac", "base_mac", false, false, "MAC",
+     "MAC of the first port; the following count up (default: locally administered, the same after each start)"},
+    {"--doorbell", "--doorbell", "doorbell", false, false, "poll|trap",
+     "how guests ring: memory that pollers read, or a message each (default poll)"},
+    {"-l,--log-level", "--log-level", "log_level", false, false, "LEVEL",
+     "trace, debug, info, warning, error or off (default info)"},
+    {"-p,--pollers", "--pollers", "count", true, false, "N",
+     "threads that move frames (default: one for each CPU of --poller-cpus, or 1)"},
+    {"--poller-cpus", "--poller-cpus", "cpus", true, false, "LIST", "pin the pollers to these CPUs, such as 2,4-6"},
+    {"--poller-busy", "--poller-busy", "busy", true, true, "", "pollers never sleep: for CPUs that are set aside"},
+    {"--poller-spin-us", "--poller-spin-us", "spin_us", true, false, "US",
+     "keep looking this long after the last frame (default 50)"},
+    {"--poller-min-sleep-us", "--poller-min-sleep-us", "min_sleep_us", true, false, "US",
+     "first sleep when idle (default 20)"},
+    {"--poller-max-sleep-us", "--poller-max-sleep-us", "max_sleep_us", true, false, "US",
+     "longest sleep when idle (default 1000)"},
+});
+
+/// The flag that stands for a parameter of a step.
+constexpr auto kStepFlags = std::to_array<std::pair<std::string_view, std::pair<const char*, const char*>>>({
+    // parameter      in port.add  in uplink.add and switch.add
+    {"model", {"-m", "-m"}},
+    {"socket", {"-s", "-s"}},
+    {"device", {"-d", "-t"}},
+    {"name", {"-s", "-t"}},
+    {"switch", {"-t", "-t"}},
+    {"backend", {"-t", "-t"}},
+    {"mac", {"--base-mac", "--base-mac"}},
+});
+
+tl::unexpected<Exit> usage(const std::string& text) {
+  return tl::unexpected<Exit>(Exit{kUsageError, "", fmt::format("vmux: {}\nTry 'vmux --help'.\n", text)});
+}
+
+std::string with_flag(const Problem& problem) {
+  for (const ValueOption& option : kValueOptions) {
+    if (problem.field == option.field) return fmt::format("{}: {}", option.shown, problem.text);
+  }
+  return control::text_of(problem);
+}
+
+std::string with_flag(const control::StepProblem& found) {
+  const Problem& problem = found.problem;
+  const control::Step& step = *found.step;
+  if (!step.from_flags) return fmt::format("{}: {}", step.where, control::text_of(problem));
+  for (const auto& [field, flags] : kStepFlags) {
+    if (problem.field != field) continue;
+    return fmt::format("{} (for {}): {}", step.method == "port.add" ? flags.first : flags.second, step.where,
+                       problem.text);
+  }
+  return fmt::format("{}: {}", step.where, control::text_of(problem));
+}
+
+/// "12" to 12, so that numbers read the same as in a file; everything else stays text and is judged by its reader.
+Json to_json(const std::string& written) {
+  if (const auto number = control::parse_number(written, ~0ull)) return *number;
+  return written;
+}
+
+class Parser {
+ public:
+  explicit Parser(const control::Catalogue& catalogue) : catalogue_(catalogue) {}
+  tl::expected<Flags, Exit> parse(std::vector<std::string> arguments);
+
+ private:
+  void declare();
+  void collect();
+  tl::expected<void, Exit> apply_values();
+  tl::expected<void, Exit> add_steps();
+  std::string switch_of_tap(const std::string& tap, const std::string& where);
+  [[nodiscard]] std::string name_for(const std::string& socket) const;
+
+  const control::Catalogue& catalogue_;
+  CLI::App app_{kAbout, "vmux"};
+  std::array<CLI::Option*, 4> set_options_{};
+  std::array<std::vector<std::string>, 4> set_values_;
+  std::array<std::string, kValueOptions.size()> values_;
+  std::array<CLI::Option*, kValueOptions.size()> value_options_{};
+  std::string config_;
+  std::vector<Occurrence> occurrences_;
+  Flags flags_;
+};
+
+constexpr std::string_view kSetLetters = "smdt";
+
+void Parser::declare() {
+  app_.set_version_flag("-V,--version", fmt::format("vmux {}", control::version()));
+  app_.footer(kExamples);
+  app_.add_option("-s,--socket", set_values_[0], "vfio-user socket of a VM")->type_name("PATH");
+  app_.add_option("-m,--mode", set_values_[1],
+                  fmt::format("what the VM gets (default e1000-emu); built: {}; known: {}",
+                              catalogue_.built_model_names(), catalogue_.model_names()))
+      ->type_name("MODE");
+  app_.add_option("-d,--device", set_values_[2], "PCI address of the physical NIC behind it, or none")
+      ->type_name("PCI");
+  app_.add_option("-t,--tap", set_values_[3], "tap interface that its switch reaches the host by, or none")
+      ->type_name("IF");
+  for (std::size_t i = 0; i < set_options_.size(); ++i) {
+    set_options_[i] = app_.get_option(fmt::format("-{}", kSetLetters[i]));
+    set_options_[i]->expected(1)->take_all();
+  }
+  app_.add_option("-c,--config", config_, "configuration file (TOML); flags come on top of it")->type_name("FILE");
+  for (std::size_t i = 0; i < kValueOptions.size(); ++i) {
+    const ValueOption& option = kValueOptions[i];
+    value_options_[i] = option.is_switch
+                            ? app_.add_flag(option.flags, option.help)
+                            : app_.add_option(option.flags, values_[i], option.help)->type_name(option.type);
+  }
+  app_.add_flag("--check", flags_.only_check, "check flags and configuration, start nothing");
+}
+
+void Parser::collect() {
+  std::array<std::size_t, 4> seen{};
+  for (const CLI::Option* option : app_.parse_order()) {
+    for (std::size_t i = 0; i < set_options_.size(); ++i) {
+      if (option == set_options_[i]) occurrences_.push_back({kSetLetters[i], set_values_[i].at(seen[i]++)});
+    }
+  }
+}
+
+tl::expected<void, Exit> Parser::apply_values() {
+  control::DaemonSpec& daemon = flags_.configuration.daemon;
+  Json of_daemon = Json::object();
+  Json of_pollers = Json::object();
+  for (std::size_t i = 0; i < kValueOptions.size(); ++i) {
+    if (value_options_[i]->count() == 0) continue;
+    const ValueOption& option = kValueOptions[i];
+    const bool is_text = option.field == std::string_view{"cpus"} || option.field == std::string_view{"rpc"};
+    Json& table = option.is_poller ? of_pollers : of_daemon;
+    table[option.field] = option.is_switch ? Json(true) : is_text ? Json(values_[i]) : to_json(values_[i]);
+  }
+  if (auto done = control::apply_daemon(of_daemon, daemon); !done) return usage(with_flag(done.error()));
+  if (auto done = control::apply_pollers(of_pollers, daemon.pollers); !done) return usage(with_flag(done.error()));
+  if (auto done = control::settle(daemon); !done) return usage(with_flag(done.error()));
+  return {};
+}
+
+/// The socket's file name without its ending (vm0 for /tmp/vm0.sock); vm0, vm1, ... when that is taken or no name.
+std::string Parser::name_for(const std::string& socket) const {
+  const auto& steps = flags_.configuration.steps;
+  const auto is_free = [&steps](const std::string& name) {
+    return std::none_of(steps.begin(), steps.end(),
+                        [&name](const control::Step& step) { return step.params.value("name", Json()) == name; });
+  };
+  std::string name = std::filesystem::path{socket}.stem().string();
+  if (control::is_name(name) && is_free(name)) return name;
+  for (std::size_t index = 0;; ++index) {
+    name = fmt::format("vm{}", index);
+    if (is_free(name)) return name;
+  }
+}
+
+/// The switch that a tap is the uplink of, from the file or an earlier flag; a new one named like the tap otherwise.
+std::string Parser::switch_of_tap(const std::string& tap, const std::string& where) {
+  auto& steps = flags_.configuration.steps;
+  for (const control::Step& step : steps) {
+    if (step.method != "uplink.add" || step.params.value("backend", Json()) != "tap") continue;
+    if (step.params.value("device", Json()) != tap) continue;
+    const Json name = step.params.value("switch", Json(control::kDefaultSwitch));
+    return name.is_string() ? name.get<std::string>() : tap;
+  }
+  steps.push_back({"switch.add", Json{{"name", tap}}, where, true});
+  steps.push_back(
+      {"uplink.add", Json{{"name", tap}, {"switch", tap}, {"backend", "tap"}, {"device", tap}}, where, true});
+  return tap;
+}
+
+tl::expected<void, Exit> Parser::add_steps() {
+  const auto sets = match_sets(occurrences_);
+  if (!sets) return usage(sets.error());
+  for (const VmSet& set : *sets) {
+    const std::string where = "-s " + set.socket;
+    if (set.device && !set.mode)
+      return usage(fmt::format("-d (for {}): expected a -m that uses a device as well", where));
+    const auto switch_name = set.tap ? std::optional{switch_of_tap(*set.tap, where)} : std::nullopt;
+    Json params{{"name", name_for(set.socket)}, {"model", set.mode.value_or("e1000-emu")}, {"socket", set.socket}};
+    if (switch_name) params["switch"] = *switch_name;
+    if (set.device) params["device"] = *set.device;
+    flags_.configuration.steps.push_back({"port.add", std::move(params), where, true});
+  }
+  return {};
+}
+
+tl::expected<Flags, Exit> Parser::parse(std::vector<std::string> arguments) {
+  declare();
+  try {
+    std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+    app_.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    return tl::unexpected<Exit>(Exit{0, app_.help(), ""});
+  } catch (const CLI::CallForVersion& version) {
+    return tl::unexpected<Exit>(Exit{0, std::string{version.what()} + "\n", ""});
+  } catch (const CLI::ParseError& error) {
+    return usage(error.what());
+  }
+  collect();
+  if (!config_.empty()) {
+    auto loaded = control::load_configuration(config_, flags_.configuration);
+    if (!loaded) return usage(fmt::format("--config: {}", control::text_of(loaded.error())));
+  }
+  if (auto done = apply_values(); !done) return tl::unexpected<Exit>(done.error());
+  if (auto done = add_steps(); !done) return tl::unexpected<Exit>(done.error());
+  if (auto done = control::rehearse(flags_.configuration, catalogue_); !done) return usage(with_flag(done.error()));
+  return std::move(flags_);
+}
+
+}  // namespace
+
+tl::expected<Flags, Exit> parse_flags(const std::vector<std::string>& arguments, const control::Catalogue& catalogue) {
+  return Parser{catalogue}.parse(arguments);
+}
+
+}  // namespace vmux::app

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The command line of vmux, as a configuration.
+#pragma once
+
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "control/configuration.hpp"
+
+namespace vmux::app {
+
+struct Flags {
+  control::Configuration configuration;
+  bool only_check = false;
+};
+
+/// An end before the start: what to print where, and the exit status.
+struct Exit {
+  int status = 0;
+  std::string out;
+  std::string err;
+};
+inline constexpr int kUsageError = 2;
+
+/// Reads the flags and the configuration file that they name, and checks all of it against `catalogue` without
+/// touching the machine beyond reading that file. `arguments` without the program's name.
+[[nodiscard]] tl::expected<Flags, Exit> parse_flags(const std::vector<std::string>& arguments,
+                                                    const control::Catalogue& catalogue);
+
+}  // namespace vmux::app

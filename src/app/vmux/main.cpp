@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// vmux: network cards for virtual machines.
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "app/vmux/flags.hpp"
+#include "app/vmux/notify.hpp"
+#include "base/logf.hpp"
+#include "control/daemon.hpp"
+#include "control/version.hpp"
+
+namespace {
+
+using vmux::LogLevel;
+
+void print_line(LogLevel level, std::string_view line) {
+  spdlog::log(static_cast<spdlog::level::level_enum>(level), "{}", line);
+}
+
+void start_log(LogLevel level) {
+  static_assert(static_cast<int>(LogLevel::warning) == SPDLOG_LEVEL_WARN);
+  static_assert(static_cast<int>(LogLevel::error) == SPDLOG_LEVEL_ERROR);
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("vmux"));
+  spdlog::set_level(spdlog::level::trace);  // vMux's own level decides
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::flush_on(spdlog::level::trace);
+  vmux::set_log_sink(&print_line, level);
+}
+
+sigset_t stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+/// The first signal ends the run; a second one, while everything is taken down, kills as signals do by default.
+vmux::Result<vmux::runtime::Watch> watch_signals(const vmux::UniqueFd& signals, vmux::runtime::Poller& control) {
+  return control.watch(signals.get(), EPOLLIN, [&signals, &control](std::uint32_t) {
+    signalfd_siginfo info{};
+    if (::read(signals.get(), &info, sizeof info) != sizeof info) return;
+    vmux::logf(LogLevel::info, "stopping: signal {}", info.ssi_signo);
+    const sigset_t set = stop_signals();
+    ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
+    control.stop();
+  });
+}
+
+int run(vmux::app::Flags flags) {
+  start_log(flags.configuration.daemon.log_level);
+  // Blocked before any thread starts, so that all threads inherit it and the signals arrive at the descriptor.
+  const sigset_t set = stop_signals();
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  const vmux::UniqueFd signals{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+  auto daemon = vmux::control::Daemon::create(vmux::control::builtin_catalogue(), std::move(flags.configuration));
+  if (!daemon) {
+    fmt::print(stderr, "vmux: {}\n", vmux::control::text_of(daemon.error()));
+    return 1;
+  }
+  auto watch = watch_signals(signals, (*daemon)->control());
+  if (!watch) {
+    fmt::print(stderr, "vmux: cannot watch for signals: {}\n", watch.error().text());
+    return 1;
+  }
+  const std::string& rpc = (*daemon)->rpc_path();
+  vmux::logf(LogLevel::info, "vmux {} is ready, RPC at {}", vmux::control::version(), rpc.empty() ? "none" : rpc);
+  vmux::app::notify_manager("READY=1");
+  (*daemon)->run();
+  vmux::app::notify_manager("STOPPING=1");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto flags = vmux::app::parse_flags({argv + 1, argv + argc}, vmux::control::builtin_catalogue());
+  if (!flags) {
+    std::fputs(flags.error().out.c_str(), stdout);
+    std::fputs(flags.error().err.c_str(), stderr);
+    return flags.error().status;
+  }
+  if (flags->only_check) {
+    std::puts("the configuration is good");
+    return 0;
+  }
+  return run(std::move(*flags));
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "app/vmuxctl/cli.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <list>
+#include <map>
+
+#include "control/json_rpc.hpp"
+#include "control/rpc_client.hpp"
+#include "control/version.hpp"
+
+namespace vmux::app {
+namespace {
+
+using control::Json;
+
+constexpr const char* kAbout = "vmuxctl - ports, switches and uplinks of a running vmux";
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  vmuxctl port add vm0 --model e1000 --socket /run/vmux/vm0.sock\n"
+    "  vmuxctl uplink add up0 --switch default --backend tap --device tap0\n"
+    "  vmuxctl vm-args vm0 --vmm qemu\n"
+    "  vmuxctl --json port stats\n"
+    "Exit status: 0 on success, 1 when it failed, 2 for a usage error. See vmuxctl(1).";
+
+tl::unexpected<Exit> usage(const std::string& text) {
+  return tl::unexpected<Exit>(Exit{kUsageError, "", fmt::format("vmuxctl: {}\nTry 'vmuxctl --help'.\n", text)});
+}
+
+/// A command with the values that were written for it.
+struct Declared {
+  const Command* command;
+  CLI::App* app;
+  std::vector<std::string> values;
+  std::vector<CLI::Option*> options;
+};
+
+void declare_arguments(Declared& declared) {
+  const auto& arguments = declared.command->arguments;
+  declared.values.resize(arguments.size());
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const Argument& argument = arguments[i];
+    CLI::Option* const option = declared.app->add_option(argument.option, declared.values[i], argument.help);
+    if (argument.is_required) option->required();
+    option->type_name(argument.type);
+    declared.options.push_back(option);
+  }
+}
+
+Json value_of(const Argument& argument, const std::string& written) {
+  if (argument.take == Take::path) {
+    std::error_code error;
+    const auto path = std::filesystem::absolute(written, error);  // the daemon's directory is another
+    return error ? written : path.lexically_normal().string();
+  }
+  if (argument.take == Take::number) {
+    if (const auto number = control::parse_number(written, ~0ull)) return *number;
+  }
+  return written;  // the daemon says what it expected
+}
+
+/// Declares all commands below `app`; the list is stable, because options write into it.
+std::list<Declared> declare(CLI::App& app) {
+  std::map<std::string, CLI::App*> groups;
+  groups[""] = &app;
+  std::list<Declared> all;
+  for (const Command& command : commands()) {
+    CLI::App*& group = groups[command.group];
+    if (group == nullptr) {
+      group = app.add_subcommand(command.group, fmt::format("see vmuxctl {} --help", command.group));
+      group->require_subcommand(1)->fallthrough();
+    }
+    CLI::App* const sub = group->add_subcommand(command.name, command.help);
+    sub->fallthrough();
+    declare_arguments(all.emplace_back(Declared{&command, sub, {}, {}}));
+  }
+  app.require_subcommand(1);
+  return all;
+}
+
+}  // namespace
+
+tl::expected<Call, Exit> parse_call(const std::vector<std::string>& arguments) {
+  Call call;
+  CLI::App app{kAbout, "vmuxctl"};
+  app.footer(kExamples);
+  app.set_version_flag("-V,--version", fmt::format("vmuxctl {}", control::version()));
+  app.add_flag("--json", call.as_json, "print the result as JSON");
+  app.add_option("--rpc", call.rpc, "RPC socket of the daemon (default $VMUX_RPC or /run/vmux/vmux.sock)")
+      ->type_name("PATH");
+  app.add_option("--timeout", call.timeout_s, "seconds to wait for an answer (default 30)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1u, 3600u));
+  const std::list<Declared> all = declare(app);
+  try {
+    app.parse(std::vector<std::string>{arguments.rbegin(), arguments.rend()});
+  } catch (const CLI::CallForHelp&) {
+    return tl::unexpected<Exit>(Exit{0, app.help(), ""});  // that of the command that was named
+  } catch (const CLI::CallForVersion& version) {
+    return tl::unexpected<Exit>(Exit{0, std::string{version.what()} + "\n", ""});
+  } catch (const CLI::ParseError& error) {
+    return usage(error.what());
+  }
+  if (call.rpc.empty()) call.rpc = control::default_rpc_path();
+  for (const Declared& declared : all) {
+    if (!declared.app->parsed()) continue;
+    call.command = declared.command;
+    for (std::size_t i = 0; i < declared.options.size(); ++i) {
+      const Argument& argument = declared.command->arguments[i];
+      if (declared.options[i]->count() > 0) call.params[argument.param] = value_of(argument, declared.values[i]);
+    }
+  }
+  return call;
+}
+
+Exit explain(const Call& call, const control::Problem& problem) {
+  std::string text = control::text_of(problem);
+  for (const Argument& argument : call.command->arguments) {
+    if (problem.field == argument.param) text = fmt::format("{}: {}", argument.option, problem.text);
+  }
+  Exit exit{problem.kind == control::ProblemKind::invalid ? kUsageError : kFailure, "", ""};
+  exit.err = fmt::format("vmuxctl: {}\n", text);
+  if (call.as_json) {
+    exit.out = control::to_line(Json{{"error", {{"kind", control::name_of(problem.kind)}, {"message", text}}}}) + '\n';
+  }
+  return exit;
+}
+
+}  // namespace vmux::app

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "app/vmuxctl/commands.hpp"
+
+#include <array>
+
+#include "app/vmuxctl/print.hpp"
+
+namespace vmux::app {
+namespace {
+
+constexpr Argument kName{"NAME", "name", Take::text, true, "", "its name"};
+constexpr Argument kSwitch{"--switch", "switch", Take::text, false, "SWITCH", "switch to join (default: default)"};
+constexpr Argument kVlan{"--vlan", "vlan", Take::number, false, "N", "access port of this VLAN: untagged outside"};
+constexpr Argument kTrunk{"--trunk", "trunk", Take::text,
+                          false,     "LIST",  "trunk: VLANs that pass tagged, 10,20-30 or all"};
+constexpr Argument kNative{"--native", "native", Take::number, false, "N", "trunk: VLAN of untagged frames"};
+constexpr Argument kPoller{"--poller", "poller", Take::number,
+                           false,      "N",      "poller to run on (default: the least loaded)"};
+
+constexpr auto kOnlyName = std::to_array<Argument>({kName});
+constexpr auto kMaybeName = std::to_array<Argument>({{"NAME", "name", Take::text, false, "", "only this one"}});
+constexpr auto kPortAdd = std::to_array<Argument>({
+    kName,
+    {"--model", "model", Take::text, true, "MODEL", "device model: see `vmuxctl models`"},
+    {"--socket", "socket", Take::path, true, "PATH", "where the VMM connects"},
+    kSwitch,
+    {"--mac", "mac", Take::text, false, "MAC", "address of the NIC (default: derived from the base MAC)"},
+    kVlan,
+    kTrunk,
+    kNative,
+    {"--doorbell", "doorbell", Take::text, false, "poll|trap", "how the guest rings (default: the daemon's)"},
+    {"--queues", "queues", Take::number, false, "N", "queue pairs (models with several only)"},
+    {"--device", "device", Take::text, false, "PCI", "physical function behind it (models that use one only)"},
+    kPoller,
+});
+constexpr auto kSwitchAdd = std::to_array<Argument>({
+    kName,
+    {"--mac-age", "mac_age_s", Take::number, false, "SECONDS", "forget a silent address after this long (default 300)"},
+});
+constexpr auto kUplinkAdd = std::to_array<Argument>({
+    kName,
+    kSwitch,
+    {"--backend", "backend", Take::text, true, "BACKEND", "tap, null or dpdk: see `vmuxctl backends`"},
+    {"--device", "device", Take::text, false, "DEVICE", "tap: interface; dpdk: EAL device argument"},
+    {"--queues", "queues", Take::number, false, "N", "queues (default 1)"},
+    kVlan,
+    kTrunk,
+    kNative,
+    kPoller,
+});
+constexpr auto kVmArgs = std::to_array<Argument>({
+    {"NAME", "name", Take::text, true, "", "the port"},
+    {"--vmm", "vmm", Take::text, false, "VMM", "qemu, libvirt or cloud-hypervisor (default qemu)"},
+    {"--memory", "memory_mb", Take::number, false, "MB", "memory of the VM (default 1024)"},
+});
+constexpr auto kLogLevel = std::to_array<Argument>({
+    {"LEVEL", "level", Take::text, false, "",
+     "trace, debug, info, warning, error or off; without it the level is shown"},
+});
+constexpr std::span<const Argument> kNone{};
+
+constexpr auto kCommands = std::to_array<Command>({
+    {"port", "add", "port.add", kPortAdd, print_port, "add a port: one NIC for one VM"},
+    {"port", "remove", "port.remove", kOnlyName, print_removed, "remove a port; a VM that is attached loses the NIC"},
+    {"port", "list", "port.list", kNone, print_ports, "list ports"},
+    {"port", "show", "port.show", kOnlyName, print_port, "show a port"},
+    {"port", "stats", "port.stats", kMaybeName, print_stats, "show counters of ports"},
+    {"switch", "add", "switch.add", kSwitchAdd, print_switch_added, "add a switch"},
+    {"switch", "remove", "switch.remove", kOnlyName, print_removed, "remove a switch that nothing is attached to"},
+    {"switch", "list", "switch.list", kNone, print_switches, "list switches"},
+    {"switch", "show", "switch.show", kOnlyName, print_switch, "show a switch's ports and MAC table"},
+    {"uplink", "add", "uplink.add", kUplinkAdd, print_uplink, "add an uplink: a switch's way to the host or a NIC"},
+    {"uplink", "remove", "uplink.remove", kOnlyName, print_removed, "remove an uplink"},
+    {"uplink", "list", "uplink.list", kNone, print_uplinks, "list uplinks"},
+    {"", "vm-args", "port.vm_args", kVmArgs, print_vm_args, "what to paste into the VMM to attach a port"},
+    {"", "pollers", "poller.list", kNone, print_pollers, "list pollers and how busy they are"},
+    {"", "models", "model.list", kNone, print_models, "list device models"},
+    {"", "backends", "backend.list", kNone, print_backends, "list uplink backends"},
+    {"", "log-level", "log.level", kLogLevel, print_log_level, "show or set the daemon's log level"},
+    {"", "version", "version", kNone, print_version, "versions of vmuxctl and of the daemon"},
+});
+
+}  // namespace
+
+std::span<const Command> commands() noexcept { return kCommands; }
+
+}  // namespace vmux::app

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// vmuxctl: one call to a running vmux, and its result.
+#include <cstdio>
+
+#include "app/vmuxctl/cli.hpp"
+#include "control/json_rpc.hpp"
+#include "control/rpc_client.hpp"
+
+namespace {
+
+int leave(const vmux::app::Exit& exit) {
+  std::fputs(exit.out.c_str(), stdout);
+  std::fputs(exit.err.c_str(), stderr);
+  return exit.status;
+}
+
+vmux::control::Outcome<vmux::control::Json> make(const vmux::app::Call& call) {
+  auto client = vmux::control::RpcClient::connect(call.rpc, call.timeout_s);
+  if (!client) return tl::unexpected<vmux::control::Problem>(client.error());
+  return client->call(call.command->method, call.params);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto call = vmux::app::parse_call({argv + 1, argv + argc});
+  if (!call) return leave(call.error());
+  const auto result = make(*call);
+  if (!result) return leave(vmux::app::explain(*call, result.error()));
+  const std::string out = call->as_json ? vmux::control::to_line(*result) + '\n' : call->command->print(*result);
+  return std::fputs(out.c_str(), stdout) >= 0 && std::fflush(stdout) == 0 ? 0 : vmux::app::kFailure;
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The one table that names models and backends.
+#include <array>
+#include <utility>
+
+#include "backend/null/null_port.hpp"
+#include "backend/tap/tap_port.hpp"
+#include "control/catalogue.hpp"
+#include "device/e1000/nic.hpp"
+#if VMUX_HAS_DPDK
+#include "backend/dpdk/dpdk_port.hpp"
+#endif
+
+namespace vmux::control {
+namespace {
+
+/// A backend's port as an uplink.
+template <class BackendPort>
+class PortUplink final : public Uplink {
+ public:
+  explicit PortUplink(std::unique_ptr<BackendPort> port) noexcept : port_(std::move(port)) {}
+  port::Port& port() noexcept override { return *port_; }
+
+ private:
+  std::unique_ptr<BackendPort> port_;
+};
+
+template <class BackendPort, class Options>
+Result<std::unique_ptr<Uplink>> make_uplink(const Options& options, runtime::Poller& poller) {
+  auto port = BackendPort::create(options, poller);
+  if (!port) return tl::unexpected<Error>(port.error());
+  return std::make_unique<PortUplink<BackendPort>>(std::move(*port));
+}
+
+Result<std::unique_ptr<Uplink>> make_null(const UplinkRequest&, runtime::Poller& poller) {
+  return make_uplink<backend::NullPort>(backend::NullOptions{}, poller);
+}
+
+Result<std::unique_ptr<Uplink>> make_tap(const UplinkRequest& request, runtime::Poller& poller) {
+  return make_uplink<backend::TapPort>(backend::TapOptions{.name = request.device, .queues = request.queues}, poller);
+}
+
+#if VMUX_HAS_DPDK
+Result<std::unique_ptr<Uplink>> make_dpdk(const UplinkRequest& request, runtime::Poller& poller) {
+  return make_uplink<backend::DpdkPort>(backend::DpdkOptions{.device = request.device}, poller);
+}
+#else
+constexpr MakeUplink make_dpdk = nullptr;
+#endif
+
+class E1000Nic final : public Nic {
+ public:
+  explicit E1000Nic(std::unique_ptr<device::e1000::Nic> nic) noexcept : nic_(std::move(nic)) {}
+  pci::Function& function() noexcept override { return nic_->function(); }
+  port::Port& port() noexcept override { return nic_->port(); }
+  void report(CounterReport& into) const override {
+    const device::e1000::NicCounters& counters = nic_->nic_counters();
+    into = {{"tx.frames", counters.tx_frames.get()},           {"tx.bytes", counters.tx_bytes.get()},
+            {"tx.guest_fault", counters.tx_guest_fault.get()}, {"tx.unsupported", counters.tx_unsupported.get()},
+            {"rx.frames", counters.rx_frames.get()},           {"rx.bytes", counters.rx_bytes.get()},
+            {"rx.guest_fault", counters.rx_guest_fault.get()}, {"rx.filtered", counters.rx_filtered.get()},
+            {"rx.missed", counters.rx_missed.get()},           {"rx.buffered", counters.rx_buffered.get()},
+            {"interrupts", counters.interrupts.get()},         {"resets", counters.resets.get()}};
+  }
+
+ private:
+  std::unique_ptr<device::e1000::Nic> nic_;
+};
+
+Result<std::unique_ptr<Nic>> make_e1000(const NicRequest& request, runtime::Poller& poller) {
+  device::e1000::NicOptions options;
+  options.name = request.name;
+  options.mac = request.mac.bytes;
+  options.doorbell = request.doorbell == Doorbell::poll ? device::e1000::Doorbell::poll : device::e1000::Doorbell::trap;
+  auto nic = device::e1000::Nic::create(std::move(options), poller);
+  if (!nic) return tl::unexpected<Error>(nic.error());
+  return std::make_unique<E1000Nic>(std::move(*nic));
+}
+
+constexpr auto kModels = std::to_array<ModelEntry>({
+    // name         mode           description                                             device queues make
+    {"e1000", "e1000-emu", "Intel 82540EM, emulated", false, 1, make_e1000},
+    {"iavf", "iavf", "Intel adaptive virtual function, emulated", false, 16, nullptr},
+    {"virtio-net", "virtio-net", "virtio 1 network card", false, 16, nullptr},
+    {"e810", "emulation", "Intel E810, emulated", false, 16, nullptr},
+    {"mediation", "mediation", "Intel E810 whose offloads a physical NIC does", true, 16, nullptr},
+    {"passthrough", "passthrough", "a physical function handed to the VM", true, 1, nullptr},
+});
+
+constexpr auto kBackends = std::to_array<BackendEntry>({
+    {"tap", "a tap interface of the host", DeviceRule::interface_name, "an interface name of 1 to 15 characters", 16,
+     make_tap},
+    {"null", "swallows every frame", DeviceRule::none, "", 1, make_null},
+    {"dpdk", "any DPDK ethdev", DeviceRule::text, "an EAL device argument such as net_af_packet0,iface=eth1", 1,
+     make_dpdk},
+});
+
+constexpr Catalogue kCatalogue{kModels, kBackends};
+
+}  // namespace
+
+const Catalogue& builtin_catalogue() noexcept { return kCatalogue; }
+
+}  // namespace vmux::control

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/controller.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/logf.hpp"
+
+namespace vmux::control {
+namespace {
+
+constexpr std::uint32_t kMacsPerVm = 256;
+constexpr std::uint32_t kMacsPerUplink = 8192;  // a whole network may stand behind it
+
+runtime::PollerOptions poller_options(const PollersSpec& spec, unsigned index) {
+  runtime::PollerOptions options;
+  options.name = fmt::format("poller{}", index);
+  if (!spec.cpus.empty()) options.cpu = spec.cpus[index];
+  options.busy = spec.busy;
+  options.spin_ns = spec.spin_us * 1000;
+  options.min_sleep_ns = spec.min_sleep_us * 1000;
+  options.max_sleep_ns = spec.max_sleep_us * 1000;
+  return options;
+}
+
+switching::PortConfig port_config(const std::string& name, const VlanSpec& vlan, std::uint32_t mac_limit) {
+  switching::PortConfig config;
+  config.name = name;
+  config.mac_limit = mac_limit;
+  config.vlan.tag = vlan.native.value_or(0);
+  if (vlan.mode == VlanSpec::Mode::access) config.vlan.mode = switching::VlanMode::access;
+  const bool is_all = vlan.allowed == std::vector<VlanRange>{{1, kMaxVlan}};
+  for (const VlanRange range : is_all ? std::vector<VlanRange>{} : vlan.allowed) {
+    for (unsigned id = range.first; id <= range.last; ++id) {
+      config.vlan.allowed.push_back(static_cast<std::uint16_t>(id));
+    }
+  }
+  return config;
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalogue, const DaemonSpec& daemon) {
+  std::unique_ptr<Controller> controller{new Controller(catalogue, daemon)};
+  if (auto started = controller->start_pollers(); !started) return tl::unexpected<Problem>(started.error());
+  for (const SwitchSpec& spec : controller->inventory_.switches()) {
+    if (auto opened = controller->open_switch(spec); !opened) return tl::unexpected<Problem>(opened.error());
+  }
+  return controller;
+}
+
+Controller::~Controller() {
+  for (auto& [name, port] : ports_)
+    close(port);
+  for (auto& [name, plug] : uplinks_)
+    close(plug);
+  ports_.clear();
+  uplinks_.clear();
+  switches_.clear();
+  pollers_.clear();
+}
+
+Outcome<> Controller::start_pollers() {
+  const unsigned count = std::max(1u, daemon_.pollers.count);
+  for (unsigned i = 0; i < count; ++i) {
+    auto poller = runtime::Poller::create(poller_options(daemon_.pollers, i));
+    if (!poller) return refuse("count", "make a poller", poller.error());
+    if (auto started = (*poller)->start(); !started) return refuse("count", "start a poller", started.error());
+    pollers_.push_back(std::move(*poller));
+  }
+  return {};
+}
+
+// --- switches ---
+
+Outcome<> Controller::add(const SwitchSpec& spec) {
+  auto added = inventory_.add(spec);
+  if (!added) return tl::unexpected<Problem>(added.error());
+  auto opened = open_switch(*added);
+  if (!opened) inventory_.remove_switch(added->name);
+  return opened;
+}
+
+Outcome<> Controller::open_switch(const SwitchSpec& spec) {
+  auto made = switching::Switch::create(spec.name, {.ageing_seconds = spec.mac_age_s});
+  if (!made) return refuse("name", "make switch " + spec.name, made.error());
+  switches_[spec.name] = std::move(*made);
+  return {};
+}
+
+Outcome<> Controller::remove_switch(const std::string& name) {
+  if (auto may = inventory_.may_remove_switch(name); !may) return may;
+  switches_.erase(name);
+  inventory_.remove_switch(name);
+  return {};
+}
+
+// --- ports ---
+
+Outcome<> Controller::add(const PortSpec& spec) {
+  auto added = inventory_.add(spec);
+  if (!added) return tl::unexpected<Problem>(added.error());
+  auto opened = open_port(*added);
+  if (!opened) inventory_.remove_port(added->name);
+  if (opened) {
+    logf(LogLevel::info, "port {}: {} with MAC {} on switch {}, served at {}", added->name, added->model,
+         to_text(added->mac.value_or(MacAddress{})), added->switch_name, added->socket);
+  }
+  return opened;
+}
+
+Outcome<> Controller::open_port(const PortSpec& spec) {
+  Port port;
+  port.poller = pollers_.at(spec.poller.value_or(0)).get();
+  port.plugged_into = switches_.at(spec.switch_name).get();
+  const NicRequest request{spec.name, spec.mac.value_or(MacAddress{}), spec.doorbell.value_or(Doorbell::poll),
+                           spec.queues.value_or(1), spec.device};
+  const MakeNic make = catalogue_.model(spec.model)->make;
+  auto nic = port.poller->call([&] { return make(request, *port.poller); });
+  if (!nic) return refuse("model", "make port " + spec.name, nic.error());
+  port.nic = std::move(*nic);
+  auto served = serve(port, spec);
+  if (served) {
+    ports_[spec.name] = std::move(port);
+  } else {
+    close(port);
+  }
+  return served;
+}
+
+/// Plugs the NIC in before its socket appears: the first client already finds the cable.
+Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
+  auto id = port.plugged_into->attach(port.nic->port(), *port.poller, port_config(spec.name, spec.vlan, kMacsPerVm));
+  if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
+  port.id = *id;
+  port.is_plugged = true;
+  auto server = port.poller->call([&] {
+    return vfio_user::Server::create(*port.poller, port.nic->function(), vfio_user::ServerOptions{.path = spec.socket});
+  });
+  if (!server) return refuse("socket", "listen on " + spec.socket, server.error());
+  port.server = std::move(*server);
+  return {};
+}
+
+void Controller::close(Port& port) noexcept {
+  port.poller->call([&] { port.server.reset(); });
+  if (std::exchange(port.is_plugged, false)) static_cast<void>(port.plugged_into->detach(port.id));
+  port.poller->call([&] { port.nic.reset(); });
+}
+
+Outcome<> Controller::remove_port(const std::string& name) {
+  const auto found = ports_.find(name);
+  if (found == ports_.end()) {
+    return refuse(ProblemKind::not_found, "name", fmt::format("there is no port named {}", name));
+  }
+  close(found->second);
+  ports_.erase(found);
+  inventory_.remove_port(name);
+  logf(LogLevel::info, "port {}: removed", name);
+  return {};
+}
+
+Controller::PortState Controller::port_state(const std::string& name) const {
+  const Port& port = ports_.at(name);
+  return port.poller->call([&port] {
+    PortState state;
+    state.is_ready = port.nic->port().is_ready();
+    state.server = port.server->stats();
+    port.nic->report(state.model);
+    return state;
+  });
+}
+
+// --- uplinks ---
+
+Outcome<> Controller::add(const UplinkSpec& spec) {
+  auto added = inventory_.add(spec);
+  if (!added) return tl::unexpected<Problem>(added.error());
+  auto opened = open_uplink(*added);
+  if (!opened) inventory_.remove_uplink(added->name);
+  if (opened) {
+    logf(LogLevel::info, "uplink {}: {} {} on switch {}", added->name, added->backend, added->device.value_or(""),
+         added->switch_name);
+  }
+  return opened;
+}
+
+Outcome<> Controller::open_uplink(const UplinkSpec& spec) {
+  Plug plug;
+  plug.poller = pollers_.at(spec.poller.value_or(0)).get();
+  plug.plugged_into = switches_.at(spec.switch_name).get();
+  const MakeUplink make = catalogue_.backend(spec.backend)->make;
+  auto made = make({spec.name, spec.device.value_or(""), spec.queues}, *plug.poller);
+  if (!made) {
+    return refuse("device", fmt::format("open {} {}", spec.backend, spec.device.value_or("")), made.error());
+  }
+  plug.uplink = std::move(*made);
+  auto id =
+      plug.plugged_into->attach(plug.uplink->port(), *plug.poller, port_config(spec.name, spec.vlan, kMacsPerUplink));
+  if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
+  plug.id = *id;
+  uplinks_[spec.name] = std::move(plug);
+  return {};
+}
+
+void Controller::close(Plug& plug) noexcept {
+  static_cast<void>(plug.plugged_into->detach(plug.id));
+  plug.uplink.reset();
+}
+
+Outcome<> Controller::remove_uplink(const std::string& name) {
+  const auto found = uplinks_.find(name);
+  if (found == uplinks_.end()) {
+    return refuse(ProblemKind::not_found, "name", fmt::format("there is no uplink named {}", name));
+  }
+  close(found->second);
+  uplinks_.erase(found);
+  inventory_.remove_uplink(name);
+  logf(LogLevel::info, "uplink {}: removed", name);
+  return {};
+}
+
+bool Controller::uplink_is_ready(const std::string& name) const {
+  const Plug& plug = uplinks_.at(name);
+  return plug.poller->call([&plug] { return plug.uplink->port().is_ready(); });
+}
+
+const port::PortCounters& Controller::counters(const std::string& name) const {
+  if (const auto port = ports_.find(name); port != ports_.end()) return port->second.nic->port().counters();
+  return uplinks_.at(name).uplink->port().counters();
+}
+
+void Controller::set_log_level(LogLevel level) noexcept {
+  daemon_.log_level = level;
+  vmux::set_log_level(level);
+}
+
+std::vector<switching::MacEntry> Controller::mac_table(const std::string& switch_name) const {
+  return switches_.at(switch_name)->mac_table();
+}
+
+}  // namespace vmux::control

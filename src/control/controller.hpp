@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The live object model: pollers, switches, ports and uplinks, made and removed at run time.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/inventory.hpp"
+#include "control/problem.hpp"
+#include "switch/switch.hpp"
+#include "vmux/runtime/poller.hpp"
+#include "vmux/vfio_user/server.hpp"
+
+namespace vmux::control {
+
+/// One control thread owns it and makes all calls; NICs and their servers live on their pollers and are reached through
+/// Poller::call. Everything that `add` makes is undone when a later part of it fails.
+class Controller {
+ public:
+  /// Starts the pollers and makes the default switch. `daemon` has been settled; `catalogue` must outlive it.
+  [[nodiscard]] static Outcome<std::unique_ptr<Controller>> create(const Catalogue& catalogue,
+                                                                   const DaemonSpec& daemon);
+  ~Controller();  ///< removes ports, uplinks, switches, then stops the pollers
+  Controller(const Controller&) = delete;
+  Controller& operator=(const Controller&) = delete;
+
+  Outcome<> add(const SwitchSpec& spec);
+  Outcome<> add(const UplinkSpec& spec);
+  Outcome<> add(const PortSpec& spec);
+  Outcome<> remove_switch(const std::string& name);
+  Outcome<> remove_uplink(const std::string& name);
+  /// The client, if there is one, sees its device go.
+  Outcome<> remove_port(const std::string& name);
+
+  /// For the whole process.
+  void set_log_level(LogLevel level) noexcept;
+
+  struct PortState {
+    bool is_ready = false;  ///< the guest's driver is up
+    vfio_user::ServerStats server;
+    CounterReport model;
+  };
+  /// Of a port that is in the inventory.
+  [[nodiscard]] PortState port_state(const std::string& name) const;
+  [[nodiscard]] const port::PortCounters& counters(const std::string& port_or_uplink) const;
+  [[nodiscard]] bool uplink_is_ready(const std::string& name) const;
+  [[nodiscard]] std::vector<switching::MacEntry> mac_table(const std::string& switch_name) const;
+
+  [[nodiscard]] const Inventory& inventory() const noexcept { return inventory_; }
+  [[nodiscard]] const Catalogue& catalogue() const noexcept { return catalogue_; }
+  [[nodiscard]] const DaemonSpec& daemon() const noexcept { return daemon_; }
+  [[nodiscard]] const std::vector<std::unique_ptr<runtime::Poller>>& pollers() const noexcept { return pollers_; }
+
+ private:
+  struct Port {
+    runtime::Poller* poller = nullptr;
+    switching::Switch* plugged_into = nullptr;
+    switching::PortId id{};
+    bool is_plugged = false;
+    std::unique_ptr<Nic> nic;                   // made, used and destroyed on `poller`
+    std::unique_ptr<vfio_user::Server> server;  // the same; refers to nic
+  };
+  struct Plug {
+    runtime::Poller* poller = nullptr;
+    switching::Switch* plugged_into = nullptr;
+    switching::PortId id{};
+    std::unique_ptr<Uplink> uplink;  // made and destroyed here, used on `poller`
+  };
+
+  Controller(const Catalogue& catalogue, const DaemonSpec& daemon)
+      : catalogue_(catalogue), daemon_(daemon), inventory_(catalogue, daemon) {}
+  Outcome<> start_pollers();
+  Outcome<> open_switch(const SwitchSpec& spec);
+  Outcome<> open_port(const PortSpec& spec);
+  Outcome<> serve(Port& port, const PortSpec& spec);
+  Outcome<> open_uplink(const UplinkSpec& spec);
+  static void close(Port& port) noexcept;
+  static void close(Plug& plug) noexcept;
+
+  const Catalogue& catalogue_;
+  DaemonSpec daemon_;
+  Inventory inventory_;
+  std::vector<std::unique_ptr<runtime::Poller>> pollers_;
+  std::map<std::string, std::unique_ptr<switching::Switch>> switches_;
+  std::map<std::string, Plug> uplinks_;
+  std::map<std::string, Port> ports_;
+};
+
+}  // namespace vmux::control

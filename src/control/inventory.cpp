@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/inventory.hpp"
+
+#include <fmt/format.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cctype>
+
+namespace vmux::control {
+namespace {
+
+constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;  // unix(7)
+constexpr std::size_t kMaxInterfaceName = 15;                              // IFNAMSIZ - 1
+
+template <class Spec>
+const Spec* find(const std::vector<Spec>& list, std::string_view name) noexcept {
+  const auto found = std::find_if(list.begin(), list.end(), [name](const Spec& spec) { return spec.name == name; });
+  return found == list.end() ? nullptr : &*found;
+}
+
+template <class Spec>
+void remove(std::vector<Spec>& list, std::string_view name) {
+  list.erase(std::remove_if(list.begin(), list.end(), [name](const Spec& spec) { return spec.name == name; }),
+             list.end());
+}
+
+/// As dev_valid_name() of the kernel has it.
+bool is_interface_name(std::string_view text) noexcept {
+  const auto is_bad = [](char c) { return c == '/' || c == ':' || std::isspace(static_cast<unsigned char>(c)) != 0; };
+  return !text.empty() && text.size() <= kMaxInterfaceName && text != "." && text != ".." &&
+         std::none_of(text.begin(), text.end(), is_bad);
+}
+
+}  // namespace
+
+Inventory::Inventory(const Catalogue& catalogue, const DaemonSpec& daemon) : catalogue_(catalogue), daemon_(daemon) {
+  switches_.push_back(SwitchSpec{.name = kDefaultSwitch});
+}
+
+Outcome<SwitchSpec> Inventory::add(SwitchSpec spec) {
+  if (find_switch(spec.name) != nullptr) {
+    return refuse(ProblemKind::already_exists, "name", fmt::format("there is a switch named {} already", spec.name));
+  }
+  switches_.push_back(spec);
+  return spec;
+}
+
+Outcome<UplinkSpec> Inventory::add(UplinkSpec spec) {
+  if (auto ok = check_name_on_switch(spec.name, spec.switch_name); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_backend(spec); !ok) return tl::unexpected(ok.error());
+  if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
+  uplinks_.push_back(spec);
+  return spec;
+}
+
+Outcome<PortSpec> Inventory::add(PortSpec spec) {
+  if (auto ok = check_name_on_switch(spec.name, spec.switch_name); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_model(spec); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_socket(spec); !ok) return tl::unexpected(ok.error());
+  if (auto ok = give_mac(spec); !ok) return tl::unexpected(ok.error());
+  if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
+  if (!spec.doorbell) spec.doorbell = daemon_.doorbell;
+  ports_.push_back(spec);
+  return spec;
+}
+
+Outcome<> Inventory::check_name_on_switch(std::string_view name, std::string_view switch_name) const {
+  // Ports and uplinks share one name space: both are "ports" to a switch and to whoever reads its table.
+  if (find_port(name) != nullptr) {
+    return refuse(ProblemKind::already_exists, "name", fmt::format("there is a port named {} already", name));
+  }
+  if (find_uplink(name) != nullptr) {
+    return refuse(ProblemKind::already_exists, "name", fmt::format("there is an uplink named {} already", name));
+  }
+  if (find_switch(switch_name) == nullptr) {
+    std::vector<std::string_view> names;
+    for (const SwitchSpec& one : switches_)
+      names.push_back(one.name);
+    return refuse(ProblemKind::not_found, "switch",
+                  fmt::format("there is no switch named {}; there are: {}", switch_name, fmt::join(names, ", ")));
+  }
+  return {};
+}
+
+Outcome<> Inventory::check_model(PortSpec& spec) const {
+  const ModelEntry* const entry = catalogue_.model(spec.model);
+  if (entry == nullptr) {
+    return refuse(ProblemKind::invalid, "model",
+                  fmt::format("'{}' is not known; known are: {}", spec.model, catalogue_.model_names()));
+  }
+  if (entry->make == nullptr) {
+    return refuse(ProblemKind::not_supported, "model",
+                  fmt::format("{} ({}) is not built yet; built are: {}", spec.model, entry->description,
+                              catalogue_.built_model_names()));
+  }
+  if (spec.device && !entry->takes_device) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("{} uses no physical device", spec.model));
+  }
+  if (!spec.device && entry->takes_device) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("is missing: {} needs a PCI address", spec.model));
+  }
+  if (spec.queues.value_or(1) > entry->max_queues) {
+    return refuse(ProblemKind::invalid, "queues",
+                  fmt::format("{} has at most {} queue(s), got {}", entry->name, entry->max_queues, *spec.queues));
+  }
+  spec.model = entry->name;
+  return {};
+}
+
+Outcome<> Inventory::check_socket(const PortSpec& spec) const {
+  if (spec.socket.size() > kMaxSocketPath) {
+    return refuse(ProblemKind::invalid, "socket",
+                  fmt::format("expected a path of at most {} bytes, got {}", kMaxSocketPath, spec.socket.size()));
+  }
+  if (spec.socket.back() == '/') {
+    return refuse(ProblemKind::invalid, "socket", fmt::format("expected the path of a file, got {}", spec.socket));
+  }
+  for (const PortSpec& port : ports_) {
+    if (port.socket != spec.socket) continue;
+    return refuse(ProblemKind::already_exists, "socket", fmt::format("{} is that of port {}", spec.socket, port.name));
+  }
+  if (daemon_.rpc == spec.socket) {
+    return refuse(ProblemKind::already_exists, "socket", fmt::format("{} is the RPC socket", spec.socket));
+  }
+  return {};
+}
+
+Outcome<> Inventory::check_backend(const UplinkSpec& spec) const {
+  const BackendEntry* const entry = catalogue_.backend(spec.backend);
+  if (entry == nullptr || entry->make == nullptr) {
+    return refuse(entry == nullptr ? ProblemKind::invalid : ProblemKind::not_supported, "backend",
+                  fmt::format("'{}' is not {}; there are: {}", spec.backend, entry == nullptr ? "known" : "built in",
+                              catalogue_.built_backend_names()));
+  }
+  if (entry->device == DeviceRule::none && spec.device) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("{} uses no device", spec.backend));
+  }
+  if (entry->device != DeviceRule::none && !spec.device) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("is missing: {} needs {}", spec.backend, entry->expects));
+  }
+  if (entry->device == DeviceRule::interface_name && !is_interface_name(*spec.device)) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("expected {}, got '{}'", entry->expects, *spec.device));
+  }
+  if (spec.queues > entry->max_queues) {
+    return refuse(ProblemKind::invalid, "queues",
+                  fmt::format("{} has at most {} queue(s), got {}", entry->name, entry->max_queues, spec.queues));
+  }
+  if (const UplinkSpec* const other = spec.device ? find_device(spec.backend, *spec.device) : nullptr) {
+    return refuse(ProblemKind::already_exists, "device",
+                  fmt::format("{} is that of uplink {} on switch {}", *spec.device, other->name, other->switch_name));
+  }
+  return {};
+}
+
+Outcome<> Inventory::give_mac(PortSpec& spec) const {
+  if (spec.mac) {
+    if (!is_mac_used(*spec.mac, spec.switch_name)) return {};
+    return refuse(ProblemKind::already_exists, "mac",
+                  fmt::format("{} is in use on switch {}", to_text(*spec.mac), spec.switch_name));
+  }
+  const MacAddress base = daemon_.base_mac.value_or(machine_base_mac(""));
+  // The lowest number that no port has: the same ports added in the same order get the same addresses. An address is
+  // given out once in the whole daemon, so that a port may move to another switch.
+  for (std::uint32_t offset = 0;; ++offset) {
+    const MacAddress mac = offset_mac(base, offset);
+    if (std::none_of(ports_.begin(), ports_.end(), [&](const PortSpec& port) { return port.mac == mac; })) {
+      spec.mac = mac;
+      return {};
+    }
+  }
+}
+
+Outcome<> Inventory::give_poller(std::optional<unsigned>& poller) const {
+  const unsigned count = std::max(1u, daemon_.pollers.count);
+  if (poller) {
+    if (*poller < count) return {};
+    return refuse(ProblemKind::invalid, "poller",
+                  fmt::format("expected a number from 0 to {}, got {}", count - 1, *poller));
+  }
+  std::vector<unsigned> load(count);
+  for (const PortSpec& port : ports_)
+    ++load[port.poller.value_or(0)];
+  for (const UplinkSpec& uplink : uplinks_)
+    ++load[uplink.poller.value_or(0)];
+  poller = static_cast<unsigned>(std::min_element(load.begin(), load.end()) - load.begin());
+  return {};
+}
+
+bool Inventory::is_mac_used(const MacAddress& mac, std::string_view switch_name) const noexcept {
+  return std::any_of(ports_.begin(), ports_.end(),
+                     [&](const PortSpec& port) { return port.mac == mac && port.switch_name == switch_name; });
+}
+
+Outcome<> Inventory::may_remove_switch(std::string_view name) const {
+  if (find_switch(name) == nullptr) {
+    return refuse(ProblemKind::not_found, "name", fmt::format("there is no switch named {}", name));
+  }
+  if (name == kDefaultSwitch) {
+    return refuse(ProblemKind::invalid, "name", "the default switch is always there and cannot be removed");
+  }
+  std::vector<std::string_view> users;
+  for (const PortSpec& port : ports_) {
+    if (port.switch_name == name) users.push_back(port.name);
+  }
+  for (const UplinkSpec& uplink : uplinks_) {
+    if (uplink.switch_name == name) users.push_back(uplink.name);
+  }
+  if (users.empty()) return {};
+  return refuse(ProblemKind::busy, "name", fmt::format("switch {} is used by {}", name, fmt::join(users, ", ")));
+}
+
+void Inventory::remove_switch(std::string_view name) { remove(switches_, name); }
+void Inventory::remove_uplink(std::string_view name) { remove(uplinks_, name); }
+void Inventory::remove_port(std::string_view name) { remove(ports_, name); }
+
+const SwitchSpec* Inventory::find_switch(std::string_view name) const noexcept { return find(switches_, name); }
+const UplinkSpec* Inventory::find_uplink(std::string_view name) const noexcept { return find(uplinks_, name); }
+const PortSpec* Inventory::find_port(std::string_view name) const noexcept { return find(ports_, name); }
+
+const UplinkSpec* Inventory::find_device(std::string_view backend, std::string_view device) const noexcept {
+  const auto found = std::find_if(uplinks_.begin(), uplinks_.end(), [&](const UplinkSpec& uplink) {
+    return uplink.backend == backend && uplink.device == device;
+  });
+  return found == uplinks_.end() ? nullptr : &*found;
+}
+
+MacAddress machine_base_mac(std::string_view machine_id) noexcept {
+  std::uint32_t hash = 2166136261u;  // FNV-1a
+  for (const char c : machine_id)
+    hash = (hash ^ static_cast<std::uint8_t>(c)) * 16777619u;
+  // 02: locally administered (IEEE 802-2014 8.2.2). The last byte counts ports from 1.
+  return MacAddress{{0x02, static_cast<std::uint8_t>(hash >> 24), static_cast<std::uint8_t>(hash >> 16),
+                     static_cast<std::uint8_t>(hash >> 8), static_cast<std::uint8_t>(hash), 0x01}};
+}
+
+}  // namespace vmux::control

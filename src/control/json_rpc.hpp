@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// JSON-RPC 2.0: a line of text in, a line of text out. No I/O.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "control/params.hpp"
+#include "control/problem.hpp"
+
+namespace vmux::control {
+
+/// Error codes: the specification's, section 5.1, and ours from its range for servers.
+namespace rpc_code {
+inline constexpr int parse_error = -32700;
+inline constexpr int invalid_request = -32600;
+inline constexpr int method_not_found = -32601;
+inline constexpr int invalid_params = -32602;
+inline constexpr int internal_error = -32603;
+inline constexpr int not_found = -32001;
+inline constexpr int already_exists = -32002;
+inline constexpr int busy = -32003;
+inline constexpr int not_supported = -32004;
+inline constexpr int host = -32005;
+}  // namespace rpc_code
+
+/// Largest request line, newline not counted.
+inline constexpr std::size_t kMaxRequest = 64 * 1024;
+
+/// The methods a server answers to.
+class Methods {
+ public:
+  using Handler = std::function<Outcome<Json>(const Json& params)>;
+
+  void add(std::string name, Handler handler) { handlers_[std::move(name)] = std::move(handler); }
+  [[nodiscard]] const Handler* find(const std::string& name) const;
+  [[nodiscard]] std::vector<std::string> names() const;
+  /// Calls by name; a handler that throws is our defect and becomes a problem of kind host.
+  [[nodiscard]] Outcome<Json> call(const std::string& name, const Json& params) const;
+
+ private:
+  std::map<std::string, Handler> handlers_;
+};
+
+/// Answers one line: a request, a notification or a batch. Empty when there is nothing to say; else without newline.
+[[nodiscard]] std::string answer(std::string_view line, const Methods& methods);
+/// What is said to a line that is longer than kMaxRequest.
+[[nodiscard]] std::string answer_too_long();
+
+[[nodiscard]] int code_of(ProblemKind kind) noexcept;
+/// The error object of a response, back to a problem.
+[[nodiscard]] Problem problem_of(const Json& error);
+
+/// One line of text; bytes that are not UTF-8 (a path may have them) are replaced.
+[[nodiscard]] std::string to_line(const Json& json);
+
+}  // namespace vmux::control

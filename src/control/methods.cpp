@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/methods.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <utility>
+
+#include "control/version.hpp"
+#include "control/vm_args.hpp"
+
+namespace vmux::control {
+namespace {
+
+using Handle = Outcome<Json> (*)(Controller&, const Json&);
+
+Outcome<Json> after(Outcome<> done, Json result) {
+  if (!done) return tl::unexpected<Problem>(done.error());
+  return result;
+}
+
+Outcome<> nothing(const Json& object) {
+  Params params{object};
+  return params.finish();
+}
+
+// --- shapes ---
+
+Json of_counters(const port::PortCounters& counters) {
+  return Json{{"rx_frames", counters.rx_frames.get()},           {"rx_bytes", counters.rx_bytes.get()},
+              {"tx_frames", counters.tx_frames.get()},           {"tx_bytes", counters.tx_bytes.get()},
+              {"drop_no_room", counters.drop_no_room.get()},     {"drop_not_ready", counters.drop_not_ready.get()},
+              {"drop_too_long", counters.drop_too_long.get()},   {"drop_filtered", counters.drop_filtered.get()},
+              {"drop_malformed", counters.drop_malformed.get()}, {"drop_ring_full", counters.drop_ring_full.get()}};
+}
+
+Json of_port(const Controller& controller, const PortSpec& spec) {
+  Json object = to_json(spec);
+  const auto state = controller.port_state(spec.name);
+  object["connected"] = state.server.is_connected;
+  object["ready"] = state.is_ready;
+  return object;
+}
+
+Json of_port_stats(const Controller& controller, const std::string& name) {
+  const auto state = controller.port_state(name);
+  Json model = Json::object();
+  for (const auto& [counter, value] : state.model)
+    model[counter] = value;
+  return Json{{"name", name},
+              {"connected", state.server.is_connected},
+              {"counters", of_counters(controller.counters(name))},
+              {"model", std::move(model)},
+              {"client",
+               {{"connections", state.server.connections},
+                {"requests", state.server.requests},
+                {"errors", state.server.errors},
+                {"dma_maps", state.server.dma_maps},
+                {"dma_unmaps", state.server.dma_unmaps}}}};
+}
+
+Json of_uplink(const Controller& controller, const UplinkSpec& spec) {
+  Json object = to_json(spec);
+  object["ready"] = controller.uplink_is_ready(spec.name);
+  object["counters"] = of_counters(controller.counters(spec.name));
+  return object;
+}
+
+Json of_switch(const Controller& controller, const SwitchSpec& spec) {
+  const auto count = [&spec](const auto& list) {
+    return std::count_if(list.begin(), list.end(), [&spec](const auto& one) { return one.switch_name == spec.name; });
+  };
+  Json object = to_json(spec);
+  object["ports"] = count(controller.inventory().ports());
+  object["uplinks"] = count(controller.inventory().uplinks());
+  return object;
+}
+
+// --- switch.* ---
+
+Outcome<Json> switch_add(Controller& controller, const Json& params) {
+  auto spec = switch_spec(params);
+  if (!spec) return tl::unexpected<Problem>(spec.error());
+  if (auto added = controller.add(*spec); !added) return tl::unexpected<Problem>(added.error());
+  return of_switch(controller, *spec);
+}
+
+Outcome<Json> switch_remove(Controller& controller, const Json& params) {
+  const auto name = name_only(params);
+  if (!name) return tl::unexpected<Problem>(name.error());
+  return after(controller.remove_switch(*name), Json{{"removed", *name}});
+}
+
+Outcome<Json> switch_list(Controller& controller, const Json& params) {
+  Json list = Json::array();
+  for (const SwitchSpec& spec : controller.inventory().switches())
+    list.push_back(of_switch(controller, spec));
+  return after(nothing(params), std::move(list));
+}
+
+Outcome<Json> switch_show(Controller& controller, const Json& params) {
+  const auto name = name_only(params);
+  if (!name) return tl::unexpected<Problem>(name.error());
+  const SwitchSpec* const spec = controller.inventory().find_switch(*name);
+  if (spec == nullptr) return refuse(ProblemKind::not_found, "name", fmt::format("there is no switch named {}", *name));
+  Json members = Json::array();
+  const auto add = [&](const auto& one, const char* kind) {
+    if (one.switch_name != *name) return;
+    Json member{{"name", one.name}, {"kind", kind}};
+    add_vlan(member, one.vlan);
+    member["counters"] = of_counters(controller.counters(one.name));
+    members.push_back(std::move(member));
+  };
+  for (const PortSpec& port : controller.inventory().ports())
+    add(port, "port");
+  for (const UplinkSpec& uplink : controller.inventory().uplinks())
+    add(uplink, "uplink");
+  Json table = Json::array();
+  for (const switching::MacEntry& entry : controller.mac_table(*name)) {
+    table.push_back(Json{{"mac", to_text(MacAddress{entry.mac})},
+                         {"vlan", entry.vlan},
+                         {"port", entry.port_name},
+                         {"age_s", entry.age_ms / 1000}});
+  }
+  Json object = to_json(*spec);
+  object["ports"] = std::move(members);
+  object["mac_table"] = std::move(table);
+  return object;
+}
+
+// --- port.* ---
+
+Outcome<Json> port_add(Controller& controller, const Json& params) {
+  auto spec = port_spec(params);
+  if (!spec) return tl::unexpected<Problem>(spec.error());
+  if (auto added = controller.add(*spec); !added) return tl::unexpected<Problem>(added.error());
+  return of_port(controller, *controller.inventory().find_port(spec->name));
+}
+
+Outcome<Json> port_remove(Controller& controller, const Json& params) {
+  const auto name = name_only(params);
+  if (!name) return tl::unexpected<Problem>(name.error());
+  return after(controller.remove_port(*name), Json{{"removed", *name}});
+}
+
+Outcome<Json> port_list(Controller& controller, const Json& params) {
+  Json list = Json::array();
+  for (const PortSpec& spec : controller.inventory().ports())
+    list.push_back(of_port(controller, spec));
+  return after(nothing(params), std::move(list));
+}
+
+Outcome<const PortSpec*> find_port(const Controller& controller, const std::string& name) {
+  const PortSpec* const spec = controller.inventory().find_port(name);
+  if (spec == nullptr) return refuse(ProblemKind::not_found, "name", fmt::format("there is no port named {}", name));
+  return spec;
+}
+
+Outcome<Json> port_show(Controller& controller, const Json& params) {
+  const auto name = name_only(params);
+  if (!name) return tl::unexpected<Problem>(name.error());
+  const auto spec = find_port(controller, *name);
+  if (!spec) return tl::unexpected<Problem>(spec.error());
+  return of_port(controller, **spec);
+}
+
+Outcome<Json> port_stats(Controller& controller, const Json& object) {
+  Params params{object};
+  const auto name = params.name("name");
+  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  Json list = Json::array();
+  if (name) {
+    const auto spec = find_port(controller, *name);
+    if (!spec) return tl::unexpected<Problem>(spec.error());
+    list.push_back(of_port_stats(controller, *name));
+    return list;
+  }
+  for (const PortSpec& spec : controller.inventory().ports())
+    list.push_back(of_port_stats(controller, spec.name));
+  return list;
+}
+
+Outcome<Json> port_vm_args(Controller& controller, const Json& object) {
+  constexpr unsigned kDefaultMemoryMb = 1024;
+  Params params{object};
+  const std::string name = params.required_name("name");
+  const std::string vmm = params.text("vmm").value_or("qemu");
+  const auto memory = params.number("memory_mb", 16, 16u << 20).value_or(kDefaultMemoryMb);
+  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  const auto spec = find_port(controller, name);
+  if (!spec) return tl::unexpected<Problem>(spec.error());
+  const auto args = vm_args(vmm, (*spec)->socket, static_cast<unsigned>(memory));
+  if (!args) return tl::unexpected<Problem>(args.error());
+  return Json{{"name", name}, {"vmm", vmm}, {"lines", args->lines}, {"notes", args->notes}};
+}
+
+// --- uplink.* ---
+
+Outcome<Json> uplink_add(Controller& controller, const Json& params) {
+  auto spec = uplink_spec(params);
+  if (!spec) return tl::unexpected<Problem>(spec.error());
+  if (auto added = controller.add(*spec); !added) return tl::unexpected<Problem>(added.error());
+  return of_uplink(controller, *controller.inventory().find_uplink(spec->name));
+}
+
+Outcome<Json> uplink_remove(Controller& controller, const Json& params) {
+  const auto name = name_only(params);
+  if (!name) return tl::unexpected<Problem>(name.error());
+  return after(controller.remove_uplink(*name), Json{{"removed", *name}});
+}
+
+Outcome<Json> uplink_list(Controller& controller, const Json& params) {
+  Json list = Json::array();
+  for (const UplinkSpec& spec : controller.inventory().uplinks())
+    list.push_back(of_uplink(controller, spec));
+  return after(nothing(params), std::move(list));
+}
+
+// --- the rest ---
+
+Outcome<Json> poller_list(Controller& controller, const Json& params) {
+  Json list = Json::array();
+  const auto& cpus = controller.daemon().pollers.cpus;
+  for (std::size_t i = 0; i < controller.pollers().size(); ++i) {
+    const auto stats = controller.pollers()[i]->stats();
+    const auto& ports = controller.inventory().ports();
+    Json object{{"poller", i}, {"cpu", cpus.empty() ? Json() : Json(cpus[i])}};
+    object["ports"] = std::count_if(ports.begin(), ports.end(), [i](const PortSpec& port) { return port.poller == i; });
+    object["rounds"] = stats.rounds;
+    object["busy_rounds"] = stats.busy_rounds;
+    object["events"] = stats.events;
+    object["messages"] = stats.messages;
+    object["sleeps"] = stats.sleeps;
+    object["work"] = stats.work;
+    list.push_back(std::move(object));
+  }
+  return after(nothing(params), std::move(list));
+}
+
+Outcome<Json> model_list(Controller& controller, const Json& params) {
+  Json list = Json::array();
+  for (const ModelEntry& entry : controller.catalogue().models) {
+    list.push_back(Json{{"model", entry.name},
+                        {"mode", entry.mode},
+                        {"description", entry.description},
+                        {"max_queues", entry.max_queues},
+                        {"built", entry.make != nullptr}});
+  }
+  return after(nothing(params), std::move(list));
+}
+
+Outcome<Json> backend_list(Controller& controller, const Json& params) {
+  Json list = Json::array();
+  for (const BackendEntry& entry : controller.catalogue().backends) {
+    list.push_back(Json{{"backend", entry.name}, {"description", entry.description}, {"built", entry.make != nullptr}});
+  }
+  return after(nothing(params), std::move(list));
+}
+
+Outcome<Json> version_of(Controller&, const Json& params) {
+  return after(nothing(params), Json{{"name", "vmux"}, {"version", version()}, {"pid", ::getpid()}});
+}
+
+Outcome<Json> log_level(Controller& controller, const Json& object) {
+  Params params{object};
+  const auto level = params.log_level("level");
+  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  if (level) controller.set_log_level(*level);
+  return Json{{"level", to_text(controller.daemon().log_level)}};
+}
+
+constexpr auto kMethods = std::to_array<std::pair<const char*, Handle>>({
+    {"version", version_of},
+    {"log.level", log_level},
+    {"model.list", model_list},
+    {"backend.list", backend_list},
+    {"poller.list", poller_list},
+    {"port.add", port_add},
+    {"port.remove", port_remove},
+    {"port.list", port_list},
+    {"port.show", port_show},
+    {"port.stats", port_stats},
+    {"port.vm_args", port_vm_args},
+    {"switch.add", switch_add},
+    {"switch.remove", switch_remove},
+    {"switch.list", switch_list},
+    {"switch.show", switch_show},
+    {"uplink.add", uplink_add},
+    {"uplink.remove", uplink_remove},
+    {"uplink.list", uplink_list},
+});
+
+}  // namespace
+
+void add_methods(Methods& methods, Controller& controller) {
+  for (const auto& [name, handle] : kMethods) {
+    methods.add(name, [&controller, handle = handle](const Json& params) { return handle(controller, params); });
+  }
+  methods.add("rpc.methods", [&methods](const Json& params) { return after(nothing(params), Json(methods.names())); });
+}
+
+}  // namespace vmux::control

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Parameters to specifications and back: one reader and one writer for each thing that can be added.
+#include <limits>
+
+#include "control/params.hpp"
+
+namespace vmux::control {
+namespace {
+
+constexpr unsigned kMaxMacAge = 86'400;  // seconds; IEEE 802.1Q 8.8.3 allows up to 1 000 000
+constexpr unsigned kMaxQueues = 256;
+
+std::optional<unsigned> small(std::optional<std::uint64_t> number) {
+  if (!number) return std::nullopt;
+  return static_cast<unsigned>(*number);
+}
+
+template <class Spec>
+Outcome<Spec> finish(Params& params, Spec spec) {
+  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  return spec;
+}
+
+}  // namespace
+
+Outcome<SwitchSpec> switch_spec(const Json& object) {
+  Params params{object};
+  SwitchSpec spec;
+  spec.name = params.required_name("name");
+  spec.mac_age_s = small(params.number("mac_age_s", 1, kMaxMacAge)).value_or(spec.mac_age_s);
+  return finish(params, std::move(spec));
+}
+
+Outcome<UplinkSpec> uplink_spec(const Json& object) {
+  Params params{object};
+  UplinkSpec spec;
+  spec.name = params.required_name("name");
+  spec.switch_name = params.name("switch").value_or(kDefaultSwitch);
+  spec.backend = params.required_text("backend");
+  spec.device = params.text("device");
+  spec.queues = small(params.number("queues", 1, kMaxQueues)).value_or(1);
+  spec.vlan = params.vlan();
+  spec.poller = small(params.number("poller", 0, kMaxPollers - 1));
+  return finish(params, std::move(spec));
+}
+
+Outcome<PortSpec> port_spec(const Json& object) {
+  Params params{object};
+  PortSpec spec;
+  spec.name = params.required_name("name");
+  spec.model = params.required_text("model");
+  spec.socket = params.required_text("socket");
+  spec.switch_name = params.name("switch").value_or(kDefaultSwitch);
+  spec.mac = params.mac("mac");
+  spec.vlan = params.vlan();
+  spec.doorbell = params.doorbell("doorbell");
+  spec.poller = small(params.number("poller", 0, kMaxPollers - 1));
+  spec.queues = small(params.number("queues", 1, kMaxQueues));
+  spec.device = params.text("device");
+  return finish(params, std::move(spec));
+}
+
+Outcome<std::string> name_only(const Json& object) {
+  Params params{object};
+  return finish(params, params.required_name("name"));
+}
+
+void add_vlan(Json& object, const VlanSpec& vlan) {
+  if (vlan.mode == VlanSpec::Mode::access) object["vlan"] = vlan.native.value_or(0);
+  if (vlan.mode != VlanSpec::Mode::trunk) return;
+  object["trunk"] = to_text(vlan.allowed);
+  if (vlan.native) object["native"] = *vlan.native;
+}
+
+Json to_json(const SwitchSpec& spec) { return Json{{"name", spec.name}, {"mac_age_s", spec.mac_age_s}}; }
+
+Json to_json(const UplinkSpec& spec) {
+  Json object{{"name", spec.name}, {"switch", spec.switch_name}, {"backend", spec.backend}};
+  if (spec.device) object["device"] = *spec.device;
+  object["queues"] = spec.queues;
+  add_vlan(object, spec.vlan);
+  if (spec.poller) object["poller"] = *spec.poller;
+  return object;
+}
+
+Json to_json(const PortSpec& spec) {
+  Json object{{"name", spec.name}, {"model", spec.model}, {"socket", spec.socket}, {"switch", spec.switch_name}};
+  if (spec.mac) object["mac"] = to_text(*spec.mac);
+  add_vlan(object, spec.vlan);
+  if (spec.doorbell) object["doorbell"] = to_text(*spec.doorbell);
+  if (spec.queues) object["queues"] = *spec.queues;
+  if (spec.device) object["device"] = *spec.device;
+  if (spec.poller) object["poller"] = *spec.poller;
+  return object;
+}
+
+}  // namespace vmux::control

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a user asks for: plain values, from flags, a file or a call alike. Nothing live.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/values.hpp"
+
+namespace vmux::control {
+
+/// The switch that is always there; ports that name no other join it.
+inline constexpr const char* kDefaultSwitch = "default";
+
+/// Which VLANs a port of a switch carries, and how.
+struct VlanSpec {
+  enum class Mode : unsigned char {
+    none,    ///< not VLAN aware: frames pass as they are, all in one domain
+    access,  ///< untagged outside, VLAN `native` inside
+    trunk,   ///< tagged: `allowed`; untagged frames belong to `native`, if set
+  };
+  Mode mode = Mode::none;
+  std::optional<std::uint16_t> native;
+  std::vector<VlanRange> allowed;
+};
+
+/// How a guest's doorbells arrive: read from mapped memory by the poller, or each as a message.
+enum class Doorbell : unsigned char { poll, trap };
+
+struct SwitchSpec {
+  std::string name;
+  unsigned mac_age_s = 300;  ///< seconds after which a silent address is forgotten
+};
+
+struct PortSpec {
+  std::string name;
+  std::string model;   ///< as the catalogue names it
+  std::string socket;  ///< path of the vfio-user socket
+  std::string switch_name = kDefaultSwitch;
+  std::optional<MacAddress> mac;  ///< derived from the base MAC when not given
+  VlanSpec vlan;
+  std::optional<Doorbell> doorbell;   ///< the daemon's when not given
+  std::optional<unsigned> poller;     ///< index; the least loaded when not given
+  std::optional<unsigned> queues;     ///< models with several queues only
+  std::optional<std::string> device;  ///< PCI address, models that use hardware only
+};
+
+struct UplinkSpec {
+  std::string name;
+  std::string switch_name = kDefaultSwitch;
+  std::string backend;                ///< as the catalogue names it
+  std::optional<std::string> device;  ///< tap: interface name; dpdk: EAL device argument
+  unsigned queues = 1;
+  VlanSpec vlan;
+  std::optional<unsigned> poller;
+};
+
+/// How pollers run and idle.
+struct PollersSpec {
+  unsigned count = 0;          ///< 0: one for each of `cpus`, or one
+  std::vector<unsigned> cpus;  ///< empty, or one for each poller
+  bool busy = false;           ///< never sleep
+  std::uint64_t spin_us = 50;
+  std::uint64_t min_sleep_us = 20;
+  std::uint64_t max_sleep_us = 1000;
+};
+inline constexpr unsigned kMaxPollers = 64;
+
+/// What holds for the whole daemon.
+struct DaemonSpec {
+  std::optional<std::string> rpc;  ///< path of the RPC socket, "none" for no socket
+  LogLevel log_level = LogLevel::info;
+  std::optional<MacAddress> base_mac;  ///< derived from the machine when not given
+  Doorbell doorbell = Doorbell::poll;
+  PollersSpec pollers;
+};
+
+[[nodiscard]] inline const char* to_text(Doorbell doorbell) noexcept {
+  return doorbell == Doorbell::poll ? "poll" : "trap";
+}
+
+}  // namespace vmux::control
