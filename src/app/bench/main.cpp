@@ -63,6 +63,8 @@ int main_of(int argc, char** argv) {
   const std::map<std::string, std::pair<Run, const char*>> in_process = {
       {"rtt", {run_rtt, "register read round trip, beside an AF_UNIX ping-pong of the same bytes"}},
       {"dma", {run_dma, "DMA map + unmap of 4 KiB windows of one file, beside the same ping-pong"}},
+      {"forward",
+       {run_forward, "frames between two e1000 ports through the switch, beside bare copies between their rings"}},
   };
   for (const auto& [name, bench] : in_process)
     app.add_subcommand(name, bench.second);
