@@ -36,7 +36,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Pattern{"RAH0", 0x5404, 0x8003ffff, ~0u}, Pattern{"RAH15", 0x547c, 0x8003ffff, ~0u},
                     Pattern{"MTA0", 0x5200, ~0u, ~0u}, Pattern{"MTA127", 0x53fc, ~0u, ~0u},
                     Pattern{"VFTA127", 0x57fc, ~0u, ~0u}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& row) { return row.param.name; });
 
 TEST(E1000Registers, RctlAndTctlKeepWhatTheDiagnosticsWrite) {
   E1000Rig rig;
@@ -133,7 +133,8 @@ TEST(E1000Eeprom, HoldsTheMacAndTheFactoryChecksum) {
   EXPECT_EQ(rig.guest->read_eeprom_eerd(0), 0x5452);
   EXPECT_EQ(rig.guest->read_eeprom_eerd(2), 0x5634);
   unsigned sum = 0;
-  for (unsigned word = 0; word < 64; ++word) sum += rig.guest->read_eeprom_wires(word);
+  for (unsigned word = 0; word < 64; ++word)
+    sum += rig.guest->read_eeprom_wires(word);
   EXPECT_EQ(sum & 0xffff, 0xbabau);
 }
 

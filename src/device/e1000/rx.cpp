@@ -13,7 +13,7 @@ namespace vmux::device::e1000 {
 namespace {
 
 constexpr std::size_t kMacs = 12;  // bytes of the two addresses
-constexpr std::uint32_t kTag = 4;   // bytes of a VLAN tag
+constexpr std::uint32_t kTag = 4;  // bytes of a VLAN tag
 constexpr std::size_t kEthernet = 14;
 
 constexpr const char* kFaultText[] = {
@@ -170,8 +170,11 @@ void Receiver::commit(const Placement& placement, const RxMeta& meta) noexcept {
     const bool is_last = i + 1 == placement.buffers;
     RxWriteBack done{};
     done.length = buffers_[i].length;
-    done.status = static_cast<std::uint8_t>(rx_status::DD | meta.status | (is_last ? rx_status::EOP : 0));
-    done.errors = meta.errors;
+    done.status = rx_status::DD;
+    if (is_last) {  // 3.2.3.1: the rest is told once, with the end of the packet
+      done.status = static_cast<std::uint8_t>(rx_status::DD | rx_status::EOP | meta.status);
+      done.errors = meta.errors;
+    }
     done.special = meta.special;
     memory::publish_fence();  // the data is there before DD is
     const Iova at{ring_.base + std::uint64_t{buffers_[i].slot} * kDescriptorSize + kRxWriteBackAt};
@@ -273,15 +276,15 @@ void Receiver::count_received(const RxMeta& meta, packet::Slice destination) noe
   counters_.rx_bytes.add(octets - kFcs);
 }
 
-void Receiver::missed() noexcept {
-  registers_.count(reg::MPC);
-  counters_.rx_missed.add();
+void Receiver::missed(std::uint32_t frames) noexcept {
+  registers_.count(reg::MPC, frames);
+  counters_.rx_missed.add(frames);
   causes_ |= icr::RXO;
 }
 
 bool Receiver::keep(packet::Pieces& pieces, const packet::Piece& piece, RxMeta& meta, bool strip,
                     bool is_verified) noexcept {
-  const std::size_t limit = pba::rxa::get(registers_.get(reg::PBA)) * std::size_t{1024};
+  const std::size_t limit = pba::rxa::get(registers_.get(reg::PBA)) * std::size_t{1024} * RxFifo::kDepth;
   const std::span<std::byte> room = fifo_.reserve(meta.length, std::min(limit, RxFifo::kBytes));
   registers_.count(reg::RNBC);
   if (room.empty()) return false;
@@ -332,16 +335,14 @@ bool Receiver::receive_piece(packet::Pieces& pieces, const packet::Piece& piece,
 
 bool Receiver::receive(const packet::FrameView& view) noexcept {
   packet::Pieces pieces{view, accepts()};
-  bool took_any = pieces.count() == 0;  // nothing to take of what is not consistent
+  if (pieces.count() == 0) return true;  // nothing to take of what is not consistent
+  std::uint32_t taken = 0;
   while (const packet::Piece* piece = pieces.next()) {
-    if (receive_piece(pieces, *piece, piece->offload.checksum_verified)) {
-      took_any = true;
-      continue;
-    }
-    missed();
-    break;
+    if (!receive_piece(pieces, *piece, piece->offload.checksum_verified)) break;
+    ++taken;
   }
-  return took_any;
+  if (!is_stopped() && taken < pieces.count()) missed(pieces.count() - taken);
+  return taken > 0;
 }
 
 std::size_t Receiver::deliver(std::span<const packet::FrameView> frames) noexcept {
@@ -350,8 +351,8 @@ std::size_t Receiver::deliver(std::span<const packet::FrameView> frames) noexcep
   std::size_t taken = 0;
   while (taken < frames.size() && !is_stopped() && receive(frames[taken]))
     ++taken;
-  for (std::size_t i = taken + 1; i < frames.size() && !is_stopped(); ++i)
-    missed();
+  const std::size_t behind = frames.size() - std::min(frames.size(), taken + 1);
+  if (behind > 0 && !is_stopped()) missed(static_cast<std::uint32_t>(behind));
   return taken;
 }
 

@@ -76,7 +76,7 @@ class Receiver {
                                             std::span<const std::span<std::byte>> stored,
                                             std::uint32_t removed) const noexcept;
   void count_received(const RxMeta& meta, packet::Slice destination) noexcept;
-  void missed() noexcept;
+  void missed(std::uint32_t frames) noexcept;
   Outcome stop(Fault fault) noexcept;
 
   State& state_;
