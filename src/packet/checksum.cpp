@@ -34,50 +34,58 @@ std::uint64_t load(const std::byte* from) noexcept {
   return word;
 }
 
+// One word: read once, stored, added. (Loops of a fixed few rounds are written out: compilers leave them alone at -O2.)
+template <bool kCopy>
+void step(std::uint64_t& sum, std::byte* to, const std::byte* from) noexcept {
+  const std::uint64_t word = load(from);
+  if constexpr (kCopy) std::memcpy(to, &word, sizeof word);
+  sum = plus(sum, word);
+}
+
 // RFC 1071 2.(B), (C): any word size and byte order will do, as long as the fold at the end agrees.
 template <bool kCopy>
 std::uint64_t sum_words(std::byte* to, const std::byte* from, std::size_t size) noexcept {
-  std::uint64_t sums[4] = {};
+  std::uint64_t a = 0, b = 0, c = 0, d = 0;
+  const auto room = [to](std::size_t offset) { return kCopy ? to + offset : nullptr; };
   std::size_t at = 0;
   for (; at + 32 <= size; at += 32) {
-    for (std::size_t lane = 0; lane < 4; ++lane) {
-      const std::uint64_t word = load(from + at + 8 * lane);
-      if constexpr (kCopy) std::memcpy(to + at + 8 * lane, &word, sizeof word);
-      sums[lane] = plus(sums[lane], word);
-    }
+    step<kCopy>(a, room(at), from + at);
+    step<kCopy>(b, room(at + 8), from + at + 8);
+    step<kCopy>(c, room(at + 16), from + at + 16);
+    step<kCopy>(d, room(at + 24), from + at + 24);
   }
-  for (; at + 8 <= size; at += 8) {
-    const std::uint64_t word = load(from + at);
-    if constexpr (kCopy) std::memcpy(to + at, &word, sizeof word);
-    sums[0] = plus(sums[0], word);
-  }
+  for (; at + 8 <= size; at += 8)
+    step<kCopy>(a, room(at), from + at);
   if (at < size) {
     std::uint64_t word = 0;
     std::memcpy(&word, from + at, size - at);
     if constexpr (kCopy) std::memcpy(to + at, &word, size - at);
-    sums[1] = plus(sums[1], word);
+    b = plus(b, word);
   }
-  return plus(plus(sums[0], sums[1]), plus(sums[2], sums[3]));
+  return plus(plus(a, b), plus(c, d));
 }
 
 #if defined(__x86_64__)
 // 32-bit halves in 64-bit lanes: no carry can be lost below 2^32 words.
 template <bool kCopy>
+__attribute__((target("avx2"))) inline void step_avx2(__m256i& low, __m256i& high, std::byte* to,
+                                                      const std::byte* from) noexcept {
+  const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  if constexpr (kCopy) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+  low = _mm256_add_epi64(low, _mm256_and_si256(bytes, _mm256_set1_epi64x(0xffff'ffff)));
+  high = _mm256_add_epi64(high, _mm256_srli_epi64(bytes, 32));
+}
+
+template <bool kCopy>
 __attribute__((target("avx2"))) std::uint64_t sum_avx2(std::byte* to, const std::byte* from,
                                                        std::size_t size) noexcept {
-  const __m256i low_half = _mm256_set1_epi64x(0xffff'ffff);
-  __m256i low[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-  __m256i high[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  __m256i low = _mm256_setzero_si256(), high = low, low2 = low, high2 = low;
   std::size_t at = 0;
   for (; at + 64 <= size; at += 64) {
-    for (std::size_t half = 0; half < 2; ++half) {
-      const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at + 32 * half));
-      if constexpr (kCopy) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + at + 32 * half), bytes);
-      low[half] = _mm256_add_epi64(low[half], _mm256_and_si256(bytes, low_half));
-      high[half] = _mm256_add_epi64(high[half], _mm256_srli_epi64(bytes, 32));
-    }
+    step_avx2<kCopy>(low, high, kCopy ? to + at : nullptr, from + at);
+    step_avx2<kCopy>(low2, high2, kCopy ? to + at + 32 : nullptr, from + at + 32);
   }
-  const __m256i all = _mm256_add_epi64(_mm256_add_epi64(low[0], low[1]), _mm256_add_epi64(high[0], high[1]));
+  const __m256i all = _mm256_add_epi64(_mm256_add_epi64(low, low2), _mm256_add_epi64(high, high2));
   alignas(32) std::uint64_t lanes[4];
   _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), all);
   const std::uint64_t sum = plus(plus(lanes[0], lanes[1]), plus(lanes[2], lanes[3]));

@@ -54,23 +54,35 @@ Shard::Frame Shard::classify(Member& member, const packet::FrameView& view) noex
   // A group address cannot send, and nobody's address is 0: neither is learnt, both are forwarded.
   if (!is_group(from) && from != 0) {
     frame.source = station_key(from, frame.vlan);
-    learn(frame);
+    if (frame.source != last_.source) learn(frame);
+    last_.source = frame.source;
   }
-  const MacTable::Entry* known = is_group(to) ? nullptr : macs_.find(station_key(to, frame.vlan), poller_.now_ns());
-  if (known != nullptr && known->port == member.id) {  // it is where it came from
-    counters.drop_filtered.add();
-    return frame;
+  frame.is_flood = is_group(to);
+  if (!frame.is_flood) {
+    look_up(station_key(to, frame.vlan));
+    if (last_.is_known && last_.port == member.id) {  // it is where it came from
+      counters.drop_filtered.add();
+      return frame;
+    }
+    frame.is_flood = !last_.is_known;
+    frame.to = last_.port;
   }
-  frame.is_flood = known == nullptr;
-  if (known != nullptr) frame.to = known->port;
   frame.is_dropped = false;
   return frame;
+}
+
+void Shard::look_up(StationKey to) noexcept {
+  if (to == last_.to) return;
+  const MacTable::Entry* const known = macs_.find(to, poller_.now_ns());
+  last_.to = to;
+  last_.is_known = known != nullptr;
+  last_.port = known != nullptr ? known->port : PortId{};
 }
 
 void Shard::learn(const Frame& frame) noexcept {
   if (frame.source == 0) return;
   MacTable::Entry* entry = nullptr;
-  macs_.learn(frame.source, frame.from, poller_.now_ns(), &entry);
+  if (macs_.learn(frame.source, frame.from, poller_.now_ns(), &entry) != Learnt::known) last_.to = 0;  // may be it
   if (entry == nullptr || peers_.empty() || local(frame.from) == nullptr) return;
   if (entry->told_ns == 0 || poller_.now_ns() - entry->told_ns >= retell_ns_) tell_peers(frame, *entry);
 }

@@ -79,9 +79,12 @@ unsigned Shard::poll() noexcept {
   ++round_;
   unsigned done = 0;
   const std::size_t count = members_.size();
-  for (std::size_t i = 0; i < count; ++i) {  // another port begins in every round: room at a receiver is shared fairly
-    Member& member = *members_[(round_ + i) % count];
+  if (++first_ >= count) first_ = 0;  // another port begins in every round: room at a receiver is shared fairly
+  std::size_t at = first_;
+  for (std::size_t i = 0; i < count; ++i) {
+    Member& member = *members_[at];
     if (!may_skip(member)) done += serve(member);
+    if (++at == count) at = 0;
   }
   if (!peers_.empty()) {
     for (Peer& peer : peers_)
@@ -100,6 +103,7 @@ unsigned Shard::serve(Member& member) noexcept {
     const std::size_t count = member.port.peek_burst(peeked_);
     if (count == 0) break;
     std::uint64_t bytes = 0;
+    last_ = {};
     for (std::size_t i = 0; i < count; ++i) {
       bytes += peeked_[i].length;
       frames_[i] = classify(member, peeked_[i]);

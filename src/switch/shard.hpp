@@ -77,6 +77,13 @@ class Shard final : public runtime::Task {
     bool has_tag = false, tag_in_bytes = false;
   };
 
+  /// What the frame before this one in the burst was found to be: most are alike.
+  struct Last {
+    StationKey source = 0, to = 0;
+    PortId port;
+    bool is_known = false;
+  };
+
   // shard.cpp: rounds and links
   unsigned serve(Member& member) noexcept;
   unsigned receive(Peer& peer) noexcept;
@@ -87,6 +94,7 @@ class Shard final : public runtime::Task {
   // classify.cpp: what a frame is and where it goes
   [[nodiscard]] Frame classify(Member& member, const packet::FrameView& view) noexcept;
   void learn(const Frame& frame) noexcept;
+  void look_up(StationKey to) noexcept;
   void tell_peers(const Frame& frame, MacTable::Entry& entry) noexcept;
 
   // forward.cpp: from a classified burst to ports and links
@@ -110,10 +118,12 @@ class Shard final : public runtime::Task {
   std::unique_ptr<packet::Pool> pool_;       // made with the first peer
   std::vector<Member*> pending_, touched_;   // with queued frames; delivered to and not yet flushed
   std::uint64_t round_ = 0, next_sweep_ns_ = 0;
+  std::size_t first_ = 0;  // member that has the first turn
   bool was_busy_ = false;
 
   std::array<packet::FrameView, port::kMaxBurst> peeked_, gathered_;
   std::array<Frame, port::kMaxBurst> frames_;
+  Last last_;
   std::array<std::array<std::byte, packet::kHeaderRoom>, port::kMaxBurst> stripped_;  // headers without their tag
 };
 
