@@ -461,8 +461,13 @@ class CrossBench {
     }
   }
   void run() {
-    while (here->run_once(0) | there->run_once(0)) {
+    while (step()) {
     }
+  }
+  // A round of each; true when either found something.
+  bool step() {
+    const bool worked_here = here->run_once(0), worked_there = there->run_once(0);
+    return worked_here || worked_there;
   }
   void introduce(std::size_t at, std::uint8_t station) {
     ports[at].send(frame(9, station));

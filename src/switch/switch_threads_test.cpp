@@ -154,7 +154,9 @@ TEST(SwitchMemory, IsNotAllocatedUnderTraffic) {
   const auto exchange = [&](std::uint64_t frames) {
     for (Talker* talker : {&a, &b, &c})
       talker->credit.store(frames);
-    while (here->run_once(0) | there->run_once(0)) {
+    for (bool worked = true; worked;) {
+      worked = here->run_once(0);
+      worked = there->run_once(0) || worked;
     }
   };
   exchange(1);  // everyone is heard once
