@@ -3,14 +3,16 @@
 #   A folder of src/ as the target vmux_NAME (an object library). SDK: its objects become part of libvmux.
 #   A room without SOURCES is header-only. LIBS are rooms (vmux_x) or outside libraries.
 #
-# vmux_test(NAME SOURCES file... [LIBS target...] [LABELS label...])
-#   A GoogleTest executable, each TEST a ctest entry. Label `threads` marks what the ThreadSanitizer run repeats.
+# vmux_test(NAME SOURCES file... [LIBS target...] [LABELS label])
+#   A GoogleTest executable, each TEST a ctest entry, labelled `unit` unless LABELS says otherwise. `threads` marks what the ThreadSanitizer run repeats.
 #
 # vmux_fuzzer(NAME SOURCES file... [LIBS target...])
 #   A libFuzzer target in bin/fuzz/, built with VMUX_FUZZ only. Seeds: tests/fuzz/corpus/NAME/.
 include(GoogleTest)
 if(VMUX_TESTS)
   find_package(GTest REQUIRED)
+  # What the ThreadSanitizer run builds: the tests with the label `threads`, and nothing else.
+  add_custom_target(vmux-thread-tests)
 endif()
 
 function(vmux_room name)
@@ -71,7 +73,15 @@ function(vmux_test name)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   vmux_link(${name} ${ARG_LIBS} GTest::gmock GTest::gtest_main)
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120 LABELS "unit;${ARG_LABELS}")
+  # One label only: gtest_discover_tests flattens a list of them, and ctest then reads the second as something else.
+  set(label unit)
+  if(ARG_LABELS)
+    list(GET ARG_LABELS 0 label)
+  endif()
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120 LABELS ${label})
+  if("threads" IN_LIST ARG_LABELS)
+    add_dependencies(vmux-thread-tests ${name})
+  endif()
 endfunction()
 
 function(vmux_fuzzer name)
