@@ -2,7 +2,7 @@
 """Ports, switches and uplinks come and go while others carry traffic."""
 import json
 
-from harness.traffic import give_address, ping, wait_for_peer
+from harness.traffic import give_address, ping, wait_for_listener, wait_for_peer
 from harness.vmux import wait_until
 
 ROUNDS = 10
@@ -10,7 +10,8 @@ ROUNDS = 10
 
 def test_ports_and_uplinks_are_added_and_removed_under_traffic(pair):
     serving = pair.b.spawn("iperf3 -s -1")
-    sending = pair.a.spawn(f"sleep 1; iperf3 -J -c {pair.address_b} -t 10")
+    wait_for_listener(pair.b, 5201)
+    sending = pair.a.spawn(f"iperf3 -J -c {pair.address_b} -t 10")
     wait_until(lambda: pair.vmux.stats("a")["counters"]["rx_frames"] > 1000, "traffic to flow")
     for number in range(ROUNDS):
         pair.vmux.ctl("switch", "add", f"extra{number}")

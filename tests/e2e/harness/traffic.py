@@ -4,6 +4,8 @@ import json
 import subprocess
 from types import SimpleNamespace
 
+from .vmux import wait_until
+
 
 def give_address(guest, address, interface="eth0", mtu=None):
     """Brings an interface up with just this address ("10.77.0.1/24")."""
@@ -29,10 +31,13 @@ def ping(guest, address, count=10, size=56, interval=0.05, extra=""):
                            rtt_ms=float(rtt) if rtt else None, text=text)
 
 
+def wait_for_listener(guest, port):
+    """Until something in the guest listens on this TCP port."""
+    guest.check(f"for i in $(seq 1 200); do netstat -ltn | grep -q ':{port} ' && exit 0; sleep 0.1; done; exit 1", timeout=60)
+
+
 def _iperf_client(address, seconds, options):
-    # The server may still be starting: it is asked again until it takes the test.
-    return (f"for i in 1 2 3 4 5 6 7 8; do iperf3 -J -c {address} -t {seconds} {options} >/tmp/iperf.json 2>&1 && break; "
-            f"sleep 0.5; done; cat /tmp/iperf.json")
+    return f"iperf3 -J -c {address} -t {seconds} {options}; true"
 
 
 def _iperf_report(text):
@@ -47,6 +52,7 @@ def _iperf_report(text):
 def iperf(client, server, address, seconds=3, options="", server_options=""):
     """iperf3 from guest `client` to guest `server`; the `end` part of its report."""
     serving = server.spawn(f"iperf3 -s -1 {server_options}")
+    wait_for_listener(server, 5201)
     end = _iperf_report(client.check(_iperf_client(address, seconds, options), timeout=seconds + 40))
     serving.wait(20)
     return end
@@ -56,6 +62,7 @@ def iperf_with_host(guest, host_address, seconds=3, options=""):
     """iperf3 from a guest to the host (with -R: from the host to the guest)."""
     server = subprocess.Popen(["iperf3", "-s", "-1", "-B", host_address], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)
+    wait_until(lambda: f"{host_address}:5201" in subprocess.check_output(["ss", "-ltn"], text=True), "iperf3 to listen")
     try:
         return _iperf_report(guest.check(_iperf_client(host_address, seconds, options), timeout=seconds + 40))
     finally:
@@ -83,7 +90,7 @@ def send_file(sender, receiver, address, megabytes=8, port=5000):
     """Sends random bytes over TCP; fails unless exactly those arrive."""
     # nc ends when either side says it has no more to send: the silent side gets an input that never ends.
     receiving = receiver.spawn(f"test -p /tmp/silence || mkfifo /tmp/silence; nc -l -p {port} <>/tmp/silence >/tmp/received")
-    receiver.check(f"for i in $(seq 1 50); do netstat -ltn | grep -q ':{port} ' && exit 0; sleep 0.1; done; exit 1")
+    wait_for_listener(receiver, port)
     sender.check(f"test -s /tmp/random-{megabytes} || dd if=/dev/urandom of=/tmp/random-{megabytes} bs=1M count={megabytes}", timeout=60)
     sender.check(f"nc {address} {port} </tmp/random-{megabytes}", timeout=60)
     assert receiving.wait(60).status == 0
