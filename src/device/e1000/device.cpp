@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Glue: owns the parts, is the pci::Device and the port::Port.
+#include <algorithm>
 #include <array>
 
 #include "device/e1000/nic.hpp"
@@ -8,6 +9,10 @@
 
 namespace vmux::device::e1000 {
 namespace {
+
+constexpr std::uint64_t kUnmapped = 1'000'000'000;  // ns: less than QEMU's x-intx-mmap-timeout-ms of 1100
+constexpr std::uint64_t kQuiet = 20'000'000;        // ns that one trapped doorbell is believed
+constexpr std::uint64_t kSettle = 5'000'000;        // ns until it is believed at all
 
 pci::FunctionSpec spec_of(const NicOptions& options) {
   pci::FunctionSpec spec;
@@ -30,10 +35,12 @@ pci::FunctionSpec spec_of(const NicOptions& options) {
 
 Nic::Nic(NicOptions options, runtime::Poller& poller)
     : options_(std::move(options)),
+      poller_(poller),
       registers_(state_),
       interrupts_(state_, registers_, nic_counters_, poller),
       tx_(state_, registers_, nic_counters_, interrupts_, options_.name.c_str()),
-      rx_(state_, registers_, nic_counters_, interrupts_, options_.name.c_str()) {
+      rx_(state_, registers_, nic_counters_, interrupts_, options_.name.c_str()),
+      look_again_(poller, [] {}) {  // being awake is all that it is for
   state_.cable = options_.link_up ? 1 : 0;
   program_nvm(state_.nvm, options_.mac);
   reset_phy(state_.phy);
@@ -160,7 +167,22 @@ void Nic::flush() noexcept { rx_.flush(); }
 packet::Accepts Nic::accepts() const noexcept { return rx_.accepts(); }
 
 bool Nic::needs_polling() const noexcept {
-  return options_.doorbell == Doorbell::poll && (can_transmit() || can_receive());
+  if (options_.doorbell != Doorbell::poll || !(can_transmit() || can_receive())) return false;
+  const std::uint64_t now = poller_.now_ns();
+  return now >= quiet_until_ns_ || now - trapped_since_ns_ < kSettle;
+}
+
+// QEMU turns the mapping off for 1.1 s with each INTx, unless KVM resamples the line: a busy guest's doorbells all come
+// as messages then, and looking at the memory between them only takes the CPU from the guests. A doorbell that did come
+// as a message soon after an interrupt is the evidence. It counts for a moment only, so that a client that maps again
+// earlier than expected loses no more than that; and not at once, since another of its CPUs may still hold the mapping.
+void Nic::note_trapped_doorbell() noexcept {
+  const std::uint64_t now = poller_.now_ns();
+  const std::uint64_t mapped_again = interrupts_.last_asserted_ns() + kUnmapped;
+  if (options_.doorbell != Doorbell::poll || now >= mapped_again) return;
+  if (now >= quiet_until_ns_) trapped_since_ns_ = now;
+  quiet_until_ns_ = std::min(now + kQuiet, mapped_again);
+  look_again_.arm_at(quiet_until_ns_);
 }
 
 bool Nic::is_ready() const noexcept { return can_receive() && !is_loopback(); }

@@ -4,6 +4,7 @@
 
 #include "rigs/allocations.hpp"
 #include "rigs/e1000_rig.hpp"
+#include "vmux/base/clock.hpp"
 
 namespace vmux::rigs {
 namespace {
@@ -78,6 +79,22 @@ TEST(E1000Device, MacLoopbackWorksWithoutACable) {
   rig.guest->send(broadcast(200));
   static_cast<void>(rig.take());
   EXPECT_TRUE(rig.guest->receive().has_value());
+}
+
+TEST(E1000Device, StopsLookingWhileTheClientTrapsItsDoorbells) {
+  E1000Rig rig{Doorbell::poll};
+  rig.guest->bring_up();
+  rig.guest->write(0xc8, 0x80);  // an interrupt, after which QEMU unmaps
+  const std::uint64_t give_up = monotonic_ns() + 900'000'000;
+  while (rig.nic->needs_polling() && monotonic_ns() < give_up) {
+    rig.guest->write(0x3818, 0);
+    rig.poller->run_once(1'000'000);
+  }
+  EXPECT_FALSE(rig.nic->needs_polling());
+  const std::uint64_t end = monotonic_ns() + 3'000'000'000;
+  while (!rig.nic->needs_polling() && monotonic_ns() < end)
+    rig.poller->run_once(50'000'000);
+  EXPECT_TRUE(rig.nic->needs_polling());
 }
 
 /// Two cards on one cable, as the switch would join them.

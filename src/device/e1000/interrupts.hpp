@@ -29,6 +29,7 @@ class InterruptUnit {
   void write_imc(std::uint32_t clear) noexcept;
   void itr_changed() noexcept { update(); }
   void reset() noexcept;
+  [[nodiscard]] std::uint64_t last_asserted_ns() const noexcept { return asserted_ns_; }
   /// Rises and falls without a cause: see Nic::device_reset().
   void pulse() noexcept;
 

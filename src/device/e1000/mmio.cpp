@@ -54,6 +54,7 @@ void Nic::shared_written(pci::Region /*bar*/, RegionOffset offset, std::size_t s
     const std::uint32_t kept = row != nullptr ? value & row->writable : 0;
     if (kept != value) registers_.set(at, kept);
     ring_register_written(at);
+    if (at == reg::TDT || at == reg::RDT) note_trapped_doorbell();
   }
 }
 

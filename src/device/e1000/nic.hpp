@@ -73,6 +73,7 @@ class Nic final : public pci::Device, public port::Port {
   [[nodiscard]] std::uint32_t read_io(std::uint32_t offset) noexcept;
   void write_io(std::uint32_t offset, std::uint32_t value) noexcept;
   void ring_register_written(std::uint32_t offset) noexcept;
+  void note_trapped_doorbell() noexcept;
 
   void write_ctrl(std::uint32_t value) noexcept;
   void write_rctl(std::uint32_t value) noexcept;
@@ -88,6 +89,7 @@ class Nic final : public pci::Device, public port::Port {
   void loop_back() noexcept;
 
   NicOptions options_;
+  runtime::Poller& poller_;
   State state_;
   NicCounters nic_counters_;
   std::vector<std::byte> own_ring_pages_;  // trap mode: the memory of the ring pages
@@ -97,6 +99,9 @@ class Nic final : public pci::Device, public port::Port {
   Transmitter tx_;
   Receiver rx_;
   bool last_link_up_ = true;
+  // Poll mode, while the client has its mapping turned off: see note_trapped_doorbell().
+  std::uint64_t trapped_since_ns_ = 0, quiet_until_ns_ = 0;
+  runtime::Timer look_again_;
 };
 
 }  // namespace vmux::device::e1000

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Any sequence of register, configuration and memory accesses, mixed with traffic, on an e1000 in both doorbell modes.
+// Nothing may crash, hang or read a header twice (the arena scribbles over guest memory while frames are borrowed).
+#include "fuzz/e1000_arena.hpp"
+
+namespace vmux::fuzz {
+namespace {
+
+// Registers that do something, so that the fuzzer need not find them among 128 KiB.
+constexpr std::uint32_t kPlaces[] = {
+    0x0,    0x8,    0x10,   0x14,   0x18,   0x20,   0x38,   0xc0,   0xc4,   0xc8,   0xd0,
+    0xd8,   0x100,  0x400,  0x1000, 0x2800, 0x2804, 0x2808, 0x2810, 0x2818, 0x2820, 0x282c,
+    0x2c00, 0x3800, 0x3804, 0x3808, 0x3810, 0x3818, 0x3820, 0x3828, 0x382c, 0x4010, 0x4074,
+    0x4088, 0x408c, 0x40cc, 0x5000, 0x5200, 0x5400, 0x5404, 0x5600, 0x5820, 0x9000, 0x9800,
+};
+
+std::uint32_t place(FuzzedDataProvider& input) {
+  if (input.ConsumeProbability<float>() < 0.9f) return input.PickValueInArray(kPlaces);
+  return input.ConsumeIntegralInRange<std::uint32_t>(0, 0x1ffff);
+}
+
+void step(E1000Arena& arena, FuzzedDataProvider& input) {
+  switch (input.ConsumeIntegralInRange<unsigned>(0, 9)) {
+    case 0:
+    case 1:
+      return arena.write(place(input) & ~3u, input.ConsumeIntegral<std::uint32_t>());
+    case 2:
+      return arena.read(place(input) & ~7u, input.PickValueInArray<std::size_t>({1, 2, 4, 8, 64}));
+    case 3:
+      return arena.write_mapped(input.ConsumeIntegralInRange<std::uint32_t>(0x800, 0xfff) * 4,
+                                input.ConsumeIntegralInRange<std::uint32_t>(0, 0xfffff));
+    case 4: {
+      const std::uint64_t at = input.ConsumeIntegralInRange<std::uint32_t>(0, E1000Arena::kMemory);
+      return arena.fill(at, input.ConsumeBytes<std::uint8_t>(64));
+    }
+    case 5:
+      return arena.take_burst(input.ConsumeIntegral<std::uint8_t>(), input.ConsumeIntegralInRange<std::size_t>(0, 32));
+    case 6:
+      return arena.arrive(input);
+    case 7:
+      arena.write(input.ConsumeIntegralInRange<std::uint32_t>(0, 15) * 4, input.ConsumeIntegral<std::uint32_t>(),
+                  pci::Region::bar1);
+      return arena.read(4, 4, pci::Region::bar1);
+    case 8:
+      return arena.nic().set_link(input.ConsumeBool());
+    default:
+      return arena.run_timers();
+  }
+}
+
+}  // namespace
+}  // namespace vmux::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using vmux::fuzz::E1000Arena;
+  static E1000Arena polled{vmux::device::e1000::Doorbell::poll};
+  static E1000Arena trapped{vmux::device::e1000::Doorbell::trap};
+  FuzzedDataProvider input{data, size};
+  E1000Arena& arena = input.ConsumeBool() ? polled : trapped;
+  arena.restart();
+  for (unsigned i = 0; i < 200 && input.remaining_bytes() > 0; ++i)
+    vmux::fuzz::step(arena, input);
+  return 0;
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Rings that are set up as a driver would, full of descriptors and frames as only an attacker would write them.
+// Input: a byte of options, then 16 bytes for each transmit descriptor, then the memory that their buffers point into.
+#include "fuzz/e1000_arena.hpp"
+
+namespace vmux::fuzz {
+namespace {
+
+constexpr std::uint32_t kTxRing = 0x1000, kRxRing = 0x2000, kBuffers = 0x7'f000, kDescriptors = 64;
+
+void set_up(E1000Arena& arena, unsigned options) {
+  for (std::uint32_t i = 0; i < kDescriptors; ++i) {
+    const std::uint64_t buffer = 0x9'0000 + i * 0x1000;
+    std::vector<std::uint8_t> descriptor(16);
+    std::memcpy(descriptor.data(), &buffer, 8);
+    arena.fill(kRxRing + i * 16, descriptor);
+  }
+  arena.write(0x0, (options & 1) != 0 ? 0x4000'0241 : 0x241);  // CTRL.VME
+  arena.write(0x5000, (options & 2) != 0 ? 0x300 : 0);         // RXCSUM
+  arena.write(0x2800, kRxRing);
+  arena.write(0x2808, kDescriptors * 16);
+  arena.write(0x2818, kDescriptors - 1);
+  arena.write(0x3800, kTxRing);
+  arena.write(0x3808, kDescriptors * 16);
+  arena.write(0x100, 0x803a | ((options & 4) != 0 ? 0x3'0000 : 0));  // all frames, long ones, two buffer sizes
+  arena.write(0x400, 0x0a);
+}
+
+// Most addresses near the buffers, some anywhere: else every first descriptor would stop the queue.
+std::uint64_t buffer_address(std::uint64_t raw) {
+  switch (raw >> 62) {
+    case 0:
+      return raw;
+    case 1:
+      return E1000Arena::kReadOnly + raw % E1000Arena::kReadOnlySize;
+    default:
+      return kBuffers + raw % 0x2000;
+  }
+}
+
+}  // namespace
+}  // namespace vmux::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace vmux::fuzz;
+  static E1000Arena arena{vmux::device::e1000::Doorbell::poll};
+  FuzzedDataProvider input{data, size};
+  arena.restart();
+  const unsigned options = input.ConsumeIntegral<std::uint8_t>();
+  set_up(arena, options);
+  const std::uint32_t count = input.ConsumeIntegralInRange<std::uint32_t>(1, kDescriptors - 1);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    std::vector<std::uint8_t> descriptor = input.ConsumeBytes<std::uint8_t>(16);
+    descriptor.resize(16);
+    const bool is_context = (descriptor[11] & 0x20) != 0 && (descriptor[10] >> 4) == 0;
+    if (!is_context) {
+      std::uint64_t raw = 0;
+      std::memcpy(&raw, descriptor.data(), 8);
+      raw = buffer_address(raw);
+      std::memcpy(descriptor.data(), &raw, 8);
+      descriptor[10] &= 0x10;  // a length of 64 KiB at most: more is found at once
+    }
+    arena.fill(kTxRing + i * 16, descriptor);
+  }
+  arena.fill(kBuffers, input.ConsumeBytes<std::uint8_t>(512));
+  arena.write(0x3818, count);
+  const std::uint8_t scribble = input.ConsumeIntegral<std::uint8_t>();
+  arena.take_burst(scribble, 32);
+  arena.arrive(input);
+  arena.take_burst(scribble, 32);
+  arena.run_timers();
+  return 0;
+}
