@@ -56,7 +56,8 @@ class E1000Arena {
   }
   void fill(std::uint64_t at, const std::vector<std::uint8_t>& bytes) {
     at %= memory_.size();
-    std::memcpy(memory_.data() + at, bytes.data(), std::min<std::size_t>(bytes.size(), memory_.size() - at));
+    const std::size_t size = std::min<std::size_t>(bytes.size(), memory_.size() - at);
+    if (size > 0) std::memcpy(memory_.data() + at, bytes.data(), size);
   }
 
   /// Takes a burst, scribbles over all the guest's memory, and checks that what was inspected cannot have changed.
@@ -81,7 +82,7 @@ class E1000Arena {
     const auto bytes = input.ConsumeBytes<std::uint8_t>(input.ConsumeIntegralInRange<std::size_t>(0, 300));
     const std::size_t length = input.ConsumeIntegralInRange<std::size_t>(bytes.size(), 20'000);
     std::vector<std::byte> frame(length);
-    std::memcpy(frame.data(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(frame.data(), bytes.data(), bytes.size());
     if (input.ConsumeBool() && length >= 6) std::memset(frame.data(), 0xff, 6);
     const std::size_t header = std::min<std::size_t>(length, packet::kHeaderRoom);
     const packet::Slice payload = std::span{frame}.subspan(header);
