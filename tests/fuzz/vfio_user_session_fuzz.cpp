@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A hostile client: any bytes, in any pieces, with descriptors, over a real socket. The first byte of the input tells
+// whether VERSION is said first and by which client; then come pieces, each a control byte (its length, and whether
+// descriptors go with it) and its bytes.
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "protocol/bytes.hpp"
+#include "vmux/pci/function.hpp"
+#include "vmux/runtime/poller.hpp"
+#include "vmux/vfio_user/server.hpp"
+
+namespace {
+
+using namespace vmux;
+
+class Target final : public pci::Device, public pci::Migratable {
+ public:
+  void read_bar(pci::Region, RegionOffset, std::span<std::byte> into) noexcept override {
+    std::fill(into.begin(), into.end(), std::byte{1});
+  }
+  // Writes make the device reach for memory, as a doorbell would.
+  void write_bar(pci::Region, RegionOffset offset, std::span<const std::byte>) noexcept override {
+    if (function == nullptr || offset.raw % 16 != 0) return;
+    function->dma_read(Iova{offset.raw << 8}, buffer, [](Result<void>) {});
+    function->dma_write(Iova{offset.raw << 8}, std::span{buffer}.first(8), [](Result<void>) {});
+    function->interrupts().set_level(true);
+    function->interrupts().trigger(0);
+  }
+  void reset(pci::ResetKind) noexcept override {}
+  pci::Migratable* migration() noexcept override { return this; }
+  bool supports_pre_copy() const noexcept override { return true; }
+  Result<void> enter(pci::MigrationState) override { return {}; }
+  Result<std::size_t> save(std::span<std::byte> into) override { return std::min<std::size_t>(into.size(), 7); }
+  Result<void> load(std::span<const std::byte>) override { return {}; }
+
+  pci::Function* function = nullptr;
+  std::array<std::byte, 64> buffer{};
+};
+
+struct World {
+  World() {
+    pci::FunctionSpec spec;
+    spec.name = "fuzz";
+    spec.bars[0] = pci::BarSpec{pci::BarKind::memory64, false, 0x4000, {{0x1000, 0x1000}}};
+    spec.bars[2] = pci::BarSpec{pci::BarKind::io, false, 64, {}};
+    spec.bars[4] = pci::BarSpec{pci::BarKind::memory32, false, 0x1000, {}};
+    spec.capabilities = {pci::PowerManagement{}, pci::Msi{4, true},
+                         pci::Msix{8, pci::Region::bar4, 0, pci::Region::bar4, 0x800}, pci::Express{},
+                         pci::DeviceSerialNumber{7}};
+    spec.intx = true;
+    function = pci::Function::create(spec, device).value();
+    device.function = function.get();
+    vfio_user::ServerOptions options;
+    options.max_transfer = 64 << 10;
+    options.max_dma_maps = 64;
+    server = vfio_user::Server::create(*poller, *function, options).value();
+    if (::ftruncate(file, 1 << 20) != 0) ::abort();
+  }
+  void settle() {
+    for (int idle = 0, rounds = 0; idle < 2 && rounds < 1000; ++rounds)
+      idle = poller->run_once() ? 0 : idle + 1;
+  }
+  int file = ::memfd_create("fuzz", MFD_CLOEXEC);
+  int event = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  Target device;
+  std::unique_ptr<runtime::Poller> poller = runtime::Poller::create().value();
+  std::unique_ptr<pci::Function> function;
+  std::unique_ptr<vfio_user::Server> server;
+};
+
+void send_piece(int socket, std::span<const std::uint8_t> bytes, std::span<const int> fds) {
+  iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))];
+  if (!fds.empty()) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+    cmsghdr* const head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(fds.size_bytes());
+    std::memcpy(CMSG_DATA(head), fds.data(), fds.size_bytes());
+  }
+  ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void drop_replies(int socket) {
+  std::array<char, 65536> sink;
+  while (::recv(socket, sink.data(), sink.size(), MSG_DONTWAIT) > 0) {
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static World world;
+  if (size == 0) return 0;
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return 0;
+  if (!world.server->adopt(UniqueFd{ends[0]})) ::abort();  // the session before has not ended
+  const UniqueFd client{ends[1]};
+  std::span input{data + 1, size - 1};
+  if ((data[0] & 1) != 0) {
+    const auto hello = (data[0] & 2) != 0 ? protocol_test::cloud_hypervisor_version() : protocol_test::qemu_version();
+    send_piece(client.get(), hello, {});
+  }
+  while (!input.empty()) {
+    const std::uint8_t control = input[0];
+    const std::size_t length =
+        std::min<std::size_t>(input.size() - 1, (control & 0x1f) == 0x1f ? 96 : 16 + (control & 0x1f) * 2);
+    const int fds[] = {(control & 0x80) != 0 ? world.file : world.event, world.event, world.event};
+    if (length != 0) send_piece(client.get(), input.subspan(1, length), std::span{fds}.first(control >> 5 & 3));
+    input = input.subspan(1 + length);
+    if ((control & 3) != 0) world.settle();
+    drop_replies(client.get());
+  }
+  world.settle();
+  ::shutdown(client.get(), SHUT_RDWR);
+  world.settle();
+  return 0;
+}
