@@ -11,8 +11,8 @@
 include(GoogleTest)
 if(VMUX_TESTS)
   find_package(GTest REQUIRED)
-  # What the ThreadSanitizer run builds: the tests with the label `threads`, and nothing else.
-  add_custom_target(vmux-thread-tests)
+  add_custom_target(vmux-tests)         # every test and fuzz target, and no program
+  add_custom_target(vmux-thread-tests)  # those that ThreadSanitizer repeats
 endif()
 
 function(vmux_room name)
@@ -79,6 +79,7 @@ function(vmux_test name)
     list(GET ARG_LABELS 0 label)
   endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 120 LABELS ${label})
+  add_dependencies(vmux-tests ${name})
   if("threads" IN_LIST ARG_LABELS)
     add_dependencies(vmux-thread-tests ${name})
   endif()
@@ -94,4 +95,7 @@ function(vmux_fuzzer name)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/fuzz)
   vmux_link(${name} ${ARG_LIBS})
+  if(VMUX_TESTS)
+    add_dependencies(vmux-tests ${name})
+  endif()
 endfunction()
