@@ -205,7 +205,7 @@ class Guest:
                  f"mv /run/bg/{name}.new /run/bg/{name}.status"
         encoded = base64.b64encode(script.encode()).decode()
         self.check(f"mkdir -p /run/bg; echo {encoded} | base64 -d >/run/bg/{name}.sh; "
-                   f"setsid sh /run/bg/{name}.sh >/dev/null 2>&1 & echo $! >/run/bg/{name}.pid")
+                   f"setsid /bin/sh /run/bg/{name}.sh >/dev/null 2>&1 & echo $! >/run/bg/{name}.pid")
         return Background(self, name)
 
     def qmp(self, command, **arguments):

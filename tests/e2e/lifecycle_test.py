@@ -12,8 +12,9 @@ DRIVER_RELOADS = 20
 
 def lost_pings(text):
     """Sent and received of a ping that was left running."""
-    sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", text).groups()
-    return int(sent), int(received)
+    found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
+    assert found, f"ping said:\n{text}"
+    return int(found[1]), int(found[2])
 
 
 def test_guest_reboots_and_talks_again(pair):
