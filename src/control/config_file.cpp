@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <array>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -103,6 +105,10 @@ Outcome<> parse_configuration(std::string_view text, const std::string& name, Co
 }
 
 Outcome<> load_configuration(const std::string& path, Configuration& into) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return refuse("", "read " + path, Error{Errc::system, "the file", EISDIR});
+  }
   std::ifstream file{path, std::ios::binary};
   std::ostringstream text;
   if (file) text << file.rdbuf();

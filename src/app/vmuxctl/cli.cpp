@@ -103,7 +103,9 @@ tl::expected<Call, Exit> parse_call(const std::vector<std::string>& arguments) {
   } catch (const CLI::CallForVersion& version) {
     return tl::unexpected<Exit>(Exit{0, std::string{version.what()} + "\n", ""});
   } catch (const CLI::ParseError& error) {
-    return usage(error.what());
+    // CLI11 misses the command before it looks at what stands in its place.
+    const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
+    return usage(rest.empty() ? error.what() : fmt::format("'{}' is no command or option here", rest.front()));
   }
   if (call.rpc.empty()) call.rpc = control::default_rpc_path();
   for (const Declared& declared : all) {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "app/vmuxctl/cli.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "app/vmuxctl/print.hpp"
+
+namespace vmux::app {
+namespace {
+
+using control::Json;
+using testing::HasSubstr;
+
+TEST(Cli, MakesOneCallOfACommand) {
+  const auto call = parse_call(
+      {"port", "add", "vm0", "--model", "e1000", "--socket", "/a", "--vlan", "7", "--json", "--rpc", "/rpc"});
+  ASSERT_TRUE(call);
+  EXPECT_STREQ(call->command->method, "port.add");
+  EXPECT_EQ(call->params, Json::parse(R"({"name":"vm0","model":"e1000","socket":"/a","vlan":7})"));
+  EXPECT_EQ(call->rpc, "/rpc");
+  EXPECT_TRUE(call->as_json);
+}
+
+TEST(Cli, MakesASocketPathAbsolute) {
+  const auto call = parse_call({"port", "add", "vm0", "--model", "e1000", "--socket", "./x.sock"});
+  ASSERT_TRUE(call);
+  EXPECT_EQ(call->params["socket"].get<std::string>().front(), '/');
+}
+
+TEST(Cli, LeavesWhatIsNoNumberToTheDaemon) {
+  const auto call = parse_call({"uplink", "add", "u", "--backend", "null", "--queues", "many"});
+  ASSERT_TRUE(call);
+  EXPECT_EQ(call->params["queues"], "many");
+}
+
+struct Case {
+  std::vector<std::string> arguments;
+  const char* expected;
+};
+class BadCall : public testing::TestWithParam<Case> {};
+TEST_P(BadCall, HasStatusTwoAndNamesTheWord) {
+  const auto call = parse_call(GetParam().arguments);
+  ASSERT_FALSE(call);
+  EXPECT_EQ(call.error().status, 2);
+  EXPECT_EQ(call.error().out, "");
+  EXPECT_THAT(call.error().err, HasSubstr(GetParam().expected));
+}
+INSTANTIATE_TEST_SUITE_P(Words, BadCall,
+                         testing::Values(Case{{}, "subcommand"}, Case{{"nonsense"}, "'nonsense'"},
+                                         Case{{"port"}, "subcommand"}, Case{{"port", "fly"}, "'fly'"},
+                                         Case{{"port", "list", "--fast"}, "--fast"},
+                                         Case{{"port", "add", "vm0", "--socket", "/a"}, "--model"},
+                                         Case{{"port", "remove"}, "NAME"},
+                                         Case{{"--timeout", "0", "version"}, "--timeout"}));
+
+TEST(Cli, HelpOfACommandIsThatCommands) {
+  const auto call = parse_call({"uplink", "add", "--help"});
+  ASSERT_FALSE(call);
+  EXPECT_EQ(call.error().status, 0);
+  EXPECT_THAT(call.error().out, HasSubstr("--backend"));
+}
+
+TEST(Explain, NamesTheOptionOfAParameter) {
+  const auto call = parse_call({"port", "add", "vm0", "--model", "x", "--socket", "/a"});
+  ASSERT_TRUE(call);
+  const Exit exit = explain(*call, {control::ProblemKind::invalid, "model", "'x' is not known"});
+  EXPECT_EQ(exit.status, 2);
+  EXPECT_EQ(exit.err, "vmuxctl: --model: 'x' is not known\n");
+  EXPECT_EQ(exit.out, "");
+}
+
+TEST(Explain, AnswersWithJsonWhereJsonWasAsked) {
+  const auto call = parse_call({"--json", "port", "remove", "x"});
+  ASSERT_TRUE(call);
+  const Exit exit = explain(*call, {control::ProblemKind::not_found, "name", "there is no port named x"});
+  EXPECT_EQ(exit.status, 1);
+  EXPECT_EQ(Json::parse(exit.out)["error"]["kind"], "not_found");
+}
+
+TEST(Print, AlignsColumns) {
+  const Json switches = Json::parse(R"([{"name":"default","ports":2,"uplinks":0,"mac_age_s":300},
+                                       {"name":"b","ports":12,"uplinks":1,"mac_age_s":60}])");
+  EXPECT_EQ(print_switches(switches),
+            "NAME     PORTS  UPLINKS  MAC AGE S\n"
+            "default      2        0        300\n"
+            "b           12        1         60\n");
+}
+
+TEST(Print, ShowsAMissingMemberAsADash) {
+  EXPECT_THAT(print_uplinks(Json::parse(R"([{"name":"up","backend":"null"}])")), HasSubstr("up    -"));
+}
+
+TEST(Print, AddsDropsUp) {
+  const Json stats =
+      Json::parse(R"([{"name":"a","connected":true,"counters":{"rx_frames":1,"drop_no_room":2,"drop_filtered":3}},
+                                    {"name":"b","connected":false,"counters":{}}])");
+  EXPECT_THAT(print_stats(stats), HasSubstr("a     yes        1          -         -          -             5\n"));
+}
+
+TEST(Print, MarksNotesOfVmArgs) {
+  EXPECT_EQ(print_vm_args(Json::parse(R"({"notes":["needs x"],"lines":["-m 1"]})")), "# needs x\n-m 1\n");
+}
+
+}  // namespace
+}  // namespace vmux::app

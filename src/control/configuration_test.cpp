@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/configuration.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "control/fake_catalogue.hpp"
+
+namespace vmux::control {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kGood = R"(
+[daemon]
+rpc = "/run/x.sock"
+log_level = "debug"
+base_mac = "02:00:00:00:00:01"
+doorbell = "trap"
+
+[pollers]
+count = 2
+spin_us = 0
+min_sleep_us = 10
+max_sleep_us = 500
+
+[[switch]]
+name = "br0"
+
+[[uplink]]
+name = "up0"
+switch = "br0"
+backend = "tap"
+device = "tap0"
+
+[[port]]
+name = "vm0"
+model = "silent"
+socket = "/tmp/vm0.sock"
+switch = "br0"
+vlan = 10
+)";
+
+TEST(ConfigurationFile, BecomesValuesAndCalls) {
+  Configuration configuration;
+  ASSERT_TRUE(parse_configuration(kGood, "x.toml", configuration));
+  EXPECT_EQ(configuration.daemon.rpc, "/run/x.sock");
+  EXPECT_EQ(configuration.daemon.log_level, LogLevel::debug);
+  EXPECT_EQ(configuration.daemon.doorbell, Doorbell::trap);
+  EXPECT_EQ(configuration.daemon.pollers.count, 2u);
+  EXPECT_EQ(configuration.daemon.pollers.spin_us, 0u);
+  ASSERT_EQ(configuration.steps.size(), 3u);
+  EXPECT_EQ(configuration.steps[0].method, "switch.add");
+  EXPECT_EQ(configuration.steps[2].method, "port.add");
+  EXPECT_EQ(configuration.steps[2].params["vlan"], 10);
+  EXPECT_EQ(configuration.steps[2].where, "x.toml:23: [[port]]");
+  EXPECT_TRUE(rehearse(configuration, fake::kCatalogue));
+}
+
+TEST(ConfigurationFile, MayBeEmpty) {
+  Configuration configuration;
+  EXPECT_TRUE(parse_configuration("", "x.toml", configuration));
+  EXPECT_TRUE(configuration.steps.empty());
+}
+
+struct Case {
+  const char* text;
+  const char* expected;
+};
+class BadFile : public testing::TestWithParam<Case> {};
+TEST_P(BadFile, IsRefusedWithItsLine) {
+  Configuration configuration;
+  const auto parsed = parse_configuration(GetParam().text, "x.toml", configuration);
+  ASSERT_FALSE(parsed);
+  EXPECT_THAT(text_of(parsed.error()), HasSubstr(GetParam().expected));
+}
+INSTANTIATE_TEST_SUITE_P(
+    Texts, BadFile,
+    testing::Values(Case{"[daemon", "x.toml:1: "},
+                    Case{"\nx = 1", "x.toml:2: 'x' is not known here; known are: daemon, pollers"},
+                    Case{"port = 1", "expected [[port]]"}, Case{"[port]\nname = \"a\"", "expected [[port]]"},
+                    Case{"daemon = 3", "x.toml:1: [daemon]: expected an object"},
+                    Case{"[daemon]\nrpcs = \"x\"", "x.toml:1: [daemon]: rpcs: is not a parameter here"},
+                    Case{"[daemon]\nlog_level = \"loud\"", "log_level: expected one of trace, debug"},
+                    Case{"[daemon]\nbase_mac = \"x\"", "base_mac: expected a unicast MAC"},
+                    Case{"[pollers]\ncount = 0", "[pollers]: count: expected a number from 1 to 64, got 0"},
+                    Case{"[pollers]\ncount = 2\ncpus = [0]", "cpus: expected one CPU for each of 2 poller(s)"},
+                    Case{"[pollers]\ncpus = \"1023\"", "cpus: expected CPUs that this process may use"},
+                    Case{"[pollers]\nmin_sleep_us = 9\nmax_sleep_us = 8",
+                         "min_sleep_us: expected at most max_sleep_us (8)"},
+                    Case{"[pollers]\nbusy = 1", "busy: expected true or false"}));
+
+TEST(ConfigurationFile, TellsWhyItCannotBeRead) {
+  Configuration configuration;
+  const auto loaded = load_configuration("/nonexistent/vmux.toml", configuration);
+  ASSERT_FALSE(loaded);
+  EXPECT_THAT(text_of(loaded.error()), HasSubstr("/nonexistent/vmux.toml"));
+}
+
+TEST(ConfigurationFile, IsNoDirectory) {
+  Configuration configuration;
+  EXPECT_FALSE(load_configuration("/tmp", configuration));
+}
+
+TEST(Rehearsal, FindsTheFirstStepThatCannotBe) {
+  Configuration configuration;
+  ASSERT_TRUE(
+      parse_configuration("[[port]]\nname='a'\nmodel='silent'\nsocket='/a'\n"
+                          "[[port]]\nname='b'\nmodel='silent'\nsocket='/a'\n",
+                          "x.toml", configuration));
+  const auto rehearsed = rehearse(configuration, fake::kCatalogue);
+  ASSERT_FALSE(rehearsed);
+  EXPECT_EQ(rehearsed.error().step->where, "x.toml:5: [[port]]");
+  EXPECT_EQ(rehearsed.error().problem.field, "socket");
+}
+
+TEST(Settle, GivesOnePollerToEachCpu) {
+  DaemonSpec daemon;
+  daemon.pollers.cpus = {};
+  ASSERT_TRUE(settle(daemon));
+  EXPECT_EQ(daemon.pollers.count, 1u);
+}
+
+}  // namespace
+}  // namespace vmux::control

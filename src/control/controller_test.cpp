@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The live objects with models and backends of no real kind, on real pollers and sockets.
+#include "control/controller.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "control/fake_catalogue.hpp"
+#include "control/methods.hpp"
+
+namespace vmux::control {
+namespace {
+
+class AController : public testing::Test {
+ protected:
+  void SetUp() override {
+    fake::SilentNic::alive = 0;
+    directory_ = std::filesystem::temp_directory_path() / ("vmux-controller-" + std::to_string(::getpid()));
+    std::filesystem::create_directory(directory_);
+    DaemonSpec daemon;
+    daemon.pollers.count = 2;
+    controller_ = std::move(*Controller::create(fake::kCatalogue, daemon));
+    add_methods(methods_, *controller_);
+  }
+  void TearDown() override {
+    controller_.reset();
+    EXPECT_EQ(fake::SilentNic::alive, 0);
+    EXPECT_TRUE(std::filesystem::is_empty(directory_));
+    std::filesystem::remove_all(directory_);
+  }
+  [[nodiscard]] std::string socket(const std::string& name) const { return directory_ / name; }
+  [[nodiscard]] PortSpec port(const std::string& name) const {
+    return {.name = name, .model = "silent", .socket = socket(name)};
+  }
+
+  std::filesystem::path directory_;
+  std::unique_ptr<Controller> controller_;
+  Methods methods_;
+};
+
+TEST_F(AController, ServesAPortUntilItIsRemoved) {
+  ASSERT_TRUE(controller_->add(port("vm0")));
+  EXPECT_TRUE(std::filesystem::is_socket(socket("vm0")));
+  EXPECT_TRUE(controller_->port_state("vm0").is_ready);
+  EXPECT_FALSE(controller_->port_state("vm0").server.is_connected);
+  ASSERT_TRUE(controller_->remove_port("vm0"));
+  EXPECT_FALSE(std::filesystem::exists(socket("vm0")));
+  EXPECT_EQ(fake::SilentNic::alive, 0);
+  EXPECT_EQ(controller_->remove_port("vm0").error().kind, ProblemKind::not_found);
+}
+
+TEST_F(AController, TakesEverythingDownAtItsEnd) {
+  ASSERT_TRUE(controller_->add(port("vm0")));
+  ASSERT_TRUE(controller_->add(port("vm1")));
+  ASSERT_TRUE(controller_->add(UplinkSpec{.name = "up", .backend = "null"}));
+}
+
+TEST_F(AController, UndoesAPortWhoseModelCannotBeMade) {
+  const auto added = controller_->add(port("broken"));
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().kind, ProblemKind::host);
+  EXPECT_EQ(added.error().text, "cannot make port broken: no room for the device");
+  EXPECT_TRUE(controller_->inventory().ports().empty());
+  EXPECT_EQ(fake::SilentNic::alive, 0);
+}
+
+TEST_F(AController, UndoesAPortWhoseSocketCannotBe) {
+  PortSpec spec = port("vm0");
+  spec.socket = "/nonexistent/vm0.sock";
+  const auto added = controller_->add(spec);
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().field, "socket");
+  EXPECT_EQ(fake::SilentNic::alive, 0);
+  EXPECT_TRUE(controller_->add(port("vm0")));  // neither its name nor its place on the switch is taken
+}
+
+TEST_F(AController, UndoesAnUplinkWhoseDeviceIsNot) {
+  const auto added = controller_->add(UplinkSpec{.name = "up", .backend = "tap", .device = "absent0"});
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().kind, ProblemKind::not_found);
+  EXPECT_TRUE(controller_->add(UplinkSpec{.name = "up", .backend = "tap", .device = "tap0"}));
+}
+
+TEST_F(AController, RefusesToRemoveASwitchInUse) {
+  ASSERT_TRUE(controller_->add(SwitchSpec{.name = "br0"}));
+  ASSERT_TRUE(controller_->add(UplinkSpec{.name = "up", .switch_name = "br0", .backend = "null"}));
+  EXPECT_EQ(controller_->remove_switch("br0").error().kind, ProblemKind::busy);
+  ASSERT_TRUE(controller_->remove_uplink("up"));
+  EXPECT_TRUE(controller_->remove_switch("br0"));
+}
+
+TEST_F(AController, AnswersCalls) {
+  const auto added =
+      methods_.call("port.add", Json{{"name", "vm0"}, {"model", "silent-emu"}, {"socket", socket("vm0")}});
+  ASSERT_TRUE(added);
+  EXPECT_EQ((*added)["model"], "silent");
+  EXPECT_EQ((*added)["doorbell"], "poll");
+  EXPECT_EQ(methods_.call("port.list", {}).value().size(), 1u);
+  EXPECT_EQ(methods_.call("port.stats", Json{{"name", "vm0"}}).value()[0]["model"]["tx.guest_fault"], 0);
+  EXPECT_EQ(methods_.call("switch.show", Json{{"name", "default"}}).value()["ports"][0]["name"], "vm0");
+  EXPECT_EQ(methods_.call("switch.list", {}).value()[0]["ports"], 1);
+  EXPECT_EQ(methods_.call("poller.list", {}).value().size(), 2u);
+  EXPECT_EQ(methods_.call("port.vm_args", Json{{"name", "vm0"}, {"vmm", "xen"}}).error().field, "vmm");
+  EXPECT_EQ(methods_.call("port.show", Json{{"name", "vm9"}}).error().kind, ProblemKind::not_found);
+  EXPECT_EQ(methods_.call("port.list", Json{{"all", true}}).error().field, "all");
+  EXPECT_EQ(methods_.call("port.remove", Json{{"name", "vm0"}}).value()["removed"], "vm0");
+}
+
+}  // namespace
+}  // namespace vmux::control

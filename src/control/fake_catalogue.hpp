@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// For tests: a catalogue whose models and backends are of no real kind.
+#pragma once
+
+#include <algorithm>
+#include <array>
+
+#include "control/catalogue.hpp"
+
+namespace vmux::control::fake {
+
+/// A port that never sends and swallows what it gets.
+class SilentPort final : public port::Port {
+ public:
+  std::size_t peek_burst(std::span<packet::FrameView>) noexcept override { return 0; }
+  void complete(std::size_t) noexcept override {}
+  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override { return frames.size(); }
+  void flush() noexcept override {}
+  [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
+  [[nodiscard]] bool needs_polling() const noexcept override { return false; }
+  [[nodiscard]] bool is_ready() const noexcept override { return true; }
+};
+
+/// A PCI function without any register behind it.
+class SilentNic final : public Nic, private pci::Device {
+ public:
+  static Result<std::unique_ptr<Nic>> make(const NicRequest& request, runtime::Poller&) {
+    ++alive;
+    auto nic = std::unique_ptr<SilentNic>{new SilentNic};
+    pci::FunctionSpec spec;
+    spec.vendor_id = 0x1234;
+    spec.bars[0] = pci::BarSpec{.size = 4096};
+    auto function = pci::Function::create(std::move(spec), *nic);
+    if (!function) return tl::unexpected<Error>(function.error());
+    nic->function_ = std::move(*function);
+    if (request.name == "broken") return fail(Errc::no_space, "no room for the device");
+    return nic;
+  }
+  ~SilentNic() override { --alive; }
+  pci::Function& function() noexcept override { return *function_; }
+  port::Port& port() noexcept override { return port_; }
+  void report(CounterReport& into) const override { into.emplace_back("tx.guest_fault", 0); }
+
+  static inline int alive = 0;  // made and not yet destroyed
+
+ private:
+  SilentNic() = default;
+  void read_bar(pci::Region, RegionOffset, std::span<std::byte> into) noexcept override {
+    std::fill(into.begin(), into.end(), std::byte{0});
+  }
+  void write_bar(pci::Region, RegionOffset, std::span<const std::byte>) noexcept override {}
+  void reset(pci::ResetKind) noexcept override {}
+
+  SilentPort port_;
+  std::unique_ptr<pci::Function> function_;
+};
+
+class SilentUplink final : public Uplink {
+ public:
+  static Result<std::unique_ptr<Uplink>> make(const UplinkRequest& request, runtime::Poller&) {
+    if (request.device == "absent0") return fail(Errc::not_found, "no such interface");
+    return std::make_unique<SilentUplink>();
+  }
+  port::Port& port() noexcept override { return port_; }
+
+ private:
+  SilentPort port_;
+};
+
+inline constexpr auto kModels = std::to_array<ModelEntry>({
+    {"silent", "silent-emu", "a NIC without registers", false, 1, &SilentNic::make},
+    {"real", "real-emu", "a NIC that uses hardware", true, 4, &SilentNic::make},
+    {"future", "future-emu", "a NIC of tomorrow", false, 1, nullptr},
+});
+inline constexpr auto kBackends = std::to_array<BackendEntry>({
+    {"tap", "a tap", DeviceRule::interface_name, "an interface name", 4, &SilentUplink::make},
+    {"null", "nothing", DeviceRule::none, "", 1, &SilentUplink::make},
+    {"future", "not built", DeviceRule::text, "anything", 1, nullptr},
+});
+inline constexpr Catalogue kCatalogue{kModels, kBackends};
+
+}  // namespace vmux::control::fake

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/inventory.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "control/fake_catalogue.hpp"
+
+namespace vmux::control {
+namespace {
+
+using testing::HasSubstr;
+
+PortSpec port(const std::string& name) { return {.name = name, .model = "silent", .socket = "/tmp/" + name}; }
+
+DaemonSpec two_pollers() {
+  DaemonSpec daemon;
+  daemon.rpc = "/run/rpc.sock";
+  daemon.base_mac = parse_mac("02:00:00:00:00:10").value();
+  daemon.pollers.count = 2;
+  return daemon;
+}
+
+class AnInventory : public testing::Test {
+ protected:
+  Inventory inventory_{fake::kCatalogue, two_pollers()};
+};
+
+struct PortCase {
+  const char* what;
+  void (*change)(PortSpec&);
+  ProblemKind kind;
+  const char* field;
+  const char* text;
+};
+class PortRules : public testing::TestWithParam<PortCase> {};
+TEST_P(PortRules, RefuseAndChangeNothing) {
+  Inventory inventory{fake::kCatalogue, two_pollers()};
+  ASSERT_TRUE(inventory.add(port("vm0")));
+  ASSERT_TRUE(inventory.add(UplinkSpec{.name = "up0", .backend = "null"}));
+  PortSpec spec = port("vm1");
+  GetParam().change(spec);
+  const auto added = inventory.add(spec);
+  ASSERT_FALSE(added) << GetParam().what;
+  EXPECT_EQ(added.error().kind, GetParam().kind);
+  EXPECT_EQ(added.error().field, GetParam().field);
+  EXPECT_THAT(added.error().text, HasSubstr(GetParam().text));
+  EXPECT_EQ(inventory.ports().size(), 1u);
+}
+INSTANTIATE_TEST_SUITE_P(
+    Bad, PortRules,
+    testing::Values(PortCase{"name of a port", [](PortSpec& p) { p.name = "vm0"; }, ProblemKind::already_exists, "name",
+                             "port named vm0"},
+                    PortCase{"name of an uplink", [](PortSpec& p) { p.name = "up0"; }, ProblemKind::already_exists,
+                             "name", "uplink named up0"},
+                    PortCase{"no such switch", [](PortSpec& p) { p.switch_name = "br9"; }, ProblemKind::not_found,
+                             "switch", "there are: default"},
+                    PortCase{"unknown model", [](PortSpec& p) { p.model = "ne2000"; }, ProblemKind::invalid, "model",
+                             "known are: silent-emu, real-emu, future-emu"},
+                    PortCase{"model not built", [](PortSpec& p) { p.model = "future"; }, ProblemKind::not_supported,
+                             "model", "not built yet; built are: silent-emu, real-emu"},
+                    PortCase{"device with a model that takes none", [](PortSpec& p) { p.device = "0000:08:00.0"; },
+                             ProblemKind::invalid, "device", "uses no physical device"},
+                    PortCase{"model without its device", [](PortSpec& p) { p.model = "real"; }, ProblemKind::invalid,
+                             "device", "needs a PCI address"},
+                    PortCase{"too many queues", [](PortSpec& p) { p.queues = 2; }, ProblemKind::invalid, "queues",
+                             "at most 1 queue"},
+                    PortCase{"socket of another", [](PortSpec& p) { p.socket = "/tmp/vm0"; },
+                             ProblemKind::already_exists, "socket", "that of port vm0"},
+                    PortCase{"the RPC socket", [](PortSpec& p) { p.socket = "/run/rpc.sock"; },
+                             ProblemKind::already_exists, "socket", "the RPC socket"},
+                    PortCase{"socket path too long", [](PortSpec& p) { p.socket = std::string(108, 'a'); },
+                             ProblemKind::invalid, "socket", "at most 107 bytes, got 108"},
+                    PortCase{"socket is a directory", [](PortSpec& p) { p.socket = "/tmp/"; }, ProblemKind::invalid,
+                             "socket", "path of a file"},
+                    PortCase{"MAC of another", [](PortSpec& p) { p.mac = parse_mac("02:00:00:00:00:10").value(); },
+                             ProblemKind::already_exists, "mac", "in use on switch default"},
+                    PortCase{"no such poller", [](PortSpec& p) { p.poller = 2; }, ProblemKind::invalid, "poller",
+                             "from 0 to 1, got 2"}));
+
+TEST_F(AnInventory, CountsMacsUpFromTheBase) {
+  EXPECT_EQ(to_text(*inventory_.add(port("a"))->mac), "02:00:00:00:00:10");
+  EXPECT_EQ(to_text(*inventory_.add(port("b"))->mac), "02:00:00:00:00:11");
+  inventory_.remove_port("a");
+  EXPECT_EQ(to_text(*inventory_.add(port("c"))->mac), "02:00:00:00:00:10");
+}
+
+TEST_F(AnInventory, StepsOverAMacThatWasAskedFor) {
+  PortSpec asked = port("a");
+  asked.mac = parse_mac("02:00:00:00:00:10").value();
+  ASSERT_TRUE(inventory_.add(asked));
+  EXPECT_EQ(to_text(*inventory_.add(port("b"))->mac), "02:00:00:00:00:11");
+}
+
+TEST_F(AnInventory, SpreadsPortsOverPollersUnlessAsked) {
+  PortSpec asked = port("a");
+  asked.poller = 1;
+  EXPECT_EQ(inventory_.add(asked)->poller, 1u);
+  EXPECT_EQ(inventory_.add(port("b"))->poller, 0u);
+  EXPECT_EQ(inventory_.add(UplinkSpec{.name = "up", .backend = "null"})->poller, 0u);
+  EXPECT_EQ(inventory_.add(port("c"))->poller, 1u);
+}
+
+TEST_F(AnInventory, TakesAModeForAModel) {
+  PortSpec spec = port("a");
+  spec.model = "silent-emu";
+  EXPECT_EQ(inventory_.add(spec)->model, "silent");
+}
+
+TEST_F(AnInventory, KeepsASwitchThatIsUsed) {
+  ASSERT_TRUE(inventory_.add(SwitchSpec{.name = "br0"}));
+  PortSpec spec = port("a");
+  spec.switch_name = "br0";
+  ASSERT_TRUE(inventory_.add(spec));
+  EXPECT_EQ(inventory_.may_remove_switch("br0").error().kind, ProblemKind::busy);
+  inventory_.remove_port("a");
+  EXPECT_TRUE(inventory_.may_remove_switch("br0"));
+  EXPECT_EQ(inventory_.may_remove_switch("default").error().kind, ProblemKind::invalid);
+  EXPECT_EQ(inventory_.may_remove_switch("none").error().kind, ProblemKind::not_found);
+}
+
+struct UplinkCase {
+  UplinkSpec spec;
+  ProblemKind kind;
+  const char* field;
+  const char* text;
+};
+class UplinkRules : public testing::TestWithParam<UplinkCase> {};
+TEST_P(UplinkRules, Refuse) {
+  Inventory inventory{fake::kCatalogue, two_pollers()};
+  ASSERT_TRUE(inventory.add(UplinkSpec{.name = "up0", .backend = "tap", .device = "tap0"}));
+  const auto added = inventory.add(GetParam().spec);
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().kind, GetParam().kind);
+  EXPECT_EQ(added.error().field, GetParam().field);
+  EXPECT_THAT(added.error().text, HasSubstr(GetParam().text));
+}
+INSTANTIATE_TEST_SUITE_P(
+    Bad, UplinkRules,
+    testing::Values(
+        UplinkCase{{.name = "up0", .backend = "null"}, ProblemKind::already_exists, "name", "uplink named up0"},
+        UplinkCase{
+            {.name = "x", .backend = "wire"}, ProblemKind::invalid, "backend", "not known; there are: tap, null"},
+        UplinkCase{{.name = "x", .backend = "future"}, ProblemKind::not_supported, "backend", "not built in"},
+        UplinkCase{{.name = "x", .backend = "tap"}, ProblemKind::invalid, "device", "needs an interface name"},
+        UplinkCase{{.name = "x", .backend = "tap", .device = "a name"}, ProblemKind::invalid, "device", "got 'a name'"},
+        UplinkCase{
+            {.name = "x", .backend = "tap", .device = "sixteen-letters-"}, ProblemKind::invalid, "device", "expected"},
+        UplinkCase{{.name = "x", .backend = "tap", .device = "tap0"},
+                   ProblemKind::already_exists,
+                   "device",
+                   "that of uplink up0"},
+        UplinkCase{
+            {.name = "x", .backend = "null", .device = "tap1"}, ProblemKind::invalid, "device", "uses no device"},
+        UplinkCase{{.name = "x", .backend = "tap", .device = "tap1", .queues = 5},
+                   ProblemKind::invalid,
+                   "queues",
+                   "at most 4"}));
+
+TEST(MachineBaseMac, IsLocalUnicastAndStable) {
+  const MacAddress mac = machine_base_mac("0123456789abcdef");
+  EXPECT_EQ(mac.bytes[0], 0x02);
+  EXPECT_EQ(mac, machine_base_mac("0123456789abcdef"));
+  EXPECT_NE(mac, machine_base_mac("0123456789abcdee"));
+}
+
+}  // namespace
+}  // namespace vmux::control
