@@ -3,7 +3,8 @@
 qemu_is_new_enough() {
   local program=$1
   command -v "$program" >/dev/null || return 1
-  "$program" -device help 2>/dev/null | grep -q '"vfio-user-pci"'
+  # Of this device alone: a list of all would load every module there is, those of another QEMU on the host included.
+  [[ "$("$program" -device vfio-user-pci,help 2>/dev/null)" == "vfio-user-pci options"* ]]
 }
 
 # The private QEMU runs through the loader and the libraries it came with, so it needs neither chroot nor bind mounts,
