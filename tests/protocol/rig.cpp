@@ -49,7 +49,8 @@ Result<void> TestDevice::enter(pci::MigrationState to) {
 
 Result<std::size_t> TestDevice::save(std::span<std::byte> into) {
   const std::size_t count = std::min({into.size(), saved.size() - save_position, std::size_t{5}});
-  std::copy_n(saved.begin() + static_cast<std::ptrdiff_t>(save_position), count, reinterpret_cast<std::uint8_t*>(into.data()));
+  std::copy_n(saved.begin() + static_cast<std::ptrdiff_t>(save_position), count,
+              reinterpret_cast<std::uint8_t*>(into.data()));
   save_position += count;
   return count;
 }
