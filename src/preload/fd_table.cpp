@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "preload/fd_table.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "vmux/base/unique_fd.hpp"
+
+namespace vmux::preload {
+
+FdTable& FdTable::instance() noexcept {
+  static FdTable& table = *new FdTable;  // never destroyed: threads of the program may close descriptors until the end
+  return table;
+}
+
+int FdTable::add(std::shared_ptr<Object> object, bool close_on_exec) {
+  UniqueFd fd{memfd_create(object->kind(), close_on_exec ? MFD_CLOEXEC : 0)};
+  struct stat status {};
+  if (!fd || fstat(fd.get(), &status) != 0) return -errno;
+  auto file = std::make_shared<File>(File{std::move(object), status.st_dev, status.st_ino});
+  const std::lock_guard lock{mutex_};
+  mark(fd.get(), true);
+  files_[fd.get()] = std::move(file);
+  return fd.release();
+}
+
+std::shared_ptr<Object> FdTable::find(int fd) {
+  if (!may_be_ours(fd)) return nullptr;
+  std::shared_ptr<File> stale;  // released after the lock
+  const std::lock_guard lock{mutex_};
+  const auto entry = files_.find(fd);
+  if (entry == files_.end()) return nullptr;
+  if (still_leads_to(fd, *entry->second)) return entry->second->object;
+  stale = take(fd);
+  return nullptr;
+}
+
+std::shared_ptr<Object> FdTable::adopt(int fd) {
+  if (auto known = find(fd)) return known;
+  struct stat status {};
+  if (fd < 0 || fstat(fd, &status) != 0) return nullptr;
+  const std::lock_guard lock{mutex_};
+  for (const auto& [number, file] : files_) {
+    if (file->device != status.st_dev || file->inode != status.st_ino) continue;
+    const auto same = file;
+    mark(fd, true);
+    files_[fd] = same;
+    return same->object;
+  }
+  return nullptr;
+}
+
+void FdTable::duplicated(int from, int to) {
+  const std::lock_guard lock{mutex_};
+  const auto entry = files_.find(from);
+  if (entry == files_.end() || !still_leads_to(to, *entry->second)) return;
+  const auto file = entry->second;
+  mark(to, true);
+  files_[to] = file;
+}
+
+void FdTable::closing(int fd) {
+  if (!may_be_ours(fd)) return;
+  std::shared_ptr<File> gone;
+  const std::lock_guard lock{mutex_};
+  gone = take(fd);
+}
+
+void FdTable::closing_range(unsigned first, unsigned last) {
+  std::vector<std::shared_ptr<File>> gone;
+  const std::lock_guard lock{mutex_};
+  std::vector<int> numbers;
+  for (const auto& [number, file] : files_) {
+    if (static_cast<unsigned>(number) >= first && static_cast<unsigned>(number) <= last) numbers.push_back(number);
+  }
+  for (const int number : numbers)
+    gone.push_back(take(number));
+}
+
+std::size_t FdTable::size() {
+  const std::lock_guard lock{mutex_};
+  return files_.size();
+}
+
+bool FdTable::still_leads_to(int fd, const File& file) const noexcept {
+  struct stat status {};
+  return fstat(fd, &status) == 0 && status.st_dev == file.device && status.st_ino == file.inode;
+}
+
+void FdTable::mark(int fd, bool is_ours) noexcept {
+  if (static_cast<std::size_t>(fd) < kQuick)
+    quick_[static_cast<std::size_t>(fd)].store(is_ours, std::memory_order_release);
+}
+
+std::shared_ptr<FdTable::File> FdTable::take(int fd) {
+  const auto entry = files_.find(fd);
+  if (entry == files_.end()) return nullptr;
+  auto file = std::move(entry->second);
+  files_.erase(entry);
+  mark(fd, false);
+  return file;
+}
+
+}  // namespace vmux::preload

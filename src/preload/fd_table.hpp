@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which descriptors of the process are ours. Each object gets a real kernel descriptor (an empty memfd), so numbers,
+// dup(), close() and fork() are the kernel's business; an entry counts only while the number still leads to that
+// memfd's inode, so that a close() we did not see does no harm.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+#include "preload/object.hpp"
+
+namespace vmux::preload {
+
+class FdTable {
+ public:
+  /// The process's table.
+  [[nodiscard]] static FdTable& instance() noexcept;
+
+  /// A new descriptor for `object`, or a negated errno.
+  [[nodiscard]] int add(std::shared_ptr<Object> object, bool close_on_exec);
+  /// One load for descriptors that are not ours.
+  [[nodiscard]] bool may_be_ours(int fd) const noexcept {
+    return fd >= 0 && (static_cast<std::size_t>(fd) >= kQuick ||
+                       quick_[static_cast<std::size_t>(fd)].load(std::memory_order_acquire));
+  }
+  /// The object behind `fd`, or nullptr.
+  [[nodiscard]] std::shared_ptr<Object> find(int fd);
+  /// The same for a number that came to the process in a way that we did not see (a socket, a raw system call).
+  [[nodiscard]] std::shared_ptr<Object> adopt(int fd);
+
+  void duplicated(int from, int to);
+  /// Called before the kernel closes or replaces it.
+  void closing(int fd);
+  void closing_range(unsigned first, unsigned last);
+  [[nodiscard]] std::size_t size();
+
+  [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
+
+ private:
+  static constexpr std::size_t kQuick = 65536;
+  struct File {
+    std::shared_ptr<Object> object;
+    dev_t device = 0;
+    ino_t inode = 0;
+  };
+  using Files = std::unordered_map<int, std::shared_ptr<File>>;
+
+  [[nodiscard]] bool still_leads_to(int fd, const File& file) const noexcept;
+  void mark(int fd, bool is_ours) noexcept;
+  [[nodiscard]] std::shared_ptr<File> take(int fd);
+
+  std::mutex mutex_;  // innermost: nothing else is locked while it is held
+  Files files_;
+  std::atomic<bool> quick_[kQuick]{};
+};
+
+}  // namespace vmux::preload

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "preload/mmio_trap.hpp"
+
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "preload/mmio_decode.hpp"
+#include "preload/trace.hpp"
+
+namespace vmux::preload {
+namespace {
+
+struct Range {
+  std::uint64_t size = 0, offset = 0;
+  std::shared_ptr<Device> device;
+  unsigned region = 0;
+};
+
+// The handler takes this lock too: it runs only for accesses that a program makes on purpose, never inside our own
+// code.
+std::mutex trap_mutex;
+std::map<std::uint64_t, Range>& ranges() {
+  static auto& instance = *new std::map<std::uint64_t, Range>;
+  return instance;
+}
+std::atomic<bool> is_installed = false;
+struct sigaction program_action {};
+
+struct Hit {
+  std::shared_ptr<Device> device;
+  unsigned region = 0;
+  std::uint64_t offset = 0;
+};
+Hit find(std::uint64_t address) {
+  const std::lock_guard lock{trap_mutex};
+  const auto after = ranges().upper_bound(address);
+  if (after == ranges().begin()) return {};
+  const auto& [start, range] = *std::prev(after);
+  if (address - start >= range.size) return {};
+  return {range.device, range.region, range.offset + (address - start)};
+}
+
+#if defined(__x86_64__)
+// The machine's numbering of general registers, in ucontext's.
+constexpr int kRegister[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+                               REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+
+bool run_load(const Hit& hit, const MmioAccess& access, std::span<std::byte> bytes) {
+  for (std::size_t done = 0; done < bytes.size(); done += 8) {
+    const auto part = bytes.subspan(done, std::min<std::size_t>(8, bytes.size() - done));
+    // A device that is gone reads as all ones, as on a bus.
+    if (!hit.device->load(hit.region, hit.offset + done, part)) std::memset(part.data(), 0xff, part.size());
+  }
+  return access.size != 0;
+}
+
+void run_store(const Hit& hit, std::span<const std::byte> bytes) {
+  for (std::size_t done = 0; done < bytes.size(); done += 8) {
+    const auto part = bytes.subspan(done, std::min<std::size_t>(8, bytes.size() - done));
+    (void)hit.device->store(hit.region, hit.offset + done, part);  // as on a bus: nobody answers
+  }
+}
+
+bool emulate(const Hit& hit, ucontext_t& context) {
+  auto* registers = context.uc_mcontext.gregs;
+  std::array<std::uint8_t, 15> code{};
+  const auto* at = reinterpret_cast<const std::uint8_t*>(registers[REG_RIP]);
+  // The instruction may end right before an unmapped page.
+  std::size_t length = code.size();
+  while (length > 0 && !copy_in(code.data(), at, length))
+    --length;
+  const auto access = decode_mmio({code.data(), length});
+  if (!access) {
+    say("{}: an instruction that is not a plain move reaches a register by mapping: {:02x}", hit.device->name(),
+        fmt::join(code.begin(), code.begin() + static_cast<std::ptrdiff_t>(length), " "));
+    return false;
+  }
+  std::array<std::byte, 16> buffer{};
+  const std::span bytes{buffer.data(), access->size};
+  auto& general = registers[kRegister[access->reg]];
+  auto* vector = context.uc_mcontext.fpregs == nullptr ? nullptr : &context.uc_mcontext.fpregs->_xmm[access->reg];
+  switch (access->kind) {
+    case MmioAccess::Kind::load: {
+      std::uint64_t loaded = 0;
+      run_load(hit, *access, bytes);
+      std::memcpy(&loaded, buffer.data(), access->size);
+      general = static_cast<greg_t>(register_after_load(*access, static_cast<std::uint64_t>(general), loaded));
+      break;
+    }
+    case MmioAccess::Kind::store: {
+      const std::uint64_t value = static_cast<std::uint64_t>(general) >> (access->high_byte ? 8 : 0);
+      std::memcpy(buffer.data(), &value, sizeof value);
+      run_store(hit, bytes);
+      break;
+    }
+    case MmioAccess::Kind::store_value:
+      std::memcpy(buffer.data(), &access->value, sizeof access->value);
+      run_store(hit, bytes);
+      break;
+    case MmioAccess::Kind::load_vector:
+      if (vector == nullptr) return false;
+      run_load(hit, *access, bytes);
+      std::memcpy(vector, buffer.data(), buffer.size());
+      break;
+    case MmioAccess::Kind::store_vector:
+      if (vector == nullptr) return false;
+      std::memcpy(buffer.data(), vector, buffer.size());
+      run_store(hit, bytes);
+      break;
+  }
+  registers[REG_RIP] += access->length;
+  return true;
+}
+#else
+bool emulate(const Hit&, ucontext_t&) { return false; }
+#endif
+
+/// A fault that is not ours: what the program asked for, or the end that it would have met without us.
+void pass_on(int number, siginfo_t* info, void* context) {
+  if ((program_action.sa_flags & SA_SIGINFO) != 0 && program_action.sa_sigaction != nullptr) {
+    program_action.sa_sigaction(number, info, context);
+    return;
+  }
+  if (program_action.sa_handler != SIG_DFL && program_action.sa_handler != SIG_IGN) {
+    program_action.sa_handler(number);
+    return;
+  }
+  struct sigaction ordinary {};
+  ordinary.sa_handler = SIG_DFL;
+  is_installed = false;
+  sigaction(SIGSEGV, &ordinary, nullptr);  // the instruction runs again, and the kernel ends the program
+}
+
+void on_fault(int number, siginfo_t* info, void* context) {
+  const int before = errno;
+  const Hit hit = find(reinterpret_cast<std::uint64_t>(info->si_addr));
+  if (!hit.device || !emulate(hit, *static_cast<ucontext_t*>(context))) pass_on(number, info, context);
+  errno = before;
+}
+
+void install() {
+  if (is_installed) return;
+  struct sigaction ours {};
+  ours.sa_sigaction = on_fault;
+  ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+  sigaction(SIGSEGV, &ours, &program_action);
+  is_installed = true;
+}
+
+}  // namespace
+
+void trap_range(std::uint64_t start, std::size_t size, std::shared_ptr<Device> device, unsigned region,
+                std::uint64_t offset) {
+  const std::lock_guard lock{trap_mutex};
+  install();
+  ranges()[start] = {size, offset, std::move(device), region};
+}
+
+void forget_trapped(std::uint64_t start, std::size_t size) {
+  if (!is_installed) return;
+  std::vector<std::shared_ptr<Device>> released;  // after the lock: the last reference closes the device
+  const std::lock_guard lock{trap_mutex};
+  auto& all = ranges();
+  auto entry = all.lower_bound(start);
+  if (entry != all.begin()) --entry;
+  while (entry != all.end() && entry->first < start + size) {
+    const std::uint64_t from = entry->first;
+    const Range range = entry->second;
+    if (from + range.size <= start) {
+      ++entry;
+      continue;
+    }
+    released.push_back(range.device);
+    entry = all.erase(entry);
+    if (from < start) all[from] = {start - from, range.offset, range.device, range.region};
+    const std::uint64_t end = start + size;
+    if (from + range.size > end) {
+      all[end] = {from + range.size - end, range.offset + (end - from), range.device, range.region};
+    }
+  }
+}
+
+bool keep_segv_action(const struct sigaction* wanted, struct sigaction* before) noexcept {
+  if (!is_installed) return false;
+  const std::lock_guard lock{trap_mutex};
+  if (before != nullptr) *before = program_action;
+  if (wanted != nullptr) program_action = *wanted;
+  return true;
+}
+
+void lock_traps() noexcept { trap_mutex.lock(); }
+void unlock_traps() noexcept { trap_mutex.unlock(); }
+
+}  // namespace vmux::preload

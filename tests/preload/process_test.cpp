@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What happens to descriptors and processes around a device, and when its server goes.
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <thread>
+#include <vector>
+
+#include "preload/program.hpp"
+
+namespace vmux::tests {
+namespace {
+
+std::size_t open_descriptors() {
+  std::size_t count = 0;
+  DIR* directory = opendir("/proc/self/fd");
+  while (readdir(directory) != nullptr)
+    ++count;
+  closedir(directory);
+  return count;
+}
+std::size_t mappings() {
+  std::ifstream maps{"/proc/self/maps"};
+  return static_cast<std::size_t>(std::count(std::istreambuf_iterator<char>{maps}, {}, '\n'));
+}
+
+TEST(Descriptors, DuplicatesKeepTheDeviceOpen) {
+  Opened it;
+  Fd second{dup(it.device)}, third{fcntl(it.device, F_DUPFD_CLOEXEC, 100)};
+  it.device.reset();
+  EXPECT_EQ(ioctl(second, VFIO_DEVICE_RESET), 0);
+  second.reset();
+  EXPECT_EQ(ioctl(third, VFIO_DEVICE_RESET), 0);
+  EXPECT_GE(static_cast<int>(third), 100);
+}
+TEST(Descriptors, Dup2OverADeviceClosesIt) {
+  Opened it;
+  const Fd other{open("/dev/null", O_RDWR)};
+  ASSERT_EQ(dup2(other, it.device), static_cast<int>(it.device));
+  EXPECT_EQ(errno_of(ioctl(it.device, VFIO_DEVICE_RESET)), ENOTTY);
+  EXPECT_EQ(ioctl(it.group, VFIO_GROUP_UNSET_CONTAINER), 0);  // no device is open any more
+}
+TEST(Descriptors, NumberThatWasClosedBehindOurBackIsNotOurs) {
+  Opened it;
+  const int number = it.device;
+  ASSERT_EQ(syscall(SYS_close, number), 0);
+  const Fd other{open("/dev/null", O_RDWR)};
+  ASSERT_EQ(static_cast<int>(other), number);
+  EXPECT_EQ(errno_of(ioctl(other, VFIO_DEVICE_RESET)), ENOTTY);
+  EXPECT_EQ(write(other, "x", 1), 1);
+  syscall(SYS_dup3, static_cast<int>(it.group), 200, 0);
+  vfio_group_status status{sizeof status, 0};
+  EXPECT_EQ(ioctl(200, VFIO_GROUP_GET_STATUS, &status), 0);  // a duplicate made behind our back is
+  close(200);
+}
+TEST(Descriptors, CloseRangeClosesDevices) {
+  Opened it;
+  const Fd moved{fcntl(it.device, F_DUPFD, 300)};
+  it.device.reset();
+  ASSERT_EQ(close_range(300, 310, 0), 0);
+  EXPECT_EQ(ioctl(it.group, VFIO_GROUP_UNSET_CONTAINER), 0);
+}
+TEST(Processes, ChildAfterForkUsesTheDeviceWithItsParent) {
+  const Opened it;
+  it.write<std::uint32_t>(probe::kScratch, 1);
+  const pid_t child = fork();
+  if (child == 0) {
+    bool is_right = true;
+    for (std::uint32_t i = 0; i < 200; ++i) {
+      std::uint32_t value = 0;
+      is_right = is_right && pread(it.device, &value, 4, Opened::at(0, probe::kScratch)) == 4 && value >= 1;
+    }
+    close(it.device);
+    _exit(is_right ? 0 : 1);
+  }
+  for (std::uint32_t i = 1; i < 200; ++i)
+    it.write(probe::kScratch, i);
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(it.read(probe::kScratch), 199u);
+}
+TEST(Processes, AnotherProgramSeesTheDeviceWhileItIsNotOpen) {
+  FILE* pipe = popen("cat /sys/bus/pci/devices/0000:40:00.0/vendor", "r");
+  char text[16]{};
+  EXPECT_EQ(fscanf(pipe, "%15s", text), 1);
+  pclose(pipe);
+  EXPECT_STREQ(text, "0x1234");
+}
+TEST(Processes, ThreadsUseOneDeviceAtOnce) {
+  const Opened it;
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      vfio_device_info info{};
+      info.argsz = sizeof info;
+      for (int round = 0; round < 100; ++round) {
+        (void)it.read(probe::kScratch);
+        EXPECT_EQ(ioctl(it.device, VFIO_DEVICE_GET_INFO, &info), 0);
+      }
+    });
+  }
+  for (auto& thread : threads)
+    thread.join();
+}
+TEST(Rounds, ThousandAttachmentsLeakNothing) {
+  const Fd file = shareable(2 * kPage);
+  const Memory memory{2 * kPage, MAP_SHARED, file};
+  const Fd event{eventfd(0, 0)};
+  std::size_t descriptors = 0, maps = 0;
+  for (int round = 0; round < 1000; ++round) {
+    const Opened it;
+    ASSERT_EQ(map_dma(it.container, 0, memory.address(), 2 * kPage), 0);
+    ASSERT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, 0,
+                       1, {event}),
+              0);
+    void* bar = mmap(nullptr, probe::kBarSize, PROT_READ | PROT_WRITE, MAP_SHARED, it.device, 0);
+    ASSERT_NE(bar, MAP_FAILED);
+    munmap(bar, probe::kBarSize);
+    ASSERT_FALSE(::testing::Test::HasFailure()) << round;
+    if (round == 20) {
+      descriptors = open_descriptors();
+      maps = mappings();
+    }
+    if (round == 999) {
+      EXPECT_EQ(open_descriptors(), descriptors);
+      EXPECT_LE(mappings(), maps + 4);  // malloc may have grown
+    }
+  }
+}
+
+// The last ones: they end the server.
+TEST(ServerGone, EveryCallFailsAndTheProgramLives) {
+  const Opened it;
+  const Fd file = shareable(kPage);
+  const Memory memory{kPage, MAP_SHARED, file};
+  volatile auto* bar = static_cast<volatile std::uint32_t*>(
+      mmap(nullptr, probe::kBarSize, PROT_READ | PROT_WRITE, MAP_SHARED, it.device, 0));
+  ASSERT_EQ(map_dma(it.container, 0, memory.address(), kPage), 0);
+  const std::uint32_t leave = probe::kLeave;
+  (void)pwrite(it.device, &leave, sizeof leave, Opened::at(0, probe::kCommand));
+  std::uint32_t value = 0;
+  EXPECT_EQ(errno_of(pread(it.device, &value, 4, Opened::at(0, 0))), EIO);
+  EXPECT_EQ(errno_of(pwrite(it.device, &value, 4, Opened::at(0, 0))), EIO);
+  EXPECT_EQ(errno_of(ioctl(it.device, VFIO_DEVICE_RESET)), ENODEV);
+  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, 0, 0),
+            ENODEV);
+  EXPECT_EQ(map_dma(it.container, 0x10000, memory.address(), kPage), ENODEV);
+  EXPECT_EQ(unmap_dma(it.container, 0, kPage).size, kPage);
+  EXPECT_EQ(bar[0], 0xffffffffu);  // as a bus answers where nobody is
+  bar[0] = 1;
+}
+TEST(ServerGone, OpeningTheDeviceIsENODEV) {
+  const char* other = "0000:40:00.1";
+  {
+    const Opened it{other};
+    const std::uint32_t leave = probe::kLeave;
+    (void)pwrite(it.device, &leave, sizeof leave, Opened::at(0, probe::kCommand));
+  }
+  const Fd container{open("/dev/vfio/vfio", O_RDWR)}, group{open(("/dev/vfio/" + group_of(other)).c_str(), O_RDWR)};
+  const int number = container;
+  ASSERT_EQ(ioctl(group, VFIO_GROUP_SET_CONTAINER, &number), 0);
+  ASSERT_EQ(ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
+  EXPECT_EQ(errno_of(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, other)), ENODEV);
+}
+
+}  // namespace
+}  // namespace vmux::tests
