@@ -205,7 +205,7 @@ TEST(Poller, FindsPolledWorkWithoutAnyEvent) {
 }
 
 TEST(Poller, SleepsForGoodWhenNothingNeedsPolling) {
-  const auto poller = make_poller();
+  const auto poller = make_poller({.spin_ns = 0});
   CountingTask task{false};
   poller->add_task(task);
   ASSERT_TRUE(poller->start());
