@@ -171,7 +171,7 @@ void Poller::run() {
 
 void Poller::stop() noexcept {
   impl_->stop_asked = true;
-  signal_eventfd(impl_->doorbell.get());
+  wake();
 }
 
 void Poller::join() noexcept {

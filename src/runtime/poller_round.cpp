@@ -133,7 +133,7 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
     // Say that we sleep, then look once more: whoever adds work after this look sees the flag and rings (wake()).
     fall_asleep();
     done += run_tasks();
-    if (done == 0 && mailbox.is_empty()) {
+    if (done == 0 && mailbox.is_empty() && !stop_asked.load(std::memory_order_relaxed)) {
       const std::uint64_t wait = until_next_timer(wait_ns);
       if (wait > 0) sleeps.add();
       done += take_events(wait);

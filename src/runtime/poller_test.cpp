@@ -245,6 +245,25 @@ TEST(Poller, StopsAndStartsAgain) {
   EXPECT_EQ(poller->call([] { return 7; }), 7);
 }
 
+TEST(Poller, DoesNotSleepThroughAStopThatCameJustBeforeTheRound) {
+  // The one place of a task's that is asked between the look at the stop flag and the round.
+  struct StoppingTask : Task {
+    explicit StoppingTask(Poller& poller) : poller_(poller) {}
+    unsigned poll() noexcept override { return 0; }
+    bool needs_polling() const noexcept override {
+      poller_.stop();
+      return false;
+    }
+    Poller& poller_;
+  };
+  const auto poller = make_poller({.spin_ns = 0});
+  StoppingTask task{*poller};
+  poller->add_task(task);
+  poller->run();  // returns; ctest's time limit is the failure
+  poller->remove_task(task);
+  EXPECT_FALSE(poller->is_running());
+}
+
 TEST(Poller, AnswersCallsThatRaceWithItsStop) {
   for (int i = 0; i < 50; ++i) {
     const auto poller = make_poller();
