@@ -203,10 +203,26 @@ int Device::send_eventfds(const vfio_irq_set& header, std::span<const std::int32
   return error;
 }
 
+/// The kernel saves the header of config space before a reset and restores it after (pci_try_reset_function), and DPDK
+/// relies on it: it enables bus mastering first. A server's reset is the function's own.
 long Device::reset(void*) {
   if (!summary_.is_resettable) return -EINVAL;
+  constexpr auto config = pci::Region::config;
+  // Top down as the kernel does it, the command register last.
+  constexpr std::array<std::size_t, 10> kRestored = {0x3c, 0x30, 0x24, 0x20, 0x1c, 0x18, 0x14, 0x10, 0x0c, 0x04};
+  std::array<std::byte, 64> before{}, after{};
   const std::lock_guard lock{lock_};
-  return is_gone_ ? -ENODEV : outcome(client_->reset());
+  if (is_gone_) return -ENODEV;
+  if (const int error = outcome(client_->read(config, RegionOffset{0}, before)); error != 0) return error;
+  if (const int error = outcome(client_->reset()); error != 0) return error;
+  if (const int error = outcome(client_->read(config, RegionOffset{0}, after)); error != 0) return error;
+  for (const std::size_t at : kRestored) {
+    const std::size_t size = at == 0x04 ? 2 : 4;  // not the status register, whose bits clear when written
+    if (std::memcmp(&before[at], &after[at], size) == 0) continue;
+    const int error = outcome(client_->write(config, RegionOffset{at}, std::span{before}.subspan(at, size)));
+    if (error != 0) return error;
+  }
+  return 0;
 }
 
 /// There is no slot and no bus to reset: the kernel's answer for such a function.

@@ -53,6 +53,16 @@ class Rig:
         self.guests.append(guest)
         return guest
 
+    def adopt(self, guest):
+        """A guest of a kind of its own, not started yet."""
+        _in_use.append(guest)
+        self.guests.append(guest)
+
+    def disown(self, daemon):
+        """A daemon that the test has ended by force."""
+        self.daemons.remove(daemon)
+        _in_use.remove(daemon)
+
     def boot(self, *guests):
         start_all(guests)
         return guests[0] if len(guests) == 1 else guests

@@ -99,6 +99,21 @@ TEST(Device, ResetClearsRegisters) {
   EXPECT_EQ(ioctl(it.device, VFIO_DEVICE_RESET), 0);
   EXPECT_EQ(it.read<std::uint32_t>(probe::kScratch), 0u);
 }
+TEST(Device, ResetLeavesTheHeaderOfConfigSpace) {
+  const Opened it;
+  const std::uint32_t address = 0xfe000000;
+  const off_t bar = Opened::at(VFIO_PCI_CONFIG_REGION_INDEX, 0x10),
+              command = Opened::at(VFIO_PCI_CONFIG_REGION_INDEX, 4);
+  ASSERT_EQ(pwrite(it.device, &address, 4, bar), 4);
+  it.enable_bus_master();
+  ASSERT_EQ(ioctl(it.device, VFIO_DEVICE_RESET), 0);
+  std::uint32_t found = 0;
+  EXPECT_EQ(pread(it.device, &found, 4, bar), 4);
+  EXPECT_EQ(found, address);
+  found = 0;
+  EXPECT_EQ(pread(it.device, &found, 2, command), 2);
+  EXPECT_EQ(found & 0xffffu, 7u);
+}
 TEST(Device, HotResetIsRefusedTruthfully) {
   const Opened it;
   vfio_pci_hot_reset_info info{};
