@@ -32,7 +32,7 @@ class Nic {
 struct NicRequest {
   std::string name;
   MacAddress mac;
-  Doorbell doorbell = Doorbell::poll;
+  Doorbell doorbell = Doorbell::trap;
   unsigned queues = 1;
   std::optional<std::string> device;
 };

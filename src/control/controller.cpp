@@ -114,7 +114,7 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
   Port port;
   port.poller = pollers_.at(spec.poller.value_or(0)).get();
   port.plugged_into = switches_.at(spec.switch_name).get();
-  const NicRequest request{spec.name, spec.mac.value_or(MacAddress{}), spec.doorbell.value_or(Doorbell::poll),
+  const NicRequest request{spec.name, spec.mac.value_or(MacAddress{}), spec.doorbell.value_or(Doorbell::trap),
                            spec.queues.value_or(1), spec.device};
   const MakeNic make = catalogue_.model(spec.model)->make;
   auto nic = port.poller->call([&] { return make(request, *port.poller); });

@@ -96,7 +96,7 @@ TEST_F(AController, AnswersCalls) {
       methods_.call("port.add", Json{{"name", "vm0"}, {"model", "silent-emu"}, {"socket", socket("vm0")}});
   ASSERT_TRUE(added);
   EXPECT_EQ((*added)["model"], "silent");
-  EXPECT_EQ((*added)["doorbell"], "poll");
+  EXPECT_EQ((*added)["doorbell"], "trap");
   EXPECT_EQ(methods_.call("port.list", {}).value().size(), 1u);
   EXPECT_EQ(methods_.call("port.stats", Json{{"name", "vm0"}}).value()[0]["model"]["tx.guest_fault"], 0);
   EXPECT_EQ(methods_.call("switch.show", Json{{"name", "default"}}).value()["ports"][0]["name"], "vm0");

@@ -73,7 +73,7 @@ struct DaemonSpec {
   std::optional<std::string> rpc;  ///< path of the RPC socket, "none" for no socket
   LogLevel log_level = LogLevel::info;
   std::optional<MacAddress> base_mac;  ///< derived from the machine when not given
-  Doorbell doorbell = Doorbell::poll;
+  Doorbell doorbell = Doorbell::trap;
   PollersSpec pollers;
 };
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The on-chip receive FIFO: whole frames, in order, that wait for descriptors. Manual 3.2.5 and 13.4.16 (PBA).
-// It is four times as deep as the part's: there a wire paces what arrives, here 64 KiB of segments come at one instant.
+// It is deeper than the part's: there a wire paces what arrives, here a sender's whole window of segments comes at one
+// instant, and what does not fit costs a retransmission. Memory is touched only as far as it is used.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <vector>
 
 namespace vmux::device::e1000 {
 
@@ -21,10 +22,12 @@ struct RxMeta {
 /// Frames lie in one piece each; the space at the end that is too short for one stays unused. Memory is taken once.
 class RxFifo {
  public:
-  static constexpr std::size_t kDepth = 4;  ///< times what PBA says
+  static constexpr std::size_t kDepth = 32;  ///< times what PBA says
   static constexpr std::size_t kBytes = kDepth * 64 * 1024;
 
-  RxFifo() : bytes_(kBytes), entries_(kEntries) {}
+  RxFifo()
+      : bytes_(std::make_unique_for_overwrite<std::byte[]>(kBytes)),
+        entries_(std::make_unique_for_overwrite<Entry[]>(kEntries)) {}
 
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
   /// Room for a frame of `length` bytes while at most `limit` bytes are to be used in all; empty when there is none.
@@ -37,7 +40,7 @@ class RxFifo {
     } else if (write_ < read_ && write_ + length >= read_) {
       return {};
     }
-    return std::span{bytes_}.subspan(write_, length);
+    return {bytes_.get() + write_, length};
   }
   /// Keeps what reserve() gave last.
   void push(const RxMeta& meta) noexcept {
@@ -48,7 +51,7 @@ class RxFifo {
   }
   [[nodiscard]] const RxMeta& front() const noexcept { return entries_[first_].meta; }
   [[nodiscard]] std::span<const std::byte> front_bytes() const noexcept {
-    return std::span{bytes_}.subspan(entries_[first_].at, entries_[first_].meta.length);
+    return {bytes_.get() + entries_[first_].at, entries_[first_].meta.length};
   }
   void pop() noexcept {
     used_ -= entries_[first_].meta.length;
@@ -59,13 +62,13 @@ class RxFifo {
   void clear() noexcept { count_ = write_ = read_ = used_ = 0; }
 
  private:
-  static constexpr std::size_t kEntries = kBytes / 60;  // no frame is shorter
+  static constexpr std::size_t kEntries = kBytes / 256;  // shorter frames run out of entries first
   struct Entry {
     RxMeta meta;
-    std::size_t at = 0;
+    std::size_t at;
   };
-  std::vector<std::byte> bytes_;
-  std::vector<Entry> entries_;
+  std::unique_ptr<std::byte[]> bytes_;
+  std::unique_ptr<Entry[]> entries_;
   std::size_t first_ = 0, count_ = 0;
   std::size_t write_ = 0, read_ = 0;  // offsets into bytes_
   std::size_t used_ = 0;

@@ -18,8 +18,11 @@ class InterruptUnit {
 
   /// Sets causes now, and asserts the line when one of them is enabled and ITR allows.
   void raise(std::uint32_t causes) noexcept;
-  /// Transmit descriptors were written back: at once, or delayed by TIDV and TADV (3.4.3.2).
+  /// Transmit descriptors were written back: to be told at once, or with a delay (TIDV and TADV, 3.4.3.2; at least
+  /// kTransmitPatience, see there).
   void transmit_done(bool immediate, bool delayed) noexcept;
+  /// True while a delayed report of transmission has not been told.
+  [[nodiscard]] bool is_transmit_waiting() const noexcept { return tx_due_ns_ != 0; }
   /// Frames were stored: RXT0 at once, or delayed by RDTR and RADV (3.2.7.1).
   void receive_done() noexcept;
 

@@ -350,10 +350,14 @@ void Transmitter::complete(std::size_t count) noexcept {
   }
   state_.checksum_context = last.checksum_context;
   state_.segment_context = last.segment_context;
+  if (!interrupts_.is_transmit_waiting()) unreported_ = 0;
+  unreported_ += last.next_head >= state_.tx_head ? last.next_head - state_.tx_head
+                                                  : last.next_head + ring_count_ - state_.tx_head;
   state_.tx_head = static_cast<std::uint16_t>(last.next_head);
   registers_.set(reg::TDH, last.next_head);
   pending_count_ = 0;
-  raise_causes(immediate, delayed);
+  // A driver that gets no word runs out of descriptors: no patience when a quarter of them waits for it.
+  raise_causes(immediate || (delayed && 4 * unreported_ >= ring_count_), delayed);
 }
 
 void Transmitter::raise_causes(bool immediate, bool delayed) noexcept {

@@ -102,6 +102,7 @@ class Transmitter {
   TxContext checksum_, segment_;  // as the current burst has left them so far
   std::uint64_t ring_base_ = 0;   // of the current burst
   std::uint32_t ring_count_ = 0;
+  std::uint32_t unreported_ = 0;  // descriptors written back since the driver last had word of any
   alignas(64) std::array<std::array<std::byte, packet::kHeaderRoom>, port::kMaxBurst> headers_{};
 };
 
