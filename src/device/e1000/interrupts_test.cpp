@@ -113,6 +113,21 @@ TEST(E1000Interrupts, DelayedTransmitReportComesLaterAndUndelayedAtOnce) {
   EXPECT_EQ(rig.guest->interrupts(), 1u);
 }
 
+TEST(E1000Interrupts, DelayedTransmitReportDoesNotWaitWhileTheRingFillsUp) {
+  E1000Rig rig;
+  rig.guest->bring_up({.tx_descriptors = 64});
+  rig.guest->write(0x3820, 0xffff);  // TIDV: 67 ms
+  for (int i = 0; i < 15; ++i)
+    rig.guest->queue(broadcast(60), {.delayed = true});
+  rig.guest->ring_doorbell();
+  static_cast<void>(rig.take());
+  const std::uint64_t before = rig.guest->interrupts();
+  rig.guest->send(broadcast(60), {.delayed = true});
+  static_cast<void>(rig.take());
+  EXPECT_EQ(before + rig.guest->interrupts(), 1u);
+  EXPECT_EQ(rig.guest->read(kIcr) & 0x1, 0x1u);
+}
+
 TEST(E1000Interrupts, ReceiveDelayTimerHoldsRxt0Back) {
   E1000Rig rig;
   rig.guest->bring_up({.enabled_causes = 0x80});
