@@ -67,7 +67,7 @@ struct CommandTable {
   }();
   static const S::Row* find(std::uint16_t command) noexcept {
     if (command >= kIndex.size() || kIndex[command] < 0) return nullptr;
-    return &kRows[static_cast<std::size_t>(kIndex[command])];
+    return &kRows[static_cast<std::uint8_t>(kIndex[command])];
   }
 };
 

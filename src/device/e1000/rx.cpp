@@ -321,12 +321,16 @@ bool Receiver::receive_piece(packet::Pieces& pieces, const packet::Piece& piece,
     meta.special = *tag.tci;
   }
   if (match == Match::inexact) meta.status |= rx_status::PIF;
-  count_received(meta, piece.header);
 
   Placement placement;
   const Outcome outcome = fifo_.empty() ? place(meta.length, placement) : Outcome::no_room;
   if (outcome == Outcome::stopped) return false;
-  if (outcome == Outcome::no_room) return keep(pieces, piece, meta, strip, is_verified);
+  if (outcome == Outcome::no_room) {
+    if (!keep(pieces, piece, meta, strip, is_verified)) return false;  // the caller counts it as missed
+    count_received(meta, piece.header);
+    return true;
+  }
+  count_received(meta, piece.header);
   copy(pieces, piece, placement.spans, strip);
   check_sums(piece, std::span{spans_}.first(placement.spans), strip, is_verified, meta);
   commit(placement, meta);
