@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "vmux/base/result.hpp"
 
-#include <system_error>
+#include <cstring>
 
 namespace vmux {
 
@@ -38,8 +38,9 @@ int Error::as_errno() const noexcept {
 
 std::string Error::text() const {
   std::string line = what;
-  if (sys != 0) line += ": " + std::generic_category().message(sys);
-  return line;
+  if (sys == 0) return line;
+  char words[128];
+  return line + ": " + ::strerror_r(sys, words, sizeof words);  // GNU's, which returns the text
 }
 
 }  // namespace vmux
