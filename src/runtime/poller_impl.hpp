@@ -43,6 +43,7 @@ struct Poller::Impl {
   bool round(std::uint64_t wait_ns) noexcept;
   void run_until_stopped() noexcept;
   [[nodiscard]] Slot* find(std::uint64_t key) noexcept;
+  [[nodiscard]] bool should_look_for_events(std::uint64_t wait_ns) const noexcept;
   unsigned take_events(std::uint64_t wait_ns) noexcept;
   unsigned take_messages() noexcept;
   unsigned run_tasks() noexcept;
@@ -51,13 +52,16 @@ struct Poller::Impl {
   [[nodiscard]] std::uint64_t idle_wait() noexcept;
   [[nodiscard]] std::uint64_t until_next_timer(std::uint64_t limit) const noexcept;
   void set_external_alarm() noexcept;
+  void arm_alarm() noexcept;
   void fall_asleep() noexcept;
 
   static constexpr std::uint64_t kForever = ~0ull;
   static constexpr std::uint64_t kDoorbellKey = ~0ull;  // no slot has such an index
   static constexpr std::uint64_t kAlarmKey = ~0ull - 1;
   // A busy poller asks the kernel for events this often, not in every round.
-  static constexpr std::uint64_t kEventInterval = 5'000;  // ns
+  static constexpr std::uint64_t kEventInterval = 5'000;       // ns
+  static constexpr std::uint64_t kBusyEventInterval = 20'000;  // ns, of one that has a CPU to itself
+  static constexpr unsigned kMaxRoundsWithoutLook = 16;        // of one that means to sleep and always finds work
   static constexpr std::size_t kMaxEvents = 64;
   static constexpr unsigned kMaxMessages = 64;  // per round
 
@@ -80,6 +84,7 @@ struct Poller::Impl {
   std::uint64_t last_work = 0;
   std::uint64_t last_events = 0;
   std::uint64_t sleep_ns = 0;
+  unsigned rounds_without_look = 0;
   bool tasks_found_work = false;  // in the last round
 
   std::atomic<bool> asleep{true};

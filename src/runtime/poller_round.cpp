@@ -59,6 +59,7 @@ unsigned Poller::Impl::take_events(std::uint64_t wait_ns) noexcept {
     }
   }
   last_events = now;
+  rounds_without_look = 0;
   event_count.add(handled);
   return handled;
 }
@@ -119,11 +120,20 @@ std::uint64_t Poller::Impl::idle_wait() noexcept {
   return sleep_ns;
 }
 
+// A look costs a system call. One that is about to wait in epoll sees the events there, and tasks that find their work
+// by looking are not held up by the kernel in every round.
+bool Poller::Impl::should_look_for_events(std::uint64_t wait_ns) const noexcept {
+  if (wait_ns > 0 && !tasks_found_work) return rounds_without_look >= kMaxRoundsWithoutLook;
+  if (!tasks_found_work && !tasks_need_polling()) return true;
+  return now - last_events >= (options.busy ? kBusyEventInterval : kEventInterval);
+}
+
 bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
   asleep.store(false, std::memory_order_relaxed);
   now = monotonic_ns();
+  ++rounds_without_look;
   unsigned done = 0;
-  if (!tasks_found_work || now - last_events >= kEventInterval) done += take_events(0);
+  if (should_look_for_events(wait_ns)) done += take_events(0);
   done += take_messages();
   done += expire_timers();
   const unsigned found = run_tasks();
@@ -136,7 +146,9 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
     if (done == 0 && mailbox.is_empty() && !stop_asked.load(std::memory_order_relaxed)) {
       const std::uint64_t wait = until_next_timer(wait_ns);
       if (wait > 0) sleeps.add();
-      done += take_events(wait);
+      // A sleep without end leaves the timers to a descriptor that stays set, where a time-out would be set each time.
+      if (wait > 0 && wait_ns == kForever) arm_alarm();
+      done += take_events(wait > 0 && wait_ns == kForever ? kForever : wait);
       now = monotonic_ns();
     }
     asleep.store(false, std::memory_order_relaxed);
@@ -170,6 +182,10 @@ void Poller::Impl::fall_asleep() noexcept { asleep.exchange(true, std::memory_or
 void Poller::Impl::set_external_alarm() noexcept {
   fall_asleep();
   if (!mailbox.is_empty()) signal_eventfd(doorbell.get());
+  arm_alarm();
+}
+
+void Poller::Impl::arm_alarm() noexcept {
   const std::uint64_t deadline = timers.is_empty() ? 0 : std::max<std::uint64_t>(timers.first().deadline_ns_, 1);
   if (deadline == alarm_set_to) return;
   alarm_set_to = deadline;
