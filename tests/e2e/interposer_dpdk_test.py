@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""DPDK's own driver of the e1000, run by testpmd behind the interposer: a driver that we did not write, at native speed.
+
+Not in the default run: a testpmd that is told to quit sometimes takes longer than these tests allow, and why is not known
+yet. Run them with pytest -c tests/e2e/pytest.ini tests/e2e -m testpmd.
+"""
+import contextlib
+import shutil
+
+import pytest
+from harness.interposer import BDF, Hugepages, Testpmd
+from harness.wire import has_right_sums, mac_bytes, read_pcap, udp_frame, vlan_of, write_pcap
+
+pytestmark = [
+    pytest.mark.testpmd,
+    pytest.mark.skipif(shutil.which("dpdk-testpmd") is None, reason="testpmd is not installed (dpdk-dev)"),
+]
+
+NOBODY, GROUP = "02:00:00:00:00:99", "01:00:5e:00:00:01"
+
+
+@pytest.fixture
+def daemon(rig):
+    made = rig.vmux()
+    made.add_port("a", "--doorbell", "poll")
+    made.add_port("b", "--doorbell", "poll")
+    return made
+
+
+@contextlib.contextmanager
+def programs(*each):
+    """Starts them; ends them as a user would, and tells their stories when a test fails."""
+    running = []
+    try:
+        for name, sockets, options in each:
+            running.append(Testpmd(name, sockets, **options))
+        yield running
+    except BaseException:
+        for one in running:
+            print(f"--- {one.name}:\n{one.story()}")
+        raise
+    finally:
+        statuses = [one.stop() for one in running]
+    assert statuses == [0] * len(running)
+
+
+@contextlib.contextmanager
+def two(daemon, **options):
+    with programs(("a", [daemon.socket("a")], options), ("b", [daemon.socket("b")], options)) as pair:
+        yield pair
+
+
+@contextlib.contextmanager
+def replay(daemon, frames, captured):
+    """a sends the frames of a file through its e1000, b writes what its e1000 receives into another."""
+    source = captured.with_name("in.pcap")
+    write_pcap(source, frames)
+    with programs(("a", [daemon.socket("a")], {"vdevs": [f"net_pcap0,rx_pcap={source}"]}),
+                  ("b", [daemon.socket("b")], {"vdevs": [f"net_pcap0,tx_pcap={captured}"]})) as (a, b):
+        a.nic, b.nic = a.port(BDF), b.port(BDF)
+        yield a, b
+
+
+def mac_of(daemon, name):
+    return next(port["mac"] for port in daemon.ctl("port", "list") if port["name"] == name)
+
+
+def frames_for(destination, count=40, **how):
+    return [udp_frame(destination, "02:00:00:00:00:55", b"frame %03d " % number + b"x" * number * 30, **how)
+            for number in range(count)]
+
+
+@pytest.mark.parametrize("pages", ["none", "huge"])
+def test_driver_finds_its_card(daemon, pages):
+    with Hugepages(96 if pages == "huge" else 0) as enough:
+        if not enough:
+            pytest.skip("the kernel has no 2 MB pages to give")
+        eal = ("-m", "128", "--in-memory") if pages == "huge" else ("--no-huge", "-m", "128")
+        with programs(("a", [daemon.socket("a")], {"eal": eal})) as (one,):
+            text = one.run("show port info 0")
+            assert "Driver name: net_e1000_em" in text
+            assert "Link status: up" in text
+            assert f"MAC address: {mac_of(daemon, 'a').upper()}" in text
+
+
+def test_two_cards_in_one_process(daemon):
+    with programs(("both", [daemon.socket("a"), daemon.socket("b")], {})) as (both,):
+        both.run("set fwd rxonly")
+        both.run("start tx_first")  # each port sends 32 frames to the other
+        for port in (0, 1):
+            both.wait_for(lambda seen: (seen["RX-packets"], seen["TX-packets"]) == (32, 32), "32 frames each way", port=port)
+
+
+@pytest.mark.parametrize("size", [64, 1514])
+def test_statistics_agree_on_both_sides(daemon, size):
+    with two(daemon) as (a, b):
+        a.run(f"set txpkts {size - 14 if size == 1514 else size}")
+        for one in (a, b):
+            one.run("set fwd rxonly")
+        b.run("start")
+        a.run("start tx_first 10")
+        a.wait_for(lambda seen: seen["TX-packets"] == 320, "320 frames sent")
+        b.wait_for(lambda seen: seen["RX-packets"] == 320, "320 frames received")
+        sent, received = daemon.stats("a")["counters"], daemon.stats("b")["counters"]
+        assert sent["rx_frames"] == received["tx_frames"] == 320
+        assert a.statistics()["TX-bytes"] == b.statistics()["RX-bytes"]
+
+
+@pytest.mark.parametrize("mode", ["mac", "macswap", "io"])
+def test_forwarding_modes(daemon, mode):
+    with two(daemon) as (a, b):
+        b.run(f"set eth-peer 0 {mac_of(daemon, 'a')}")
+        a.run(f"set eth-peer 0 {mac_of(daemon, 'b')}")
+        b.run(f"set fwd {mode}")
+        b.run("start")
+        a.run("set fwd rxonly")
+        a.run("start tx_first 4")
+        b.wait_for(lambda seen: (seen["RX-packets"], seen["TX-packets"]) == (128, 128), "128 frames turned round")
+        if mode != "io":  # there the frames keep b's address, and the switch sends none back to where it came from
+            a.wait_for(lambda seen: seen["RX-packets"] == 128, "128 frames back")
+
+
+def test_traffic_in_bulk_flows_without_faults(daemon):
+    with two(daemon) as (a, b):
+        a.run("set fwd txonly")
+        b.run("set fwd rxonly")
+        b.run("start")
+        a.run("start")
+        b.wait_for(lambda seen: seen["RX-packets"] > 100000, "100000 frames", timeout=60)
+        a.run("stop")
+        for name in ("a", "b"):
+            model = daemon.stats(name)["model"]
+            assert (model["tx.guest_fault"], model["rx.guest_fault"], model["tx.unsupported"]) == (0, 0, 0)
+
+
+def test_checksums_are_the_cards_work(daemon, tmp_path):
+    with replay(daemon, frames_for(NOBODY, right=False), tmp_path / "out.pcap") as (a, b):
+        for command in (f"port stop {a.nic}", f"csum set ip hw {a.nic}", f"csum set udp hw {a.nic}", f"port start {a.nic}",
+                        f"set eth-peer {a.nic} {mac_of(daemon, 'b')}", "set fwd csum"):
+            a.run(command)
+        b.run("start")
+        a.run("start")
+        b.wait_for(lambda seen: seen["RX-packets"] == 40, "40 frames", port=b.nic)
+    frames = read_pcap(tmp_path / "out.pcap")
+    assert len(frames) == 40
+    assert all(has_right_sums(frame) for frame in frames)
+    assert all(b"frame %03d " % number in frame for number, frame in enumerate(frames))
+
+
+@pytest.mark.parametrize("strips", [False, True], ids=["kept", "stripped"])
+def test_vlan_tag_is_put_in_and_taken_out_by_the_card(daemon, tmp_path, strips):
+    daemon.remove_port("a"), daemon.remove_port("b")
+    for name in ("a", "b"):
+        daemon.add_port(name, "--trunk", "100")
+    with replay(daemon, frames_for(mac_of(daemon, "b")), tmp_path / "out.pcap") as (a, b):
+        for command in (f"port stop {a.nic}", f"tx_vlan set {a.nic} 100",
+                        f"vlan set strip on {a.nic}",  # CTRL.VME: without it the card inserts none either
+                        f"port start {a.nic}",
+                        f"set eth-peer {a.nic} {mac_of(daemon, 'b')}", "set fwd mac"):
+            a.run(command)
+        b.run(f"port stop {b.nic}")
+        b.run(f"vlan set strip {'on' if strips else 'off'} {b.nic}")
+        b.run(f"port start {b.nic}")
+        b.run("start")
+        a.run("start")
+        b.wait_for(lambda seen: seen["RX-packets"] == 40, "40 frames", port=b.nic)
+    frames = read_pcap(tmp_path / "out.pcap")
+    assert [vlan_of(frame) for frame in frames] == [None if strips else 100] * 40
+    tag = 0 if strips else 4
+    # Short frames are padded on their way.
+    assert all(frame[14 + tag:].startswith(want[14:]) for frame, want in zip(frames, frames_for(mac_of(daemon, "b"))))
+
+
+@pytest.mark.parametrize("destination, setting, arrives", [
+    (NOBODY, "set promisc {} off", False), (NOBODY, "set promisc {} on", True),
+    (GROUP, "set allmulti {} off", False), (GROUP, "set allmulti {} on", True)],
+    ids=["foreign", "foreign-promisc", "group", "group-allmulti"])
+def test_receive_filters(daemon, tmp_path, destination, setting, arrives):
+    """The frame for b itself comes last: when it is there, the ones before it have been judged."""
+    frames = frames_for(destination, count=8) + frames_for(mac_of(daemon, "b"), count=1)
+    with replay(daemon, frames, tmp_path / "out.pcap") as (a, b):
+        b.run(f"set promisc {b.nic} off")
+        b.run(setting.format(b.nic))
+        b.run("start")
+        a.run("set fwd io")
+        a.run("start")
+        b.wait_for(lambda seen: seen["RX-packets"] >= (9 if arrives else 1), "the last frame", port=b.nic)
+    got = read_pcap(tmp_path / "out.pcap")
+    assert [frame[:6] for frame in got] == [frame[:6] for frame in (frames if arrives else frames[-1:])]
+    assert got[-1][:6] == mac_bytes(mac_of(daemon, "b"))
+
+
+def test_fifty_stops_and_starts(daemon):
+    with two(daemon) as (a, b):
+        b.run("set fwd rxonly")
+        b.run("start")
+        a.run("set fwd rxonly")
+        for _ in range(50):
+            assert "Done" in a.run("port stop 0")
+            assert "Done" in a.run("port start 0")
+        a.run("start tx_first")
+        b.wait_for(lambda seen: seen["RX-packets"] >= 32, "frames after the last start")
+
+
+def test_killed_program_leaves_the_port_for_the_next(daemon):
+    one = Testpmd("killed", [daemon.socket("a")])
+    one.kill()
+    one.stop()
+    with programs(("next", [daemon.socket("a")], {})) as (after,):
+        assert "Link status: up" in after.run("show port info 0")
