@@ -78,13 +78,13 @@ Result<std::unique_ptr<Nic>> make_e1000(const NicRequest& request, runtime::Poll
 }
 
 constexpr auto kModels = std::to_array<ModelEntry>({
-    // name         mode           description                                             device queues make
-    {"e1000", "e1000-emu", "Intel 82540EM, emulated", false, 1, make_e1000},
-    {"iavf", "iavf", "Intel adaptive virtual function, emulated", false, 16, nullptr},
-    {"virtio-net", "virtio-net", "virtio 1 network card", false, 16, nullptr},
-    {"e810", "emulation", "Intel E810, emulated", false, 16, nullptr},
-    {"mediation", "mediation", "Intel E810 whose offloads a physical NIC does", true, 16, nullptr},
-    {"passthrough", "passthrough", "a physical function handed to the VM", true, 1, nullptr},
+    // name         mode           description                                             device queues doorbell make
+    {"e1000", "e1000-emu", "Intel 82540EM, emulated", false, 1, Doorbell::trap, make_e1000},
+    {"iavf", "iavf", "Intel adaptive virtual function, emulated", false, 16, Doorbell::poll, nullptr},
+    {"virtio-net", "virtio-net", "virtio 1 network card", false, 16, Doorbell::poll, nullptr},
+    {"e810", "emulation", "Intel E810, emulated", false, 16, Doorbell::poll, nullptr},
+    {"mediation", "mediation", "Intel E810 whose offloads a physical NIC does", true, 16, Doorbell::poll, nullptr},
+    {"passthrough", "passthrough", "a physical function handed to the VM", true, 1, Doorbell::poll, nullptr},
 });
 
 constexpr auto kBackends = std::to_array<BackendEntry>({

@@ -32,7 +32,7 @@ class Nic {
 struct NicRequest {
   std::string name;
   MacAddress mac;
-  Doorbell doorbell = Doorbell::trap;
+  Doorbell doorbell{};
   unsigned queues = 1;
   std::optional<std::string> device;
 };
@@ -60,6 +60,7 @@ struct ModelEntry {
   const char* description;
   bool takes_device;    ///< needs a physical function (vmux -d)
   unsigned max_queues;  ///< pairs
+  Doorbell doorbell;    ///< of ports that are not told which: poll where MSI-X lets the VMM keep the pages mapped
   MakeNic make;         ///< nullptr: not built yet
 };
 

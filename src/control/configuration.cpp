@@ -27,7 +27,7 @@ Outcome<> apply_daemon(const Json& values, DaemonSpec& spec) {
   if (auto rpc = params.text("rpc")) spec.rpc = std::move(rpc);
   if (const auto level = params.log_level("log_level")) spec.log_level = *level;
   if (const auto mac = params.mac("base_mac")) spec.base_mac = mac;
-  if (const auto doorbell = params.doorbell("doorbell")) spec.doorbell = *doorbell;
+  if (const auto doorbell = params.doorbell("doorbell")) spec.doorbell = doorbell;
   return params.finish();
 }
 

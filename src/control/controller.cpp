@@ -114,10 +114,10 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
   Port port;
   port.poller = pollers_.at(spec.poller.value_or(0)).get();
   port.plugged_into = switches_.at(spec.switch_name).get();
-  const NicRequest request{spec.name, spec.mac.value_or(MacAddress{}), spec.doorbell.value_or(Doorbell::trap),
+  const ModelEntry& model = *catalogue_.model(spec.model);
+  const NicRequest request{spec.name, spec.mac.value_or(MacAddress{}), spec.doorbell.value_or(model.doorbell),
                            spec.queues.value_or(1), spec.device};
-  const MakeNic make = catalogue_.model(spec.model)->make;
-  auto nic = port.poller->call([&] { return make(request, *port.poller); });
+  auto nic = port.poller->call([&] { return model.make(request, *port.poller); });
   if (!nic) return refuse("model", "make port " + spec.name, nic.error());
   port.nic = std::move(*nic);
   auto served = serve(port, spec);

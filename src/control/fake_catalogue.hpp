@@ -68,9 +68,9 @@ class SilentUplink final : public Uplink {
 };
 
 inline constexpr auto kModels = std::to_array<ModelEntry>({
-    {"silent", "silent-emu", "a NIC without registers", false, 1, &SilentNic::make},
-    {"real", "real-emu", "a NIC that uses hardware", true, 4, &SilentNic::make},
-    {"future", "future-emu", "a NIC of tomorrow", false, 1, nullptr},
+    {"silent", "silent-emu", "a NIC without registers", false, 1, Doorbell::trap, &SilentNic::make},
+    {"real", "real-emu", "a NIC that uses hardware", true, 4, Doorbell::poll, &SilentNic::make},
+    {"future", "future-emu", "a NIC of tomorrow", false, 1, Doorbell::poll, nullptr},
 });
 inline constexpr auto kBackends = std::to_array<BackendEntry>({
     {"tap", "a tap", DeviceRule::interface_name, "an interface name", 4, &SilentUplink::make},

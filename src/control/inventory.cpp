@@ -60,7 +60,7 @@ Outcome<PortSpec> Inventory::add(PortSpec spec) {
   if (auto ok = check_socket(spec); !ok) return tl::unexpected(ok.error());
   if (auto ok = give_mac(spec); !ok) return tl::unexpected(ok.error());
   if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
-  if (!spec.doorbell) spec.doorbell = daemon_.doorbell;
+  if (!spec.doorbell) spec.doorbell = daemon_.doorbell.value_or(catalogue_.model(spec.model)->doorbell);
   ports_.push_back(spec);
   return spec;
 }

@@ -157,6 +157,36 @@ INSTANTIATE_TEST_SUITE_P(
                    "queues",
                    "at most 4"}));
 
+struct DoorbellCase {
+  const char* model;
+  std::optional<std::string> device;
+  std::optional<Doorbell> daemon;
+  std::optional<Doorbell> port;
+  Doorbell expected;
+};
+class DoorbellDefault : public testing::TestWithParam<DoorbellCase> {};
+TEST_P(DoorbellDefault, IsThePortsThenTheDaemonsThenTheModels) {
+  DaemonSpec daemon = two_pollers();
+  daemon.doorbell = GetParam().daemon;
+  Inventory inventory{fake::kCatalogue, daemon};
+  PortSpec spec = port("vm0");
+  spec.model = GetParam().model;
+  spec.device = GetParam().device;
+  spec.doorbell = GetParam().port;
+  const auto added = inventory.add(spec);
+  ASSERT_TRUE(added);
+  EXPECT_EQ(added->doorbell, GetParam().expected);
+}
+constexpr auto kPoll = Doorbell::poll;
+constexpr auto kTrap = Doorbell::trap;
+INSTANTIATE_TEST_SUITE_P(All, DoorbellDefault,
+                         testing::Values(DoorbellCase{"silent", std::nullopt, std::nullopt, std::nullopt, kTrap},
+                                         DoorbellCase{"real", "0000:08:00.0", std::nullopt, std::nullopt, kPoll},
+                                         DoorbellCase{"silent", std::nullopt, kPoll, std::nullopt, kPoll},
+                                         DoorbellCase{"real", "0000:08:00.0", kTrap, std::nullopt, kTrap},
+                                         DoorbellCase{"real", "0000:08:00.0", kTrap, kPoll, kPoll},
+                                         DoorbellCase{"silent", std::nullopt, std::nullopt, kPoll, kPoll}));
+
 TEST(MachineBaseMac, IsLocalUnicastAndStable) {
   const MacAddress mac = machine_base_mac("0123456789abcdef");
   EXPECT_EQ(mac.bytes[0], 0x02);

@@ -245,6 +245,7 @@ Outcome<Json> model_list(Controller& controller, const Json& params) {
                         {"mode", entry.mode},
                         {"description", entry.description},
                         {"max_queues", entry.max_queues},
+                        {"doorbell", to_text(entry.doorbell)},
                         {"built", entry.make != nullptr}});
   }
   return after(nothing(params), std::move(list));

@@ -41,7 +41,7 @@ struct PortSpec {
   std::string switch_name = kDefaultSwitch;
   std::optional<MacAddress> mac;  ///< derived from the base MAC when not given
   VlanSpec vlan;
-  std::optional<Doorbell> doorbell;   ///< the daemon's when not given
+  std::optional<Doorbell> doorbell;   ///< the daemon's when not given, else the model's
   std::optional<unsigned> poller;     ///< index; the least loaded when not given
   std::optional<unsigned> queues;     ///< models with several queues only
   std::optional<std::string> device;  ///< PCI address, models that use hardware only
@@ -73,7 +73,7 @@ struct DaemonSpec {
   std::optional<std::string> rpc;  ///< path of the RPC socket, "none" for no socket
   LogLevel log_level = LogLevel::info;
   std::optional<MacAddress> base_mac;  ///< derived from the machine when not given
-  Doorbell doorbell = Doorbell::trap;
+  std::optional<Doorbell> doorbell;    ///< each model's own when not given
   PollersSpec pollers;
 };
 

@@ -51,7 +51,7 @@ constexpr auto kValueOptions = std::to_array<ValueOption>({
     {"-b,--base-mac", "--base-mac", "base_mac", false, false, "MAC",
      "MAC of the first port; the following count up (default: locally administered, the same after each start)"},
     {"--doorbell", "--doorbell", "doorbell", false, false, "poll|trap",
-     "how guests ring: memory that pollers read, or a message each (default trap)"},
+     "how guests ring: memory that pollers read, or a message each (default: what suits the model)"},
     {"-l,--log-level", "--log-level", "log_level", false, false, "LEVEL",
      "trace, debug, info, warning, error or off (default info)"},
     {"-p,--pollers", "--pollers", "count", true, false, "N",

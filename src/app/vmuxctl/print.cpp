@@ -182,7 +182,9 @@ std::string print_pollers(const Json& pollers) {
   return table_of(pollers, {"poller", "cpu", "ports", "rounds", "busy_rounds", "events", "messages", "sleeps", "work"});
 }
 
-std::string print_models(const Json& models) { return table_of(models, {"model", "mode", "built", "description"}); }
+std::string print_models(const Json& models) {
+  return table_of(models, {"model", "mode", "built", "doorbell", "description"});
+}
 
 std::string print_backends(const Json& backends) { return table_of(backends, {"backend", "built", "description"}); }
 
