@@ -202,6 +202,24 @@ void Function::client_gone(std::function<void()> quiet) noexcept {
   proceed();
 }
 
+const std::string& Function::name() const noexcept { return impl_->spec.name; }
+
+const char* Function::failure() const noexcept {
+  return impl_->space.is_poisoned() ? "the client truncated its memory file under the device" : nullptr;
+}
+
+IrqInfo Function::irq_info(Irq irq) const noexcept { return impl_->interrupts->info(irq); }
+Result<void> Function::configure_irq(IrqRequest request) noexcept { return impl_->interrupts->configure(request); }
+int Function::intx_unmask_fd() const noexcept { return impl_->interrupts->intx_unmask_fd(); }
+void Function::unmask_intx() noexcept { impl_->interrupts->unmask_intx(); }
+
+Result<void> Function::map(memory::MapRequest request) noexcept { return impl_->space.map(std::move(request)); }
+Result<void> Function::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
+  return impl_->space.unmap(start, size, std::move(quiet));
+}
+void Function::unmap_all(std::function<void()> quiet) noexcept { impl_->space.unmap_all(std::move(quiet)); }
+Migratable* Function::migration() noexcept { return impl_->device.migration(); }
+
 // --- the model's face ---
 
 Interrupts& Function::interrupts() noexcept { return *impl_->interrupts; }

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "vfio_user/transport.hpp"
-#include "vmux/pci/function.hpp"
+#include "vmux/pci/endpoint.hpp"
 
 namespace vmux::vfio_user {
 

@@ -24,9 +24,9 @@ struct Server::Impl final : runtime::Task {
     Impl* server;
   };
 
-  Impl(runtime::Poller& poller_, pci::Function& function_, ServerOptions options_)
+  Impl(runtime::Poller& poller_, pci::Endpoint& endpoint_, ServerOptions options_)
       : poller(poller_),
-        function(function_),
+        endpoint(endpoint_),
         options(std::move(options_)),
         retry(poller, [this] { listen(); }),
         anchor(std::make_shared<Anchor>(Anchor{this})) {}
@@ -47,7 +47,7 @@ struct Server::Impl final : runtime::Task {
   void next_client();
 
   runtime::Poller& poller;
-  pci::Function& function;
+  pci::Endpoint& endpoint;
   ServerOptions options;
   SessionCounters counters;
   std::atomic<bool> is_connected{false};
@@ -67,7 +67,7 @@ void Server::Impl::listen() {
     listen_watch = std::move(*watch);
     return;
   }
-  logf(LogLevel::error, "{}: {}", function.spec().name, watch.error().text());
+  logf(LogLevel::error, "{}: {}", endpoint.name(), watch.error().text());
   retry.arm_after(kAcceptRetry_ns);
 }
 
@@ -80,14 +80,14 @@ void Server::Impl::accept() {
   }
   const int why = connection.error().sys;
   if (why == EAGAIN || why == EINTR || why == ECONNABORTED) return;
-  logf(LogLevel::error, "{}: {}", function.spec().name, connection.error().text());
+  logf(LogLevel::error, "{}: {}", endpoint.name(), connection.error().text());
   listen_watch.reset();
   retry.arm_after(kAcceptRetry_ns);
 }
 
 Result<void> Server::Impl::serve(UniqueFd connection) {
   if (session || draining) return fail(Errc::busy, "a client is attached");
-  session = std::make_unique<Session>(SessionContext{poller, function, options, counters}, std::move(connection),
+  session = std::make_unique<Session>(SessionContext{poller, endpoint, options, counters}, std::move(connection),
                                       [this] { next_client(); });
   if (auto started = session->start(); !started) {
     session.reset();
@@ -102,7 +102,7 @@ Result<void> Server::Impl::serve(UniqueFd connection) {
 void Server::Impl::drop_session(std::function<void()> quiet) {
   session->detach();
   const bool was_attached = session->is_negotiated();
-  if (was_attached) function.client_gone(std::move(quiet));
+  if (was_attached) endpoint.client_gone(std::move(quiet));
   session->abort_dma();
   session.reset();
   is_connected.store(false, std::memory_order_relaxed);
@@ -122,9 +122,9 @@ void Server::Impl::next_client() {
 Server::Server(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
-Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, pci::Function& function,
+Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, pci::Endpoint& endpoint,
                                                ServerOptions options) {
-  auto impl = std::make_unique<Impl>(poller, function, std::move(options));
+  auto impl = std::make_unique<Impl>(poller, endpoint, std::move(options));
   if (!impl->options.path.empty()) {
     auto listener = Listener::open(impl->options.path, impl->options.mode);
     if (!listener) return tl::unexpected(listener.error());

@@ -161,9 +161,8 @@ void Session::process() {
     dispatch(**message);
     if (transport_.queued() > kOutputLimit && transport_.flush() == Transport::Io::closed) break;
   }
-  if (!ended_ && context_.function.memory().is_poisoned()) {
-    end(LogLevel::error, "the client truncated its memory file under the device");
-  }
+  if (ended_) return;
+  if (const char* const why = context_.endpoint.failure()) end(LogLevel::error, why);
 }
 
 void Session::settle() {
@@ -189,7 +188,7 @@ void Session::finish_event() {
 
 void Session::end(LogLevel level, const char* why, const char* detail) noexcept {
   if (std::exchange(ended_, true)) return;
-  logf(level, "{}: client gone: {}{}", context_.function.spec().name, why, detail);
+  logf(level, "{}: client gone: {}{}", context_.endpoint.name(), why, detail);
 }
 
 void Session::dispatch(Incoming& message) {
@@ -235,7 +234,7 @@ std::span<std::byte> Session::reply(const Header& to, std::size_t payload_size, 
 void Session::reply_error(const Incoming& to, const Error& error) {
   context_.counters.errors.add();
   if (complaints_.allow()) {
-    logf(LogLevel::warning, "{}: request {} refused: {} ({} more before)", context_.function.spec().name,
+    logf(LogLevel::warning, "{}: request {} refused: {} ({} more before)", context_.endpoint.name(),
          static_cast<std::uint16_t>(to.header.command), error.text(), complaints_.held_back());
   }
   if ((to.header.flags & flags::kNoReply) != 0) return;

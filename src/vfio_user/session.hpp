@@ -14,7 +14,7 @@
 #include "vfio_user/transport.hpp"
 #include "vmux/base/counter.hpp"
 #include "vmux/base/log.hpp"
-#include "vmux/pci/function.hpp"
+#include "vmux/pci/endpoint.hpp"
 #include "vmux/runtime/poller.hpp"
 #include "vmux/vfio_user/server.hpp"
 #include "wire/vfio_user.hpp"
@@ -28,7 +28,7 @@ struct SessionCounters {
 /// What the session needs and does not own; all of it outlives the session.
 struct SessionContext {
   runtime::Poller& poller;
-  pci::Function& function;
+  pci::Endpoint& endpoint;
   const ServerOptions& options;
   SessionCounters& counters;
 };

@@ -15,10 +15,10 @@ using wire::vfio_user::RegionRequest;
 
 RegionAccess echo_of(const RegionRequest& request) noexcept { return {request.offset, request.region, request.count}; }
 
-Result<void> write_region(pci::Function& function, const RegionRequest& request) noexcept {
+Result<void> write_region(pci::Endpoint& endpoint, const RegionRequest& request) noexcept {
   if (request.region >= pci::kRegionCount) return fail(Errc::invalid_argument, "no such region");
   if (request.data.empty()) return {};
-  return function.write(static_cast<pci::Region>(request.region), RegionOffset{request.offset}, request.data);
+  return endpoint.write(static_cast<pci::Region>(request.region), RegionOffset{request.offset}, request.data);
 }
 
 }  // namespace
@@ -30,7 +30,7 @@ Result<Session::Outcome> Session::handle_region_read(const Request& request) {
   const auto data = put(reply(request.header, sizeof(RegionAccess) + access->count), echo_of(*access));
   if (data.empty()) return Outcome::replied;
   const auto done =
-      context_.function.read(static_cast<pci::Region>(access->region), RegionOffset{access->offset}, data);
+      context_.endpoint.read(static_cast<pci::Region>(access->region), RegionOffset{access->offset}, data);
   if (!done) return tl::unexpected(done.error());
   return Outcome::replied;
 }
@@ -38,7 +38,7 @@ Result<Session::Outcome> Session::handle_region_read(const Request& request) {
 Result<Session::Outcome> Session::handle_region_write(const Request& request) {
   const auto access = wire::vfio_user::decode_region_write(request.payload, context_.options.max_transfer);
   if (!access) return tl::unexpected(access.error());
-  if (auto done = write_region(context_.function, *access); !done) return tl::unexpected(done.error());
+  if (auto done = write_region(context_.endpoint, *access); !done) return tl::unexpected(done.error());
   if (access->region == static_cast<std::uint32_t>(pci::Region::config)) watch_intx_unmask();
   put(reply(request.header, sizeof(RegionAccess)), echo_of(*access));
   return Outcome::replied;
@@ -51,7 +51,7 @@ Result<Session::Outcome> Session::handle_write_multi(const Request& request) {
   wire::vfio_user::WriteMulti completed;
   for (std::uint64_t i = 0; i < *count; ++i) {
     const auto access = wire::vfio_user::single_write(request.payload, i);
-    const auto done = access ? write_region(context_.function, *access) : tl::unexpected(access.error());
+    const auto done = access ? write_region(context_.endpoint, *access) : tl::unexpected(access.error());
     if (!done && i == 0) return tl::unexpected(done.error());
     if (!done) break;  // the reply tells how far it went
     completed.wr_cnt = i + 1;
@@ -62,7 +62,7 @@ Result<Session::Outcome> Session::handle_write_multi(const Request& request) {
 }
 
 Result<Session::Outcome> Session::handle_reset(const Request& request) {
-  context_.function.reset(pci::ResetKind::client_request);
+  context_.endpoint.reset(pci::ResetKind::client_request);
   migration_.reset();
   watch_intx_unmask();
   reply(request.header, 0);
@@ -75,7 +75,7 @@ Result<Session::Outcome> Session::handle_set_irqs(const Request& request) {
   if (!wanted) return tl::unexpected(wanted.error());
   if (wanted->index >= pci::kIrqCount) return fail(Errc::invalid_argument, "no such interrupt");
   const auto irq = static_cast<pci::Irq>(wanted->index);
-  const std::uint32_t vectors = context_.function.interrupts().info(irq).count;
+  const std::uint32_t vectors = context_.endpoint.irq_info(irq).count;
   if (wanted->start > vectors || wanted->count > vectors - wanted->start) {
     return fail(Errc::out_of_range, "start and count are beyond the vectors of that interrupt");
   }
@@ -102,7 +102,7 @@ Result<Session::Outcome> Session::handle_set_irqs(const Request& request) {
   what.count = wanted->count;
   what.booleans = {reinterpret_cast<const std::uint8_t*>(wanted->booleans.data()), wanted->booleans.size()};
   what.eventfds = request.fds;
-  const auto done = context_.function.interrupts().configure(what);
+  const auto done = context_.endpoint.configure_irq(what);
   watch_intx_unmask();
   if (!done) return tl::unexpected(done.error());
   reply(request.header, 0);
@@ -111,19 +111,19 @@ Result<Session::Outcome> Session::handle_set_irqs(const Request& request) {
 
 // With KVM a client unmasks a level interrupt through an eventfd, without a message.
 void Session::watch_intx_unmask() {
-  const int fd = context_.function.interrupts().intx_unmask_fd();
+  const int fd = context_.endpoint.intx_unmask_fd();
   if (fd == unmask_fd_) return;
   unmask_watch_.reset();
   unmask_fd_ = fd;
   if (fd < 0) return;
   auto watch = context_.poller.watch(fd, EPOLLIN, [this, fd](std::uint32_t) {
     drain_eventfd(fd);
-    context_.function.interrupts().unmask_intx();
+    context_.endpoint.unmask_intx();
   });
   if (watch) {
     unmask_watch_ = std::move(*watch);
   } else {
-    logf(LogLevel::warning, "{}: {}", context_.function.spec().name, watch.error().text());
+    logf(LogLevel::warning, "{}: {}", context_.endpoint.name(), watch.error().text());
   }
 }
 

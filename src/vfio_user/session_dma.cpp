@@ -10,8 +10,8 @@ using wire::vfio_user::put;
 Result<Session::Outcome> Session::handle_dma_map(const Request& request) {
   const auto wanted = wire::vfio_user::decode_dma_map(request.payload);
   if (!wanted) return tl::unexpected(wanted.error());
-  auto& memory = context_.function.memory();
-  if (memory.size() >= context_.options.max_dma_maps) return fail(Errc::no_space, "max_dma_maps ranges are mapped");
+  if (context_.endpoint.memory().size() >= context_.options.max_dma_maps)
+    return fail(Errc::no_space, "max_dma_maps ranges are mapped");
   const bool has_fd = !request.fds.empty();
   if (!has_fd && !context_.options.accept_message_dma) {
     return fail(Errc::not_supported, "memory without a file descriptor is not taken");
@@ -20,13 +20,14 @@ Result<Session::Outcome> Session::handle_dma_map(const Request& request) {
     const auto access = static_cast<memory::Access>((wanted->readable ? 1u : 0u) | (wanted->writable ? 2u : 0u));
     return memory::MapRequest{Iova{wanted->address}, ByteCount{wanted->size}, access, std::move(fd), wanted->offset};
   };
-  auto done = memory.map(make(has_fd ? std::move(request.fds.front()) : UniqueFd{}));
+  auto done = context_.endpoint.map(make(has_fd ? std::move(request.fds.front()) : UniqueFd{}));
   const bool host_refused = !done && (done.error().code == Errc::system || done.error().code == Errc::permission);
-  if (host_refused && has_fd && context_.options.accept_message_dma) {
+  const bool by_message = context_.options.accept_message_dma && context_.endpoint.takes_memory_by_message();
+  if (host_refused && has_fd && by_message) {
     // A refused map at run time aborts a VM: memory that this host cannot map is like memory without a descriptor.
-    logf(LogLevel::warning, "{}: memory at {:#x} is reached by message only: {}", context_.function.spec().name,
+    logf(LogLevel::warning, "{}: memory at {:#x} is reached by message only: {}", context_.endpoint.name(),
          wanted->address, done.error().text());
-    done = memory.map(make({}));
+    done = context_.endpoint.map(make({}));
   }
   if (!done) return tl::unexpected(done.error());
   context_.counters.dma_maps.add();
@@ -42,10 +43,9 @@ Result<Session::Outcome> Session::handle_dma_unmap(const Request& request) {
   const auto quiet = [anchor = anchor_] {
     if (anchor->session != nullptr) anchor->session->on_quiet();
   };
-  auto& memory = context_.function.memory();
   if (wanted->all) {
-    memory.unmap_all(quiet);
-  } else if (auto done = memory.unmap(Iova{wanted->address}, ByteCount{wanted->size}, quiet); !done) {
+    context_.endpoint.unmap_all(quiet);
+  } else if (auto done = context_.endpoint.unmap(Iova{wanted->address}, ByteCount{wanted->size}, quiet); !done) {
     blocked_ = false;
     return tl::unexpected(done.error());
   }

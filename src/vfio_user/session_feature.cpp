@@ -54,7 +54,7 @@ Result<Session::Outcome> Session::handle_feature(const Request& request) {
     return static_cast<std::uint16_t>(candidate.feature) == asked->index;
   });
   if (row == kFeatures.end()) return no_such_feature();
-  pci::Migratable* const device = context_.function.device().migration();
+  pci::Migratable* const device = context_.endpoint.migration();
   if (row->needs_migration && device == nullptr) return no_such_feature();
   if ((asked->get && !row->get) || (asked->set && !row->set)) {
     return fail(Errc::invalid_argument, "the feature cannot be used that way");
@@ -76,7 +76,7 @@ Result<Session::Outcome> Session::handle_feature(const Request& request) {
     case Feature::dma_logging_start:
       return start_logging(request, asked->data);
     case Feature::dma_logging_stop:
-      context_.function.memory().stop_dirty_log();
+      context_.endpoint.memory().stop_dirty_log();
       return echo(request);
     case Feature::dma_logging_report:
       return report_logging(request, asked->argsz, asked->data);
@@ -106,7 +106,7 @@ Result<Session::Outcome> Session::set_device_state(const Request& request, std::
   const auto state = peek<wire::vfio_user::FeatureDeviceState>(data);
   if (!state) return too_short();
   const auto to = static_cast<MigrationState>(static_cast<std::uint32_t>(state->device_state));
-  if (auto gone = migration_.go(*context_.function.device().migration(), to); !gone) {
+  if (auto gone = migration_.go(*context_.endpoint.migration(), to); !gone) {
     return tl::unexpected(gone.error());
   }
   return echo(request);
@@ -118,7 +118,7 @@ Result<Session::Outcome> Session::start_logging(const Request& request, std::spa
   if (!control) return too_short();
   const std::size_t ranges = (data.size() - sizeof *control) / sizeof(wire::vfio_user::LoggingRange);
   if (control->num_ranges > ranges) return too_short();
-  if (auto started = context_.function.memory().start_dirty_log(); !started) return tl::unexpected(started.error());
+  if (auto started = context_.endpoint.memory().start_dirty_log(); !started) return tl::unexpected(started.error());
   const auto done = echo(request);
   if (!std::has_single_bit(static_cast<std::uint64_t>(control->page_size)) || control->page_size < kPage) {
     // "On output the device will return the page size it selected."
@@ -132,7 +132,7 @@ Result<Session::Outcome> Session::report_logging(const Request& request, std::ui
                                                  std::span<const std::byte> data) {
   const auto report = peek<wire::vfio_user::FeatureLoggingReport>(data);
   if (!report) return too_short();
-  auto& memory = context_.function.memory();
+  auto& memory = context_.endpoint.memory();
   if (!memory.is_logging()) return fail(Errc::invalid_argument, "DMA logging was not started");
   const std::uint64_t page = report->page_size, length = report->length;
   const bool is_sound = std::has_single_bit(page) && length != 0 && report->iova % kPage == 0 &&
@@ -167,7 +167,7 @@ Result<Session::Outcome> Session::report_logging(const Request& request, std::ui
 Result<Session::Outcome> Session::handle_mig_data_read(const Request& request) {
   const auto asked = wire::vfio_user::decode_mig_data_read(request.payload, context_.options.max_transfer);
   if (!asked) return tl::unexpected(asked.error());
-  pci::Migratable* const device = context_.function.device().migration();
+  pci::Migratable* const device = context_.endpoint.migration();
   if (device == nullptr) return fail(Errc::not_supported, "the device does not migrate");
   if (!migration_.may_save()) return fail(Errc::invalid_argument, "not in a state that can be read out");
   std::vector<std::byte> state(asked->size);
@@ -189,7 +189,7 @@ Result<Session::Outcome> Session::handle_mig_data_read(const Request& request) {
 Result<Session::Outcome> Session::handle_mig_data_write(const Request& request) {
   const auto given = wire::vfio_user::decode_mig_data_write(request.payload, context_.options.max_transfer);
   if (!given) return tl::unexpected(given.error());
-  pci::Migratable* const device = context_.function.device().migration();
+  pci::Migratable* const device = context_.endpoint.migration();
   if (device == nullptr) return fail(Errc::not_supported, "the device does not migrate");
   if (!migration_.may_load()) return fail(Errc::invalid_argument, "not in a state that takes migration data");
   if (auto loaded = device->load(given->data); !loaded) return tl::unexpected(loaded.error());

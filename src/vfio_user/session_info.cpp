@@ -46,9 +46,9 @@ Result<Session::Outcome> Session::handle_version(const Request& request) {
   negotiated_ = true;
   const std::size_t theirs = std::min<std::uint64_t>(version->capabilities.max_data_xfer_size, options.max_transfer);
   dma_.negotiated(version->minor == 0 ? DmaChannel::Layout::unknown : DmaChannel::Layout::specified, theirs);
-  logf(LogLevel::info, "{}: client attached ({}.{}{})", context_.function.spec().name, version->major, version->minor,
+  logf(LogLevel::info, "{}: client attached ({}.{}{})", context_.endpoint.name(), version->major, version->minor,
        full_size_errors_ ? ", full-size error replies" : "");
-  context_.function.client_attached(full_size_errors_ ? nullptr : &dma_);
+  context_.endpoint.client_attached(full_size_errors_ ? nullptr : &dma_);
   return Outcome::replied;
 }
 
@@ -67,7 +67,7 @@ Result<Session::Outcome> Session::handle_get_region_info(const Request& request)
   const auto asked = wire::vfio_user::decode_get_region_info(request.payload);
   if (!asked) return tl::unexpected(asked.error());
   if (asked->index >= pci::kRegionCount) return no_such_index();
-  const pci::RegionInfo region = context_.function.region(static_cast<pci::Region>(asked->index));
+  const pci::RegionInfo region = context_.endpoint.region(static_cast<pci::Region>(asked->index));
 
   namespace rf = wire::vfio_user::region_flags;
   wire::vfio_user::RegionInfo info;
@@ -81,6 +81,7 @@ Result<Session::Outcome> Session::handle_get_region_info(const Request& request)
     // Always with a list of areas: without one a client maps everything, the MSI-X table too.
     info.flags = info.flags | rf::kMmap | rf::kCaps;
     info.cap_offset = sizeof info;
+    info.offset = region.fd_offset;
     info.argsz = static_cast<std::uint32_t>(sizeof info + sizeof(wire::vfio_user::SparseCap) +
                                             areas * sizeof(wire::vfio_user::SparseArea));
     transport_.attach_fds({&region.fd, 1});  // with the short reply too: QEMU takes it from whichever comes
@@ -103,7 +104,7 @@ Result<Session::Outcome> Session::handle_get_region_io_fds(const Request& reques
   const auto asked = wire::vfio_user::decode_get_region_io_fds(request.payload);
   if (!asked) return tl::unexpected(asked.error());
   if (asked->index >= pci::kRegionCount) return no_such_index();
-  if (context_.function.region(static_cast<pci::Region>(asked->index)).size == 0) {
+  if (context_.endpoint.region(static_cast<pci::Region>(asked->index)).size == 0) {
     return fail(Errc::invalid_argument, "the region does not exist");
   }
   wire::vfio_user::RegionIoFds info;
@@ -117,7 +118,7 @@ Result<Session::Outcome> Session::handle_get_irq_info(const Request& request) {
   const auto asked = wire::vfio_user::decode_get_irq_info(request.payload);
   if (!asked) return tl::unexpected(asked.error());
   if (asked->index >= pci::kIrqCount) return no_such_index();
-  const pci::IrqInfo irq = context_.function.interrupts().info(static_cast<pci::Irq>(asked->index));
+  const pci::IrqInfo irq = context_.endpoint.irq_info(static_cast<pci::Irq>(asked->index));
   namespace qf = wire::vfio_user::irq_flags;
   wire::vfio_user::IrqInfo info;
   info.argsz = sizeof info;

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "vmux/base/result.hpp"
-#include "vmux/pci/function.hpp"
+#include "vmux/pci/endpoint.hpp"
 #include "vmux/runtime/poller.hpp"
 
 namespace vmux::vfio_user {
@@ -31,12 +31,13 @@ struct ServerStats {
   bool is_connected = false;
 };
 
-/// One listening socket with one function behind it. One client at a time; others wait in the backlog. When a client
-/// goes, its memory and interrupts are dropped, the device is reset and the next one is served. Created, used and
-/// destroyed on the poller's thread (or while the poller does not run). `function` and `poller` must outlive it.
+/// One listening socket with one function (pci::Function, or another Endpoint) behind it. One client at a time; others
+/// wait in the backlog. When a client goes, its memory and interrupts are dropped, the device is reset and the next one
+/// is served. Created, used and destroyed on the poller's thread (or while the poller does not run). `endpoint` and
+/// `poller` must outlive it.
 class Server {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<Server>> create(runtime::Poller& poller, pci::Function& function,
+  [[nodiscard]] static Result<std::unique_ptr<Server>> create(runtime::Poller& poller, pci::Endpoint& endpoint,
                                                               ServerOptions options);
   ~Server();  ///< closes the client and removes the socket file
   Server(const Server&) = delete;

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A PCI function as a transport sees it, whoever stands behind it: a model (pci::Function) or a physical device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vmux/base/result.hpp"
+#include "vmux/memory/address_space.hpp"
+#include "vmux/pci/device.hpp"
+#include "vmux/pci/interrupts.hpp"
+#include "vmux/pci/spec.hpp"
+
+namespace vmux::pci {
+
+struct RegionInfo {
+  std::uint64_t size = 0;  ///< 0: the region does not exist
+  bool readable = false, writable = false;
+  std::vector<SharedArea> shared;  ///< what may be mapped, as offsets into the region
+  int fd = -1;                     ///< what the shared areas are mapped from, borrowed
+  std::uint64_t fd_offset = 0;     ///< the area at region offset X lies at fd offset fd_offset + X
+};
+
+/// Reads and writes guest memory that has no descriptor, by messages to the client. Set by the transport while a client
+/// is attached. `done` runs on the home thread, exactly once, never from inside the call.
+class MessageDma {
+ public:
+  using Done = std::function<void(Result<void>)>;
+  virtual ~MessageDma() = default;
+  virtual void read(Iova from, std::span<std::byte> into, Done done) = 0;
+  virtual void write(Iova to, std::span<const std::byte> from, Done done) = 0;
+};
+
+/// Everything is for the home thread: that of the transport.
+class Endpoint {
+ public:
+  virtual ~Endpoint() = default;
+
+  [[nodiscard]] virtual const std::string& name() const noexcept = 0;  ///< for logs
+  /// Why no client can be served any more, or nullptr. The transport looks after each burst of requests and a few
+  /// times a second, and ends its session when there is a reason.
+  [[nodiscard]] virtual const char* failure() const noexcept = 0;
+
+  [[nodiscard]] virtual RegionInfo region(Region region) const noexcept = 0;
+  /// A guest access. Errors: out_of_range beyond the region, not_supported for a region that does not exist.
+  [[nodiscard]] virtual Result<void> read(Region region, RegionOffset offset, std::span<std::byte> into) noexcept = 0;
+  [[nodiscard]] virtual Result<void> write(Region region, RegionOffset offset,
+                                           std::span<const std::byte> from) noexcept = 0;
+  virtual void reset(ResetKind kind) noexcept = 0;
+
+  virtual void client_attached(MessageDma* message_dma) noexcept = 0;
+  /// Drops memory, sinks and message DMA, resets the device, tells it. Calls `quiet` when the next client may come: no
+  /// reader touches the old memory, and the device is as it was before the first.
+  virtual void client_gone(std::function<void()> quiet) noexcept = 0;
+
+  [[nodiscard]] virtual IrqInfo irq_info(Irq irq) const noexcept = 0;
+  [[nodiscard]] virtual Result<void> configure_irq(IrqRequest request) noexcept = 0;
+  /// The eventfd on which the client wants INTx unmasked and which the transport is to watch, or -1.
+  [[nodiscard]] virtual int intx_unmask_fd() const noexcept = 0;
+  virtual void unmask_intx() noexcept = 0;
+
+  /// The client gives memory and takes it back: as AddressSpace's calls of these names, on memory().
+  [[nodiscard]] virtual Result<void> map(memory::MapRequest request) noexcept = 0;
+  [[nodiscard]] virtual Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept = 0;
+  virtual void unmap_all(std::function<void()> quiet) noexcept = 0;
+  /// What the client has given.
+  [[nodiscard]] virtual memory::AddressSpace& memory() noexcept = 0;
+  /// True when memory whose descriptor this host cannot map may be taken all the same, to be reached by message.
+  [[nodiscard]] virtual bool takes_memory_by_message() const noexcept = 0;
+
+  /// nullptr: it does not migrate.
+  [[nodiscard]] virtual Migratable* migration() noexcept = 0;
+};
+
+}  // namespace vmux::pci
