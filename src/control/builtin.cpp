@@ -52,7 +52,7 @@ class E1000Nic final : public Nic {
  public:
   explicit E1000Nic(std::unique_ptr<device::e1000::Nic> nic) noexcept : nic_(std::move(nic)) {}
   pci::Function& function() noexcept override { return nic_->function(); }
-  port::Port& port() noexcept override { return nic_->port(); }
+  port::Port* port() noexcept override { return &nic_->port(); }
   void report(CounterReport& into) const override {
     const device::e1000::NicCounters& counters = nic_->nic_counters();
     into = {{"tx.frames", counters.tx_frames.get()},           {"tx.bytes", counters.tx_bytes.get()},

@@ -12,7 +12,7 @@
 #include "control/spec.hpp"
 #include "port/port.hpp"
 #include "vmux/base/result.hpp"
-#include "vmux/pci/function.hpp"
+#include "vmux/pci/endpoint.hpp"
 #include "vmux/runtime/poller.hpp"
 
 namespace vmux::control {
@@ -20,12 +20,15 @@ namespace vmux::control {
 /// A counter of a model or backend that goes beyond those of every port, by its own name.
 using CounterReport = std::vector<std::pair<std::string, std::uint64_t>>;
 
-/// A live NIC: a model with the function it serves. Made, used and destroyed on its home poller.
+/// A live NIC: a model or a physical device, with the function it serves. Made, used and destroyed on its home poller.
 class Nic {
  public:
   virtual ~Nic() = default;
-  [[nodiscard]] virtual pci::Function& function() noexcept = 0;
-  [[nodiscard]] virtual port::Port& port() noexcept = 0;
+  [[nodiscard]] virtual pci::Endpoint& function() noexcept = 0;
+  /// Its side towards the switch; nullptr: it has none, frames go another way (a physical function).
+  [[nodiscard]] virtual port::Port* port() noexcept = 0;
+  /// The guest's driver is up, as far as the NIC can tell.
+  [[nodiscard]] virtual bool is_ready() noexcept { return port() != nullptr && port()->is_ready(); }
   virtual void report(CounterReport& /*into*/) const {}
 };
 
@@ -54,14 +57,23 @@ struct UplinkRequest {
 using MakeNic = Result<std::unique_ptr<Nic>> (*)(const NicRequest&, runtime::Poller&);
 using MakeUplink = Result<std::unique_ptr<Uplink>> (*)(const UplinkRequest&, runtime::Poller&);
 
+/// For models whose work may block (a physical device that resets takes a tenth of a second): the name of the thread
+/// that the NIC is to have, instead of a place on a poller that moves frames. NICs of one name share it.
+using NameThread = std::string (*)(const NicRequest&);
+/// A sentence about why a NIC could not be made, and what helps; empty: the error says it all.
+using ExplainNic = std::string (*)(const NicRequest&, const Error&);
+
 struct ModelEntry {
   const char* name;  ///< as `vmuxctl port add --model` has it
   const char* mode;  ///< as `vmux -m` has it; either is taken everywhere
   const char* description;
-  bool takes_device;    ///< needs a physical function (vmux -d)
-  unsigned max_queues;  ///< pairs
-  Doorbell doorbell;    ///< of ports that are not told which: poll where MSI-X lets the VMM keep the pages mapped
-  MakeNic make;         ///< nullptr: not built yet
+  bool takes_device;     ///< needs a physical function (vmux -d)
+  unsigned max_queues;   ///< pairs
+  Doorbell doorbell;     ///< of ports that are not told which: poll where MSI-X lets the VMM keep the pages mapped
+  MakeNic make;          ///< nullptr: not built yet
+  bool has_port = true;  ///< false: no side towards a switch
+  NameThread own_thread = nullptr;  ///< nullptr: a poller like others
+  ExplainNic explain = nullptr;
 };
 
 enum class DeviceRule : unsigned char { none, interface_name, text };

@@ -104,21 +104,34 @@ Outcome<> Controller::add(const PortSpec& spec) {
   auto opened = open_port(*added);
   if (!opened) inventory_.remove_port(added->name);
   if (opened) {
-    logf(LogLevel::info, "port {}: {} with MAC {} on switch {}, served at {}", added->name, added->model,
-         to_text(added->mac.value_or(MacAddress{})), added->switch_name, added->socket);
+    const std::string what =
+        added->switch_name.empty()
+            ? added->device.value_or("")
+            : fmt::format("with MAC {} on switch {}", to_text(added->mac.value_or(MacAddress{})), added->switch_name);
+    logf(LogLevel::info, "port {}: {} {}, served at {}", added->name, added->model, what, added->socket);
   }
   return opened;
 }
 
 Outcome<> Controller::open_port(const PortSpec& spec) {
   Port port;
-  port.poller = pollers_.at(spec.poller.value_or(0)).get();
-  port.plugged_into = switches_.at(spec.switch_name).get();
   const ModelEntry& model = *catalogue_.model(spec.model);
+  if (model.has_port) port.plugged_into = switches_.at(spec.switch_name).get();
   const NicRequest request{spec.name, spec.mac.value_or(MacAddress{}), spec.doorbell.value_or(model.doorbell),
                            spec.queues.value_or(1), spec.device};
+  if (model.own_thread != nullptr) {
+    auto thread = thread_named(model.own_thread(request));
+    if (!thread) return tl::unexpected<Problem>(thread.error());
+    port.own_thread = std::move(*thread);
+  }
+  port.poller = port.own_thread ? port.own_thread.get() : pollers_.at(spec.poller.value_or(0)).get();
   auto nic = port.poller->call([&] { return model.make(request, *port.poller); });
-  if (!nic) return refuse("model", "make port " + spec.name, nic.error());
+  if (!nic) {
+    auto problem = refuse(model.takes_device ? "device" : "model", "make port " + spec.name, nic.error());
+    std::string sentence = model.explain == nullptr ? "" : model.explain(request, nic.error());
+    if (!sentence.empty()) problem.value().text = std::move(sentence);
+    return problem;
+  }
   port.nic = std::move(*nic);
   auto served = serve(port, spec);
   if (served) {
@@ -129,12 +142,27 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
   return served;
 }
 
+Outcome<std::shared_ptr<runtime::Poller>> Controller::thread_named(const std::string& name) {
+  std::weak_ptr<runtime::Poller>& known = threads_[name];
+  if (auto thread = known.lock()) return thread;
+  runtime::PollerOptions options;
+  options.name = name.substr(0, 15);  // as long as a thread's name can be
+  auto made = runtime::Poller::create(options);
+  if (!made) return refuse("model", "make a thread", made.error());
+  if (auto started = (*made)->start(); !started) return refuse("model", "start a thread", started.error());
+  std::shared_ptr<runtime::Poller> thread = std::move(*made);
+  known = thread;
+  return thread;
+}
+
 /// Plugs the NIC in before its socket appears: the first client already finds the cable.
 Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
-  auto id = port.plugged_into->attach(port.nic->port(), *port.poller, port_config(spec.name, spec.vlan, kMacsPerVm));
-  if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
-  port.id = *id;
-  port.is_plugged = true;
+  if (port::Port* const side = port.nic->port(); side != nullptr && port.plugged_into != nullptr) {
+    auto id = port.plugged_into->attach(*side, *port.poller, port_config(spec.name, spec.vlan, kMacsPerVm));
+    if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
+    port.id = *id;
+    port.is_plugged = true;
+  }
   auto server = port.poller->call([&] {
     return vfio_user::Server::create(*port.poller, port.nic->function(), vfio_user::ServerOptions{.path = spec.socket});
   });
@@ -165,7 +193,7 @@ Controller::PortState Controller::port_state(const std::string& name) const {
   const Port& port = ports_.at(name);
   return port.poller->call([&port] {
     PortState state;
-    state.is_ready = port.nic->port().is_ready();
+    state.is_ready = port.nic->is_ready();
     state.server = port.server->stats();
     port.nic->report(state.model);
     return state;
@@ -226,9 +254,12 @@ bool Controller::uplink_is_ready(const std::string& name) const {
   return plug.poller->call([&plug] { return plug.uplink->port().is_ready(); });
 }
 
-const port::PortCounters& Controller::counters(const std::string& name) const {
-  if (const auto port = ports_.find(name); port != ports_.end()) return port->second.nic->port().counters();
-  return uplinks_.at(name).uplink->port().counters();
+const port::PortCounters* Controller::counters(const std::string& name) const {
+  if (const auto port = ports_.find(name); port != ports_.end()) {
+    const port::Port* const side = port->second.nic->port();
+    return side == nullptr ? nullptr : &side->counters();
+  }
+  return &uplinks_.at(name).uplink->port().counters();
 }
 
 void Controller::set_log_level(LogLevel level) noexcept {

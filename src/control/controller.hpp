@@ -44,7 +44,8 @@ class Controller {
   };
   /// Of a port that is in the inventory.
   [[nodiscard]] PortState port_state(const std::string& name) const;
-  [[nodiscard]] const port::PortCounters& counters(const std::string& port_or_uplink) const;
+  /// nullptr: the port has no side towards a switch.
+  [[nodiscard]] const port::PortCounters* counters(const std::string& port_or_uplink) const;
   [[nodiscard]] bool uplink_is_ready(const std::string& name) const;
   [[nodiscard]] std::vector<switching::MacEntry> mac_table(const std::string& switch_name) const;
 
@@ -55,6 +56,7 @@ class Controller {
 
  private:
   struct Port {
+    std::shared_ptr<runtime::Poller> own_thread;  // of models that may block; else one of pollers_ is used
     runtime::Poller* poller = nullptr;
     switching::Switch* plugged_into = nullptr;
     switching::PortId id{};
@@ -74,6 +76,7 @@ class Controller {
   Outcome<> start_pollers();
   Outcome<> open_switch(const SwitchSpec& spec);
   Outcome<> open_port(const PortSpec& spec);
+  Outcome<std::shared_ptr<runtime::Poller>> thread_named(const std::string& name);
   Outcome<> serve(Port& port, const PortSpec& spec);
   Outcome<> open_uplink(const UplinkSpec& spec);
   static void close(Port& port) noexcept;
@@ -85,6 +88,7 @@ class Controller {
   std::vector<std::unique_ptr<runtime::Poller>> pollers_;
   std::map<std::string, std::unique_ptr<switching::Switch>> switches_;
   std::map<std::string, Plug> uplinks_;
+  std::map<std::string, std::weak_ptr<runtime::Poller>> threads_;  // of the ports that have their own
   std::map<std::string, Port> ports_;
 };
 

@@ -83,6 +83,27 @@ TEST_F(AController, UndoesAnUplinkWhoseDeviceIsNot) {
   EXPECT_TRUE(controller_->add(UplinkSpec{.name = "up", .backend = "tap", .device = "tap0"}));
 }
 
+TEST_F(AController, ServesADeviceFromAThreadOfItsOwn) {
+  PortSpec spec{.name = "vm0", .model = "device", .socket = socket("vm0"), .device = "0000:08:00.0"};
+  ASSERT_TRUE(controller_->add(spec));
+  const auto stats = methods_.call("port.stats", Json{{"name", "vm0"}}).value()[0];
+  EXPECT_EQ(stats["model"]["on.own-0000"], 1);
+  EXPECT_TRUE(stats["counters"].is_null());
+  const auto shown = methods_.call("port.show", Json{{"name", "vm0"}}).value();
+  EXPECT_FALSE(shown.contains("switch"));
+  EXPECT_FALSE(shown.contains("poller"));
+  EXPECT_TRUE(methods_.call("switch.show", Json{{"name", "default"}}).value()["ports"].empty());
+  ASSERT_TRUE(controller_->remove_port("vm0"));
+}
+
+TEST_F(AController, ExplainsWhyADeviceCannotBeHad) {
+  PortSpec spec{.name = "broken", .model = "device", .socket = socket("vm0"), .device = "0000:08:00.0"};
+  const auto added = controller_->add(spec);
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().field, "device");
+  EXPECT_EQ(added.error().text, "ask the vendor of 0000:08:00.0");
+}
+
 TEST_F(AController, RefusesToRemoveASwitchInUse) {
   ASSERT_TRUE(controller_->add(SwitchSpec{.name = "br0"}));
   ASSERT_TRUE(controller_->add(UplinkSpec{.name = "up", .switch_name = "br0", .backend = "null"}));

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "control/catalogue.hpp"
+#include "vmux/pci/function.hpp"
 
 namespace vmux::control::fake {
 
@@ -38,7 +39,8 @@ class SilentNic final : public Nic, private pci::Device {
   }
   ~SilentNic() override { --alive; }
   pci::Function& function() noexcept override { return *function_; }
-  port::Port& port() noexcept override { return port_; }
+  port::Port* port() noexcept override { return &port_; }
+  [[nodiscard]] bool is_ready() noexcept override { return true; }
   void report(CounterReport& into) const override { into.emplace_back("tx.guest_fault", 0); }
 
   static inline int alive = 0;  // made and not yet destroyed
@@ -53,6 +55,27 @@ class SilentNic final : public Nic, private pci::Device {
 
   SilentPort port_;
   std::unique_ptr<pci::Function> function_;
+};
+
+/// The same without a side on the switch.
+class DeviceNic final : public Nic {
+ public:
+  static Result<std::unique_ptr<Nic>> make(const NicRequest& request, runtime::Poller& poller) {
+    auto inner = SilentNic::make(request, poller);
+    if (!inner) return inner;
+    auto nic = std::make_unique<DeviceNic>();
+    nic->inner_ = std::move(*inner);
+    nic->thread_ = poller.name();
+    return nic;
+  }
+  pci::Endpoint& function() noexcept override { return inner_->function(); }
+  port::Port* port() noexcept override { return nullptr; }
+  [[nodiscard]] bool is_ready() noexcept override { return true; }
+  void report(CounterReport& into) const override { into.emplace_back("on." + thread_, 1); }
+
+ private:
+  std::unique_ptr<Nic> inner_;
+  std::string thread_;
 };
 
 class SilentUplink final : public Uplink {
@@ -70,6 +93,9 @@ class SilentUplink final : public Uplink {
 inline constexpr auto kModels = std::to_array<ModelEntry>({
     {"silent", "silent-emu", "a NIC without registers", false, 1, Doorbell::trap, &SilentNic::make},
     {"real", "real-emu", "a NIC that uses hardware", true, 4, Doorbell::poll, &SilentNic::make},
+    {"device", "device", "a NIC that is hardware", true, 1, Doorbell::trap, &DeviceNic::make, false,
+     [](const NicRequest& request) { return "own-" + request.device.value_or("").substr(0, 4); },
+     [](const NicRequest& request, const Error&) { return "ask the vendor of " + *request.device; }},
     {"future", "future-emu", "a NIC of tomorrow", false, 1, Doorbell::poll, nullptr},
 });
 inline constexpr auto kBackends = std::to_array<BackendEntry>({

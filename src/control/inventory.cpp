@@ -58,9 +58,18 @@ Outcome<PortSpec> Inventory::add(PortSpec spec) {
   if (auto ok = check_name_on_switch(spec.name, spec.switch_name); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_model(spec); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_socket(spec); !ok) return tl::unexpected(ok.error());
-  if (auto ok = give_mac(spec); !ok) return tl::unexpected(ok.error());
-  if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
-  if (!spec.doorbell) spec.doorbell = daemon_.doorbell.value_or(catalogue_.model(spec.model)->doorbell);
+  const ModelEntry& model = *catalogue_.model(spec.model);
+  if (model.has_port) {
+    if (auto ok = give_mac(spec); !ok) return tl::unexpected(ok.error());
+    if (!spec.doorbell) spec.doorbell = daemon_.doorbell.value_or(model.doorbell);
+  } else if (auto ok = take_off_switch(spec); !ok) {
+    return tl::unexpected(ok.error());
+  }
+  if (model.own_thread == nullptr) {
+    if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
+  } else if (spec.poller) {
+    return refuse(ProblemKind::invalid, "poller", fmt::format("{} has a thread of its own", model.name));
+  }
   ports_.push_back(spec);
   return spec;
 }
@@ -105,6 +114,35 @@ Outcome<> Inventory::check_model(PortSpec& spec) const {
                   fmt::format("{} has at most {} queue(s), got {}", entry->name, entry->max_queues, *spec.queues));
   }
   spec.model = entry->name;
+  return spec.device ? check_device(spec) : Outcome<>{};
+}
+
+Outcome<> Inventory::check_device(PortSpec& spec) const {
+  auto address = parse_pci_address(*spec.device);
+  if (!address) {
+    return refuse(ProblemKind::invalid, "device",
+                  fmt::format("expected a PCI address such as 0000:08:00.0, got '{}'", *spec.device));
+  }
+  spec.device = std::move(address);
+  for (const PortSpec& port : ports_) {
+    if (port.device != spec.device) continue;
+    return refuse(ProblemKind::already_exists, "device", fmt::format("{} is that of port {}", *spec.device, port.name));
+  }
+  return {};
+}
+
+/// What only makes sense on a switch is not for a port that has no side there.
+Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
+  const char* const field = spec.switch_name != kDefaultSwitch       ? "switch"
+                            : spec.mac                               ? "mac"
+                            : spec.vlan.mode != VlanSpec::Mode::none ? "vlan"
+                            : spec.doorbell                          ? "doorbell"
+                                                                     : nullptr;
+  if (field != nullptr) {
+    return refuse(ProblemKind::invalid, field,
+                  fmt::format("{} has no side on a switch: its frames leave through the device itself", spec.model));
+  }
+  spec.switch_name.clear();
   return {};
 }
 
@@ -179,8 +217,9 @@ Outcome<> Inventory::give_poller(std::optional<unsigned>& poller) const {
                   fmt::format("expected a number from 0 to {}, got {}", count - 1, *poller));
   }
   std::vector<unsigned> load(count);
-  for (const PortSpec& port : ports_)
-    ++load[port.poller.value_or(0)];
+  for (const PortSpec& port : ports_) {
+    if (port.poller) ++load[*port.poller];
+  }
   for (const UplinkSpec& uplink : uplinks_)
     ++load[uplink.poller.value_or(0)];
   poller = static_cast<unsigned>(std::min_element(load.begin(), load.end()) - load.begin());

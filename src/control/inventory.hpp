@@ -42,6 +42,8 @@ class Inventory {
  private:
   Outcome<> check_name_on_switch(std::string_view name, std::string_view switch_name) const;
   Outcome<> check_model(PortSpec& spec) const;
+  Outcome<> check_device(PortSpec& spec) const;
+  Outcome<> take_off_switch(PortSpec& spec) const;
   Outcome<> check_socket(const PortSpec& spec) const;
   Outcome<> check_backend(const UplinkSpec& spec) const;
   Outcome<> give_mac(PortSpec& spec) const;

@@ -56,9 +56,9 @@ INSTANTIATE_TEST_SUITE_P(
                     PortCase{"no such switch", [](PortSpec& p) { p.switch_name = "br9"; }, ProblemKind::not_found,
                              "switch", "there are: default"},
                     PortCase{"unknown model", [](PortSpec& p) { p.model = "ne2000"; }, ProblemKind::invalid, "model",
-                             "known are: silent-emu, real-emu, future-emu"},
+                             "known are: silent-emu, real-emu, device, future-emu"},
                     PortCase{"model not built", [](PortSpec& p) { p.model = "future"; }, ProblemKind::not_supported,
-                             "model", "not built yet; built are: silent-emu, real-emu"},
+                             "model", "not built yet; built are: silent-emu, real-emu, device"},
                     PortCase{"device with a model that takes none", [](PortSpec& p) { p.device = "0000:08:00.0"; },
                              ProblemKind::invalid, "device", "uses no physical device"},
                     PortCase{"model without its device", [](PortSpec& p) { p.model = "real"; }, ProblemKind::invalid,
@@ -77,6 +77,46 @@ INSTANTIATE_TEST_SUITE_P(
                              ProblemKind::already_exists, "mac", "in use on switch default"},
                     PortCase{"no such poller", [](PortSpec& p) { p.poller = 2; }, ProblemKind::invalid, "poller",
                              "from 0 to 1, got 2"}));
+
+struct DeviceCase {
+  const char* what;
+  void (*change)(PortSpec&);
+  ProblemKind kind;
+  const char* field;
+  const char* text;
+};
+class DeviceRules : public testing::TestWithParam<DeviceCase> {};
+TEST_P(DeviceRules, Refuse) {
+  Inventory inventory{fake::kCatalogue, two_pollers()};
+  PortSpec first{.name = "vm0", .model = "device", .socket = "/tmp/vm0", .device = "08:00.0"};
+  ASSERT_TRUE(inventory.add(first));
+  PortSpec spec{.name = "vm1", .model = "device", .socket = "/tmp/vm1", .device = "08:00.1"};
+  GetParam().change(spec);
+  const auto added = inventory.add(spec);
+  ASSERT_FALSE(added) << GetParam().what;
+  EXPECT_EQ(added.error().kind, GetParam().kind);
+  EXPECT_EQ(added.error().field, GetParam().field);
+  EXPECT_THAT(added.error().text, HasSubstr(GetParam().text));
+}
+INSTANTIATE_TEST_SUITE_P(
+    Bad, DeviceRules,
+    testing::Values(DeviceCase{"no address", [](PortSpec& p) { p.device = "eth0"; }, ProblemKind::invalid, "device",
+                               "expected a PCI address such as 0000:08:00.0, got 'eth0'"},
+                    DeviceCase{"of another port", [](PortSpec& p) { p.device = "0000:08:00.0"; },
+                               ProblemKind::already_exists, "device", "that of port vm0"},
+                    DeviceCase{"with a MAC", [](PortSpec& p) { p.mac = parse_mac("02:00:00:00:00:01").value(); },
+                               ProblemKind::invalid, "mac", "no side on a switch"},
+                    DeviceCase{"on a poller", [](PortSpec& p) { p.poller = 0; }, ProblemKind::invalid, "poller",
+                               "a thread of its own"}));
+
+TEST_F(AnInventory, KeepsADeviceOffTheSwitch) {
+  const auto added = inventory_.add(PortSpec{.name = "a", .model = "device", .socket = "/tmp/a", .device = "08:00.0"});
+  ASSERT_TRUE(added);
+  EXPECT_EQ(added->device, "0000:08:00.0");
+  EXPECT_EQ(added->switch_name, "");
+  EXPECT_FALSE(added->mac);
+  EXPECT_FALSE(added->poller);
+}
 
 TEST_F(AnInventory, CountsMacsUpFromTheBase) {
   EXPECT_EQ(to_text(*inventory_.add(port("a"))->mac), "02:00:00:00:00:10");

@@ -84,7 +84,8 @@ Json to_json(const UplinkSpec& spec) {
 }
 
 Json to_json(const PortSpec& spec) {
-  Json object{{"name", spec.name}, {"model", spec.model}, {"socket", spec.socket}, {"switch", spec.switch_name}};
+  Json object{{"name", spec.name}, {"model", spec.model}, {"socket", spec.socket}};
+  if (!spec.switch_name.empty()) object["switch"] = spec.switch_name;
   if (spec.mac) object["mac"] = to_text(*spec.mac);
   add_vlan(object, spec.vlan);
   if (spec.doorbell) object["doorbell"] = to_text(*spec.doorbell);

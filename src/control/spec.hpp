@@ -36,10 +36,10 @@ struct SwitchSpec {
 
 struct PortSpec {
   std::string name;
-  std::string model;   ///< as the catalogue names it
-  std::string socket;  ///< path of the vfio-user socket
-  std::string switch_name = kDefaultSwitch;
-  std::optional<MacAddress> mac;  ///< derived from the base MAC when not given
+  std::string model;                         ///< as the catalogue names it
+  std::string socket;                        ///< path of the vfio-user socket
+  std::string switch_name = kDefaultSwitch;  ///< emptied for a model that has no side on a switch
+  std::optional<MacAddress> mac;             ///< derived from the base MAC when not given
   VlanSpec vlan;
   std::optional<Doorbell> doorbell;   ///< the daemon's when not given, else the model's
   std::optional<unsigned> poller;     ///< index; the least loaded when not given

@@ -131,6 +131,22 @@ Parsed<std::vector<unsigned>> parse_cpu_list(std::string_view text) {
 
 std::string to_text(const std::vector<unsigned>& cpus) { return fmt::format("{}", fmt::join(cpus, ",")); }
 
+std::optional<std::string> parse_pci_address(std::string_view text) {
+  const std::string full = text.size() == 7 ? "0000:" + std::string{text} : std::string{text};
+  constexpr std::string_view kShape = "xxxx:xx:xx.x";
+  if (full.size() != kShape.size()) return std::nullopt;
+  std::string address;
+  for (std::size_t i = 0; i < full.size(); ++i) {
+    const auto c = static_cast<unsigned char>(full[i]);
+    const bool fits = kShape[i] == 'x' ? std::isxdigit(c) != 0 : full[i] == kShape[i];
+    if (!fits) return std::nullopt;
+    address += static_cast<char>(std::tolower(c));
+  }
+  const bool is_function = address.back() >= '0' && address.back() <= '7';
+  const bool is_slot = address[8] == '0' || address[8] == '1';  // five bits
+  return is_function && is_slot ? std::optional{address} : std::nullopt;
+}
+
 std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t max) noexcept {
   std::uint64_t value = 0;
   const char* const end = text.data() + text.size();

@@ -43,6 +43,9 @@ struct VlanRange {
 [[nodiscard]] Parsed<std::vector<unsigned>> parse_cpu_list(std::string_view text);
 [[nodiscard]] std::string to_text(const std::vector<unsigned>& cpus);
 
+/// "08:00.0" or "0000:08:00.0", as the latter; nullopt when it is neither.
+[[nodiscard]] std::optional<std::string> parse_pci_address(std::string_view text);
+
 /// Decimal digits only, at most `max`.
 [[nodiscard]] std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t max) noexcept;
 

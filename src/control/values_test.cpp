@@ -59,5 +59,19 @@ TEST(LogLevelText, RoundTrips) {
   EXPECT_FALSE(parse_log_level("loud"));
 }
 
+TEST(PciAddress, IsCompletedAndInLowerCase) {
+  EXPECT_EQ(parse_pci_address("08:00.0"), "0000:08:00.0");
+  EXPECT_EQ(parse_pci_address("ABCD:EF:1F.7"), "abcd:ef:1f.7");
+}
+
+TEST(PciAddress, IsRefusedInAnyOtherShape) {
+  EXPECT_FALSE(parse_pci_address(""));
+  EXPECT_FALSE(parse_pci_address("08:00"));
+  EXPECT_FALSE(parse_pci_address("0000:08:20.0"));
+  EXPECT_FALSE(parse_pci_address("0000:08:00.8"));
+  EXPECT_FALSE(parse_pci_address("0000.08:00.0"));
+  EXPECT_FALSE(parse_pci_address("0000:0g:00.0"));
+}
+
 }  // namespace
 }  // namespace vmux::control
