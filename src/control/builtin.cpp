@@ -7,6 +7,7 @@
 #include "backend/tap/tap_port.hpp"
 #include "control/catalogue.hpp"
 #include "device/e1000/nic.hpp"
+#include "device/iavf/nic.hpp"
 #if VMUX_HAS_DPDK
 #include "backend/dpdk/dpdk_port.hpp"
 #endif
@@ -77,10 +78,37 @@ Result<std::unique_ptr<Nic>> make_e1000(const NicRequest& request, runtime::Poll
   return std::make_unique<E1000Nic>(std::move(*nic));
 }
 
+class IavfNic final : public Nic {
+ public:
+  explicit IavfNic(std::unique_ptr<device::iavf::Nic> nic) noexcept : nic_(std::move(nic)) {}
+  pci::Function& function() noexcept override { return nic_->function(); }
+  port::Port* port() noexcept override { return &nic_->port(); }
+  void report(CounterReport& into) const override {
+    const device::iavf::NicCounters& counters = nic_->nic_counters();
+    into = {{"messages", counters.messages.get()},         {"refused", counters.refused.get()},
+            {"admin_faults", counters.admin_faults.get()}, {"lost_replies", counters.lost_replies.get()},
+            {"interrupts", counters.interrupts.get()},     {"resets", counters.resets.get()}};
+  }
+
+ private:
+  std::unique_ptr<device::iavf::Nic> nic_;
+};
+
+Result<std::unique_ptr<Nic>> make_iavf(const NicRequest& request, runtime::Poller& poller) {
+  device::iavf::NicOptions options;
+  options.name = request.name;
+  options.mac = request.mac.bytes;
+  options.doorbell = request.doorbell == Doorbell::poll ? device::iavf::Doorbell::poll : device::iavf::Doorbell::trap;
+  options.queue_pairs = request.queues.value_or(options.queue_pairs);
+  auto nic = device::iavf::Nic::create(std::move(options), poller);
+  if (!nic) return tl::unexpected<Error>(nic.error());
+  return std::make_unique<IavfNic>(std::move(*nic));
+}
+
 constexpr auto kModels = std::to_array<ModelEntry>({
     // name         mode           description                                             device queues doorbell make
     {"e1000", "e1000-emu", "Intel 82540EM, emulated", false, 1, Doorbell::trap, make_e1000},
-    {"iavf", "iavf", "Intel adaptive virtual function, emulated", false, 16, Doorbell::poll, nullptr},
+    {"iavf", "iavf", "Intel adaptive virtual function, emulated", false, 16, Doorbell::poll, make_iavf},
     {"virtio-net", "virtio-net", "virtio 1 network card", false, 16, Doorbell::poll, nullptr},
     {"e810", "emulation", "Intel E810, emulated", false, 16, Doorbell::poll, nullptr},
     {"mediation", "mediation", "Intel E810 whose offloads a physical NIC does", true, 16, Doorbell::poll, nullptr},

@@ -36,7 +36,7 @@ struct NicRequest {
   std::string name;
   MacAddress mac;
   Doorbell doorbell{};
-  unsigned queues = 1;
+  std::optional<unsigned> queues;  ///< pairs; the model's own choice when not given
   std::optional<std::string> device;
 };
 

@@ -118,7 +118,7 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
   const ModelEntry& model = *catalogue_.model(spec.model);
   if (model.has_port) port.plugged_into = switches_.at(spec.switch_name).get();
   const NicRequest request{spec.name, spec.mac.value_or(MacAddress{}), spec.doorbell.value_or(model.doorbell),
-                           spec.queues.value_or(1), spec.device};
+                           spec.queues, spec.device};
   if (model.own_thread != nullptr) {
     auto thread = thread_named(model.own_thread(request));
     if (!thread) return tl::unexpected<Problem>(thread.error());

@@ -23,6 +23,16 @@ inline void store_release32(std::span<std::byte> shared, std::size_t offset, std
   auto* at = reinterpret_cast<std::uint32_t*>(shared.data() + offset);
   __atomic_store_n(at, std::endian::native == std::endian::little ? value : byteswap(value), __ATOMIC_RELEASE);
 }
+/// Replaces the value if it still is `expected`; false when the other side has written another.
+[[nodiscard]] inline bool compare_exchange32(std::span<std::byte> shared, std::size_t offset, std::uint32_t expected,
+                                             std::uint32_t value) noexcept {
+  auto* at = reinterpret_cast<std::uint32_t*>(shared.data() + offset);
+  if (std::endian::native != std::endian::little) {
+    expected = byteswap(expected);
+    value = byteswap(value);
+  }
+  return __atomic_compare_exchange_n(at, &expected, value, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
 /// Orders stores to guest memory before what follows (publishing a descriptor after its payload).
 inline void publish_fence() noexcept { std::atomic_thread_fence(std::memory_order_release); }
 

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Glue: owns the parts, is the pci::Device and the port::Port.
+#include "device/iavf/nic.hpp"
+
+namespace vmux::device::iavf {
+namespace {
+
+// A driver that asked for a reset first waits until ARQLEN1 is clear, then until VFGEN_RSTAT says that it is over: as
+// long as a physical function takes, so that both can be seen. One that is reset for what it asked hears of it before.
+constexpr std::uint64_t kResetTakes = 1'000'000, kResetNotice = 10'000'000;  // ns
+
+pci::FunctionSpec spec_of(const NicOptions& options) {
+  pci::FunctionSpec spec;
+  spec.name = options.name;
+  spec.vendor_id = 0x8086;
+  spec.device_id = 0x1889;
+  spec.subsystem_vendor_id = 0x8086;
+  spec.subsystem_id = 0x0000;
+  spec.revision_id = 0x02;
+  spec.class_code = 0x020000;
+  pci::BarSpec registers{pci::BarKind::memory64, true, kBarSize, {}};
+  if (options.doorbell == Doorbell::poll) registers.shared = {{0, kDataPagesEnd}};
+  spec.bars[0] = registers;
+  spec.bars[3] = pci::BarSpec{pci::BarKind::memory64, true, kMsixBarSize, {}};
+  pci::Msix msix;
+  msix.vectors = options.queue_pairs + 1;
+  msix.table_bar = pci::Region::bar3;
+  msix.pba_bar = pci::Region::bar3;
+  msix.pba_offset = kMsixPba;
+  spec.capabilities = {msix, pci::Express{}};
+  return spec;
+}
+
+}  // namespace
+
+Nic::Nic(NicOptions options, runtime::Poller& poller)
+    : options_(std::move(options)),
+      identity_{options_.mac, options_.queue_pairs, options_.link_mbps, options_.link_up},
+      interrupts_(registers_, nic_counters_, poller),
+      admin_(registers_, nic_counters_, options_.name.c_str()),
+      data_(registers_, interrupts_, options_.queue_pairs),
+      virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_),
+      reset_timer_(poller, [this] { reset_timer_expired(); }) {}
+
+Nic::~Nic() {
+  if (function_ == nullptr) return;
+  function_->detach(admin_.memory());
+  data_.disconnect(*function_);
+}
+
+Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
+  if ((options.mac[0] & 1) != 0) return fail(Errc::invalid_argument, "a multicast address for a network card");
+  if (options.queue_pairs < 1 || options.queue_pairs > kMaxQueuePairs) {
+    return fail(Errc::out_of_range, "queue pairs of an iavf: 1 to 16");
+  }
+  std::unique_ptr<Nic> nic{new Nic(std::move(options), poller)};
+  auto function = pci::Function::create(spec_of(nic->options_), *nic);
+  if (!function) return tl::unexpected<Error>(function.error());
+  nic->connect(std::move(*function));
+  return nic;
+}
+
+void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
+  function_ = std::move(function);
+  std::span<std::byte> pages = function_->shared(pci::Region::bar0);
+  if (pages.empty()) {
+    own_data_pages_.resize(kDataPagesEnd);
+    pages = own_data_pages_;
+  }
+  registers_.place_data_pages(pages.first(kDataPagesEnd));
+  interrupts_.connect(function_->interrupts());
+  function_->attach(admin_.memory());
+  data_.connect(*function_);
+  forget_everything(true);
+}
+
+void Nic::forget_everything(bool whole) noexcept {
+  reset_timer_.disarm();
+  data_.reset();
+  interrupts_.reset();
+  registers_.reset();
+  virtchnl_.reset(whole);
+  data_.set_station_address(virtchnl_.mac());
+  nic_counters_.resets.add();
+}
+
+void Nic::reset(pci::ResetKind /*kind*/) noexcept {
+  if (function_ != nullptr) forget_everything(true);
+}
+
+void Nic::pump() noexcept {
+  virtchnl_.pump();
+  switch (virtchnl_.take_reset_wish()) {
+    case Virtchnl::ResetWish::none:
+      return;
+    case Virtchnl::ResetWish::now:
+      return begin_reset();
+    case Virtchnl::ResetWish::soon:
+      return reset_timer_.arm_after(kResetNotice);
+  }
+}
+
+void Nic::begin_reset() noexcept {
+  forget_everything(false);
+  registers_.set(reg::VFGEN_RSTAT, static_cast<std::uint32_t>(wire::virtchnl::ResetState::in_progress));
+  reset_timer_.arm_after(kResetTakes);
+}
+
+void Nic::reset_timer_expired() noexcept {
+  const auto active = static_cast<std::uint32_t>(wire::virtchnl::ResetState::vf_active);
+  if (registers_.get(reg::VFGEN_RSTAT) == active) return begin_reset();  // the notice is over
+  registers_.set(reg::VFGEN_RSTAT, active);
+}
+
+void Nic::set_link(bool up) noexcept {
+  identity_.link_up = up;
+  virtchnl_.link_changed();
+}
+
+std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
+  interrupts_.service();
+  if (!identity_.link_up) return 0;
+  return data_.peek(into);
+}
+
+void Nic::complete(std::size_t count) noexcept { data_.complete(count); }
+
+std::size_t Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
+  return is_ready() ? data_.deliver(frames) : 0;
+}
+
+void Nic::flush() noexcept { data_.flush(); }
+
+packet::Accepts Nic::accepts() const noexcept { return data_.accepts(); }
+
+bool Nic::needs_polling() const noexcept {
+  return options_.doorbell == Doorbell::poll && data_.is_any_enabled() && function_->is_bus_master();
+}
+
+bool Nic::is_ready() const noexcept { return identity_.link_up && data_.can_receive() && function_->is_bus_master(); }
+
+}  // namespace vmux::device::iavf

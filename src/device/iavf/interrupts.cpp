@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "device/iavf/interrupts.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace vmux::device::iavf {
+namespace {
+
+constexpr std::uint64_t kItrUnit = 2000;  // ns, VFINT_ITRN1.INTERVAL
+
+// A driver that polls its rings re-arms when it has found nothing. It may do so just when the poller begins to sleep,
+// so a vector with news is looked at again after this long, at first and at most.
+constexpr std::uint64_t kFirstPatience = 30'000, kLastPatience = 500'000;  // ns
+constexpr std::uint64_t kNever = ~std::uint64_t{0};
+
+std::uint32_t itr_register(unsigned vector, unsigned itr) noexcept {
+  return vector == 0 ? reg::VFINT_ITR01 + itr * 4 : reg::itrn1(itr, vector - 1);
+}
+
+}  // namespace
+
+InterruptUnit::InterruptUnit(Registers& registers, NicCounters& counters, runtime::Poller& poller)
+    : registers_(registers), counters_(counters), poller_(poller), timer_(poller, [this] { expired(); }) {}
+
+void InterruptUnit::raise_admin(std::uint32_t cause) noexcept {
+  registers_.set(reg::VFINT_ICR01, registers_.get(reg::VFINT_ICR01) | cause);
+  if ((registers_.get(reg::VFINT_ICR0_ENA1) & cause) == 0) return;
+  raise(0, kNoItr);
+  fire_pending();
+}
+
+std::uint32_t InterruptUnit::read_icr01() noexcept {
+  const std::uint32_t value = registers_.get(reg::VFINT_ICR01);
+  registers_.set(reg::VFINT_ICR01, 0);
+  return value;
+}
+
+void InterruptUnit::write_icr0_ena(std::uint32_t value) noexcept {
+  registers_.set(reg::VFINT_ICR0_ENA1, value);
+  if ((registers_.get(reg::VFINT_ICR01) & value) == 0) return;
+  raise(0, kNoItr);
+  fire_pending();
+}
+
+/// INTERVAL sets the ITR that ITR_INDX names; a software trigger is news. Each written value counts once.
+void InterruptUnit::absorb(unsigned vector, std::uint32_t control) noexcept {
+  if (control == seen_[vector]) return;
+  seen_[vector] = control;
+  const auto itr = static_cast<unsigned>(dyn_ctl::itr_indx::get(control));
+  if (itr != kNoItr) registers_.set(itr_register(vector, itr), dyn_ctl::interval::get(control));
+  if (dyn_ctl::swint_trig::is_set(control)) {
+    raise(vector, dyn_ctl::sw_itr_indx_ena::is_set(control) ? dyn_ctl::sw_itr_indx::get(control) : kNoItr);
+  }
+  // CLEARPBA together with INTENA is not obeyed: it would take away the news that arrived after the driver's last look
+  // at its rings, and an interrupt too many is harmless.
+  if (dyn_ctl::clearpba::is_set(control) && !dyn_ctl::intena::is_set(control)) {
+    pending_ &= ~(1u << vector);
+    causes_[vector] = 0;
+  }
+}
+
+void InterruptUnit::control_written(unsigned vector, std::uint32_t value) noexcept {
+  const std::uint32_t at = control_register(vector);
+  if (dyn_ctl::intena_msk::is_set(value)) {
+    value = dyn_ctl::intena::set(value, dyn_ctl::intena::get(registers_.get(at)));
+  }
+  registers_.set(at, value);
+  control_changed(vector);
+}
+
+void InterruptUnit::control_changed(unsigned vector) noexcept {
+  seen_[vector] = ~registers_.get(control_register(vector));  // written means new, even when it is the same value
+  absorb(vector, registers_.get(control_register(vector)));
+  if (pending_ != 0) fire_pending();
+}
+
+/// The shortest interval of what has news on this vector.
+std::uint64_t InterruptUnit::interval_ns(unsigned vector) const noexcept {
+  std::uint64_t shortest = kNever;
+  for (unsigned itr = 0; itr < kItrs; ++itr) {
+    if ((causes_[vector] >> itr & 1) == 0) continue;
+    shortest = std::min<std::uint64_t>(shortest, (registers_.get(itr_register(vector, itr)) & 0xfff) * kItrUnit);
+  }
+  return (causes_[vector] >> kNoItr & 1) != 0 || shortest == kNever ? 0 : shortest;
+}
+
+/// Tells the driver, when it listens and its time has come. Otherwise when to look again.
+std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
+  const std::uint32_t at = control_register(vector);
+  const std::uint32_t control = registers_.get(at);
+  absorb(vector, control);
+  if ((pending_ >> vector & 1) == 0) return kNever;
+  if (!dyn_ctl::intena::is_set(control)) {
+    return vector == 0 || !Registers::is_data_page(at) ? kNever : now + patience_ns_;
+  }
+  const std::uint64_t due = fired_ns_[vector] + interval_ns(vector);
+  if (now < due) return due;
+  const std::uint32_t fired = dyn_ctl::swint_trig::set(dyn_ctl::clearpba::set(dyn_ctl::intena::set(control, 0), 0), 0);
+  if (!registers_.replace(at, control, fired)) return now;  // the driver writes right now: look again
+  seen_[vector] = fired;
+  pending_ &= ~(1u << vector);
+  causes_[vector] = 0;
+  fired_ns_[vector] = now;
+  patience_ns_ = kFirstPatience;
+  counters_.interrupts.add();
+  if (vectors_ != nullptr) static_cast<void>(vectors_->trigger(vector));
+  return kNever;
+}
+
+void InterruptUnit::fire_pending() noexcept {
+  const std::uint64_t now = poller_.now_ns();
+  std::uint64_t next = kNever;
+  for (std::uint32_t left = pending_; left != 0; left &= left - 1)
+    next = std::min(next, fire(static_cast<unsigned>(std::countr_zero(left)), now));
+  if (next == kNever || (timer_.is_armed() && armed_for_ns_ <= next)) return;
+  armed_for_ns_ = next;
+  timer_.arm_at(next);
+}
+
+void InterruptUnit::expired() noexcept {
+  patience_ns_ = std::min(patience_ns_ * 2, kLastPatience);
+  fire_pending();
+}
+
+void InterruptUnit::look_for_software_triggers() noexcept {
+  for (unsigned vector = 1; vector < kVectors; ++vector)
+    absorb(vector, registers_.get(control_register(vector)));
+  if (pending_ != 0) fire_pending();
+}
+
+void InterruptUnit::reset() noexcept {
+  timer_.disarm();
+  pending_ = 0;
+  causes_ = {};
+  seen_ = {};
+  fired_ns_ = {};
+  patience_ns_ = kFirstPatience;
+}
+
+}  // namespace vmux::device::iavf

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// BAR accesses -> state. Plain registers need no code: the table says all; `effect` rows come here by name.
+#include <algorithm>
+#include <cstring>
+
+#include "device/iavf/nic.hpp"
+
+namespace vmux::device::iavf {
+
+bool Registers::replace(std::uint32_t offset, std::uint32_t expected, std::uint32_t value) noexcept {
+  if (is_data_page(offset)) return memory::compare_exchange32(pages_, offset, expected, value);
+  if (values_[slot_of(offset)] != expected) return false;
+  values_[slot_of(offset)] = value;
+  return true;
+}
+
+void Registers::reset() noexcept {
+  for (const Register& row : kRegisters) {
+    for (std::uint32_t i = 0; i < row.count; ++i)
+      set(row.at + i * row.stride, row.reset);
+  }
+}
+
+void Nic::read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept {
+  std::size_t done = 0;
+  while (done < into.size()) {  // dword by dword, each read once: ICR01 clears
+    const auto at = static_cast<std::uint32_t>(offset.raw + done);
+    const Le<std::uint32_t> value = bar == pci::Region::bar0 ? read_register(at & ~3u) : 0u;
+    const std::size_t skip = at & 3, part = std::min(sizeof value - skip, into.size() - done);
+    std::memcpy(into.data() + done, reinterpret_cast<const std::byte*>(&value) + skip, part);
+    done += part;
+  }
+}
+
+void Nic::write_bar(pci::Region bar, RegionOffset offset, std::span<const std::byte> from) noexcept {
+  if (bar != pci::Region::bar0 || (offset.raw & 3) != 0) return;  // registers are written whole
+  for (std::size_t done = 0; done + 4 <= from.size(); done += 4) {
+    Le<std::uint32_t> value;
+    std::memcpy(&value, from.data() + done, sizeof value);
+    write_register(static_cast<std::uint32_t>(offset.raw + done), value);
+  }
+}
+
+// A write by message to the mapped pages: the value stands there already.
+void Nic::shared_written(pci::Region /*bar*/, RegionOffset offset, std::size_t size) noexcept {
+  const auto begin = static_cast<std::uint32_t>(offset.raw & ~std::uint64_t{3});
+  for (std::uint32_t at = begin; at < offset.raw + size; at += 4) {
+    const Register* row = find_register(at);
+    if (row != nullptr && row->at == reg::VFINT_DYN_CTLN1) {
+      interrupts_.control_changed(1 + (at - reg::VFINT_DYN_CTLN1) / 4);
+    }
+  }
+}
+
+std::uint32_t Nic::read_register(std::uint32_t offset) noexcept {
+  if (find_register(offset) == nullptr) return 0;
+  return offset == reg::VFINT_ICR01 ? interrupts_.read_icr01() : registers_.get(offset);
+}
+
+void Nic::write_register(std::uint32_t offset, std::uint32_t value) noexcept {
+  const Register* row = find_register(offset);
+  if (row == nullptr || row->access == Access::ro) return;
+  if (row->access == Access::effect) return write_effect(offset, value & row->writable);
+  registers_.set(offset, value & row->writable);
+}
+
+void Nic::write_effect(std::uint32_t offset, std::uint32_t value) noexcept {
+  if (offset >= reg::VFINT_DYN_CTLN1 && offset < reg::VFINT_DYN_CTLN1 + kQueueVectors * 4) {
+    return interrupts_.control_written(1 + (offset - reg::VFINT_DYN_CTLN1) / 4, value);
+  }
+  switch (offset) {
+    case reg::VFINT_DYN_CTL01:
+      return interrupts_.control_written(0, value);
+    case reg::VFINT_ICR0_ENA1:
+      return interrupts_.write_icr0_ena(value);
+    case reg::ATQLEN1:
+    case reg::ARQLEN1:
+      return registers_.set(offset, value);
+    case reg::ATQT1:
+    case reg::ARQT1:  // room for answers: messages may have been waiting for it
+      registers_.set(offset, value);
+      return pump();
+    default:
+      return;  // ICR01 is cleared by reading
+  }
+}
+
+}  // namespace vmux::device::iavf

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An Intel adaptive virtual function ("iavf") as a PCI function on one side and a network port on the other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "device/iavf/admin_queue.hpp"
+#include "device/iavf/data_path.hpp"
+#include "device/iavf/interrupts.hpp"
+#include "device/iavf/state.hpp"
+#include "device/iavf/virtchnl.hpp"
+#include "port/port.hpp"
+#include "vmux/pci/device.hpp"
+#include "vmux/pci/function.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::device::iavf {
+
+enum class Doorbell : std::uint8_t {
+  poll,  ///< tails and the queues' interrupt controls are memory that the guest may map; the poller looks at it
+  trap,  ///< nothing is mapped: every register access is a message, nothing has to be polled
+};
+
+struct NicOptions {
+  std::string name = "iavf";  ///< for logs
+  Mac mac{};
+  Doorbell doorbell = Doorbell::poll;
+  unsigned queue_pairs = 4;           ///< 1 to kMaxQueuePairs
+  std::uint32_t link_mbps = 100'000;  ///< what the guest is told
+  bool link_up = true;
+};
+
+/// Everything happens on the poller's thread. The nic must be destroyed there, or while the poller does not run.
+class Nic final : public pci::Device, public port::Port {
+ public:
+  /// `poller` is the home thread and must outlive the nic.
+  [[nodiscard]] static Result<std::unique_ptr<Nic>> create(NicOptions options, runtime::Poller& poller);
+  ~Nic() override;
+
+  [[nodiscard]] pci::Function& function() noexcept { return *function_; }
+  [[nodiscard]] port::Port& port() noexcept { return *this; }
+  [[nodiscard]] const Mac& mac() const noexcept { return virtchnl_.mac(); }
+  [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
+  [[nodiscard]] const DataPath& data_path() const noexcept { return data_; }
+  /// Pulls or plugs the cable: the guest is sent a link event.
+  void set_link(bool up) noexcept;
+  [[nodiscard]] bool is_link_up() const noexcept { return identity_.link_up; }
+
+  // pci::Device
+  void read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept override;
+  void write_bar(pci::Region bar, RegionOffset offset, std::span<const std::byte> from) noexcept override;
+  void shared_written(pci::Region bar, RegionOffset offset, std::size_t size) noexcept override;
+  void reset(pci::ResetKind kind) noexcept override;
+
+  // port::Port
+  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
+  void complete(std::size_t count) noexcept override;
+  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override;
+  void flush() noexcept override;
+  [[nodiscard]] packet::Accepts accepts() const noexcept override;
+  [[nodiscard]] bool needs_polling() const noexcept override;
+  [[nodiscard]] bool is_ready() const noexcept override;
+
+ private:
+  Nic(NicOptions options, runtime::Poller& poller);
+  void connect(std::unique_ptr<pci::Function> function) noexcept;
+
+  [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) noexcept;
+  void write_register(std::uint32_t offset, std::uint32_t value) noexcept;
+  void write_effect(std::uint32_t offset, std::uint32_t value) noexcept;
+  void pump() noexcept;
+  void begin_reset() noexcept;
+  void forget_everything(bool whole) noexcept;
+  void reset_timer_expired() noexcept;
+
+  NicOptions options_;
+  Identity identity_;
+  Registers registers_;
+  NicCounters nic_counters_;
+  std::vector<std::byte> own_data_pages_;  // trap mode: the memory of the data pages
+  std::unique_ptr<pci::Function> function_;
+  InterruptUnit interrupts_;
+  AdminQueue admin_;
+  DataPath data_;
+  Virtchnl virtchnl_;
+  runtime::Timer reset_timer_;
+};
+
+}  // namespace vmux::device::iavf

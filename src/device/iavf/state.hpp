@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Register storage and the model's own statistics.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "device/iavf/registers.hpp"
+#include "vmux/base/counter.hpp"
+#include "vmux/memory/ordered.hpp"
+
+namespace vmux::device::iavf {
+
+/// Register storage. The pages of the data path lie in memory that the guest may have mapped (poll mode) or in the
+/// model's own (trap mode); either way they are read and written with ordered accesses only.
+class Registers {
+ public:
+  /// Where the pages 0 to kDataPagesEnd lie. Before any other call.
+  void place_data_pages(std::span<std::byte> pages) noexcept { pages_ = pages; }
+
+  /// `offset` is that of a register in the table.
+  [[nodiscard]] std::uint32_t get(std::uint32_t offset) const noexcept {
+    if (is_data_page(offset)) return memory::load_acquire32(pages_, offset);
+    return values_[slot_of(offset)];
+  }
+  void set(std::uint32_t offset, std::uint32_t value) noexcept {
+    if (is_data_page(offset)) return memory::store_release32(pages_, offset, value);
+    values_[slot_of(offset)] = value;
+  }
+  /// Replaces a value that the guest may be writing at this moment; false when it no longer is `expected`.
+  [[nodiscard]] bool replace(std::uint32_t offset, std::uint32_t expected, std::uint32_t value) noexcept;
+  /// All registers as a reset of the function leaves them.
+  void reset() noexcept;
+
+  [[nodiscard]] static constexpr bool is_data_page(std::uint32_t offset) noexcept { return offset < kDataPagesEnd; }
+
+ private:
+  std::array<std::uint32_t, kRegisterSlots> values_{};
+  std::span<std::byte> pages_;  // belongs to the function or to the Nic
+};
+
+/// The model's own statistics, beside those of the queues.
+struct NicCounters {
+  Counter interrupts;    ///< messages sent, all vectors
+  Counter resets;        ///< of the virtual function, whoever asked
+  Counter messages;      ///< virtchnl messages taken
+  Counter refused;       ///< those answered with an error
+  Counter admin_faults;  ///< an admin queue outside guest memory or with an index beyond its end
+  Counter lost_replies;  ///< no receive queue to put them into
+};
+
+}  // namespace vmux::device::iavf
