@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "packet/frame.hpp"
+#include "port/steering.hpp"
 #include "vmux/base/counter.hpp"
 
 namespace vmux::port {
@@ -26,8 +28,9 @@ struct PortCounters {
   Counter drop_ring_full;  ///< ring to another poller was full
 };
 
-/// One side of a virtual cable: a VM's NIC, or an uplink. Owned by its model or backend; every call is made on the
-/// poller that owns the port. The switch calls in this order, per round:
+/// One side of a virtual cable: a VM's NIC, or an uplink; or one lane of it, where its queues are spread over pollers.
+/// Owned by its model or backend; every call is made on the poller that owns the port. The switch calls in this order,
+/// per round:
 ///   n = peek_burst(views) ; deliver() of the receivers ; complete(n) ; flush() of those that were delivered to
 class Port {
  public:
@@ -53,8 +56,20 @@ class Port {
   [[nodiscard]] PortCounters& counters() noexcept { return counters_; }
   [[nodiscard]] const PortCounters& counters() const noexcept { return counters_; }
 
+  /// Of a port with several lanes, asked of lane 0 in every round: how frames choose among them. Null: any lane will
+  /// do, so that a frame takes the one of the poller where it is, if there is one, else one by its flow.
+  [[nodiscard]] const std::shared_ptr<const Steering>& steering() const noexcept { return steering_; }
+
+ protected:
+  /// On lane 0's poller; before the switch learns of the port, or at any time. The pollers of the switch follow one by
+  /// one: until all have, two frames of a flow may take two lanes (as in a NIC whose table is changed under traffic),
+  /// and a frame that is flooded may reach the port in two lanes or in none. What a lane is given is for it, even if a
+  /// newer steering says otherwise.
+  void publish(std::shared_ptr<const Steering> steering) noexcept { steering_ = std::move(steering); }
+
  private:
   PortCounters counters_;
+  std::shared_ptr<const Steering> steering_;
 };
 
 }  // namespace vmux::port

@@ -83,7 +83,7 @@ void Shard::learn(const Frame& frame) noexcept {
   if (frame.source == 0) return;
   MacTable::Entry* entry = nullptr;
   if (macs_.learn(frame.source, frame.from, poller_.now_ns(), &entry) != Learnt::known) last_.to = 0;  // may be it
-  if (entry == nullptr || peers_.empty() || local(frame.from) == nullptr) return;
+  if (entry == nullptr || peers_.empty() || sender_ == nullptr) return;
   if (entry->told_ns == 0 || poller_.now_ns() - entry->told_ns >= retell_ns_) tell_peers(frame, *entry);
 }
 

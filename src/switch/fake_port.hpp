@@ -31,6 +31,7 @@ class FakePort final : public port::Port {
   std::vector<std::size_t> deliveries;  // frames of each deliver()
   unsigned flushes = 0, peeks = 0;
 
+  using Port::publish;
   void send(Bytes bytes, packet::Offload offload = {}) { outgoing.push_back({std::move(bytes), offload}); }
 
   std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {

@@ -35,11 +35,6 @@ Member* Shard::local(PortId id) const noexcept {
   return member != nullptr && member->id == id ? member : nullptr;
 }
 
-Shard::Peer* Shard::peer_of(PortId id) noexcept {
-  const std::uint16_t at = peer_of_slot_[slot_of(id)];
-  return at == 0 ? nullptr : &peers_[at - 1u];
-}
-
 void Shard::forward(std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
     const Frame& frame = frames_[i];
@@ -47,15 +42,18 @@ void Shard::forward(std::size_t count) noexcept {
     if (!frame.is_flood) {
       if (Member* const member = local(frame.to)) {
         queue(i, *member);
-      } else if (Peer* const peer = peer_of(frame.to); peer != nullptr && local(frame.from) != nullptr) {
-        cross(*peer, i);
+      } else if (const Place place = place_of_slot_[slot_of(frame.to)]; place == kSpread) {
+        i = forward_run(i, count);
+      } else if (place != kHere && sender_ != nullptr) {
+        cross(peers_[place - 1u], i);
       }
       continue;
     }
     for (const auto& member : members_) {
-      if (member->id != frame.from && member->vlan.carries(frame.vlan)) queue(i, *member);
+      if (member->id == frame.from || !member->vlan.carries(frame.vlan)) continue;
+      if (member->spread == nullptr || takes_flood(*member->spread, i)) queue(i, *member);
     }
-    if (local(frame.from) == nullptr) continue;  // it came over a link: the sender has told everyone
+    if (sender_ == nullptr) continue;  // it came over a link: the sender has told everyone
     for (Peer& peer : peers_)
       cross(peer, i);
   }
@@ -164,7 +162,7 @@ void Shard::cross(Peer& peer, std::size_t index) noexcept {
     }
     pool_->give_back(*item.frame);
   }
-  local(frame.from)->port.counters().drop_ring_full.add();
+  sender_->port.counters().drop_ring_full.add();
 }
 
 void Shard::flush_all() noexcept {

@@ -5,6 +5,8 @@
 #include <array>
 #include <bitset>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "port/port.hpp"
 #include "switch/switch.hpp"
@@ -27,17 +29,34 @@ struct VlanRules {
   [[nodiscard]] bool carries(std::uint16_t vlan) const noexcept { return vlan == untagged || tagged[vlan]; }
 };
 
+struct Spread;
+
+/// A port, or the lane of it that this poller owns.
 struct Member {
-  Member(PortId port_id, port::Port& the_port, const VlanRules& rules) noexcept
-      : id(port_id), port(the_port), vlan(rules) {}
+  Member(PortId port_id, port::Port& the_port, const VlanRules& rules, Spread* of_lanes) noexcept
+      : id(port_id), port(the_port), spread(of_lanes), vlan(rules) {}
 
   PortId id;
   port::Port& port;
+  Spread* spread;  ///< nullptr: all of the port is here
   VlanRules vlan;
   std::uint32_t quiet_rounds = 0;                     ///< rounds since its last frame
   bool is_touched = false;                            ///< delivered to, and not yet flushed
   std::uint8_t queued = 0;                            ///< frames of the current burst that are for this port:
   std::array<std::uint8_t, port::kMaxBurst> queue{};  ///< their indices
+};
+
+/// Where something is, seen from a shard: 0 = on this poller, else 1 + the index of a peer.
+using Place = std::uint16_t;
+inline constexpr Place kHere = 0;
+
+/// A port whose lanes lie on several pollers, as one shard sees it, whether or not it has one of them.
+struct Spread {
+  PortId id;
+  std::vector<Place> lanes;  ///< each on another poller
+  std::shared_ptr<const port::Steering> steering;
+  Member* here = nullptr;  ///< the lane of this poller
+  std::size_t untold = 0;  ///< where lane 0 is: peers from this one on have not been told of `steering` yet
 };
 
 }  // namespace vmux::switching

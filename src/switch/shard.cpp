@@ -20,7 +20,8 @@ Shard::Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_
       macs_(options.mac_capacity, options.ageing_seconds * 1'000'000'000ull, seed),
       retell_ns_(options.ageing_seconds * 1'000'000'000ull / 4),
       by_slot_(kMaxPorts, nullptr),
-      peer_of_slot_(kMaxPorts, 0) {
+      place_of_slot_(kMaxPorts, kHere),
+      spreads_(kMaxPorts) {
   members_.reserve(kMaxPorts);
   pending_.reserve(kMaxPorts);
   touched_.reserve(kMaxPorts);
@@ -31,24 +32,45 @@ void Shard::add_peer(Shard& peer, Link& to_peer, Link& from_peer) {
   peers_.push_back({.shard = &peer, .to = &to_peer, .from = &from_peer});
 }
 
+void Shard::admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<const port::Steering> steering,
+                  std::uint32_t mac_limit) {
+  const std::uint32_t slot = slot_of(id);
+  macs_.set_limit(slot, mac_limit);
+  place_of_slot_[slot] = lanes.size() == 1 ? place_of(*lanes.front()) : kSpread;
+  if (lanes.size() == 1) return;
+  spreads_[slot] = std::make_unique<Spread>();
+  spreads_[slot]->id = id;
+  spreads_[slot]->steering = std::move(steering);
+  spreads_[slot]->untold = peers_.size();
+  for (const Shard* const shard : lanes)
+    spreads_[slot]->lanes.push_back(place_of(*shard));
+}
+
 void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules) {
-  members_.push_back(std::make_unique<Member>(id, port, rules));
-  by_slot_[slot_of(id)] = members_.back().get();
+  Spread* const lanes = spread(id);
+  members_.push_back(std::make_unique<Member>(id, port, rules, lanes));
+  Member* const member = members_.back().get();
+  if (lanes == nullptr) {
+    by_slot_[slot_of(id)] = member;
+    return;
+  }
+  lanes->here = member;
+  if (lanes->lanes.front() == kHere) homes_.push_back(lanes);
 }
 
 void Shard::remove_member(PortId id) noexcept {
   by_slot_[slot_of(id)] = nullptr;
+  if (Spread* const lanes = spread(id)) {
+    lanes->here = nullptr;
+    std::erase(homes_, lanes);
+  }
   std::erase_if(members_, [id](const auto& member) { return member->id == id; });
 }
 
 void Shard::set_vlan(PortId id, const VlanRules& rules) noexcept {
-  if (Member* const member = local(id)) member->vlan = rules;
-}
-
-void Shard::admit(PortId id, const Shard& owner, std::uint32_t mac_limit) noexcept {
-  macs_.set_limit(slot_of(id), mac_limit);
-  const auto at = std::find_if(peers_.begin(), peers_.end(), [&](const Peer& peer) { return peer.shard == &owner; });
-  peer_of_slot_[slot_of(id)] = static_cast<std::uint16_t>(at == peers_.end() ? 0 : at - peers_.begin() + 1);
+  for (const auto& member : members_) {
+    if (member->id == id) member->vlan = rules;
+  }
 }
 
 void Shard::forget(PortId id) noexcept {
@@ -62,12 +84,20 @@ void Shard::forget(PortId id) noexcept {
   macs_.forget(id);
 }
 
+void Shard::dismiss(PortId id) noexcept {
+  forget(id);
+  if (spread(id) != nullptr) spreads_[slot_of(id)].reset();
+}
+
 std::size_t Shard::copy_macs(std::span<MacTable::Entry> into) const noexcept {
   return macs_.copy(into, poller_.now_ns());
 }
 
 bool Shard::needs_polling() const noexcept {
-  return std::any_of(members_.begin(), members_.end(), [](const auto& member) { return member->port.needs_polling(); });
+  return std::any_of(members_.begin(), members_.end(),
+                     [](const auto& member) { return member->port.needs_polling(); }) ||
+         std::any_of(homes_.begin(), homes_.end(),
+                     [this](const Spread* spread) { return spread->untold < peers_.size(); });
 }
 
 // Looking at idle ports is what a crowd would cost an active one. Never while the poller is about to sleep.
@@ -77,6 +107,7 @@ bool Shard::may_skip(const Member& member) const noexcept {
 
 unsigned Shard::poll() noexcept {
   ++round_;
+  if (!homes_.empty()) follow_steering();
   unsigned done = 0;
   const std::size_t count = members_.size();
   if (++first_ >= count) first_ = 0;  // another port begins in every round: room at a receiver is shared fairly
@@ -99,6 +130,8 @@ unsigned Shard::poll() noexcept {
 unsigned Shard::serve(Member& member) noexcept {
   unsigned done = 0;
   port::PortCounters& counters = member.port.counters();
+  sender_ = &member;
+  origin_ = kHere;
   for (unsigned burst = 0; burst < kBurstsPerTurn; ++burst) {
     const std::size_t count = member.port.peek_burst(peeked_);
     if (count == 0) break;
@@ -123,6 +156,8 @@ unsigned Shard::serve(Member& member) noexcept {
 // Frames and tidings from another poller. A frame's bytes are the sender's again once they have been delivered.
 unsigned Shard::receive(Peer& peer) noexcept {
   unsigned done = 0;
+  sender_ = nullptr;
+  origin_ = static_cast<Place>(&peer - peers_.data() + 1);
   for (unsigned burst = 0; burst < kBurstsPerTurn; ++burst) {
     std::array<packet::Pool::Slot*, port::kMaxBurst> slots;
     std::size_t count = 0;

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "packet/pool.hpp"
@@ -40,6 +41,7 @@ class Shard final : public runtime::Task {
  public:
   static constexpr std::size_t kPackets = 2048;  ///< frames under way to other pollers at once
   static constexpr std::size_t kSegments = 8192;
+  static constexpr Place kSpread = 0xffff;
 
   Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_t seed);
 
@@ -48,20 +50,28 @@ class Shard final : public runtime::Task {
 
   // On the poller's thread, between rounds:
   void add_peer(Shard& peer, Link& to_peer, Link& from_peer);
+  /// A port of any shard: on which shards its lanes are (mostly there is one), and how many addresses may be learnt
+  /// from it. Comes before add_member().
+  void admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<const port::Steering> steering,
+             std::uint32_t mac_limit);
+  /// A port, or the lane that this shard has.
   void add_member(PortId id, port::Port& port, const VlanRules& rules);
   void remove_member(PortId id) noexcept;
   void set_vlan(PortId id, const VlanRules& rules) noexcept;
-  /// A port of any shard: where it is, and how many addresses may be learnt from it.
-  void admit(PortId id, const Shard& owner, std::uint32_t mac_limit) noexcept;
+  /// Of the shard that has lane 0: what it knows, and to hand that to all peers once more.
+  [[nodiscard]] std::shared_ptr<const port::Steering> steering_of(PortId id) const noexcept;
+  void retell_steering(PortId id) noexcept;
   /// Forgets the addresses of a port; frames from it that are still on a link are delivered first.
   void forget(PortId id) noexcept;
+  /// The port is gone: forgets all about it.
+  void dismiss(PortId id) noexcept;
   [[nodiscard]] std::size_t copy_macs(std::span<MacTable::Entry> into) const noexcept;
 
   [[nodiscard]] runtime::Poller& poller() const noexcept { return poller_; }
 
  private:
   struct Peer {
-    const Shard* shard;  // another poller's: for its address and its poller's wake() only
+    Shard* shard;  // another poller's: for its address, and its poller's wake() and post() only
     Link* to;
     Link* from;
     bool is_touched = false;  // items were pushed since the last wake()
@@ -91,6 +101,16 @@ class Shard final : public runtime::Task {
   [[nodiscard]] bool may_skip(const Member& member) const noexcept;
   void housekeep() noexcept;
 
+  // lanes.cpp: ports that are spread over pollers
+  [[nodiscard]] Place place_of(const Shard& shard) const noexcept;
+  [[nodiscard]] Spread* spread(PortId id) const noexcept;
+  void follow_steering() noexcept;
+  void tell_of_steering(Spread& spread) noexcept;
+  [[nodiscard]] Place any_lane(const Spread& spread, const packet::FrameView& view) const noexcept;
+  [[nodiscard]] bool takes_flood(const Spread& spread, std::size_t index) const noexcept;
+  [[nodiscard]] std::size_t forward_run(std::size_t first, std::size_t count) noexcept;
+  void forward_to(const Spread& spread, Place place, std::size_t index) noexcept;
+
   // classify.cpp: what a frame is and where it goes
   [[nodiscard]] Frame classify(Member& member, const packet::FrameView& view) noexcept;
   void learn(const Frame& frame) noexcept;
@@ -106,19 +126,22 @@ class Shard final : public runtime::Task {
   void cross(Peer& peer, std::size_t index) noexcept;
   void flush_all() noexcept;
   [[nodiscard]] Member* local(PortId id) const noexcept;
-  [[nodiscard]] Peer* peer_of(PortId id) noexcept;
 
   runtime::Poller& poller_;
   MacTable macs_;
   const std::uint64_t retell_ns_;  // stations are told to the peers again after so long
   std::vector<std::unique_ptr<Member>> members_;
-  std::vector<Member*> by_slot_;
+  std::vector<Member*> by_slot_;  // whole ports only: a lane is found by its Spread
   std::vector<Peer> peers_;
-  std::vector<std::uint16_t> peer_of_slot_;  // 1 + index in peers_ of the shard that has the port; 0: this one
-  std::unique_ptr<packet::Pool> pool_;       // made with the first peer
-  std::vector<Member*> pending_, touched_;   // with queued frames; delivered to and not yet flushed
+  std::vector<Place> place_of_slot_;              // of whole ports; kSpread: see spreads_
+  std::vector<std::unique_ptr<Spread>> spreads_;  // by slot
+  std::vector<Spread*> homes_;                    // those whose lane 0 is here
+  std::unique_ptr<packet::Pool> pool_;            // made with the first peer
+  std::vector<Member*> pending_, touched_;        // with queued frames; delivered to and not yet flushed
   std::uint64_t round_ = 0, next_sweep_ns_ = 0;
-  std::size_t first_ = 0;  // member that has the first turn
+  std::size_t first_ = 0;     // member that has the first turn
+  Member* sender_ = nullptr;  // of the frames of the current burst; nullptr: they came over a link,
+  Place origin_ = kHere;      // that of this peer
   bool was_busy_ = false;
 
   std::array<packet::FrameView, port::kMaxBurst> peeked_, gathered_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <random>
+#include <unordered_map>
 
 #include "switch/shard.hpp"
 
@@ -17,8 +18,12 @@ constexpr std::uint16_t kMaxVlan = 4094;
 struct Attachment {
   PortId id;
   PortConfig config;
-  port::Port* port = nullptr;
-  Shard* shard = nullptr;
+  std::vector<port::Port*> ports;  // by lane
+  std::vector<Shard*> shards;      // the same
+
+  [[nodiscard]] bool is_on(const Shard& shard) const {
+    return std::find(shards.begin(), shards.end(), &shard) != shards.end();
+  }
 };
 
 Result<VlanRules> rules_of(const VlanConfig& config) {
@@ -70,6 +75,8 @@ struct Switch::Impl {
   }
   Result<Shard*> shard_on(runtime::Poller& poller);
   Result<std::uint32_t> free_slot();
+  void admit(const Attachment& attachment, Shard& shard);
+  Result<void> check(std::span<const Lane> lanes, const PortConfig& config) const;
   template <class F>
   static void on(Shard& shard, F&& work) {
     shard.poller().call(std::forward<F>(work));
@@ -91,11 +98,42 @@ Result<Shard*> Switch::Impl::shard_on(runtime::Poller& poller) {
     on(*shard, [&] { shard->add_peer(*added, from, to); });
   }
   for (const auto& attachment : slots) {
-    if (attachment) added->admit(attachment->id, *attachment->shard, attachment->config.mac_limit);
+    if (attachment) admit(*attachment, *added);
   }
   on(*added, [&] { poller.add_task(*added); });
   shards.push_back(std::move(fresh));
   return added;
+}
+
+// The home of a port that is spread may publish a steering in between, which the new shard cannot keep yet: so it is
+// told once more.
+void Switch::Impl::admit(const Attachment& attachment, Shard& shard) {
+  const PortId id = attachment.id;
+  Shard& home = *attachment.shards.front();
+  std::shared_ptr<const port::Steering> steering;
+  if (attachment.shards.size() > 1) on(home, [&] { steering = attachment.ports.front()->steering(); });
+  on(shard, [&] { shard.admit(id, attachment.shards, steering, attachment.config.mac_limit); });
+  if (attachment.shards.size() > 1) on(home, [&] { home.retell_steering(id); });
+}
+
+Result<void> Switch::Impl::check(std::span<const Lane> lanes, const PortConfig& config) const {
+  if (lanes.empty() || lanes.size() > port::kMaxLanes) {
+    return fail(Errc::invalid_argument, "a port has 1 to 64 lanes");
+  }
+  for (const auto& slot : slots) {
+    if (!slot) continue;
+    if (slot->config.name == config.name) return fail(Errc::already_exists, "the switch has a port of that name");
+    for (const Lane& lane : lanes) {
+      const bool is_known = std::find(slot->ports.begin(), slot->ports.end(), &lane.port) != slot->ports.end();
+      if (is_known) return fail(Errc::already_exists, "the port is attached already");
+    }
+  }
+  for (std::size_t i = 0; i < lanes.size(); ++i) {
+    const bool is_shared = std::any_of(lanes.begin(), lanes.begin() + static_cast<std::ptrdiff_t>(i),
+                                       [&](const Lane& other) { return &other.poller == &lanes[i].poller; });
+    if (is_shared) return fail(Errc::invalid_argument, "a port has one lane on a poller");
+  }
+  return {};
 }
 
 Result<std::uint32_t> Switch::Impl::free_slot() {
@@ -129,34 +167,42 @@ Switch::~Switch() {
 }
 
 Result<PortId> Switch::attach(port::Port& port, runtime::Poller& poller, PortConfig config) {
+  const Lane lane{port, poller};
+  return attach({&lane, 1}, std::move(config));
+}
+
+Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   const auto rules = rules_of(config.vlan);
   if (!rules) return tl::unexpected(rules.error());
-  for (const auto& slot : impl_->slots) {
-    if (slot && slot->config.name == config.name)
-      return fail(Errc::already_exists, "the switch has a port of that name");
-    if (slot && slot->port == &port) return fail(Errc::already_exists, "the port is attached already");
+  if (auto ok = impl_->check(lanes, config); !ok) return tl::unexpected(ok.error());
+  Attachment attachment{.id = {}, .config = std::move(config), .ports = {}, .shards = {}};
+  for (const Lane& lane : lanes) {
+    const auto shard = impl_->shard_on(lane.poller);
+    if (!shard) return tl::unexpected(shard.error());
+    attachment.ports.push_back(&lane.port);
+    attachment.shards.push_back(*shard);
   }
-  const auto shard = impl_->shard_on(poller);
-  if (!shard) return tl::unexpected(shard.error());
   const auto slot = impl_->free_slot();
   if (!slot) return tl::unexpected(slot.error());
-  const PortId id{*slot | (++impl_->uses[*slot] << kSlotBits)};
-  impl_->slots[*slot] = Attachment{.id = id, .config = std::move(config), .port = &port, .shard = *shard};
-  const std::uint32_t limit = impl_->slots[*slot]->config.mac_limit;
+  const PortId id = attachment.id = PortId{*slot | (++impl_->uses[*slot] << kSlotBits)};
   for (const auto& each : impl_->shards)
-    Impl::on(*each, [&] { each->admit(id, **shard, limit); });
-  Impl::on(**shard, [&] { (*shard)->add_member(id, port, *rules); });
+    impl_->admit(attachment, *each);
+  for (std::size_t i = 0; i < lanes.size(); ++i) {
+    Shard& shard = *attachment.shards[i];
+    Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, *rules); });
+  }
+  impl_->slots[*slot] = std::move(attachment);
   return id;
 }
 
 Result<void> Switch::detach(PortId id) {
   const Attachment* const attachment = impl_->find(id);
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
-  // First at its owner, so that no shard hears of it again; then everywhere else.
-  Shard& owner = *attachment->shard;
-  Impl::on(owner, [&] { owner.remove_member(id); });
+  // First at its owners, so that no shard hears of it again; then everywhere else.
+  for (Shard* const owner : attachment->shards)
+    Impl::on(*owner, [&] { owner->remove_member(id); });
   for (const auto& shard : impl_->shards)
-    Impl::on(*shard, [&] { shard->forget(id); });
+    Impl::on(*shard, [&] { shard->dismiss(id); });
   impl_->slots[slot_of(id)].reset();
   return {};
 }
@@ -166,8 +212,8 @@ Result<void> Switch::set_vlan(PortId id, VlanConfig vlan) {
   if (!rules) return tl::unexpected(rules.error());
   Attachment* const attachment = impl_->find(id);
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
-  Shard& owner = *attachment->shard;
-  Impl::on(owner, [&] { owner.set_vlan(id, *rules); });
+  for (Shard* const owner : attachment->shards)
+    Impl::on(*owner, [&] { owner->set_vlan(id, *rules); });
   for (const auto& shard : impl_->shards)
     Impl::on(*shard, [&] { shard->forget(id); });
   attachment->config.vlan = std::move(vlan);
@@ -179,13 +225,17 @@ const std::string& Switch::name() const noexcept { return impl_->name; }
 std::vector<PortInfo> Switch::ports() const {
   std::vector<PortInfo> out;
   for (const auto& slot : impl_->slots) {
-    if (slot) out.push_back({slot->id, slot->config, slot->shard->poller().name(), &slot->port->counters()});
+    if (!slot) continue;
+    PortInfo& info = out.emplace_back(PortInfo{slot->id, slot->config, {}});
+    for (std::size_t i = 0; i < slot->ports.size(); ++i)
+      info.lanes.push_back({slot->shards[i]->poller().name(), &slot->ports[i]->counters()});
   }
   return out;
 }
 
 std::vector<MacEntry> Switch::mac_table() const {
   std::vector<MacEntry> out;
+  std::unordered_map<StationKey, std::size_t> places;  // in `out`: several lanes may have heard a station
   std::vector<MacTable::Entry> entries(impl_->options.mac_capacity);  // here, not on a poller
   for (const auto& shard : impl_->shards) {
     std::size_t count = 0;
@@ -196,9 +246,15 @@ std::vector<MacEntry> Switch::mac_table() const {
     });
     for (const MacTable::Entry& entry : std::span{entries}.first(count)) {
       const Attachment* const from = impl_->find(entry.port);
-      if (from == nullptr || from->shard != shard.get()) continue;  // another shard's own table has it, and fresher
-      out.push_back({bytes_of(entry.key), static_cast<std::uint16_t>(entry.key >> 48), entry.port, from->config.name,
-                     (now - std::min(now, entry.heard_ns)) / 1'000'000});
+      if (from == nullptr || !from->is_on(*shard)) continue;  // another shard's own table has it, and fresher
+      MacEntry listed{bytes_of(entry.key), static_cast<std::uint16_t>(entry.key >> 48), entry.port, from->config.name,
+                      (now - std::min(now, entry.heard_ns)) / 1'000'000};
+      const auto [known, is_new] = places.try_emplace(entry.key, out.size());
+      if (is_new) {
+        out.push_back(std::move(listed));
+      } else if (listed.age_ms < out[known->second].age_ms) {
+        out[known->second] = std::move(listed);
+      }
     }
   }
   return out;

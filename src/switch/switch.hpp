@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,11 +50,21 @@ struct MacEntry {
   std::uint64_t age_ms = 0;  ///< since the last frame from it (in steps of a second)
 };
 
+/// One poller's part of a port: its queues there, and what moves their frames.
+struct Lane {
+  port::Port& port;
+  runtime::Poller& poller;
+};
+
+struct LaneInfo {
+  std::string poller;                            ///< name of the poller that owns it
+  const port::PortCounters* counters = nullptr;  ///< readable by any thread until detach()
+};
+
 struct PortInfo {
   PortId id;
   PortConfig config;
-  std::string poller;                            ///< name of the poller that owns the port
-  const port::PortCounters* counters = nullptr;  ///< readable by any thread until detach()
+  std::vector<LaneInfo> lanes;  ///< lane 0 first; one, unless its queues are spread over pollers
 };
 
 /// All methods are for one control thread at a time (never a poller's), and may wait for pollers. Pollers must outlive
@@ -65,7 +76,10 @@ class Switch {
   Switch(const Switch&) = delete;
   Switch& operator=(const Switch&) = delete;
 
-  /// From its return on, `poller` moves the port's frames.
+  /// From its return on, the pollers of the lanes move the port's frames. Each lane is on another poller; a frame for
+  /// the port takes the lane that its steering names (port/steering.hpp).
+  [[nodiscard]] Result<PortId> attach(std::span<const Lane> lanes, PortConfig config);
+  /// A port whose queues are all on one poller.
   [[nodiscard]] Result<PortId> attach(port::Port& port, runtime::Poller& poller, PortConfig config);
   /// When it returns, no poller touches the port any more.
   [[nodiscard]] Result<void> detach(PortId id);

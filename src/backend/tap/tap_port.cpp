@@ -6,8 +6,7 @@
 #include "backend/tap/tap_device.hpp"
 #include "backend/tap/tap_queue.hpp"
 #include "base/logf.hpp"
-#include "packet/bytes.hpp"
-#include "packet/headers.hpp"
+#include "packet/flow.hpp"
 
 namespace vmux::backend {
 namespace {
@@ -140,18 +139,7 @@ bool TapPort::write_frame(const packet::FrameView& view) noexcept {
 // A flow stays in one queue, so that its frames stay in order.
 TapQueue& TapPort::queue_for(const packet::FrameView& view) noexcept {
   if (queues_.size() == 1) return *queues_.front();
-  const auto headers = packet::parse(view.header);
-  if (!headers || headers->l3 == packet::L3::other) return *queues_.front();
-  const bool v4 = headers->l3 == packet::L3::ipv4;
-  const packet::Slice addresses = view.header.subspan(headers->l3_offset + (v4 ? 12u : 8u), v4 ? 8 : 32);
-  std::uint64_t hash = 0;
-  for (std::size_t at = 0; at < addresses.size(); at += 4) {
-    hash = (hash ^ packet::get32(addresses, at)) * 0x9e37'79b9'7f4a'7c15ull;
-  }
-  if (headers->l4_offset != 0 && !headers->is_fragment) {
-    hash = (hash ^ packet::get32(view.header, headers->l4_offset)) * 0x9e37'79b9'7f4a'7c15ull;
-  }
-  return *queues_[(hash >> 32) % queues_.size()];
+  return *queues_[packet::flow_hash(view.header) % queues_.size()];
 }
 
 packet::Accepts TapPort::accepts() const noexcept { return accepts_; }

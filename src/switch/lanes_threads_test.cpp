@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Real pollers and ports that are spread over them: order per flow, new steerings and comings and goings under traffic.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <thread>
+
+#include "packet/transfer.hpp"
+#include "switch/switch.hpp"
+
+namespace vmux::switching {
+namespace {
+
+constexpr std::size_t kFrame = 300, kFlowAt = 20, kSequenceAt = 24;  // bytes
+constexpr std::uint32_t kFlows = 16;
+
+std::uint32_t flow_of(const packet::FrameView& view) noexcept {
+  std::uint32_t flow = 0;
+  std::memcpy(&flow, view.header.data() + kFlowAt, sizeof flow);
+  return flow;
+}
+
+class ByFlow final : public port::Steering {
+ public:
+  ByFlow(std::uint32_t lanes, std::uint32_t shift) noexcept : lanes_(lanes), shift_(shift) {}
+  void steer(std::span<const packet::FrameView> frames, std::span<std::uint8_t> lanes) const noexcept override {
+    for (std::size_t i = 0; i < frames.size(); ++i)
+      lanes[i] = static_cast<std::uint8_t>((flow_of(frames[i]) / 3 + shift_) % lanes_);
+  }
+
+ private:
+  std::uint32_t lanes_, shift_;
+};
+
+/// A lane of a NIC: sends numbered frames of its flows, one after the other, while there is credit; checks what it
+/// gets.
+class LanePort final : public port::Port {
+ public:
+  void set_up(std::uint8_t self, std::uint8_t peer, std::uint32_t lane, std::uint32_t lanes) {
+    lane_ = lane;
+    lanes_ = lanes;
+    const std::array<std::uint8_t, 14> header{2, 0, 0, 0, 0, peer, 2, 0, 0, 0, 0, self, 0x88, 0xb5};
+    for (auto& frame : frames_)
+      std::memcpy(frame.data(), header.data(), header.size());
+  }
+  using Port::publish;
+  // Any thread.
+  std::atomic<std::uint64_t> credit{0}, received{0}, disordered{0};
+
+  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
+    const std::size_t count = std::min<std::size_t>(into.size(), credit.load());
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint64_t number = next_ + i;
+      const auto flow = static_cast<std::uint32_t>(number % (kFlows / lanes_)) * lanes_ + lane_;
+      std::memcpy(frames_[i].data() + kFlowAt, &flow, sizeof flow);
+      std::memcpy(frames_[i].data() + kSequenceAt, &number, sizeof number);
+      const packet::Slice all{frames_[i]};
+      payloads_[i] = all.subspan(packet::kHeaderRoom);
+      into[i] = {};
+      into[i].header = all.first(packet::kHeaderRoom);
+      into[i].payload = std::span{&payloads_[i], 1};
+      into[i].length = kFrame;
+    }
+    return count;
+  }
+  void complete(std::size_t count) noexcept override {
+    next_ += count;
+    credit.fetch_sub(count);
+  }
+  std::size_t deliver(std::span<const packet::FrameView> views) noexcept override {
+    for (const packet::FrameView& view : views) {
+      std::uint64_t number = 0;
+      std::memcpy(&number, view.header.data() + kSequenceAt, sizeof number);
+      std::uint64_t& expected = expected_[flow_of(view) % kFlows];
+      if (number < expected) disordered.fetch_add(1);
+      expected = number + 1;
+    }
+    received.fetch_add(views.size());
+    return views.size();
+  }
+  void flush() noexcept override {}
+  [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
+  [[nodiscard]] bool needs_polling() const noexcept override { return true; }
+  [[nodiscard]] bool is_ready() const noexcept override { return true; }
+
+ private:
+  std::uint32_t lane_ = 0, lanes_ = 1;
+  std::array<std::array<std::byte, kFrame>, port::kMaxBurst> frames_{};
+  std::array<packet::Slice, port::kMaxBurst> payloads_;
+  std::array<std::uint64_t, kFlows> expected_{};
+  std::uint64_t next_ = 0;
+};
+
+constexpr std::size_t kPollers = 3;
+
+/// A NIC with a lane on each of the first `count` pollers.
+struct WideNic {
+  WideNic(std::uint8_t self, std::uint8_t peer, std::uint32_t lane_count) : count(lane_count) {
+    for (std::uint32_t i = 0; i < count; ++i)
+      lanes[i].set_up(self, peer, i, count);
+    lanes[0].publish(std::make_shared<ByFlow>(count, 0));
+  }
+  [[nodiscard]] std::uint64_t received() const {
+    return lanes[0].received.load() + lanes[1].received.load() + lanes[2].received.load();
+  }
+  [[nodiscard]] std::uint64_t disordered() const {
+    return lanes[0].disordered.load() + lanes[1].disordered.load() + lanes[2].disordered.load();
+  }
+  std::uint32_t count;
+  std::array<LanePort, kPollers> lanes;
+};
+
+class LanesOnThreads : public testing::Test {
+ protected:
+  LanesOnThreads() {
+    for (auto& poller : pollers_) {
+      poller = *runtime::Poller::create();
+      EXPECT_TRUE(poller->start());
+    }
+    static_cast<void>(plug(a_, "a"));
+    static_cast<void>(plug(b_, "b"));
+  }
+  PortId plug(WideNic& nic, const char* name) {
+    std::vector<Lane> lanes;
+    for (std::uint32_t i = 0; i < nic.count; ++i)
+      lanes.push_back({nic.lanes[i], *pollers_[i]});
+    return *sw_->attach(lanes, {.name = name});
+  }
+  // In portions that rings have room for, so that nothing is dropped: `frames` from each lane.
+  void exchange(WideNic& from, WideNic& to, std::uint64_t frames) {
+    constexpr std::uint64_t kPortion = 200;
+    for (std::uint64_t sent = 0; sent < frames; sent += kPortion) {
+      const std::uint64_t until = to.received() + kPortion * from.count;
+      for (std::uint32_t i = 0; i < from.count; ++i) {
+        from.lanes[i].credit.fetch_add(kPortion);
+        pollers_[i]->wake();
+      }
+      while (to.received() < until)
+        std::this_thread::yield();
+    }
+  }
+  std::array<std::unique_ptr<runtime::Poller>, kPollers> pollers_;
+  WideNic a_{1, 2, 3}, b_{2, 1, 2};
+  std::unique_ptr<Switch> sw_ = *Switch::create("sw");
+};
+
+TEST_F(LanesOnThreads, KeepTheOrderOfEveryFlowAndLoseNothing) {
+  std::thread other{[this] { exchange(b_, a_, 4000); }};
+  exchange(a_, b_, 4000);
+  other.join();
+  EXPECT_EQ(a_.disordered() + b_.disordered(), 0u);
+  for (std::uint32_t i = 0; i < 3; ++i)
+    EXPECT_GT(a_.lanes[i].received.load(), 0u) << i;
+}
+
+TEST_F(LanesOnThreads, LoseNothingToANewSteering) {
+  exchange(a_, b_, 200);  // both are known: from here on nothing is flooded
+  exchange(b_, a_, 200);
+  std::atomic<bool> is_done{false};
+  std::thread changes{[&] {
+    for (std::uint32_t shift = 0; !is_done.load(); ++shift) {
+      pollers_[0]->call([&] { a_.lanes[0].publish(std::make_shared<ByFlow>(3, shift)); });
+      pollers_[0]->call([&] { b_.lanes[0].publish(std::make_shared<ByFlow>(2, shift)); });
+    }
+  }};
+  std::thread other{[this] { exchange(b_, a_, 4000); }};
+  exchange(a_, b_, 4000);
+  other.join();
+  is_done = true;
+  changes.join();
+  EXPECT_EQ(a_.received(), 2u * 4200);
+  EXPECT_EQ(b_.received(), 3u * 4200);
+}
+
+TEST_F(LanesOnThreads, ComeAndGoWhileOthersKeepTheirTraffic) {
+  exchange(a_, b_, 200);
+  exchange(b_, a_, 200);
+  std::thread other{[this] { exchange(b_, a_, 4000); }};
+  std::thread sender{[this] { exchange(a_, b_, 4000); }};
+  for (std::uint8_t i = 0; i < 20; ++i) {
+    WideNic guest{static_cast<std::uint8_t>(10 + i), 77, 1 + i % 3u};  // sends to nobody: floods
+    const PortId id = plug(guest, "guest");
+    pollers_[0]->call([&] { guest.lanes[0].publish(std::make_shared<ByFlow>(guest.count, 1)); });
+    for (LanePort& lane : guest.lanes)
+      lane.credit.store(10);
+    EXPECT_EQ(sw_->ports().size(), 3u);
+    static_cast<void>(sw_->mac_table());
+    ASSERT_TRUE(sw_->detach(id));
+  }  // a poller that still knew a lane would now touch freed memory
+  sender.join();
+  other.join();
+  EXPECT_EQ(sw_->ports().size(), 2u);
+}
+
+}  // namespace
+}  // namespace vmux::switching
