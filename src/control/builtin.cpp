@@ -5,6 +5,7 @@
 
 #include "backend/null/null_port.hpp"
 #include "backend/tap/tap_port.hpp"
+#include "backend/traffic/traffic_port.hpp"
 #include "control/catalogue.hpp"
 #include "device/e1000/nic.hpp"
 #include "device/iavf/nic.hpp"
@@ -39,6 +40,16 @@ Result<std::unique_ptr<Uplink>> make_null(const UplinkRequest&, runtime::Poller&
 
 Result<std::unique_ptr<Uplink>> make_tap(const UplinkRequest& request, runtime::Poller& poller) {
   return make_uplink<backend::TapPort>(backend::TapOptions{.name = request.device, .queues = request.queues}, poller);
+}
+
+Result<std::unique_ptr<Uplink>> make_sink(const UplinkRequest&, runtime::Poller& poller) {
+  return make_uplink<backend::TrafficPort>(backend::TrafficOptions{}, poller);
+}
+
+Result<std::unique_ptr<Uplink>> make_generator(const UplinkRequest& request, runtime::Poller& poller) {
+  const auto options = backend::parse_generator(request.device);
+  if (!options) return tl::unexpected<Error>(options.error());
+  return make_uplink<backend::TrafficPort>(*options, poller);
 }
 
 #if VMUX_HAS_DPDK
@@ -121,6 +132,9 @@ constexpr auto kBackends = std::to_array<BackendEntry>({
     {"null", "swallows every frame", DeviceRule::none, "", 1, make_null},
     {"dpdk", "any DPDK ethdev", DeviceRule::text, "an EAL device argument such as net_af_packet0,iface=eth1", 1,
      make_dpdk},
+    {"sink", "test equipment: copies every frame and forgets it", DeviceRule::none, "", 1, make_sink},
+    {"generator", "test equipment: sends as fast as the poller runs", DeviceRule::text,
+     "options such as size=64,to=MAC", 1, make_generator},
 });
 
 constexpr Catalogue kCatalogue{kModels, kBackends};

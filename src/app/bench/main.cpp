@@ -2,6 +2,9 @@
 // vmux-bench: measures vMux beside a reference, in one run, and prints both sides and the ratio.
 #include <fmt/format.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -10,6 +13,7 @@
 #include <vector>
 
 #include "app/bench/benches.hpp"
+#include "vmux/base/clock.hpp"
 
 namespace vmux::bench {
 namespace {
@@ -25,39 +29,71 @@ int print(const Result<Report>& report, bool as_json) {
   return 0;
 }
 
-/// The guests benchmark drives virtual machines of the lab, so it lives in the source tree beside it.
-std::filesystem::path find_guests_script() {
+/// Benchmarks that drive other programs are scripts of the source tree: they need its lab, or the programs built there.
+std::filesystem::path find_script(const char* name) {
   for (auto at = std::filesystem::read_symlink("/proc/self/exe").parent_path(); at != at.root_path();
        at = at.parent_path()) {
-    if (auto script = at / "bench" / "guests"; std::filesystem::exists(script)) return script;
+    if (auto script = at / "bench" / name; std::filesystem::exists(script)) return script;
   }
   return {};
 }
 
-int run_guests(unsigned rounds, bool as_json) {
-  const std::string script = find_guests_script();
+int run_script(const char* name, const std::vector<std::string>& arguments) {
+  const std::string script = find_script(name);
   if (script.empty()) {
-    fmt::print(stderr,
-               "vmux-bench: 'guests' needs the source tree (bench/guests and lab/): run it from a build in there\n");
+    fmt::print(stderr, "vmux-bench: this needs the source tree (bench/{} and lab/): run it from a build in there\n",
+               name);
     return 1;
   }
-  const std::string rounds_text = std::to_string(rounds);
-  std::vector<const char*> argv{script.c_str(), "--rounds", rounds_text.c_str()};
-  if (as_json) argv.push_back("--json");
+  std::vector<const char*> argv{script.c_str()};
+  for (const std::string& argument : arguments)
+    argv.push_back(argument.c_str());
   argv.push_back(nullptr);
   ::execv(script.c_str(), const_cast<char* const*>(argv.data()));
   fmt::print(stderr, "vmux-bench: cannot run {}: {}\n", script, std::strerror(errno));
   return 1;
 }
 
+/// Of the time stamp counter. 0: there is none.
+double cycles_per_second() {
+#if defined(__x86_64__)
+  const std::uint64_t start_ns = monotonic_ns(), start = __rdtsc();
+  while (monotonic_ns() - start_ns < 20'000'000) {
+  }
+  return static_cast<double>(__rdtsc() - start) * 1e9 / static_cast<double>(monotonic_ns() - start_ns);
+#else
+  return 0;
+#endif
+}
+
+struct ScriptOptions {
+  unsigned rounds = 0;
+  bool as_json = false;
+  std::string model = "e1000";
+  std::vector<std::string> rest;  ///< as the script takes them
+};
+
+int run_named_script(const std::string& name, const ScriptOptions& options) {
+  std::vector<std::string> arguments;
+  if (name != "guests") {
+    arguments = {name, "--model", options.model};
+    if (const double hertz = cycles_per_second(); hertz > 0) arguments.push_back(fmt::format("--hertz={:.0f}", hertz));
+  }
+  if (options.rounds > 0) arguments.insert(arguments.end(), {"--rounds", std::to_string(options.rounds)});
+  if (options.as_json) arguments.emplace_back("--json");
+  arguments.insert(arguments.end(), options.rest.begin(), options.rest.end());
+  return run_script(name == "guests" ? "guests" : "yardstick", arguments);
+}
+
 int main_of(int argc, char** argv) {
   CLI::App app{"Measures vMux beside a reference, in one run on one machine, and prints both sides and the ratio.",
                "vmux-bench"};
   app.require_subcommand(1);
-  bool as_json = false;
-  unsigned rounds = 0;
+  ScriptOptions script;
+  bool& as_json = script.as_json;
+  unsigned& rounds = script.rounds;
   app.add_flag("--json", as_json, "print one JSON object instead of a table");
-  app.add_option("--rounds", rounds, "interleaved rounds of each side (default: 7, guests: 3)")
+  app.add_option("--rounds", rounds, "interleaved rounds of each side (default: 7; guests 3; nic and switch 5)")
       ->check(CLI::Range(1, 1000));
   app.fallthrough();
   const std::map<std::string, std::pair<Run, const char*>> in_process = {
@@ -68,14 +104,23 @@ int main_of(int argc, char** argv) {
   };
   for (const auto& [name, bench] : in_process)
     app.add_subcommand(name, bench.second);
-  app.add_subcommand("guests", "iperf3 and ping between two guests, beside the same guests on QEMU's own e1000");
+  const std::map<std::string, const char*> scripts = {
+      {"guests", "iperf3 and ping between two guests, beside the same guests on QEMU's own e1000"},
+      {"nic", "DPDK's driver of a model against vMux, beside DPDK's virtio-user against its vhost"},
+      {"switch", "the same driver on two ports that the switch joins, beside testpmd joining two vhost ports"},
+  };
+  for (const auto& [name, help] : scripts) {
+    CLI::App* const command = app.add_subcommand(name, help);
+    if (name != "guests") command->add_option("--model", script.model, "vMux's model (default e1000)");
+    command->add_option("rest", script.rest, "more options of the script, behind --: see its --help");
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   const std::string name = app.get_subcommands().front()->get_name();
-  if (name == "guests") return run_guests(rounds == 0 ? 3 : rounds, as_json);
+  if (scripts.count(name) != 0) return run_named_script(name, script);
   const bool show = ::isatty(STDERR_FILENO) == 1;
   Options options{.rounds = rounds == 0 ? 7 : rounds, .progress = [&](const std::string& what, unsigned round) {
                     if (show) fmt::print(stderr, "\r{} {}: round {} ...   ", name, what, round + 1);

@@ -41,7 +41,7 @@ constexpr auto kSwitchAdd = std::to_array<Argument>({
 constexpr auto kUplinkAdd = std::to_array<Argument>({
     kName,
     kSwitch,
-    {"--backend", "backend", Take::text, true, "BACKEND", "tap, null or dpdk: see `vmuxctl backends`"},
+    {"--backend", "backend", Take::text, true, "BACKEND", "tap, null, dpdk, ...: see `vmuxctl backends`"},
     {"--device", "device", Take::text, false, "DEVICE", "tap: interface; dpdk: EAL device argument"},
     {"--queues", "queues", Take::number, false, "N", "queues (default 1)"},
     kVlan,

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""DPDK's testpmd on a pseudo terminal, and the hugepages it likes."""
+import ctypes
+import itertools
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+_numbers = itertools.count()
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+class TestpmdError(AssertionError):
+    """testpmd did not do what it should."""
+
+    __test__ = False
+
+
+class Testpmd:
+    """An interactive testpmd. Its commands are run one at a time."""
+
+    __test__ = False  # not a test, whatever its name
+
+    PROMPT = "testpmd> "
+
+    def __init__(self, name, eal, options=(), wrap=lambda command: command):
+        """`wrap` makes the command line that runs the command line it is given."""
+        self.name, self.text = name, ""
+        command = ["dpdk-testpmd", "--no-telemetry", f"--file-prefix={name}-{os.getpid()}-{next(_numbers)}", *eal,
+                   "--", "-i", "--no-mlockall", "--no-flush-rx", *options]
+        terminal, inner = pty.openpty()
+        self.terminal = terminal
+        self.process = subprocess.Popen(wrap(command), stdin=inner, stdout=inner, stderr=inner, close_fds=True,
+                                        preexec_fn=_die_with_parent)
+        os.close(inner)
+        try:
+            self._until_prompt(30)
+        except BaseException:
+            self.kill()
+            raise
+
+    def run(self, command, timeout=20):
+        """What it says to a command."""
+        os.write(self.terminal, command.encode() + b"\n")
+        return self._until_prompt(timeout)
+
+    def statistics(self, port=0):
+        """`show port stats`: RX-packets, TX-bytes and so on."""
+        return {key: int(value) for key, value in re.findall(r"([RT]X-[a-z-]+): +(\d+)", self.run(f"show port stats {port}"))}
+
+    def port(self, device):
+        """testpmd's number of a device, by its name."""
+        shown = self.run("show port info all").replace("MAC address: ", "").replace("\n", " ")
+        found = re.search(r"Infos for port (\d+) [^D]*Device name: " + re.escape(device), shown)
+        if not found:
+            raise TestpmdError(f"{self.name} has no device {device}")
+        return int(found.group(1))
+
+    def wait_for(self, condition, what, port=0, timeout=20):
+        """Until condition(statistics) holds; those statistics."""
+        deadline = time.monotonic() + timeout
+        while True:
+            statistics = self.statistics(port)
+            if condition(statistics):
+                return statistics
+            if time.monotonic() > deadline:
+                raise TestpmdError(f"{self.name}: not within {timeout} s: {what}: {statistics}")
+            time.sleep(0.05)
+
+    def story(self):
+        return self.text[-6000:]
+
+    def stop(self):
+        """`quit`, as a user would; the exit status."""
+        try:
+            if self.process.poll() is None:
+                os.write(self.terminal, b"stop\nquit\n")
+                self._read_until(lambda: False, 15)
+                self.process.wait(5)
+        except (OSError, subprocess.TimeoutExpired):
+            pass
+        finally:
+            self.kill()
+        os.close(self.terminal)
+        return self.process.returncode
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def _until_prompt(self, timeout):
+        start = len(self.text)
+        # One prompt for each command; an event may be told after it.
+        found = self._read_until(lambda: self.text.find(self.PROMPT, start) >= 0, timeout)
+        if not found:
+            raise TestpmdError(f"{self.name}: no prompt within {timeout} s; it said:\n{self.story()}")
+        return self.text[start:]
+
+    def _read_until(self, condition, timeout):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.terminal], [], [], left)[0]:
+                return False
+            try:
+                data = os.read(self.terminal, 65536)
+            except OSError:  # the program has ended
+                return condition()
+            if not data:
+                return condition()
+            self.text += re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", data.decode(errors="replace")).replace("\r", "")
+        return True
+
+
+class Hugepages:
+    """2 MB pages for the length of a `with`: as many as asked for on top of what there is."""
+
+    FILE = Path("/proc/sys/vm/nr_hugepages")
+
+    def __init__(self, count):
+        self.count = count
+
+    def __enter__(self):
+        """True when they could be had."""
+        self.before = int(self.FILE.read_text())
+        try:
+            self.FILE.write_text(str(self.before + self.count))
+        except OSError:
+            return False
+        return int(self.FILE.read_text()) >= self.before + self.count
+
+    def __exit__(self, *_):
+        try:
+            self.FILE.write_text(str(self.before))
+        except OSError:
+            pass

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a generator is to send, as text and as values.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "vmux/base/result.hpp"
+
+namespace vmux::backend {
+
+struct TrafficOptions {
+  using Mac = std::array<std::uint8_t, 6>;
+
+  bool generates = false;   ///< false: a sink only; the rest does not matter then
+  std::uint32_t size = 64;  ///< bytes of a frame, FCS not counted
+  std::uint32_t flows = 1;  ///< UDP source ports
+  Mac to{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  Mac from{0x02, 0x00, 0x00, 0x67, 0x65, 0x6e};
+};
+
+/// "size=64,to=02:00:00:00:00:01,flows=4": the options of a generator.
+[[nodiscard]] Result<TrafficOptions> parse_generator(std::string_view text);
+
+}  // namespace vmux::backend

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "backend/traffic/traffic_port.hpp"
+
+#include <algorithm>
+
+#include "packet/bytes.hpp"
+#include "packet/checksum.hpp"
+#include "packet/transfer.hpp"
+
+namespace vmux::backend {
+namespace {
+
+constexpr std::size_t kPool = 1024;               // frames of a generator: as many as a usual ring
+constexpr std::size_t kHeader = 64;               // bytes of a view's header: Ethernet, IPv4 and UDP fit
+constexpr std::size_t kBuffer = 2048;             // bytes of a sink's buffer
+constexpr std::size_t kBuffers = 256;             // what an mbuf cache of DPDK holds, about
+constexpr std::uint32_t kMaxFrame = 65'535 + 18;  // a super-frame takes several buffers, side by side
+constexpr std::size_t kMacs = 12, kIp = 14, kUdp = 34, kPayload = 42;  // offsets
+
+void write_frame(std::span<std::byte> frame, const TrafficOptions& options, std::uint32_t number) {
+  using packet::put16, packet::put32, packet::put8;
+  std::transform(options.to.begin(), options.to.end(), frame.begin(), [](auto byte) { return std::byte{byte}; });
+  std::transform(options.from.begin(), options.from.end(), frame.begin() + 6,
+                 [](auto byte) { return std::byte{byte}; });
+  put16(frame, kMacs, 0x0800);
+  put8(frame, kIp, 0x45);
+  put16(frame, kIp + 2, static_cast<std::uint16_t>(frame.size() - kIp));
+  put16(frame, kIp + 4, static_cast<std::uint16_t>(number));
+  put8(frame, kIp + 8, 64);
+  put8(frame, kIp + 9, 17);
+  put32(frame, kIp + 12, 0xc612'0001);  // 198.18.0.0/15 is for benchmarks: RFC 2544 C.2.2
+  put32(frame, kIp + 16, 0xc612'0002);
+  put16(frame, kIp + 10, packet::ipv4_header_checksum(frame.subspan(kIp, kUdp - kIp)));
+  put16(frame, kUdp, static_cast<std::uint16_t>(1024 + number % options.flows));
+  put16(frame, kUdp + 2, 9);  // discard
+  put16(frame, kUdp + 4, static_cast<std::uint16_t>(frame.size() - kUdp));
+  for (std::size_t at = kPayload; at < frame.size(); ++at)
+    put8(frame, at, static_cast<std::uint8_t>(at + number));
+  packet::Checksum sum;
+  sum.add(frame.subspan(kIp + 12, 8));
+  const std::array<std::byte, 2> protocol{std::byte{0}, std::byte{17}};
+  sum.add(protocol);
+  sum.add(frame.subspan(kUdp + 4, 2));
+  sum.add(frame.subspan(kUdp));
+  const std::uint16_t value = sum.finish();
+  put16(frame, kUdp + 6, value == 0 ? std::uint16_t{0xffff} : value);
+}
+
+}  // namespace
+
+TrafficPort::TrafficPort(const TrafficOptions& options) : generates_(options.generates), sink_(kBuffers * kBuffer) {
+  if (!generates_) return;
+  const std::size_t stride = (options.size + 63) / 64 * 64;
+  frames_.resize(kPool * stride);
+  payloads_.resize(kPool);
+  views_.resize(kPool);
+  for (std::size_t i = 0; i < kPool; ++i) {
+    const std::span frame{frames_.data() + i * stride, options.size};
+    write_frame(frame, options, static_cast<std::uint32_t>(i));
+    const std::size_t header = std::min(frame.size(), kHeader);
+    payloads_[i] = frame.subspan(header);
+    views_[i].header = frame.first(header);
+    if (!payloads_[i].empty()) views_[i].payload = std::span{&payloads_[i], 1};
+    views_[i].length = options.size;
+  }
+}
+
+Result<std::unique_ptr<TrafficPort>> TrafficPort::create(const TrafficOptions& options, runtime::Poller&) {
+  return std::unique_ptr<TrafficPort>(new TrafficPort(options));
+}
+
+std::size_t TrafficPort::peek_burst(std::span<packet::FrameView> into) noexcept {
+  if (!generates_) return 0;
+  for (std::size_t i = 0; i < into.size(); ++i)
+    into[i] = views_[(next_ + i) % kPool];
+  return into.size();
+}
+
+void TrafficPort::complete(std::size_t count) noexcept { next_ = (next_ + count) % kPool; }
+
+std::size_t TrafficPort::deliver(std::span<const packet::FrameView> frames) noexcept {
+  for (const packet::FrameView& frame : frames) {
+    packet::Pieces pieces{frame, accepts()};
+    while (const packet::Piece* const piece = pieces.next()) {
+      if (piece->length > sink_.size() - sink_used_) sink_used_ = 0;
+      const std::span<std::byte> room = std::span{sink_}.subspan(sink_used_, piece->length);
+      pieces.copy(std::span{&room, 1});
+      last_sunk_ = room;
+      sink_used_ += (piece->length + kBuffer - 1) / kBuffer * kBuffer;
+    }
+  }
+  return frames.size();
+}
+
+// All that a vhost port hands to its application undone.
+packet::Accepts TrafficPort::accepts() const noexcept {
+  return {.checksum = true, .gso_tcp4 = true, .gso_tcp6 = true, .gso_udp = true, .vlan = true, .max_frame = kMaxFrame};
+}
+
+}  // namespace vmux::backend

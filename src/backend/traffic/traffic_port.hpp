@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Test equipment: a sink that copies what it gets, and a generator that always has a burst ready.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "backend/traffic/traffic_options.hpp"
+#include "port/port.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::backend {
+
+class TrafficPort final : public port::Port {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<TrafficPort>> create(const TrafficOptions& options,
+                                                                   runtime::Poller& poller);
+
+  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
+  void complete(std::size_t count) noexcept override;
+  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override;
+  void flush() noexcept override {}
+  [[nodiscard]] packet::Accepts accepts() const noexcept override;
+  [[nodiscard]] bool needs_polling() const noexcept override { return generates_; }
+  [[nodiscard]] bool is_ready() const noexcept override { return true; }
+
+  /// The bytes of the frame that was sunk last: for tests.
+  [[nodiscard]] packet::Slice last_sunk() const noexcept { return last_sunk_; }
+
+ private:
+  explicit TrafficPort(const TrafficOptions& options);
+
+  bool generates_;
+  std::vector<std::byte> frames_;        // of the generator, one behind the other
+  std::vector<packet::Slice> payloads_;  // of each: what stands behind its header
+  std::vector<packet::FrameView> views_;
+  std::size_t next_ = 0;  // the oldest view that is not completed
+
+  std::vector<std::byte> sink_;  // buffers
+  std::size_t sink_used_ = 0;    // bytes; the next frame goes behind them
+  packet::Slice last_sunk_;
+};
+
+}  // namespace vmux::backend
