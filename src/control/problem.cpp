@@ -2,7 +2,6 @@
 #include "control/problem.hpp"
 
 namespace vmux::control {
-namespace {
 
 ProblemKind kind_of(Errc code) noexcept {
   switch (code) {
@@ -27,8 +26,6 @@ ProblemKind kind_of(Errc code) noexcept {
   }
   return ProblemKind::host;
 }
-
-}  // namespace
 
 tl::unexpected<Problem> refuse(std::string field, const std::string& doing, const Error& error) {
   return refuse(kind_of(error.code), std::move(field), "cannot " + doing + ": " + error.text());

@@ -35,6 +35,7 @@ using Outcome = tl::expected<T, Problem>;
 /// An Error from below with what was being done: "cannot listen on /run/x.sock: Permission denied".
 [[nodiscard]] tl::unexpected<Problem> refuse(std::string field, const std::string& doing, const Error& error);
 
+[[nodiscard]] ProblemKind kind_of(Errc code) noexcept;
 /// "field: text", or the text alone.
 [[nodiscard]] std::string text_of(const Problem& problem);
 /// The name of a kind as programs see it ("not_found").

@@ -25,6 +25,7 @@ constexpr const char* kExamples =
     "  vmuxctl uplink add up0 --switch default --backend tap --device tap0\n"
     "  vmuxctl vm-args vm0 --vmm qemu\n"
     "  vmuxctl --json port stats\n"
+    "  vmuxctl host check\n"
     "Exit status: 0 on success, 1 when it failed, 2 for a usage error. See vmuxctl(1).";
 
 tl::unexpected<Exit> usage(const std::string& text) {
@@ -78,6 +79,7 @@ std::list<Declared> declare(CLI::App& app) {
     sub->fallthrough();
     declare_arguments(all.emplace_back(Declared{&command, sub, {}, {}}));
   }
+  app.add_subcommand("host", "this machine: checks, drivers, VFs, hugepages, interrupts; see vmuxctl host --help");
   app.require_subcommand(1);
   return all;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// vmuxctl: one call to a running vmux, and its result.
+// vmuxctl: one call to a running vmux, and its result; or one command about this machine.
 #include <cstdio>
 
 #include "app/vmuxctl/cli.hpp"
+#include "app/vmuxctl/host_cli.hpp"
 #include "control/json_rpc.hpp"
 #include "control/rpc_client.hpp"
 
@@ -23,7 +24,12 @@ vmux::control::Outcome<vmux::control::Json> make(const vmux::app::Call& call) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto call = vmux::app::parse_call({argv + 1, argv + argc});
+  const std::vector<std::string> arguments{argv + 1, argv + argc};
+  if (const auto about_host = vmux::app::host_arguments(arguments)) {
+    vmux::host::Machine machine;
+    return leave(vmux::app::run_host(*about_host, machine, vmux::app::default_state_directory()));
+  }
+  const auto call = vmux::app::parse_call(arguments);
   if (!call) return leave(call.error());
   const auto result = make(*call);
   if (!result) return leave(vmux::app::explain(*call, result.error()));

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "app/vmuxctl/host_cli.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include "control/json_rpc.hpp"
+#include "host/fake_machine.hpp"
+
+namespace vmux::app {
+namespace {
+
+using control::Json;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class HostCli : public testing::Test {
+ protected:
+  HostCli() { host::fake::make_good_host(machine_); }
+  Exit run(const std::vector<std::string>& arguments) { return run_host(arguments, machine_, "/var/lib/vmux"); }
+  host::fake::FakeMachine machine_;
+};
+
+TEST(HostArguments, AreThoseAroundTheWord) {
+  EXPECT_EQ(host_arguments({"--json", "host", "list"}), (std::vector<std::string>{"--json", "list"}));
+  EXPECT_EQ(host_arguments({"--rpc", "host", "port", "list"}), std::nullopt);
+  EXPECT_EQ(host_arguments({"port", "show", "host"}), std::nullopt);
+  EXPECT_EQ(host_arguments({}), std::nullopt);
+}
+
+TEST_F(HostCli, ListsNetworkCards) {
+  const Exit exit = run({"list"});
+  EXPECT_EQ(exit.status, 0);
+  EXPECT_THAT(exit.out, HasSubstr("0000:01:00.0  8086:10c9  igb        13     0  0/7"));
+  EXPECT_THAT(exit.out, testing::Not(HasSubstr("0000:00:1f.2")));
+  EXPECT_THAT(run({"list", "--all"}).out, HasSubstr("0000:00:1f.2"));
+}
+
+TEST_F(HostCli, ListsAsJson) {
+  const Json list = Json::parse(run({"list", "ens1", "--json"}).out);
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0]["address"], "0000:01:00.0");
+  EXPECT_EQ(list[0]["interfaces"][0]["speed_mbit"], 1000);
+  EXPECT_EQ(list[0]["physical_function"], nullptr);
+}
+
+TEST_F(HostCli, CheckEndsWithStatusOneIfAnythingIsBad) {
+  EXPECT_EQ(run({"check"}).status, 0);
+  machine_.take("/dev/kvm");
+  const Exit exit = run({"check", "--json"});
+  EXPECT_EQ(exit.status, 1);
+  EXPECT_EQ(Json::parse(exit.out)["verdict"], "bad");
+}
+
+TEST_F(HostCli, DryRunPrintsWhatWouldBeDone) {
+  const Exit exit = run({"bind", "02:00.0", "--dry-run"});
+  EXPECT_EQ(exit.status, 0);
+  EXPECT_THAT(exit.out, HasSubstr("# nothing was changed; this would be done:\necho vfio-pci > "
+                                  "/sys/bus/pci/devices/0000:02:00.0/driver_override\n"));
+  EXPECT_THAT(machine_.written, IsEmpty());
+}
+
+TEST_F(HostCli, FailureIsASentenceAndJson) {
+  machine_.net.all_addresses = {{"ens2", "10.0.0.1/24", false}};
+  const Exit exit = run({"--json", "bind", "ens2"});
+  EXPECT_EQ(exit.status, 1);
+  EXPECT_EQ(Json::parse(exit.out)["error"]["kind"], "busy");
+  EXPECT_THAT(exit.err, HasSubstr("carries 10.0.0.1/24"));
+}
+
+TEST_F(HostCli, BindsAndRestores) {
+  const Json bound = Json::parse(run({"bind", "02:00.0", "--json"}).out);
+  EXPECT_EQ(bound["changed"], true);
+  EXPECT_EQ(run({"restore"}).status, 0);
+  EXPECT_EQ(run({"restore"}).out, "nothing to do: everything is so already\n");
+}
+
+struct BadWords {
+  std::vector<std::string> arguments;
+  const char* expected;
+};
+class BadHostCall : public HostCli, public testing::WithParamInterface<BadWords> {};
+TEST_P(BadHostCall, HasStatusTwoAndNamesTheWord) {
+  const Exit exit = run(GetParam().arguments);
+  EXPECT_EQ(exit.status, 2);
+  EXPECT_THAT(exit.err, HasSubstr(GetParam().expected));
+  EXPECT_THAT(machine_.written, IsEmpty());
+}
+INSTANTIATE_TEST_SUITE_P(Words, BadHostCall,
+                         testing::Values(BadWords{{}, "subcommand"}, BadWords{{"fly"}, "'fly'"},
+                                         BadWords{{"bind"}, "FUNCTION"},
+                                         BadWords{{"check", "--cpus", "x"}, "'x' is no list of CPUs"},
+                                         BadWords{{"list", "--dry-run"}, "--dry-run"},
+                                         BadWords{{"bind", "ens2", "--driver", "../x"}, "no name of a driver"}));
+
+TEST_F(HostCli, HelpHasExamples) {
+  EXPECT_THAT(run({"bind", "--help"}).out, HasSubstr("vmuxctl host bind 0000:01:00.0"));
+}
+
+TEST(StateDirectory, IsTheServiceManagersFirstOrOurs) {
+  ::unsetenv("STATE_DIRECTORY");
+  EXPECT_EQ(default_state_directory(), "/var/lib/vmux");
+  ::setenv("STATE_DIRECTORY", "/var/lib/a:/var/lib/b", 1);
+  EXPECT_EQ(default_state_directory(), "/var/lib/a");
+  ::unsetenv("STATE_DIRECTORY");
+}
+
+}  // namespace
+}  // namespace vmux::app

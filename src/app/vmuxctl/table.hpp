@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// JSON as tables for people. Pure; a member that is missing prints as "-".
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "control/params.hpp"
+
+namespace vmux::app {
+
+using Row = std::vector<std::string>;
+
+[[nodiscard]] const control::Json& member(const control::Json& object, const char* key);
+[[nodiscard]] std::string text(const control::Json& value);
+[[nodiscard]] std::string text(const control::Json& object, const char* key);
+
+/// Columns as wide as their widest cell; numbers to the right, with their heading. The first row is the heading.
+[[nodiscard]] std::string table(const std::vector<Row>& rows);
+/// A list of objects: each key is a column, headed by the key in capitals.
+[[nodiscard]] std::string table_of(const control::Json& list, std::initializer_list<const char*> keys);
+/// An object, one member a line.
+[[nodiscard]] std::string lines_of(const control::Json& object, const std::string& indent = "");
+
+}  // namespace vmux::app

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The IOMMU: is there one, does the kernel use it, how, and how well does it keep devices apart?
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "host/checkup.hpp"
+
+namespace vmux::host {
+namespace {
+
+constexpr const char* kGroups = "/sys/kernel/iommu_groups";
+
+std::vector<std::string> iommus(const Checkup& c) { return c.machine.list("/sys/class/iommu"); }
+
+bool is_active(const Checkup& c) { return !c.machine.list(kGroups).empty(); }
+
+/// The remapping hardware that the firmware tells of: ACPI tables, of which anybody sees the names.
+const char* firmware_table(const Checkup& c) {
+  if (c.machine.exists("/sys/firmware/acpi/tables/DMAR")) return "DMAR";
+  if (c.machine.exists("/sys/firmware/acpi/tables/IVRS")) return "IVRS";
+  return nullptr;
+}
+
+const char* technology(const Checkup& c) { return c.is_amd() ? "AMD-Vi" : "VT-d"; }
+
+/// What on the command line keeps the IOMMU off; "" if nothing does.
+std::string switched_off(const Checkup& c) {
+  if (c.parameter("iommu") == "off") return "iommu=off";
+  if (c.parameter("intel_iommu").value_or("").find("off") != std::string::npos) return "intel_iommu=off";
+  if (c.parameter("amd_iommu") == "off") return "amd_iommu=off";
+  return "";
+}
+
+/// Bits of the VT-d capability register (VT-d specification 11.4.2), which sysfs shows in hex.
+constexpr unsigned kPostedInterrupts = 59;
+
+bool all_can_post(const Checkup& c) {
+  const std::vector<std::string> names = iommus(c);
+  return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+    const auto cap = parse_hex(c.machine.text("/sys/class/iommu/" + name + "/intel-iommu/cap"));
+    return (cap.value_or(0) >> kPostedInterrupts & 1) != 0;
+  });
+}
+
+bool remaps_interrupts(const Checkup& c) {
+  // The irq chips of remapped interrupts are called IR-..., by both vendors' drivers.
+  return c.machine.text("/proc/interrupts").find(" IR-") != std::string::npos;
+}
+
+/// Extended capabilities of a function (PCI Express 7.6.3): the offset of the one with this ID, 0 if it has none.
+unsigned extended_capability(const std::string& config, unsigned id) {
+  const auto dword = [&](std::size_t at) {
+    std::uint32_t value = 0;
+    for (std::size_t i = 0; i < 4; ++i)
+      value |= static_cast<std::uint32_t>(static_cast<unsigned char>(config[at + i])) << (8 * i);
+    return value;
+  };
+  unsigned at = 0x100;
+  for (unsigned steps = 0; steps < 64 && at >= 0x100 && at + 8 <= config.size(); ++steps) {
+    const std::uint32_t header = dword(at);
+    if (header == 0 || header == ~0u) return 0;
+    if ((header & 0xffff) == id) return at;
+    at = header >> 20;
+  }
+  return 0;
+}
+
+constexpr unsigned kAcsId = 0x000d;       // PCI Express 7.7.11
+constexpr unsigned kAcsControl = 6;       // 7.7.11.3
+constexpr unsigned kAcsIsolating = 0x1d;  // source validation, P2P request and completion redirect, upstream forwarding
+
+/// The bridges between a function and the root complex, by the path of sysfs that leads to it.
+std::vector<PciAddress> bridges_above(const Checkup& c, const PciFunction& function) {
+  std::vector<PciAddress> found;
+  const std::string path = c.machine.resolve(function.path());
+  for (std::size_t at = 0; at < path.size();) {
+    const std::size_t end = std::min(path.find('/', at), path.size());
+    const auto address = parse_pci_address(std::string_view{path}.substr(at, end - at));
+    if (address && *address != function.address) found.push_back(*address);
+    at = end + 1;
+  }
+  return found;
+}
+
+}  // namespace
+
+void check_iommu(Checkup& c) {
+  const std::string off = switched_off(c);
+  const std::vector<std::string> names = iommus(c);
+  if (is_active(c)) {
+    const std::string parameters = c.parameter("intel_iommu")
+                                       ? fmt::format(", intel_iommu={}", *c.parameter("intel_iommu"))
+                                   : c.parameter("amd_iommu") ? fmt::format(", amd_iommu={}", *c.parameter("amd_iommu"))
+                                                              : "";
+    return c.good(fmt::format("{} active ({}{})", technology(c),
+                              names.empty() ? "no name in sysfs" : fmt::format("{}", fmt::join(names, " ")),
+                              parameters));
+  }
+  if (!off.empty())
+    return c.bad(fmt::format("switched off by {}", off), "remove it from the kernel's command line and reboot");
+  const char* const table = firmware_table(c);
+  if (table == nullptr) {
+    return c.bad(
+        fmt::format("the firmware tells of none (no ACPI table DMAR or IVRS){}", c.is_guest() ? ", this is a VM" : ""),
+        c.is_guest()
+            ? "give the VM one: QEMU `-M q35,kernel-irqchip=split -device intel-iommu,intremap=on,caching-mode=on`"
+            : fmt::format("switch {} on in the firmware's setup (IOMMU, SR-IOV Support)", technology(c)));
+  }
+  c.bad(fmt::format("the machine has one (ACPI table {}), the kernel does not use it", table),
+        c.add_parameter(c.is_amd() ? "amd_iommu=on iommu=pt" : "intel_iommu=on iommu=pt"));
+}
+
+void check_iommu_mode(Checkup& c) {
+  if (!is_active(c)) return c.unknown("no IOMMU is active", "");
+  std::map<std::string, unsigned> modes;
+  for (const std::string& group : c.machine.list(kGroups)) {
+    const std::string type = c.machine.text(fmt::format("{}/{}/type", kGroups, group));
+    modes[type == "DMA"        ? "strict"
+          : type == "DMA-FQ"   ? "lazy"
+          : type == "identity" ? "passthrough"
+          : type.empty()       ? ""
+                               : "other"]++;
+  }
+  if (modes.count("") != 0) return c.unknown("this kernel or user does not see the groups' types");
+  std::string text;
+  for (const auto& [mode, count] : modes)
+    text += fmt::format("{}{} ({} groups)", text.empty() ? "" : ", ", mode, count);
+  // What a VM is given is mapped by VFIO whatever this says; it is the host's own drivers that pay.
+  const bool is_strict = modes.count("strict") != 0;
+  c.good(text, is_strict ? "strict costs the host's own drivers an invalidation per unmapping; for lazy " +
+                               c.add_parameter("iommu.strict=0") + ", for passthrough `iommu=pt`"
+                         : "");
+}
+
+void check_iommu_groups(Checkup& c) {
+  const std::size_t count = c.machine.list(kGroups).size();
+  if (count == 0) return c.bad("none: no device can be given to a VM", "see the line `iommu`");
+  bool has_shared = false;
+  for (const PciFunction& function : c.all) {
+    const bool is_concerned = c.nic ? function.address == c.nic->address : function.is_network();
+    const std::vector<PciAddress> mates = is_concerned ? group_mates(c.machine, function) : std::vector<PciAddress>{};
+    if (mates.empty()) continue;
+    std::string others;
+    for (const PciAddress mate : mates)
+      others += " " + mate.text();
+    has_shared = true;
+    c.warn(fmt::format("{} shares group {} with{}: only one VM can have them all", function.address.text(),
+                       *function.group, others),
+           fmt::format("another slot, or all of them for one VM: `vmuxctl host bind {} --group`",
+                       function.address.text()));
+  }
+  if (!has_shared)
+    c.good(
+        fmt::format("{}; {} alone in its own", count, c.nic ? c.nic->address.text() + " is" : "every network card is"));
+}
+
+void check_interrupt_remapping(Checkup& c) {
+  const bool is_unsafe = is_yes(c.module_parameter("vfio_iommu_type1", "allow_unsafe_interrupts"));
+  if (remaps_interrupts(c)) return c.good("on");
+  if (!is_active(c)) return c.bad("off: no IOMMU is active", "see the line `iommu`");
+  const std::string safe = c.parameter("intremap") == "off"
+                               ? "remove intremap=off from the kernel's command line and reboot"
+                               : "switch it on in the firmware's setup (VT-d interrupt remapping, x2APIC)";
+  if (is_unsafe)
+    return c.warn("off, and VFIO is told to go on (allow_unsafe_interrupts): a guest can forge the host's interrupts",
+                  safe);
+  c.bad("off: VFIO gives no device away", safe +
+                                              "; for trusted guests only: `options vfio_iommu_type1 "
+                                              "allow_unsafe_interrupts=1` in /etc/modprobe.d/vfio.conf");
+}
+
+void check_posted_interrupts(Checkup& c) {
+  if (!is_active(c)) return c.unknown("no IOMMU is active", "");
+  if (c.is_amd()) {
+    if (is_yes(c.module_parameter("kvm_amd", "avic"))) return c.good("AVIC is on");
+    return c.warn("off: each interrupt of a device makes the VM exit",
+                  "`options kvm_amd avic=1` in /etc/modprobe.d/kvm.conf (Zen 2 or later), then reload kvm_amd");
+  }
+  if (!c.machine.exists("/sys/class/iommu/" + (iommus(c).empty() ? std::string{} : iommus(c).front()) +
+                        "/intel-iommu/cap"))
+    return c.unknown("the IOMMU does not tell", "");
+  if (!all_can_post(c))
+    return c.warn("the IOMMU cannot: each interrupt of a device makes the VM exit", "none, a newer processor can");
+  if (c.parameter("intremap").value_or("").find("nopost") != std::string::npos)
+    return c.warn("switched off by intremap=nopost", "remove it from the kernel's command line and reboot");
+  const std::string apicv = c.module_parameter("kvm_intel", "enable_apicv");
+  if (apicv.empty()) return c.unknown("the IOMMU can; kvm_intel is not loaded", "`modprobe kvm_intel`");
+  if (is_yes(apicv)) return c.good("the IOMMU and KVM deliver interrupts without an exit");
+  c.warn("the IOMMU can, KVM does not use it",
+         "`options kvm_intel enable_apicv=1` in /etc/modprobe.d/kvm.conf, then reload kvm_intel");
+}
+
+void check_acs(Checkup& c) {
+  if (const auto value = c.parameter("pcie_acs_override"))
+    c.warn(fmt::format("pcie_acs_override={}: groups look separate that the hardware does not separate", *value),
+           "remove it from the kernel's command line; devices of such groups can write into each other");
+  std::map<PciAddress, std::string> leaky;
+  bool is_hidden = false;
+  bool has_ports = false;
+  for (const PciFunction& function : c.all) {
+    const bool is_concerned = c.nic ? function.address == c.nic->address : function.is_network();
+    if (!is_concerned || function.physical) continue;
+    for (const PciAddress bridge : bridges_above(c, function)) {
+      const std::string config = c.machine.read(kPciDevices + bridge.text() + "/config").value_or("");
+      if (config.size() <= 64) {  // all that an ordinary user gets
+        is_hidden = true;
+        continue;
+      }
+      has_ports = true;
+      const unsigned at = extended_capability(config, kAcsId);
+      const unsigned control = at != 0 ? static_cast<unsigned char>(config[at + kAcsControl]) : 0;
+      if ((control & kAcsIsolating) != kAcsIsolating)
+        leaky[bridge] = at == 0 ? "has no ACS" : "has ACS, not switched on";
+    }
+  }
+  if (is_hidden) return c.unknown("an ordinary user does not see the ports' capabilities");
+  for (const auto& [bridge, what] : leaky)
+    c.warn(
+        fmt::format("the port {} above a network card {}: what is below it may not be kept apart", bridge.text(), what),
+        "what the groups say counts; another slot, or a port of the processor, may have it");
+  if (leaky.empty()) c.good(has_ports ? "on at every port above network cards" : "no port above a network card");
+}
+
+}  // namespace vmux::host

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The seam to the machine: files below one root, programs, and the kernel's network tables. Everything else in this
+// room is a function of what comes through here, so that a directory of files is a machine for its tests.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "host/network.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/base/unique_fd.hpp"
+
+namespace vmux::host {
+
+struct Ran {
+  int status = -1;  ///< as a shell tells it; 127: there is no such program
+  std::string out;  ///< standard output and error
+};
+
+class Machine {
+ public:
+  Machine() = default;
+  /// A machine whose files lie below `root`.
+  explicit Machine(std::string root) : root_(std::move(root)) {}
+  virtual ~Machine() = default;
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  // Looking. Paths are absolute and as on the machine.
+  [[nodiscard]] Result<std::string> read(const std::string& path) const;
+  /// Without the white space at its end; "" if it cannot be read.
+  [[nodiscard]] std::string text(const std::string& path) const;
+  [[nodiscard]] std::optional<std::uint64_t> number(const std::string& path) const;
+  /// Names in a directory, sorted; empty if there is none.
+  [[nodiscard]] std::vector<std::string> list(const std::string& path) const;
+  [[nodiscard]] bool exists(const std::string& path) const;
+  /// What a symbolic link says, unfollowed; "" if it is none.
+  [[nodiscard]] std::string target(const std::string& path) const;
+  /// The last component of that.
+  [[nodiscard]] std::string link(const std::string& path) const;
+  /// What a path is once all symbolic links are followed; "" if it is nothing.
+  [[nodiscard]] std::string resolve(const std::string& path) const;
+  /// Whether this process may open it for reading and writing; 0 or an errno.
+  [[nodiscard]] virtual int access(const std::string& path) const;
+
+  // Doing.
+  /// Gives an attribute of the kernel its value: one write of the whole text.
+  [[nodiscard]] virtual Result<> write(const std::string& path, std::string_view value);
+  /// Replaces a file so that a crash leaves the old one or the new one; makes its directory.
+  [[nodiscard]] virtual Result<> replace(const std::string& path, std::string_view content);
+  [[nodiscard]] Result<> remove(const std::string& path);
+  /// Waits for nobody: Errc::busy if another process has it. Released when the descriptor closes.
+  [[nodiscard]] Result<UniqueFd> lock(const std::string& path);
+  /// Runs a program with nothing on its standard input, found by PATH, for `seconds` at most.
+  [[nodiscard]] virtual Ran run(const std::vector<std::string>& arguments, unsigned seconds = 10);
+  /// The kernel's network tables.
+  [[nodiscard]] virtual Network& network();
+
+ private:
+  [[nodiscard]] std::string at(const std::string& path) const { return root_ + path; }
+
+  std::string root_;
+  std::unique_ptr<Network> network_;
+};
+
+}  // namespace vmux::host

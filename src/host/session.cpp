@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "host/session.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace vmux::host {
+namespace {
+
+/// Whether a thing belongs to a virtual function that did not exist when `entries` began: it goes away with it.
+bool is_made_since(const Machine& machine, const std::vector<Entry>& entries, const Resource& resource) {
+  const auto address = function_of(resource);
+  if (!address) return false;
+  std::optional<PciAddress> physical = parse_pci_address(machine.link(kPciDevices + address->text() + "/physfn"));
+  std::optional<std::uint64_t> index;
+  if (resource.kind == "vf") {
+    physical = address;
+    index = parse_decimal(resource.name.substr(resource.name.find('/') + 1));
+  } else if (physical) {
+    const std::vector<PciAddress> all = virtual_functions(machine, *physical);
+    index = static_cast<std::uint64_t>(std::find(all.begin(), all.end(), *address) - all.begin());
+  }
+  if (!physical || !index) return false;
+  return std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) {
+    return entry.resource == vfs_of(*physical) && parse_decimal(get(entry.was, "count")).value_or(0) <= *index;
+  });
+}
+
+bool has_entry(const std::vector<Entry>& entries, const Resource& resource) {
+  return std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.resource == resource; });
+}
+
+std::string list_of(const std::vector<std::string>& parts) { return fmt::format("{}", fmt::join(parts, "; ")); }
+
+}  // namespace
+
+Outcome<Session> Session::open(Machine& machine, const Options& options) {
+  UniqueFd lock;
+  if (!options.is_rehearsal) {
+    auto locked = machine.lock(options.state_directory + "/host.lock");
+    if (!locked) return refuse("lock " + options.state_directory, locked.error());
+    lock = std::move(*locked);
+  }
+  auto journal = Journal::load(machine, options.state_directory + "/host.journal");
+  if (!journal) return tl::unexpected<Failure>(journal.error());
+  return Session{machine, options, std::move(*journal), std::move(lock)};
+}
+
+Outcome<> Session::keep(const Resource& resource, const State& now) {
+  if (options_.is_rehearsal) return {};
+  if (!has_entry(undo_, resource) && !is_made_since(machine(), undo_, resource)) undo_.push_back({resource, now});
+  if (journal_.find(resource) != nullptr || is_made_since(machine(), journal_.entries(), resource)) return {};
+  return journal_.add({resource, now});
+}
+
+Outcome<> Session::remember(const Resource& resource) {
+  const auto now = find_kind(resource.kind)->read(machine(), resource.name);
+  if (!now) return tl::unexpected<Failure>(now.error());
+  return *now ? keep(resource, **now) : Outcome<>{};
+}
+
+Outcome<> Session::set(const Resource& resource, const State& wanted) {
+  const Kind& kind = *find_kind(resource.kind);
+  auto now = kind.read(machine(), resource.name);
+  if (!now) return tl::unexpected<Failure>(now.error());
+  // In a rehearsal a thing may be one that an earlier step would have made.
+  if (!*now && !options_.is_rehearsal)
+    return refuse(Errc::not_found, fmt::format("there is no {} on this machine", resource.text()));
+  const State from = now->value_or(State{});
+  if (*now && has(from, wanted) && get(wanted, "driver") != kAny) return {};
+  if (auto done = keep(resource, from); !done) return done;
+  State to = from;
+  for (const auto& [key, value] : wanted)
+    to[key] = value;
+  if (auto done = kind.write(hands_, resource.name, from, to); !done) return done;
+  if (options_.is_rehearsal) return {};
+  now = kind.read(machine(), resource.name);
+  if (!now) return tl::unexpected<Failure>(now.error());
+  if (!*now || !has(**now, wanted)) {
+    return refuse(Errc::system,
+                  fmt::format("{} was set to {}, and then was {}: the kernel or another program changed it",
+                              resource.text(), to_text(wanted), *now ? to_text(**now) : "gone"));
+  }
+  return {};
+}
+
+Outcome<> Session::require_unused(const PciFunction& function, const std::string& doing) {
+  if (options_.is_forced) return {};
+  const auto users = users_of(machine(), function);
+  if (!users) return tl::unexpected<Failure>(users.error());
+  if (users->empty()) return {};
+  return refuse(Errc::busy, fmt::format("{} is in use, so {} is refused: {}; --force does it nevertheless",
+                                        function.address.text(), doing, list_of(*users)));
+}
+
+void Session::note(std::string text) {
+  if (std::find(notes_.begin(), notes_.end(), text) == notes_.end()) notes_.push_back(std::move(text));
+}
+
+Outcome<> Session::put_back(const Entry& entry) {
+  const Kind& kind = *find_kind(entry.resource.kind);
+  const auto now = kind.read(machine(), entry.resource.name);
+  if (!now) return tl::unexpected<Failure>(now.error());
+  if (!*now || has(**now, entry.was)) return {};
+  if (auto done = kind.write(hands_, entry.resource.name, **now, entry.was); !done) return done;
+  if (options_.is_rehearsal) return {};
+  const auto after = kind.read(machine(), entry.resource.name);
+  if (after && (!*after || has(**after, entry.was))) return {};
+  return refuse(Errc::system, fmt::format("{} did not become {} again", entry.resource.text(), to_text(entry.was)));
+}
+
+Outcome<> Session::prune() {
+  std::vector<Entry> kept;
+  bool is_before_vfs = false;  // creating virtual functions anew resets what is about them, so their entries stay
+  for (auto entry = journal_.entries().rbegin(); entry != journal_.entries().rend(); ++entry) {
+    const auto now = find_kind(entry->resource.kind)->read(machine(), entry->resource.name);
+    const bool is_as_it_was = now && (!*now || has(**now, entry->was));
+    if (is_as_it_was && !is_before_vfs) continue;
+    is_before_vfs |= entry->resource.kind == "vfs";
+    kept.push_back(*entry);
+  }
+  if (kept.size() == journal_.entries().size()) return {};
+  std::reverse(kept.begin(), kept.end());
+  return journal_.keep_only(std::move(kept));
+}
+
+Outcome<Report> Session::finish(const Outcome<>& done) {
+  if (options_.is_rehearsal) {
+    if (!done) return tl::unexpected<Failure>(done.error());
+    return report();
+  }
+  if (done) {
+    if (auto pruned = prune(); !pruned) return tl::unexpected<Failure>(pruned.error());
+    return report();
+  }
+  Failure failure = done.error();
+  std::vector<std::string> left;
+  for (auto entry = undo_.rbegin(); entry != undo_.rend(); ++entry) {
+    if (auto back = put_back(*entry); !back)
+      left.push_back(fmt::format("{} ({})", entry->resource.text(), back.error().text));
+  }
+  if (!left.empty()) {
+    failure.text +=
+        "; what had been done before was undone, except: " + list_of(left) + "; `vmuxctl host restore` tries again";
+  } else if (!undo_.empty()) {
+    failure.text += "; nothing was changed, what had been done before was undone";
+  }
+  if (auto pruned = prune(); !pruned) failure.text += "; " + pruned.error().text;
+  return tl::unexpected<Failure>(std::move(failure));
+}
+
+Outcome<> Session::require_free_to_restore(const Entry& entry) {
+  std::vector<PciAddress> concerned;
+  const auto address = function_of(entry.resource);
+  if (entry.resource.kind == "driver" && address) concerned.push_back(*address);
+  if (entry.resource.kind == "vfs" && address) concerned = virtual_functions(machine(), *address);
+  for (const PciAddress each : concerned) {
+    const auto function = function_at(machine(), each);
+    if (!function) continue;
+    if (auto done = require_unused(*function, "restoring " + entry.resource.text()); !done) return done;
+  }
+  return {};
+}
+
+Outcome<Report> Session::restore(const std::vector<PciAddress>& only) {
+  std::vector<Entry> entries = journal_.entries();
+  std::vector<std::string> left;
+  for (std::size_t i = entries.size(); i-- > 0;) {
+    const Entry entry = entries[i];
+    const auto address = function_of(entry.resource);
+    if (!only.empty() && (!address || std::find(only.begin(), only.end(), *address) == only.end())) continue;
+    const auto now = find_kind(entry.resource.kind)->read(machine(), entry.resource.name);
+    const bool is_as_it_was = now && *now && has(**now, entry.was);
+    Outcome<> done = is_as_it_was ? Outcome<>{} : require_free_to_restore(entry);
+    if (done) done = put_back(entry);
+    if (!done) {
+      left.push_back(fmt::format("{}: {}", entry.resource.text(), done.error().text));
+      continue;
+    }
+    entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(i));
+    if (options_.is_rehearsal) continue;
+    if (auto saved = journal_.keep_only(entries); !saved) return tl::unexpected<Failure>(saved.error());
+  }
+  if (left.empty()) return report();
+  return refuse(Errc::busy, "not everything could be restored, this is left: " + list_of(left));
+}
+
+}  // namespace vmux::host
