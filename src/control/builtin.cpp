@@ -6,6 +6,7 @@
 #include "backend/null/null_port.hpp"
 #include "backend/tap/tap_port.hpp"
 #include "backend/traffic/traffic_port.hpp"
+#include "control/builtin_passthrough.hpp"
 #include "control/catalogue.hpp"
 #include "device/e1000/nic.hpp"
 #include "device/iavf/nic.hpp"
@@ -123,7 +124,8 @@ constexpr auto kModels = std::to_array<ModelEntry>({
     {"virtio-net", "virtio-net", "virtio 1 network card", false, 16, Doorbell::poll, nullptr},
     {"e810", "emulation", "Intel E810, emulated", false, 16, Doorbell::poll, nullptr},
     {"mediation", "mediation", "Intel E810 whose offloads a physical NIC does", true, 16, Doorbell::poll, nullptr},
-    {"passthrough", "passthrough", "a physical function handed to the VM", true, 1, Doorbell::poll, nullptr},
+    {"passthrough", "passthrough", "a physical function handed to the VM", true, 1, Doorbell::poll, make_passthrough,
+     false, thread_of_passthrough, explain_passthrough},
 });
 
 constexpr auto kBackends = std::to_array<BackendEntry>({

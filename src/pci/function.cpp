@@ -150,9 +150,12 @@ void Function::Impl::write_bar(Region region, std::uint64_t offset, std::span<co
         write_shared(bar.memory(), offset, part);
         device.shared_written(region, RegionOffset{offset}, step);
         break;
-      case Owner::msix_table:
-        msix_table->write(offset - segment.begin, part, *interrupts);
+      case Owner::msix_table: {
+        const auto touched = msix_table->write(offset - segment.begin, part);
+        for (std::uint32_t i = touched.first; i < touched.end; ++i)
+          interrupts->set_msix_vector_mask(i, msix_table->is_masked(i));
         break;
+      }
       case Owner::msix_pba:
         break;  // read-only, [PCI] 6.8.2.10
     }

@@ -12,8 +12,8 @@ void MsixTable::read(std::size_t offset, std::span<std::byte> into) const noexce
   std::memcpy(into.data(), std::as_bytes(std::span{entries_}).data() + offset, into.size());
 }
 
-void MsixTable::write(std::size_t offset, std::span<const std::byte> from, Interrupts& interrupts) noexcept {
-  if (from.empty()) return;
+MsixTable::Touched MsixTable::write(std::size_t offset, std::span<const std::byte> from) noexcept {
+  if (from.empty()) return {};
   std::memcpy(std::as_writable_bytes(std::span{entries_}).data() + offset, from.data(), from.size());
   const std::size_t last = (offset + from.size() - 1) / sizeof(MsixEntry);
   for (std::size_t i = offset / sizeof(MsixEntry); i <= last; ++i) {
@@ -21,8 +21,8 @@ void MsixTable::write(std::size_t offset, std::span<const std::byte> from, Inter
     const std::uint32_t control = entry.control & wire::pci::msix_entry_mask::kMask;
     entry.control = control;                                    // the other bits are reserved and read as zero
     entry.address_low = entry.address_low & ~std::uint32_t{3};  // [PCI] 6.8.2.6
-    interrupts.set_msix_vector_mask(static_cast<std::uint32_t>(i), control != 0);
   }
+  return {static_cast<std::uint32_t>(offset / sizeof(MsixEntry)), static_cast<std::uint32_t>(last + 1)};
 }
 
 void MsixTable::reset() noexcept {

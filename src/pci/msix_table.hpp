@@ -20,8 +20,13 @@ class MsixTable {
 
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size() * sizeof(wire::pci::MsixEntry); }
   void read(std::size_t offset, std::span<std::byte> into) const noexcept;
-  /// Stores, and tells `interrupts` of the masks of all entries that were touched.
-  void write(std::size_t offset, std::span<const std::byte> from, Interrupts& interrupts) noexcept;
+  /// Entries [first, end).
+  struct Touched {
+    std::uint32_t first = 0, end = 0;
+  };
+  /// Stores, and tells which entries were touched: their mask bits count from now on.
+  Touched write(std::size_t offset, std::span<const std::byte> from) noexcept;
+  [[nodiscard]] bool is_masked(std::uint32_t vector) const noexcept { return entries_[vector].control != 0; }
   void reset() noexcept;
 
   /// The pending bit array: 64 vectors to each 8 bytes.

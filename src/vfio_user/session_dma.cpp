@@ -22,7 +22,7 @@ Result<Session::Outcome> Session::handle_dma_map(const Request& request) {
   };
   auto done = context_.endpoint.map(make(has_fd ? std::move(request.fds.front()) : UniqueFd{}));
   const bool host_refused = !done && (done.error().code == Errc::system || done.error().code == Errc::permission);
-  const bool by_message = context_.options.accept_message_dma && context_.endpoint.takes_memory_by_message();
+  const bool by_message = context_.options.accept_message_dma && context_.endpoint.has_software_dma();
   if (host_refused && has_fd && by_message) {
     // A refused map at run time aborts a VM: memory that this host cannot map is like memory without a descriptor.
     logf(LogLevel::warning, "{}: memory at {:#x} is reached by message only: {}", context_.endpoint.name(),

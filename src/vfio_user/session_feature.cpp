@@ -20,14 +20,15 @@ struct FeatureRow {
   Feature feature;
   bool get, set;
   bool needs_migration;
+  bool needs_software_dma;
 };
 // "Device Features"
 constexpr auto kFeatures = std::to_array<FeatureRow>({
-    {Feature::migration, true, false, true},
-    {Feature::mig_device_state, true, true, true},
-    {Feature::dma_logging_start, false, true, false},
-    {Feature::dma_logging_stop, false, true, false},
-    {Feature::dma_logging_report, true, false, false},
+    {Feature::migration, true, false, true, false},
+    {Feature::mig_device_state, true, true, true, false},
+    {Feature::dma_logging_start, false, true, false, true},
+    {Feature::dma_logging_stop, false, true, false, true},
+    {Feature::dma_logging_report, true, false, false, true},
 });
 
 tl::unexpected<Error> no_such_feature() noexcept {
@@ -56,6 +57,7 @@ Result<Session::Outcome> Session::handle_feature(const Request& request) {
   if (row == kFeatures.end()) return no_such_feature();
   pci::Migratable* const device = context_.endpoint.migration();
   if (row->needs_migration && device == nullptr) return no_such_feature();
+  if (row->needs_software_dma && !context_.endpoint.has_software_dma()) return no_such_feature();
   if ((asked->get && !row->get) || (asked->set && !row->set)) {
     return fail(Errc::invalid_argument, "the feature cannot be used that way");
   }

@@ -69,8 +69,9 @@ class Endpoint {
   virtual void unmap_all(std::function<void()> quiet) noexcept = 0;
   /// What the client has given.
   [[nodiscard]] virtual memory::AddressSpace& memory() noexcept = 0;
-  /// True when memory whose descriptor this host cannot map may be taken all the same, to be reached by message.
-  [[nodiscard]] virtual bool takes_memory_by_message() const noexcept = 0;
+  /// True when this process makes the device's accesses to guest memory: they can go by message where memory has no
+  /// descriptor that this host can map, and they can be logged. False for a physical device.
+  [[nodiscard]] virtual bool has_software_dma() const noexcept = 0;
 
   /// nullptr: it does not migrate.
   [[nodiscard]] virtual Migratable* migration() noexcept = 0;

@@ -45,7 +45,7 @@ class Function final : public Endpoint {
   [[nodiscard]] Result<void> map(memory::MapRequest request) noexcept override;
   [[nodiscard]] Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept override;
   void unmap_all(std::function<void()> quiet) noexcept override;
-  [[nodiscard]] bool takes_memory_by_message() const noexcept override { return true; }
+  [[nodiscard]] bool has_software_dma() const noexcept override { return true; }
   [[nodiscard]] Migratable* migration() noexcept override;
 
   // --- the device model's face ---

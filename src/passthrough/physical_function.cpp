@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The life of a physical function: opened, given to clients one after the other, given back. What a guest's accesses do
+// is in physical_access.cpp.
+#include "passthrough/physical_function.hpp"
+
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+#include <utility>
+
+#include "base/logf.hpp"
+#include "pci/irq_vector.hpp"
+#include "wire/pci.hpp"
+
+namespace vmux::passthrough {
+namespace {
+
+constexpr char kTaken[] = "the host takes the device back";
+constexpr std::uint32_t kPoliteRequests = 2;  // ten seconds apart (the kernel's doing) before a client is thrown out
+
+}  // namespace
+
+PhysicalFunction::PhysicalFunction(std::string name, std::string address, std::shared_ptr<Group> group,
+                                   runtime::Poller& poller)
+    : name_(std::move(name)), address_(std::move(address)), group_(std::move(group)), poller_(poller) {
+  space_.attach(reader_);
+}
+
+Result<std::unique_ptr<PhysicalFunction>> PhysicalFunction::create(std::string name, std::string address,
+                                                                   std::shared_ptr<Group> group,
+                                                                   runtime::Poller& poller) {
+  std::unique_ptr<PhysicalFunction> function{
+      new PhysicalFunction(std::move(name), std::move(address), std::move(group), poller)};
+  if (auto joined = function->group_->join(*function); !joined) {
+    function->group_.reset();
+    return tl::unexpected(joined.error());
+  }
+  for (const HiddenCapability* one : function->open_->config.hidden()) {
+    logf(LogLevel::info, "{}: guests do not see the capability {}: {}", function->name_, one->name, one->why);
+  }
+  if (!function->open_->device->is_resettable()) {
+    logf(LogLevel::warning, "{}: {} cannot be reset: a VM finds its registers as the one before left them",
+         function->name_, function->address_);
+  }
+  return function;
+}
+
+PhysicalFunction::~PhysicalFunction() {
+  if (group_) group_->leave(*this);
+}
+
+Result<void> PhysicalFunction::open(KernelDomain& domain) {
+  auto device = domain.open(address_);
+  if (!device) return tl::unexpected(device.error());
+  auto opened = std::make_unique<Open>();
+  opened->device = std::move(*device);
+  for (std::uint32_t i = 0; i < pci::kRegionCount; ++i)
+    opened->regions[i] = opened->device->region(static_cast<pci::Region>(i));
+  const RegionFacts& config = opened->regions[static_cast<std::size_t>(pci::Region::config)];
+  if (config.size < wire::pci::kConfigSize || config.size > wire::pci::kExtendedConfigSize) {
+    return fail(Errc::not_supported, "a device without PCI configuration space");
+  }
+  std::vector<std::byte> bytes(config.size);
+  if (auto got = opened->device->read(config.offset, bytes); !got) return got;
+  opened->config = ConfigView{bytes};
+  if (opened->config.msix()) opened->msix_table.emplace(opened->config.msix()->vectors);
+  opened->irqs.emplace(*opened->device);
+  open_ = std::move(opened);
+  auto heard = listen(open_->error, pci::Irq::err, [this] { on_error(); });
+  if (heard) heard = listen(open_->release, pci::Irq::req, [this] { on_release_request(); });
+  if (!heard) open_.reset();
+  return heard;
+}
+
+void PhysicalFunction::close() noexcept { open_.reset(); }
+
+Result<void> PhysicalFunction::listen(Notice& notice, pci::Irq irq, std::function<void()> heard) {
+  if (open_->device->irq(irq).count == 0) return {};
+  auto eventfd = make_eventfd();
+  if (!eventfd) return tl::unexpected(eventfd.error());
+  const int fd = eventfd->get();
+  auto watch = poller_.watch(fd, EPOLLIN, [fd, heard = std::move(heard)](std::uint32_t) {
+    drain_eventfd(fd);
+    heard();
+  });
+  if (!watch) return tl::unexpected(watch.error());
+  IrqCall call{irq, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1}, {}};
+  if (auto set = open_->device->set_irqs(call); !set) return set;
+  notice.from_kernel = std::move(*eventfd);
+  notice.watch = std::move(*watch);
+  return {};
+}
+
+void PhysicalFunction::on_error() {
+  ++counters_.errors;
+  logf(LogLevel::error, "{}: {} reports a fatal error", name_, address_);
+  if (open_->error.sink) signal_eventfd(open_->error.sink.get());
+}
+
+void PhysicalFunction::on_release_request() {
+  ++counters_.release_requests;
+  const std::uint32_t times = ++open_->release.count;
+  logf(LogLevel::warning, "{}: the host wants {} back (request {})", name_, address_, times);
+  if (!is_attached_) {
+    group_->let_go(*this);
+  } else if (open_->release.sink && times <= kPoliteRequests) {
+    signal_eventfd(open_->release.sink.get());  // the VMM unplugs it from the guest, and disconnects
+  } else {
+    failure_ = kTaken;
+  }
+}
+
+const char* PhysicalFunction::failure() const noexcept {
+  return space_.is_poisoned() ? "the client truncated its memory file under the device" : failure_;
+}
+
+void PhysicalFunction::client_attached(pci::MessageDma*) noexcept {
+  is_attached_ = true;
+  failure_ = nullptr;
+  auto opened = group_->client_came(*this);
+  if (opened) return;
+  logf(LogLevel::error, "{}: {} cannot be had: {}", name_, address_, opened.error().text());
+  failure_ = "there is no device to serve";
+}
+
+void PhysicalFunction::client_gone(std::function<void()> quiet) noexcept {
+  is_attached_ = false;
+  if (open_) {
+    open_->irqs->drop();
+    stop_bus_mastering();
+    ++counters_.resets;  // by the kernel, when the device is closed and opened
+  }
+  space_.unmap_all(nullptr);
+  const bool is_lost = failure_ == kTaken;
+  failure_ = nullptr;
+  group_->client_went(*this, is_lost, std::move(quiet));
+}
+
+void PhysicalFunction::reset(pci::ResetKind) noexcept {
+  if (!open_) return;
+  ++counters_.resets;
+  const auto done = open_->device->is_resettable() ? open_->device->reset() : fail(Errc::not_supported, "no reset");
+  if (!done) {
+    stop_bus_mastering();
+    if (complaints_.allow()) {
+      logf(LogLevel::warning, "{}: {} is not reset, only stopped: {}", name_, address_, done.error().text());
+    }
+  }
+  open_->irqs->clear_masks();
+  if (open_->msix_table) open_->msix_table->reset();
+}
+
+// --- interrupts ---
+
+pci::IrqInfo PhysicalFunction::irq_info(pci::Irq irq) const noexcept {
+  if (!open_) return {};
+  if (irq == pci::Irq::err || irq == pci::Irq::req) return open_->device->irq(irq);
+  return open_->irqs->info(irq);
+}
+
+Result<void> PhysicalFunction::configure_irq(pci::IrqRequest request) noexcept {
+  if (!open_) return fail(Errc::disconnected, "the device is gone");
+  ++counters_.irq_requests;
+  if (request.irq != pci::Irq::err && request.irq != pci::Irq::req) return open_->irqs->configure(request);
+  if (request.action != pci::IrqAction::trigger) return fail(Errc::not_supported, "ERR and REQ cannot be masked");
+  Notice& notice = request.irq == pci::Irq::err ? open_->error : open_->release;
+  const bool is_disable = request.data == pci::IrqData::none && request.count == 0;
+  if (request.data != pci::IrqData::eventfd && !is_disable) {
+    const bool is_selected = request.data == pci::IrqData::none || (!request.booleans.empty() && request.booleans[0]);
+    if (is_selected && notice.sink) signal_eventfd(notice.sink.get());
+    return {};
+  }
+  const bool has_sink = !request.eventfds.empty() && request.eventfds[0];
+  if (has_sink) {
+    if (auto checked = pci::check_sink(request.eventfds[0]); !checked) return checked;
+  }
+  notice.sink = has_sink ? std::move(request.eventfds[0]) : UniqueFd{};
+  return {};
+}
+
+// --- memory ---
+
+Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
+  const Iova start = request.start;
+  const ByteCount size = request.size;
+  const memory::Access access = request.access;
+  const bool has_fd = static_cast<bool>(request.fd);
+  MemorySource source{};
+  if (struct stat status{}; has_fd && ::fstat(request.fd.get(), &status) == 0) {
+    source = {status.st_dev, status.st_ino, request.offset};
+  }
+  if (auto mapped = space_.map(std::move(request)); !mapped) return mapped;
+  if (!has_fd || access == memory::Access::none) {
+    // ROMs, other devices' BARs: no device needs to reach those, and the IOMMU cannot.
+    ++counters_.memory_without_fd;
+    return {};
+  }
+  const auto host = memory::allows(access, memory::Access::read) ? reader_.borrow(start, size)
+                                                                 : reader_.borrow_for_write(start, size);
+  KernelDomain* const domain = group_->domain();
+  auto done = domain == nullptr || host.size() != size.raw
+                  ? Result<void>{fail(Errc::disconnected, "the device is gone")}
+                  : group_->dma().map(*domain, group_->bit_of(*this), {start, size, access, source, host.data()});
+  if (!done) {
+    logf(LogLevel::error, "{}: {:#x} bytes at {:#x} cannot be given to {}: {}", name_, size.raw, start.raw, address_,
+         done.error().text());
+    static_cast<void>(space_.unmap(start, size, nullptr));
+  }
+  return done;
+}
+
+Result<void> PhysicalFunction::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
+  if (auto done = space_.unmap(start, size, nullptr); !done) return done;
+  if (group_->domain() != nullptr) group_->dma().unmap(*group_->domain(), group_->bit_of(*this), start, size);
+  if (quiet) quiet();
+  return {};
+}
+
+void PhysicalFunction::unmap_all(std::function<void()> quiet) noexcept {
+  space_.unmap_all(nullptr);
+  if (group_->domain() != nullptr) group_->dma().unmap_all(*group_->domain(), group_->bit_of(*this));
+  if (quiet) quiet();
+}
+
+}  // namespace vmux::passthrough

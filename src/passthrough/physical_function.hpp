@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A physical PCI function, as a transport serves it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "passthrough/config_view.hpp"
+#include "passthrough/group.hpp"
+#include "passthrough/irq_relay.hpp"
+#include "pci/msix_table.hpp"
+#include "vmux/base/log.hpp"
+#include "vmux/pci/endpoint.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::passthrough {
+
+struct PhysicalCounters {
+  std::uint64_t config_reads = 0, config_writes = 0;
+  std::uint64_t bar_reads = 0, bar_writes = 0;  ///< by message; what a VM maps is not seen
+  std::uint64_t unanswered = 0;                 ///< accesses that read as ones or went nowhere
+  std::uint64_t irq_requests = 0;
+  std::uint64_t resets = 0, function_level_resets = 0;
+  std::uint64_t errors = 0;            ///< fatal errors that the device reported
+  std::uint64_t release_requests = 0;  ///< how often the host has asked for the device
+  std::uint64_t memory_without_fd = 0;
+};
+
+/// Home thread: the group's poller. Needs the group to stay.
+class PhysicalFunction final : public pci::Endpoint, private Group::Member {
+ public:
+  /// `address`: "0000:01:10.0", a function of `group` that is bound to vfio-pci.
+  [[nodiscard]] static Result<std::unique_ptr<PhysicalFunction>> create(std::string name, std::string address,
+                                                                        std::shared_ptr<Group> group,
+                                                                        runtime::Poller& poller);
+  ~PhysicalFunction() override;
+
+  [[nodiscard]] bool is_open() const noexcept { return open_ != nullptr; }
+  [[nodiscard]] const PhysicalCounters& counters() const noexcept { return counters_; }
+  [[nodiscard]] const DmaCounters& dma_counters() const noexcept { return group_->dma().counters(); }
+  [[nodiscard]] const std::string& address() const noexcept { return address_; }
+
+  [[nodiscard]] const std::string& name() const noexcept override { return name_; }
+  [[nodiscard]] const char* failure() const noexcept override;
+  [[nodiscard]] pci::RegionInfo region(pci::Region region) const noexcept override;
+  [[nodiscard]] Result<void> read(pci::Region region, RegionOffset offset, std::span<std::byte> into) noexcept override;
+  [[nodiscard]] Result<void> write(pci::Region region, RegionOffset offset,
+                                   std::span<const std::byte> from) noexcept override;
+  void reset(pci::ResetKind kind) noexcept override;
+  void client_attached(pci::MessageDma* message_dma) noexcept override;
+  void client_gone(std::function<void()> quiet) noexcept override;
+  [[nodiscard]] pci::IrqInfo irq_info(pci::Irq irq) const noexcept override;
+  [[nodiscard]] Result<void> configure_irq(pci::IrqRequest request) noexcept override;
+  [[nodiscard]] int intx_unmask_fd() const noexcept override { return -1; }  // the kernel watches it
+  void unmask_intx() noexcept override {}
+  [[nodiscard]] Result<void> map(memory::MapRequest request) noexcept override;
+  [[nodiscard]] Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept override;
+  void unmap_all(std::function<void()> quiet) noexcept override;
+  [[nodiscard]] memory::AddressSpace& memory() noexcept override { return space_; }
+  [[nodiscard]] bool has_software_dma() const noexcept override { return false; }
+  [[nodiscard]] pci::Migratable* migration() noexcept override { return nullptr; }
+
+ private:
+  /// What the kernel tells us through an eventfd of ours and we pass on: ERR and REQ. These two also matter to us.
+  struct Notice {
+    UniqueFd from_kernel, sink;
+    runtime::Watch watch;
+    std::uint32_t count = 0;
+  };
+  /// All that is gone when the device is given back.
+  struct Open {
+    std::unique_ptr<KernelDevice> device;
+    std::array<RegionFacts, pci::kRegionCount> regions;
+    ConfigView config;
+    std::optional<pci::MsixTable> msix_table;
+    bool is_function_masked = false;
+    std::optional<IrqRelay> irqs;
+    Notice error, release;
+  };
+
+  PhysicalFunction(std::string name, std::string address, std::shared_ptr<Group> group, runtime::Poller& poller);
+  [[nodiscard]] Result<void> open(KernelDomain& domain) override;
+  void close() noexcept override;
+  [[nodiscard]] Result<void> listen(Notice& notice, pci::Irq irq, std::function<void()> heard);
+  void on_error();
+  void on_release_request();
+
+  // physical_access.cpp
+  [[nodiscard]] const RegionFacts* facts(pci::Region region) const noexcept;
+  void read_config(std::size_t at, std::span<std::byte> into) noexcept;
+  void write_config(std::size_t at, std::span<const std::byte> from) noexcept;
+  void read_bar(pci::Region region, std::uint64_t offset, std::span<std::byte> into) noexcept;
+  void write_bar(pci::Region region, std::uint64_t offset, std::span<const std::byte> from) noexcept;
+  void read_raw(pci::Region region, std::uint64_t offset, std::span<std::byte> into) noexcept;
+  void write_raw(pci::Region region, std::uint64_t offset, std::span<const std::byte> from) noexcept;
+  void follow_config_write(std::size_t at, std::span<const std::byte> from) noexcept;
+  void stop_bus_mastering() noexcept;
+
+  std::string name_, address_;
+  std::shared_ptr<Group> group_;
+  runtime::Poller& poller_;
+  memory::AddressSpace space_;
+  memory::GuestMemory reader_;
+  std::unique_ptr<Open> open_;
+  const char* failure_ = nullptr;
+  bool is_attached_ = false;
+  RateLimit complaints_;
+  PhysicalCounters counters_;
+};
+
+/// The pages of a BAR that a VM may map: what the kernel allows, without the pages of the MSI-X table.
+[[nodiscard]] std::vector<pci::SharedArea> shareable(const RegionFacts& facts, pci::Region region,
+                                                     const std::optional<MsixFacts>& msix);
+
+}  // namespace vmux::passthrough
