@@ -42,14 +42,14 @@ std::optional<RxQueueConfig> Virtchnl::rx_config(const vc::RxqInfo& info) const 
   if (info.max_pkt_size < kMinRxFrame || info.max_pkt_size > kMaxRxFrame) return std::nullopt;
   if (info.splithdr_enabled != 0) return std::nullopt;
   // Drivers that have not negotiated another leave the field 0 and mean the legacy 32-byte descriptor.
-  const std::uint8_t rxdid = has(cap::kRxFlexDesc) ? info.rxdid : kRxdidLegacy32;
-  if (rxdid >= 64 || (DataPath::kSupportedRxdids >> rxdid & 1) == 0) return std::nullopt;
+  const std::uint8_t layout = has(cap::kRxFlexDesc) ? info.rxdid : rxdid::legacy32;
+  if (layout >= 64 || (kSupportedRxdids >> layout & 1) == 0) return std::nullopt;
   return RxQueueConfig{.ring = Iova{info.dma_ring_addr},
                        .length = static_cast<std::uint16_t>(info.ring_len),
                        .buffer_size = static_cast<std::uint16_t>(info.databuffer_size),
                        .max_frame = info.max_pkt_size,
-                       .rxdid = rxdid,
-                       .wide = rxdid != kRxdidLegacy16,
+                       .rxdid = layout,
+                       .wide = layout != rxdid::legacy16,
                        .keep_crc = has(cap::kCrc) && info.crc_disable != 0};
 }
 
@@ -180,7 +180,7 @@ Virtchnl::Status Virtchnl::request_queues(Body body, Reply& reply) noexcept {
 }
 
 Virtchnl::Status Virtchnl::get_supported_rxdids(Body /*body*/, Reply& reply) noexcept {
-  reply.put(vc::SupportedRxdids{DataPath::kSupportedRxdids});
+  reply.put(vc::SupportedRxdids{kSupportedRxdids});
   return Status::success;
 }
 

@@ -44,12 +44,12 @@ Virtchnl::Status Virtchnl::config_rss_hfunc(Body body, Reply& /*reply*/) noexcep
 }
 
 Virtchnl::Status Virtchnl::get_rss_hena_caps(Body /*body*/, Reply& reply) noexcept {
-  reply.put(vc::RssHena{DataPath::kHashedPackets});
+  reply.put(vc::RssHena{kHashedPackets});
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::set_rss_hena(Body body, Reply& /*reply*/) noexcept {
-  data_.rss().hena = read_at<vc::RssHena>(body).hena & DataPath::kHashedPackets;
+  data_.rss().hena = read_at<vc::RssHena>(body).hena & kHashedPackets;
   data_.publish();
   return Status::success;
 }

@@ -41,7 +41,7 @@ Virtchnl::Status Virtchnl::reset_vf(Body /*body*/, Reply& reply) noexcept {
 
 std::uint32_t Virtchnl::offered() const noexcept {
   return cap::kL2 | cap::kRssPf | cap::kWbOnItr | cap::kReqQueues | cap::kAdvLinkSpeed | cap::kLargeNumQpairs |
-         cap::kVlan | cap::kVlanV2 | DataPath::kOffloads;
+         cap::kVlan | cap::kVlanV2 | cap::kRxFlexDesc;
 }
 
 Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {

@@ -49,13 +49,13 @@ Virtchnl::Status Virtchnl::add_vlan(Body body, Reply& /*reply*/) noexcept { retu
 Virtchnl::Status Virtchnl::del_vlan(Body body, Reply& /*reply*/) noexcept { return set_vlans(body, false); }
 
 Virtchnl::Status Virtchnl::enable_vlan_stripping(Body /*body*/, Reply& /*reply*/) noexcept {
-  data_.vlan().strip = true;
+  data_.vlan().outer.strip = true;
   data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::disable_vlan_stripping(Body /*body*/, Reply& /*reply*/) noexcept {
-  data_.vlan().strip = false;
+  data_.vlan().outer.strip = false;
   data_.publish();
   return Status::success;
 }
@@ -103,15 +103,15 @@ std::optional<std::uint16_t> Virtchnl::outer_tpid(Body body) const noexcept {
 Virtchnl::Status Virtchnl::enable_vlan_stripping_v2(Body body, Reply& /*reply*/) noexcept {
   const auto tpid = outer_tpid(body);
   if (!tpid) return Status::err_param;
-  data_.vlan().strip = true;
-  data_.vlan().tpid = *tpid;
+  data_.vlan().outer.strip = true;
+  data_.vlan().outer.tpid = *tpid;
   data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::disable_vlan_stripping_v2(Body body, Reply& /*reply*/) noexcept {
   if (!outer_tpid(body)) return Status::err_param;
-  data_.vlan().strip = false;
+  data_.vlan().outer.strip = false;
   data_.publish();
   return Status::success;
 }
@@ -119,15 +119,15 @@ Virtchnl::Status Virtchnl::disable_vlan_stripping_v2(Body body, Reply& /*reply*/
 Virtchnl::Status Virtchnl::enable_vlan_insertion_v2(Body body, Reply& /*reply*/) noexcept {
   const auto tpid = outer_tpid(body);
   if (!tpid) return Status::err_param;
-  data_.vlan().insert = true;
-  data_.vlan().tpid = *tpid;
+  data_.vlan().outer.insert = true;
+  data_.vlan().outer.tpid = *tpid;
   data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::disable_vlan_insertion_v2(Body body, Reply& /*reply*/) noexcept {
   if (!outer_tpid(body)) return Status::err_param;
-  data_.vlan().insert = false;
+  data_.vlan().outer.insert = false;
   data_.publish();
   return Status::success;
 }

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which frames are for this station: a value, edited by control and read by the data path. Pure.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace vmux::device::iavf {
+
+using Mac = std::array<std::uint8_t, 6>;
+
+/// An address as a number, in the order of the wire: the first byte is the lowest.
+[[nodiscard]] constexpr std::uint64_t key_of(const Mac& mac) noexcept {
+  std::uint64_t key = 0;
+  for (std::size_t i = 0; i < mac.size(); ++i)
+    key |= std::uint64_t{mac[i]} << (8 * i);
+  return key;
+}
+inline constexpr std::uint64_t kBroadcastKey = 0xffff'ffff'ffff;
+[[nodiscard]] constexpr bool is_group(std::uint64_t mac_key) noexcept { return (mac_key & 1) != 0; }
+
+class Filters {
+ public:
+  static constexpr std::size_t kMaxMacs = 256;
+
+  bool unicast_promisc = false, multicast_promisc = false;
+  bool vlan_filtering = false;  ///< frames with a tag pass only when `vlans` has it; those without always do
+  std::bitset<4096> vlans;
+
+  [[nodiscard]] bool has(const Mac& mac) const noexcept { return contains(key_of(mac)); }
+  /// False when the table is full; adding what is there is fine.
+  bool add(const Mac& mac) noexcept;
+  void remove(const Mac& mac) noexcept;
+  void clear_macs() noexcept;
+  [[nodiscard]] std::size_t mac_count() const noexcept { return count_; }
+
+  /// Whether a frame to this address is to be received (broadcast always is).
+  [[nodiscard]] bool admits(std::uint64_t mac_key) const noexcept {
+    if (is_group(mac_key)) return multicast_promisc || mac_key == kBroadcastKey || contains(mac_key);
+    return unicast_promisc || contains(mac_key);
+  }
+  [[nodiscard]] bool admits_vlan(std::uint16_t tci) const noexcept {
+    return !vlan_filtering || (tci & 0xfff) == 0 || vlans[tci & 0xfff];
+  }
+
+ private:
+  static constexpr std::size_t kSlots = 512;  // open addressing, at most half full
+  static constexpr std::size_t slot_of(std::uint64_t key) noexcept {
+    return static_cast<std::size_t>((key * 0x9e37'79b9'7f4a'7c15ull) >> 55);
+  }
+  [[nodiscard]] bool contains(std::uint64_t key) const noexcept {
+    for (std::size_t at = slot_of(key);; at = (at + 1) % kSlots) {
+      if (slots_[at] == key) return true;
+      if (slots_[at] == kFree) return false;
+    }
+  }
+
+  static constexpr std::uint64_t kFree = ~0ull;
+  std::array<std::uint64_t, kSlots> slots_ = filled();
+  std::size_t count_ = 0;
+
+  static constexpr std::array<std::uint64_t, kSlots> filled() noexcept {
+    std::array<std::uint64_t, kSlots> slots{};
+    slots.fill(kFree);
+    return slots;
+  }
+};
+
+}  // namespace vmux::device::iavf

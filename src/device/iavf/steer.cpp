@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "device/iavf/steer.hpp"
+
+#include <cstring>
+
+#include "device/iavf/descriptors.hpp"
+#include "device/iavf/ptypes.hpp"
+#include "packet/bytes.hpp"
+#include "packet/headers.hpp"
+
+namespace vmux::device::iavf {
+namespace {
+
+constexpr std::size_t kEthernet = 14;  // bytes
+constexpr std::uint16_t kTypeIpv4 = 0x0800, kTypeArp = 0x0806, kTypeVlan = 0x8100, kTypeIpv6 = 0x86dd,
+                        kTypeServiceVlan = 0x88a8, kTypeOldVlan = 0x9100, kTypeLldp = 0x88cc;
+constexpr std::uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kIcmp6 = 58, kSctp = 132;
+
+// What L4 is, beside its number: packet type, classifier type, and how much of its header must be there.
+struct Kind {
+  std::uint8_t ptype = ptype::other;
+  std::uint8_t pctype4 = pctype::ipv4_other, pctype6 = pctype::ipv6_other;
+  std::uint8_t size = 0;  // bytes; 0: not a transport with ports
+};
+constexpr Kind kind_of(std::uint8_t protocol) noexcept {
+  switch (protocol) {
+    case kTcp:
+      return {ptype::tcp, pctype::ipv4_tcp, pctype::ipv6_tcp, 20};
+    case kUdp:
+      return {ptype::udp, pctype::ipv4_udp, pctype::ipv6_udp, 8};
+    case kSctp:
+      return {ptype::sctp, pctype::ipv4_sctp, pctype::ipv6_sctp, 12};
+    case kIcmp:
+    case kIcmp6:
+      return {ptype::icmp};
+    default:
+      return {};
+  }
+}
+
+// The headers of one frame as they are found; what lies behind `l4` is not looked at.
+struct Look {
+  std::uint8_t classifier = pctype::none;
+  bool has_ports = false;
+};
+
+void note_transport(Kind kind, std::size_t at, std::uint8_t protocol, packet::Slice bytes, RxInfo& info,
+                    Look& look) noexcept {
+  if (kind.size == 0 || at + kind.size > bytes.size()) return;
+  info.flags |= RxInfo::transport;
+  info.l4 = static_cast<std::uint16_t>(at);
+  info.l4_protocol = protocol;
+  look.has_ports = true;
+}
+
+Look look_at_ipv4(packet::Slice bytes, std::size_t at, RxInfo& info) noexcept {  // RFC 791 3.1
+  if (bytes.size() < at + 20) return {};
+  const std::uint8_t first = packet::get8(bytes, at);
+  const std::size_t size = std::size_t{first & 0xfu} * 4;
+  if (first >> 4 != 4 || size < 20 || at + size > bytes.size()) return {};
+  info.l3 = static_cast<std::uint16_t>(at);
+  info.flags |= RxInfo::ipv4_header;
+  if ((packet::get16(bytes, at + 6) & 0x3fff) != 0) {  // more fragments, or an offset
+    info.ptype = ptype::ipv4 + ptype::fragment;
+    return {pctype::ipv4_fragment};
+  }
+  const std::uint8_t protocol = packet::get8(bytes, at + 9);
+  const Kind kind = kind_of(protocol);
+  info.ptype = static_cast<std::uint8_t>(ptype::ipv4 + kind.ptype);
+  Look look{kind.pctype4};
+  note_transport(kind, at + size, protocol, bytes, info, look);
+  return look;
+}
+
+Look look_at_ipv6(packet::Slice bytes, std::size_t at, RxInfo& info) noexcept {  // RFC 8200 3
+  if (bytes.size() < at + 40 || packet::get8(bytes, at) >> 4 != 6) return {};
+  info.l3 = static_cast<std::uint16_t>(at);
+  std::uint8_t protocol = packet::get8(bytes, at + 6);
+  std::size_t l4 = at + 40;
+  Kind kind = kind_of(protocol);
+  if (kind.ptype == ptype::other) {  // extension headers: rare, so the general parser does
+    const auto headers = packet::parse(bytes);
+    if (headers && headers->is_fragment) {
+      info.ptype = ptype::ipv6 + ptype::fragment;
+      return {pctype::ipv6_fragment};
+    }
+    constexpr std::uint8_t kNumbers[] = {0, kTcp, kUdp, kSctp};  // by packet::L4
+    if (headers && headers->l4 != packet::L4::other) {
+      protocol = kNumbers[static_cast<std::size_t>(headers->l4)];
+      kind = kind_of(protocol);
+      l4 = headers->l4_offset;
+    }
+  }
+  info.ptype = static_cast<std::uint8_t>(ptype::ipv6 + kind.ptype);
+  Look look{kind.pctype6};
+  note_transport(kind, l4, protocol, bytes, info, look);
+  return look;
+}
+
+bool is_tag(std::uint16_t ethertype) noexcept {
+  return ethertype == kTypeVlan || ethertype == kTypeServiceVlan || ethertype == kTypeOldVlan;
+}
+
+Look look_at(packet::Slice bytes, RxInfo& info) noexcept {
+  std::size_t at = kEthernet;
+  std::uint16_t ethertype = packet::get16(bytes, at - 2);
+  for (unsigned tags = 0; tags < 2 && is_tag(ethertype) && bytes.size() >= at + kTag; ++tags) {
+    at += kTag;
+    ethertype = packet::get16(bytes, at - 2);
+  }
+  info.ptype = ptype::ethernet;
+  if (ethertype == kTypeIpv4) return look_at_ipv4(bytes, at, info);
+  if (ethertype == kTypeIpv6) return look_at_ipv6(bytes, at, info);
+  if (ethertype == kTypeArp) info.ptype = ptype::arp;
+  if (ethertype == kTypeLldp) info.ptype = ptype::lldp;
+  return {};
+}
+
+void put_tag(const VlanTag& rule, std::uint16_t tci, RxInfo& info) noexcept {
+  const bool second = rule.place == TagPlace::l2tag2;
+  (second ? info.l2tag2 : info.l2tag1) = tci;
+  info.flags |= second ? RxInfo::has_tag2 : RxInfo::has_tag1;
+}
+
+// The tags of a frame: a VLAN that is not wanted ends it, and those to be stripped go to the write-back.
+bool take_tags(const RxRules& rules, const packet::FrameView& view, RxInfo& info) noexcept {
+  bool is_beside = view.offload.has_vlan;
+  std::size_t at = kMacs;
+  const auto next = [&](std::uint16_t& tpid, std::uint16_t& tci) {
+    if (is_beside) {
+      tpid = kTypeVlan;
+      tci = view.offload.vlan_tci;
+      return true;
+    }
+    if (view.header.size() < at + 2 * kTag - 2) return false;
+    tpid = packet::get16(view.header, at);
+    tci = packet::get16(view.header, at + 2);
+    return is_tag(tpid);
+  };
+  std::uint16_t tpid = 0, tci = 0;
+  if (!next(tpid, tci)) return true;
+  if (!rules.filters.admits_vlan(tci)) return false;
+  for (const VlanTag* rule : {&rules.vlan.outer, &rules.vlan.inner}) {
+    if (!rule->strip || !next(tpid, tci) || tpid != rule->tpid) continue;
+    put_tag(*rule, tci, info);
+    if (is_beside) {
+      is_beside = false;
+    } else {
+      info.cut = static_cast<std::uint8_t>(info.cut + kTag);
+      at += kTag;
+    }
+  }
+  return true;
+}
+
+std::uint32_t hash_of(const RxRules& rules, packet::Slice bytes, const RxInfo& info, bool has_ports) noexcept {
+  const bool v4 = (info.flags & RxInfo::ipv4_header) != 0;
+  const std::size_t addresses = v4 ? 8 : 32, from = info.l3 + (v4 ? 12u : 8u);
+  if (has_ports && !rules.rss.symmetric && from + addresses == info.l4) {  // no options: all of it side by side
+    return rules.toeplitz(bytes.subspan(from, addresses + 4));
+  }
+  std::array<std::byte, Toeplitz::kMaxInput> input{};
+  std::size_t size = addresses;
+  std::memcpy(input.data(), bytes.data() + from, addresses);
+  if (has_ports) {
+    std::memcpy(input.data() + addresses, bytes.data() + info.l4, 4);
+    size += 4;
+  }
+  if (rules.rss.symmetric) {  // both directions: what is mirrored is folded together
+    const auto fold = [&](std::size_t at, std::size_t half) {
+      for (std::size_t i = 0; i < half; ++i)
+        input[at + i] = input[at + half + i] = input[at + i] ^ input[at + half + i];
+    };
+    fold(0, addresses / 2);
+    if (has_ports) fold(addresses, 2);
+  }
+  return rules.toeplitz(std::span{input}.first(size));
+}
+
+// False: a rule drops the frame. Otherwise the queue may be settled.
+bool apply_flow_rule(const RxRules& rules, const packet::FrameView& view, RxInfo& info, bool& is_settled) noexcept {
+  const auto headers = packet::parse(view.header);
+  if (!headers) return true;
+  const FlowRule* const rule = rules.flows.match(flow_fields(view, *headers));
+  if (rule == nullptr) return true;
+  if (rule->mark) {
+    info.mark = *rule->mark;
+    info.flags |= RxInfo::has_mark;
+  }
+  if (rule->action == FlowAction::drop) return false;
+  if (rule->action == FlowAction::pass) return true;
+  is_settled = true;
+  info.queue = rule->queue;
+  if (rule->action == FlowAction::queue_group) {
+    info.queue = static_cast<std::uint16_t>(rule->queue + (info.hash & (rule->group_size - 1u)));
+  }
+  return true;
+}
+
+std::uint64_t destination_of(packet::Slice header) noexcept {
+  Le<std::uint64_t> first;
+  std::memcpy(&first, header.data(), sizeof first);
+  return first & kBroadcastKey;
+}
+
+void steer_one(const RxRules& rules, const packet::FrameView& view, RxInfo& info) noexcept {
+  info = RxInfo{};
+  if (view.header.size() < kEthernet) return;
+  const std::uint64_t to = destination_of(view.header);
+  if (!rules.filters.admits(to)) return;
+  if (is_group(to)) info.flags |= to == kBroadcastKey ? RxInfo::broadcast : RxInfo::multicast;
+  if (!take_tags(rules, view, info)) return;
+  const Look look = look_at(view.header, info);
+  std::uint16_t queue = 0;
+  if (rules.rss.enabled && (rules.rss.hena >> look.classifier & 1) != 0 && look.classifier != pctype::none) {
+    info.hash = hash_of(rules, view.header, info, look.has_ports);
+    info.flags |= RxInfo::has_hash;
+    queue = rules.rss.lut[info.hash % Rss::kLutSize];
+  }
+  bool is_settled = false;
+  if (!rules.flows.empty() && !apply_flow_rule(rules, view, info, is_settled)) return;
+  if (!is_settled) info.queue = queue;
+  if (info.queue >= rules.queues) info.queue = 0;
+}
+
+}  // namespace
+
+void steer(const RxRules& rules, std::span<const packet::FrameView> frames, std::span<RxInfo> into) noexcept {
+  for (std::size_t i = 0; i < frames.size(); ++i)
+    steer_one(rules, frames[i], into[i]);
+}
+
+packet::Accepts accepts(const RxRules& rules, std::uint32_t max_frame_with_fcs) noexcept {
+  packet::Accepts takes;
+  // A tag beside the bytes can stay there when it goes to the write-back; else it has to be put in.
+  const auto strips = [](const VlanTag& tag) { return tag.strip && tag.tpid == 0x8100; };
+  takes.vlan = strips(rules.vlan.outer) || strips(rules.vlan.inner);
+  takes.max_frame = max_frame_with_fcs < kFcs ? 0 : max_frame_with_fcs - kFcs;
+  return takes;
+}
+
+}  // namespace vmux::device::iavf

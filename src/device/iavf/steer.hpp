@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What becomes of a frame that arrives: is it for this station, which queue takes it, what the write-back says of it.
+// Each frame's headers are looked at once, here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "device/iavf/filter.hpp"
+#include "device/iavf/flow.hpp"
+#include "device/iavf/queue_config.hpp"
+#include "device/iavf/rss.hpp"
+#include "packet/frame.hpp"
+
+namespace vmux::device::iavf {
+
+/// All that decides about arriving frames, as one value: made anew by control when something changes, immutable then.
+struct RxRules {
+  Filters filters;
+  VlanOffload vlan;
+  Rss rss;
+  Toeplitz toeplitz;  ///< of rss.key
+  FlowTable flows;
+  std::uint16_t queues = 1;  ///< in use; whatever leads to another leads to queue 0
+
+  /// After a change of `rss`.
+  void prepare_hash() noexcept { toeplitz = Toeplitz{rss.key}; }
+};
+
+/// What steer() found out about one frame.
+struct RxInfo {
+  static constexpr std::uint16_t kNobody = 0xffff;  ///< filtered or dropped by a rule
+  enum Flag : std::uint8_t {
+    has_hash = 0x01,
+    has_mark = 0x02,
+    multicast = 0x04,
+    broadcast = 0x08,
+    has_tag1 = 0x10,
+    has_tag2 = 0x20,
+    ipv4_header = 0x40,  ///< a whole IPv4 header at l3
+    transport = 0x80,    ///< TCP, UDP or SCTP at l4, not of a fragment
+  };
+  std::uint32_t hash = 0;
+  std::uint32_t mark = 0;
+  std::uint16_t queue = kNobody;
+  std::uint16_t l2tag1 = 0, l2tag2 = 0;
+  std::uint16_t l3 = 0, l4 = 0;  ///< bytes from the start of view.header; 0: none
+  std::uint8_t flags = 0;
+  std::uint8_t ptype = 0;
+  std::uint8_t l4_protocol = 0;
+  std::uint8_t cut = 0;  ///< bytes of VLAN tags to be cut out behind the addresses
+};
+
+/// Fills one info per frame.
+void steer(const RxRules& rules, std::span<const packet::FrameView> frames, std::span<RxInfo> into) noexcept;
+
+/// What a port with these rules takes unfinished; `max_frame_with_fcs`: the largest of its queues.
+[[nodiscard]] packet::Accepts accepts(const RxRules& rules, std::uint32_t max_frame_with_fcs) noexcept;
+
+}  // namespace vmux::device::iavf

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a driver asks the device to do to a frame, and how it becomes part of the frame's view. Pure but for the bytes
+// of the header, which are ours.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "device/iavf/descriptors.hpp"
+#include "device/iavf/queue_config.hpp"
+#include "packet/frame.hpp"
+
+namespace vmux::device::iavf {
+
+/// The words of the descriptors of one frame that say something about it.
+struct TxRequest {
+  std::uint64_t data_high = 0;                      ///< of its first data descriptor
+  std::uint64_t context_low = 0, context_high = 0;  ///< of its context descriptor, if any
+  bool has_context = false;
+
+  [[nodiscard]] std::uint32_t cmd() const noexcept { return tx_high::cmd::get(static_cast<std::uint32_t>(data_high)); }
+  [[nodiscard]] bool is_segmented() const noexcept {
+    return has_context && (tx_high::context_cmd::get(context_high) & context_cmd::TSO) != 0;
+  }
+};
+
+/// Bytes of all headers that the request points at; they have to be in the view's header.
+[[nodiscard]] std::uint32_t header_length(const TxRequest& request) noexcept;
+
+/// What became of a request.
+enum class Outcome : std::uint8_t {
+  done,
+  impossible,  ///< the lengths or types make no sense
+};
+
+/// Makes the request part of `view`, whose header lies at the start of `room` (kHeaderRoom bytes, all of them ours).
+[[nodiscard]] Outcome apply(const TxRequest& request, const VlanOffload& vlan, std::span<std::byte> room,
+                            packet::FrameView& view) noexcept;
+
+}  // namespace vmux::device::iavf
