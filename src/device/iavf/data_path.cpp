@@ -46,12 +46,15 @@ bool DataPath::configure_rx(unsigned queue, const RxQueueConfig& config) noexcep
   return true;
 }
 
+// Tails fall back to 0 when a queue stops. Linux writes the receive tail before it sends the set-up of the ring, and
+// the transmit tail with its first frame only, so neither configuring nor enabling is the time for it.
 bool DataPath::set_tx_enabled(unsigned queue, bool enabled) noexcept {
   Pair& pair = *pairs_[queue];
   if (enabled && !pair.has_tx) return false;
   const std::uint32_t bit = 1u << queue;
   tx_enabled_ = enabled ? tx_enabled_ | bit : tx_enabled_ & ~bit;
   enabled ? pair.tx.enable() : pair.tx.disable();
+  if (!enabled) registers_.set(reg::QTX_TAIL1 + queue * 4, 0);
   return true;
 }
 
@@ -62,7 +65,9 @@ bool DataPath::set_rx_enabled(unsigned queue, bool enabled) noexcept {
   rx_enabled_ = enabled ? rx_enabled_ | bit : rx_enabled_ & ~bit;
   received_ &= ~bit;
   enabled ? pair.rx.enable() : pair.rx.disable();
-  queues_changed();
+  if (!enabled) registers_.set(reg::QRX_TAIL1 + queue * 4, 0);
+  draft_.queues = static_cast<std::uint16_t>(std::max(1u, static_cast<unsigned>(std::bit_width(rx_enabled_))));
+  publish();
   return true;
 }
 
@@ -112,6 +117,9 @@ void DataPath::reset() noexcept {
   }
   tx_enabled_ = rx_enabled_ = received_ = 0;
   draft_ = {};
+  // A part's single VLAN mode: the 802.1Q tag in L2TAG1; whoever puts another into L2TAG2 wants it in front.
+  draft_.vlan.inner = {.strip = false, .insert = true, .tpid = 0x8100, .place = TagPlace::l2tag1};
+  draft_.vlan.outer = {.strip = false, .insert = true, .tpid = 0x88a8, .place = TagPlace::l2tag2};
   publish();
 }
 

@@ -125,7 +125,6 @@ class Virtchnl {
   void set_vlan(std::uint16_t vid, bool wanted) noexcept;
   Status set_vlans(Body body, bool wanted) noexcept;
   Status set_vlans_v2(Body body, bool wanted) noexcept;
-  [[nodiscard]] std::optional<std::uint16_t> outer_tpid(Body body) const noexcept;
   // virtchnl_rss.cpp
   Status config_rss_key(Body body, Reply& reply) noexcept;
   Status config_rss_lut(Body body, Reply& reply) noexcept;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Rings, vectors, enabling and disabling.
+#include <algorithm>
+
 #include "device/iavf/virtchnl.hpp"
 
 namespace vmux::device::iavf {
@@ -10,12 +12,12 @@ namespace cap = wire::virtchnl::capability;
 namespace {
 
 constexpr std::uint64_t kRingAlignment = 128;  // bytes: the queue context holds the address in these units
-constexpr std::uint16_t kMaxDescriptors = 8160, kMinDescriptors = 8, kDescriptorStep = 8;
-constexpr std::uint32_t kMaxBuffer = 16 * 1024 - 128, kMinBuffer = 64;
+constexpr std::uint16_t kMinDescriptors = 8, kDescriptorStep = 8;
+constexpr std::uint32_t kMaxBuffer = 16 * 1024 - 128, kMinBuffer = 128;
 constexpr std::uint32_t kMaxRxFrame = 16 * 1024 - 1, kMinRxFrame = 64;
 
 bool is_ring(std::uint64_t address, std::uint32_t length) noexcept {
-  return address % kRingAlignment == 0 && length >= kMinDescriptors && length <= kMaxDescriptors &&
+  return address % kRingAlignment == 0 && length >= kMinDescriptors && length <= kMaxRingLength &&
          length % kDescriptorStep == 0;
 }
 
@@ -47,7 +49,7 @@ std::optional<RxQueueConfig> Virtchnl::rx_config(const vc::RxqInfo& info) const 
   return RxQueueConfig{.ring = Iova{info.dma_ring_addr},
                        .length = static_cast<std::uint16_t>(info.ring_len),
                        .buffer_size = static_cast<std::uint16_t>(info.databuffer_size),
-                       .max_frame = info.max_pkt_size,
+                       .max_frame = std::min<std::uint32_t>(info.max_pkt_size, kMaxFrameWithFcs),
                        .rxdid = layout,
                        .wide = layout != rxdid::legacy16,
                        .keep_crc = has(cap::kCrc) && info.crc_disable != 0};

@@ -11,8 +11,6 @@ namespace cap = wire::virtchnl::capability;
 
 namespace {
 
-constexpr std::uint16_t kMaxFrame = 9728;  // bytes on the wire, as the physical functions of this family answer
-
 struct Speed {
   std::uint32_t mbps, bit;
 };
@@ -41,7 +39,7 @@ Virtchnl::Status Virtchnl::reset_vf(Body /*body*/, Reply& reply) noexcept {
 
 std::uint32_t Virtchnl::offered() const noexcept {
   return cap::kL2 | cap::kRssPf | cap::kWbOnItr | cap::kReqQueues | cap::kAdvLinkSpeed | cap::kLargeNumQpairs |
-         cap::kVlan | cap::kVlanV2 | cap::kRxFlexDesc;
+         cap::kVlan | cap::kVlanV2 | cap::kRxFlexDesc | cap::kEncap | cap::kEncapCsum | cap::kCrc;
 }
 
 Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {
@@ -60,7 +58,7 @@ Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {
   answer.num_vsis = 1;
   answer.num_queue_pairs = static_cast<std::uint16_t>(identity_.queue_pairs);
   answer.max_vectors = static_cast<std::uint16_t>(identity_.queue_pairs + 1);
-  answer.max_mtu = kMaxFrame;
+  answer.max_mtu = kMaxFrameWithFcs;  // so the physical functions of this family fill it in
   answer.vf_cap_flags = session_.capabilities;
   answer.rss_key_size = kRssKeySize;
   answer.rss_lut_size = kRssLutSize;

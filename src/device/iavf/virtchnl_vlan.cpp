@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // VLANs in both dialects: lists of ids and a stripping switch (virtchnl 1.0), or negotiated filters and offloads (V2).
-// One tag is offloaded, the outermost, in L2TAG1; its ethertype is the driver's choice.
+// What is offered is a part's single VLAN mode: the 802.1Q tag in L2TAG1 can be stripped and inserted at will. A driver
+// may put a second tag in front of it (QinQ) with L2TAG2 of a context descriptor.
 #include "device/iavf/virtchnl.hpp"
 
 namespace vmux::device::iavf {
@@ -10,14 +11,14 @@ namespace vs = wire::virtchnl::vlan_support;
 
 namespace {
 
-constexpr std::uint16_t kVlanIds = 4096, kVidMask = 0x0fff;
-constexpr std::uint32_t kOffloadedTypes = vs::kEthertype8100 | vs::kEthertype88a8 | vs::kEthertypeXor;
+constexpr std::uint16_t kVlanIds = 4096;
+constexpr std::uint16_t kTpid = 0x8100;
 
-/// The TPID of a setting that names exactly one type.
-std::optional<std::uint16_t> tpid_of(std::uint32_t ethertype) noexcept {
-  if (ethertype == vs::kEthertype8100) return 0x8100;
-  if (ethertype == vs::kEthertype88a8) return 0x88a8;
-  return std::nullopt;
+/// A setting names the one tag that is offered, and no other.
+bool is_setting(Virtchnl::Body body) noexcept {
+  const auto setting = read_at<vc::VlanSetting>(body);
+  return setting.vport_id == kVsiId && setting.outer_ethertype_setting == 0 &&
+         setting.inner_ethertype_setting == vs::kEthertype8100;
 }
 
 }  // namespace
@@ -49,24 +50,24 @@ Virtchnl::Status Virtchnl::add_vlan(Body body, Reply& /*reply*/) noexcept { retu
 Virtchnl::Status Virtchnl::del_vlan(Body body, Reply& /*reply*/) noexcept { return set_vlans(body, false); }
 
 Virtchnl::Status Virtchnl::enable_vlan_stripping(Body /*body*/, Reply& /*reply*/) noexcept {
-  data_.vlan().outer.strip = true;
+  data_.vlan().inner.strip = true;
   data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::disable_vlan_stripping(Body /*body*/, Reply& /*reply*/) noexcept {
-  data_.vlan().outer.strip = false;
+  data_.vlan().inner.strip = false;
   data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::get_offload_vlan_v2_caps(Body /*body*/, Reply& reply) noexcept {
   vc::VlanCaps caps{};
-  caps.filtering.filtering_support.outer = vs::kEthertype8100;
+  caps.filtering.filtering_support.inner = vs::kEthertype8100;
   caps.filtering.ethertype_init = vs::kEthertype8100;
   caps.filtering.max_filters = kVlanIds - 1;
-  caps.offloads.stripping_support.outer = vs::kToggle | kOffloadedTypes | vs::kTagInL2tag1;
-  caps.offloads.insertion_support.outer = vs::kToggle | kOffloadedTypes | vs::kTagInL2tag1;
+  caps.offloads.stripping_support.inner = vs::kToggle | vs::kEthertype8100 | vs::kTagInL2tag1;
+  caps.offloads.insertion_support.inner = vs::kToggle | vs::kEthertype8100 | vs::kTagInL2tag1;
   caps.offloads.ethertype_init = vs::kEthertype8100;
   caps.offloads.ethertype_match = vc::kStrippingMatchesInsertion;
   reply.put(caps);
@@ -81,9 +82,9 @@ Virtchnl::Status Virtchnl::set_vlans_v2(Body body, bool wanted) noexcept {
   for (const bool apply : {false, true}) {
     for (std::size_t i = 0; i < count; ++i) {
       const auto filter = read_at<vc::VlanFilter>(body, sizeof head + i * sizeof(vc::VlanFilter));
-      if (filter.outer.tpid != 0x8100 || filter.inner.tpid != 0 || filter.outer.tci_mask != 0) return Status::err_param;
-      if ((filter.outer.tci & ~kVidMask) != 0) return Status::err_param;
-      if (apply) set_vlan(filter.outer.tci, wanted);
+      if (filter.inner.tpid != kTpid || filter.outer.tpid != 0 || filter.inner.tci_mask != 0) return Status::err_param;
+      if (filter.inner.tci >= kVlanIds) return Status::err_param;
+      if (apply) set_vlan(filter.inner.tci, wanted);
     }
   }
   data_.publish();
@@ -93,41 +94,30 @@ Virtchnl::Status Virtchnl::set_vlans_v2(Body body, bool wanted) noexcept {
 Virtchnl::Status Virtchnl::add_vlan_v2(Body body, Reply& /*reply*/) noexcept { return set_vlans_v2(body, true); }
 Virtchnl::Status Virtchnl::del_vlan_v2(Body body, Reply& /*reply*/) noexcept { return set_vlans_v2(body, false); }
 
-/// What the setting asks for: one ethertype for the outer tag, none for the inner.
-std::optional<std::uint16_t> Virtchnl::outer_tpid(Body body) const noexcept {
-  const auto setting = read_at<vc::VlanSetting>(body);
-  if (setting.vport_id != kVsiId || setting.inner_ethertype_setting != 0) return std::nullopt;
-  return tpid_of(setting.outer_ethertype_setting);
-}
-
 Virtchnl::Status Virtchnl::enable_vlan_stripping_v2(Body body, Reply& /*reply*/) noexcept {
-  const auto tpid = outer_tpid(body);
-  if (!tpid) return Status::err_param;
-  data_.vlan().outer.strip = true;
-  data_.vlan().outer.tpid = *tpid;
+  if (!is_setting(body)) return Status::err_param;
+  data_.vlan().inner.strip = true;
   data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::disable_vlan_stripping_v2(Body body, Reply& /*reply*/) noexcept {
-  if (!outer_tpid(body)) return Status::err_param;
-  data_.vlan().outer.strip = false;
+  if (!is_setting(body)) return Status::err_param;
+  data_.vlan().inner.strip = false;
   data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::enable_vlan_insertion_v2(Body body, Reply& /*reply*/) noexcept {
-  const auto tpid = outer_tpid(body);
-  if (!tpid) return Status::err_param;
-  data_.vlan().outer.insert = true;
-  data_.vlan().outer.tpid = *tpid;
+  if (!is_setting(body)) return Status::err_param;
+  data_.vlan().inner.insert = true;
   data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::disable_vlan_insertion_v2(Body body, Reply& /*reply*/) noexcept {
-  if (!outer_tpid(body)) return Status::err_param;
-  data_.vlan().outer.insert = false;
+  if (!is_setting(body)) return Status::err_param;
+  data_.vlan().inner.insert = false;
   data_.publish();
   return Status::success;
 }

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Vectors: armed by the driver, moderated by ITR, triggered by software, in both doorbell modes.
+#include "device/iavf/interrupts.hpp"
+
+#include <gtest/gtest.h>
+
+#include "rigs/iavf_rig.hpp"
+
+namespace vmux::rigs {
+namespace {
+
+using Doorbell = IavfRig::Doorbell;
+constexpr std::uint32_t kEna = 1, kClear = 2, kSoftware = 4, kNoItr = 3u << 3, kSoftwareItr = 1u << 24 | 3u << 25;
+constexpr std::uint32_t kItr0 = 0x2800, kIcr0 = 0x4800, kControl1 = 0x3800;
+
+struct InterruptRig : IavfRig, testing::TestWithParam<Doorbell> {
+  InterruptRig() : IavfRig(GetParam(), 4) {
+    guest->bring_up({.queues = 2, .mapped_doorbells = GetParam() == Doorbell::poll});
+    static_cast<void>(guest->interrupts(1));
+  }
+  void arrive_broadcast() { EXPECT_EQ(arrive(ethernet({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 64)), 1u); }
+};
+
+using IavfInterrupts = InterruptRig;
+INSTANTIATE_TEST_SUITE_P(BothDoorbells, IavfInterrupts, testing::Values(Doorbell::poll, Doorbell::trap),
+                         [](const auto& one) { return one.param == Doorbell::poll ? "Poll" : "Trap"; });
+
+TEST_P(IavfInterrupts, FiresOnceAndTakesTheEnableBitBack) {
+  arrive_broadcast();
+  EXPECT_EQ(guest->interrupts(1), 1u);
+  EXPECT_EQ(guest->read(kControl1) & kEna, 0u);
+  arrive_broadcast();
+  EXPECT_EQ(guest->interrupts(1), 0u);
+}
+
+TEST_P(IavfInterrupts, NewsWhileUnarmedAreToldWhenArmed) {
+  arrive_broadcast();
+  arrive_broadcast();
+  EXPECT_EQ(guest->interrupts(1), 1u);
+  guest->arm(1);
+  EXPECT_TRUE(run_until([&] { return guest->interrupts(1) == 1; }));
+}
+
+TEST_P(IavfInterrupts, ArmingWithClearPbaLosesNothing) {
+  arrive_broadcast();
+  arrive_broadcast();
+  EXPECT_EQ(guest->interrupts(1), 1u);
+  guest->arm(1, kEna | kClear | kNoItr);
+  EXPECT_TRUE(run_until([&] { return guest->interrupts(1) == 1; }));
+}
+
+TEST_P(IavfInterrupts, IntervalDelaysTheSecondMessage) {
+  guest->arm(1, kEna | 0xfffu << 5);  // ITR 0: 8190 us
+  arrive_broadcast();
+  static_cast<void>(run_until([&] { return guest->interrupts(1) == 1; }));
+  guest->arm(1, kEna | kNoItr);
+  const std::uint64_t fired = monotonic_ns();
+  arrive_broadcast();
+  EXPECT_TRUE(run_until([&] { return guest->interrupts(1) == 1; }));
+  EXPECT_GT(monotonic_ns() - fired, 5'000'000u);
+  EXPECT_EQ(guest->read(kItr0), 0xfffu);
+}
+
+TEST_P(IavfInterrupts, SoftwareTriggerIsAMessage) {
+  guest->arm(1, kEna | kNoItr | kSoftware | kSoftwareItr);
+  EXPECT_TRUE(run_until([&] {
+    static_cast<void>(take());
+    return guest->interrupts(1) == 1;
+  }));
+}
+
+TEST_P(IavfInterrupts, VectorsAreThoseOfTheMap) {
+  guest->send_frame(ethernet({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 64), 1);
+  EXPECT_EQ(take().size(), 1u);
+  EXPECT_EQ(guest->interrupts(2), 1u);
+  EXPECT_EQ(guest->interrupts(1), 0u);
+}
+
+TEST_P(IavfInterrupts, CauseRegisterClearsWhenRead) {
+  EXPECT_EQ(guest->read(kIcr0) & 1u << 30, 1u << 30);
+  EXPECT_EQ(guest->read(kIcr0), 0u);
+}
+
+}  // namespace
+}  // namespace vmux::rigs

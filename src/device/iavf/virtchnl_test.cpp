@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// virtchnl as a driver sees it: negotiation, what each message needs to be taken, and the reset handshake.
+#include <gtest/gtest.h>
+
+#include "rigs/iavf_rig.hpp"
+
+namespace vmux::rigs {
+namespace {
+
+using fake_guest::IavfBody;
+using fake_guest::IavfMessage;
+
+constexpr std::uint32_t kVersion = 1, kReset = 2, kResources = 3, kConfigQueues = 6, kIrqMap = 7, kEnable = 8,
+                        kDisable = 9, kAddMac = 10, kDelMac = 11, kAddVlan = 12, kPromisc = 14, kStats = 15,
+                        kEvent = 17, kKey = 23, kLut = 24, kHenaCaps = 25, kSetHena = 26, kRequestQueues = 29,
+                        kRxdids = 44, kVlanCaps = 51, kAddVlanV2 = 52, kStripV2 = 54, kEnableV2 = 107, kMapVector = 111;
+constexpr std::int32_t kOk = 0, kParam = -5, kNotSupported = -64;
+constexpr std::uint32_t kL2 = 1, kReqQueues = 1 << 6, kAdvSpeed = 1 << 7, kLarge = 1 << 9, kVlanV2 = 1 << 15,
+                        kVlan = 1 << 16, kRssPf = 1 << 19, kFlex = 1 << 26;
+constexpr std::uint32_t kArqlen = 0x8000, kRstat = 0x8800;
+
+IavfBody mac_list(std::uint16_t count, std::uint8_t last, std::uint8_t type = 2) {
+  IavfBody body;
+  body.u16(1).u16(count);
+  for (std::uint16_t i = 0; i < count; ++i)
+    body.append(std::array<std::uint8_t, 6>{2, 0, 0, 0, static_cast<std::uint8_t>(i), last}).u8(type).u8(0);
+  return body;
+}
+
+TEST(IavfVirtchnl, SpeaksVersionOneOneAndOneZero) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  EXPECT_EQ(rig.guest->call(kVersion, IavfBody{}.u32(1).u32(0).bytes()).number(4, 4), 0u);
+  EXPECT_EQ(rig.guest->call(kVersion, IavfBody{}.u32(1).u32(9).bytes()).number(4, 4), 1u);
+  EXPECT_EQ(rig.guest->call(kVersion, IavfBody{}.u32(1).bytes()).status, kParam);
+}
+
+TEST(IavfVirtchnl, DescribesItsResources) {
+  IavfRig rig{IavfRig::Doorbell::trap, 4};
+  rig.guest->open_admin_queue();
+  const IavfMessage answer = rig.guest->negotiate(kL2 | kVlan | kRssPf);
+  ASSERT_EQ(answer.body.size(), 36u);
+  EXPECT_EQ(answer.number(0, 2), 1u);  // VSIs
+  EXPECT_EQ(answer.number(2, 2), 4u);  // queue pairs
+  EXPECT_EQ(answer.number(4, 2), 5u);  // vectors
+  EXPECT_EQ(answer.number(8, 4), kL2 | kVlan | kRssPf);
+  EXPECT_EQ(answer.number(12, 4), 52u);
+  EXPECT_EQ(answer.number(16, 4), 64u);
+  EXPECT_EQ(answer.number(24, 4), 6u);  // SR-IOV
+  EXPECT_EQ(answer.number(30, 6), 0x5634'1200'5452u);
+}
+
+TEST(IavfVirtchnl, VersionOneZeroGetsTheBaseMode) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  static_cast<void>(rig.guest->call(kVersion, IavfBody{}.u32(1).u32(0).bytes()));
+  EXPECT_EQ(rig.guest->call(kResources).number(8, 4), kL2 | kVlan | kRssPf);
+}
+
+TEST(IavfVirtchnl, GivesOneDialectOfVlansOnly) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  EXPECT_EQ(rig.guest->negotiate(kVlan | kVlanV2).number(8, 4), kL2 | kVlanV2);
+}
+
+TEST(IavfVirtchnl, NothingBeforeResources) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  EXPECT_EQ(rig.guest->call(kStats, IavfBody{}.u16(1).zeros(10).bytes()).status, kParam);
+}
+
+TEST(IavfVirtchnl, UnknownAndUnnegotiatedAreNotSupported) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  static_cast<void>(rig.guest->negotiate(kL2));
+  EXPECT_EQ(rig.guest->call(0).status, kNotSupported);
+  EXPECT_EQ(rig.guest->call(9999).status, kNotSupported);
+  EXPECT_EQ(rig.guest->call(kAddVlan, IavfBody{}.u16(1).u16(0).bytes()).status, kNotSupported);
+  EXPECT_EQ(rig.guest->call(66).status, kNotSupported);  // GET_QOS_CAPS
+}
+
+TEST(IavfVirtchnl, ShortMessagesAreRefusedForEveryOpcode) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  static_cast<void>(rig.guest->negotiate(~0u & ~kVlanV2));
+  for (const std::uint32_t op : {4u, 5u, kConfigQueues, kIrqMap, kEnable, kDisable, kAddMac, kDelMac, kAddVlan, 13u,
+                                 kPromisc, kStats, kKey, kLut, kSetHena, kRequestQueues, kEnableV2, 108u, kMapVector}) {
+    EXPECT_EQ(rig.guest->call(op, IavfBody{}.u8(1).bytes()).status, kParam) << op;
+  }
+}
+
+TEST(IavfVirtchnl, ListsThatSayMoreThanTheyHaveAreRefused) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  static_cast<void>(rig.guest->negotiate(kL2 | kVlan));
+  EXPECT_EQ(rig.guest->call(kAddMac, IavfBody{}.u16(1).u16(500).zeros(16).bytes()).status, kParam);
+  EXPECT_EQ(rig.guest->call(kAddVlan, IavfBody{}.u16(1).u16(0xffff).zeros(16).bytes()).status, kParam);
+  EXPECT_EQ(rig.guest->call(kConfigQueues, IavfBody{}.u16(1).u16(4).zeros(68).bytes()).status, kParam);
+}
+
+TEST(IavfVirtchnl, QueuesComeUpAndTellTheLink) {
+  IavfRig rig;
+  rig.guest->bring_up({.queues = 4});
+  EXPECT_TRUE(rig.nic->is_ready());
+  while (auto message = rig.guest->receive_message())
+    rig.guest->events().push_back(*message);
+  ASSERT_FALSE(rig.guest->events().empty());
+  const IavfMessage& link = rig.guest->events().back();
+  EXPECT_EQ(link.opcode, kEvent);
+  EXPECT_EQ(link.number(0, 4), 1u);
+  EXPECT_EQ(link.number(8, 1), 1u);
+}
+
+TEST(IavfVirtchnl, LinkSpeedIsANumberWhenNegotiatedAndABitWhenNot) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  static_cast<void>(rig.guest->negotiate(kL2 | kAdvSpeed));
+  EXPECT_EQ(rig.guest->receive_message().value().number(4, 4), 100'000u);
+  static_cast<void>(rig.guest->negotiate(kL2));
+  EXPECT_EQ(rig.guest->receive_message().value().number(4, 4), 1u << 4);  // 40 Gbit/s is the fastest bit
+}
+
+TEST(IavfVirtchnl, PulledCableIsAnEvent) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  while (rig.guest->receive_message()) {
+  }
+  rig.nic->set_link(false);
+  const IavfMessage event = rig.guest->receive_message().value();
+  EXPECT_EQ(event.number(0, 4), 1u);
+  EXPECT_EQ(event.number(8, 1), 0u);
+  EXPECT_FALSE(rig.nic->is_ready());
+}
+
+TEST(IavfVirtchnl, RingsThatMakeNoSenseAreRefused) {
+  struct Case {
+    const char* what;
+    unsigned descriptors;
+    std::uint32_t buffer, frame;
+    std::uint8_t rxdid;
+  };
+  for (const Case& one : {Case{"too short", 0, 2048, 1522, 1}, Case{"not a multiple of 8", 63, 2048, 1522, 1},
+                          Case{"too long", 8192, 2048, 1522, 1}, Case{"no buffer", 64, 0, 1522, 1},
+                          Case{"huge buffer", 64, 0x10000, 1522, 1}, Case{"no frame", 64, 2048, 1, 1},
+                          Case{"huge frame", 64, 2048, 0x10000, 1}, Case{"unknown layout", 64, 2048, 1522, 77}}) {
+    IavfRig rig;
+    rig.guest->open_admin_queue();
+    static_cast<void>(rig.guest->negotiate(kL2 | kFlex));
+    IavfBody body;
+    body.u16(1)
+        .u16(0)
+        .u32(one.descriptors)
+        .u16(0)
+        .u16(0)
+        .u32(one.buffer)
+        .u32(one.frame)
+        .u8(0)
+        .u8(one.rxdid)
+        .u8(0)
+        .u8(0);
+    body.u64(IavfBody{}.bytes().size() + 0x20'0000).u32(0).u32(0);
+    EXPECT_EQ(rig.guest->call(5, body.bytes()).status, kParam) << one.what;
+  }
+}
+
+TEST(IavfVirtchnl, OffersTheLayoutsThatItWrites) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  static_cast<void>(rig.guest->negotiate(kL2 | kFlex));
+  const std::uint64_t layouts = rig.guest->call(kRxdids).number(0, 8);
+  EXPECT_NE(layouts & 2, 0u);
+}
+
+TEST(IavfVirtchnl, EnablingAQueueThatWasNotSetUpIsRefused) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  static_cast<void>(rig.guest->negotiate(kL2));
+  EXPECT_EQ(rig.guest->call(kEnable, IavfBody{}.u16(1).u16(0).u32(1).u32(1).bytes()).status, kParam);
+  EXPECT_EQ(rig.guest->call(kEnable, IavfBody{}.u16(1).u16(0).u32(1u << 30).u32(0).bytes()).status, kParam);
+}
+
+TEST(IavfVirtchnl, ARunningQueueIsNotSetUpAnew) {
+  IavfRig rig;
+  rig.guest->bring_up({.queues = 2});
+  EXPECT_EQ(rig.guest->call(kConfigQueues, rig.guest->queue_config(2)).status, kParam);
+  EXPECT_EQ(rig.guest->call(kDisable, IavfBody{}.u16(1).u16(0).u32(3).u32(3).bytes()).status, kOk);
+  EXPECT_EQ(rig.guest->call(kConfigQueues, rig.guest->queue_config(2)).status, kOk);
+}
+
+TEST(IavfVirtchnl, DisablingZeroesTheTails) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  rig.guest->write(0x0, 5);
+  static_cast<void>(rig.guest->call(kDisable, IavfBody{}.u16(1).u16(0).u32(1).u32(1).bytes()));
+  EXPECT_EQ(rig.guest->read(0x0), 0u);
+  EXPECT_EQ(rig.guest->read(0x2000), 0u);
+}
+
+TEST(IavfVirtchnl, SecondFormsSelectAndMapQueues) {
+  IavfRig rig;
+  rig.guest->bring_up({.queues = 4, .capabilities = kL2 | kLarge});
+  static_cast<void>(rig.guest->call(kDisable, IavfBody{}.u16(1).u16(0).u32(15).u32(15).bytes()));
+  EXPECT_EQ(
+      rig.guest
+          ->call(kEnableV2, IavfBody{}.u16(1).u16(0).u16(2).u16(0).u32(0).u16(0).u16(4).u32(1).u16(0).u16(4).bytes())
+          .status,
+      kOk);
+  EXPECT_TRUE(rig.nic->is_ready());
+  EXPECT_EQ(rig.guest->call(kEnableV2, IavfBody{}.u16(1).u16(0).u16(1).u16(0).u32(0).u16(3).u16(2).bytes()).status,
+            kParam);
+  EXPECT_EQ(
+      rig.guest->call(kMapVector, IavfBody{}.u16(1).u16(1).u32(0).u16(0).u16(4).u32(0).u32(0).u32(1).bytes()).status,
+      kOk);
+  EXPECT_EQ(
+      rig.guest->call(kMapVector, IavfBody{}.u16(1).u16(1).u32(0).u16(0).u16(5).u32(0).u32(0).u32(1).bytes()).status,
+      kParam);
+}
+
+TEST(IavfVirtchnl, AddressTableIsBoundedAndAllOrNothing) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 1).bytes()).status, kOk);
+  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 2).bytes()).status, -18);
+  EXPECT_EQ(rig.guest->call(kDelMac, mac_list(250, 1).bytes()).status, kOk);
+  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 2).bytes()).status, kOk);
+}
+
+TEST(IavfVirtchnl, DriversPrimaryAddressSurvivesAResetOfTheFunctionsVirtualSideOnly) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  static_cast<void>(rig.guest->call(kAddMac, mac_list(1, 7, 1).bytes()));
+  rig.guest->send(kReset);
+  EXPECT_EQ(rig.nic->mac(), (device::iavf::Mac{2, 0, 0, 0, 0, 7}));
+  rig.nic->function().reset(pci::ResetKind::function_level);
+  EXPECT_EQ(rig.nic->mac(), kIavfStation);
+}
+
+TEST(IavfVirtchnl, KeyAndTableHaveTheirSizesAndQueuesThatExist) {
+  IavfRig rig{IavfRig::Doorbell::trap, 4};
+  rig.guest->bring_up();
+  EXPECT_EQ(rig.guest->call(kKey, IavfBody{}.u16(1).u16(52).zeros(53).bytes()).status, kOk);
+  EXPECT_EQ(rig.guest->call(kKey, IavfBody{}.u16(1).u16(40).zeros(53).bytes()).status, kParam);
+  EXPECT_EQ(rig.guest->call(kLut, IavfBody{}.u16(1).u16(64).zeros(65).bytes()).status, kOk);
+  EXPECT_EQ(rig.guest->call(kLut, IavfBody{}.u16(1).u16(64).zeros(63).u8(4).bytes()).status, kParam);
+  const std::uint64_t hashed = rig.guest->call(kHenaCaps).number(0, 8);
+  EXPECT_NE(hashed, 0u);
+  EXPECT_EQ(rig.guest->call(kSetHena, IavfBody{}.u64(~0ull).bytes()).status, kOk);
+}
+
+TEST(IavfVirtchnl, VlanFiltersOfTheSecondDialect) {
+  IavfRig rig;
+  rig.guest->bring_up({.capabilities = kL2 | kVlanV2});
+  EXPECT_EQ(rig.guest->call(kVlanCaps).body.size(), 40u);
+  const auto filter = [](std::uint16_t tci, std::uint16_t tpid) {
+    return IavfBody{}.u16(1).u16(1).u32(0).u16(tci).u16(0).u16(tpid).u16(0).zeros(24).bytes();
+  };
+  EXPECT_EQ(rig.guest->call(kAddVlanV2, filter(100, 0x8100)).status, kOk);
+  EXPECT_EQ(rig.guest->call(kAddVlanV2, filter(100, 0x9100)).status, kParam);
+  EXPECT_EQ(rig.guest->call(kAddVlanV2, filter(4096, 0x8100)).status, kParam);
+  EXPECT_EQ(rig.guest->call(kStripV2, IavfBody{}.u32(0).u32(1).u16(1).zeros(6).bytes()).status, kOk);
+  EXPECT_EQ(rig.guest->call(kStripV2, IavfBody{}.u32(1).u32(0).u16(1).zeros(6).bytes()).status, kParam);
+}
+
+TEST(IavfVirtchnl, ResetIsSeenInTheRegistersAndEnds) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  rig.guest->send(kReset);
+  EXPECT_EQ(rig.guest->read(kArqlen), 0u);
+  EXPECT_EQ(rig.guest->read(kRstat), 0u);
+  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_TRUE(rig.run_until([&] { return rig.guest->read(kRstat) == 2; }));
+  rig.guest->bring_up();
+  EXPECT_TRUE(rig.nic->is_ready());
+}
+
+TEST(IavfVirtchnl, GrantedRequestOfQueuesIsAnnouncedAndResets) {
+  IavfRig rig{IavfRig::Doorbell::trap, 4};
+  rig.guest->bring_up({.capabilities = kL2 | kReqQueues});
+  while (rig.guest->receive_message()) {
+  }
+  rig.guest->send(kRequestQueues, IavfBody{}.u16(2).bytes());
+  const IavfMessage event = rig.guest->receive_message().value();
+  EXPECT_EQ(event.opcode, kEvent);
+  EXPECT_EQ(event.number(0, 4), 2u);  // RESET_IMPENDING
+  EXPECT_NE(rig.guest->read(kArqlen), 0u);
+  EXPECT_TRUE(rig.run_until([&] { return rig.guest->read(kArqlen) == 0; }));
+  EXPECT_TRUE(rig.run_until([&] { return rig.guest->read(kRstat) == 2; }));
+}
+
+TEST(IavfVirtchnl, RequestForMoreQueuesThanThereAreIsToldHowMany) {
+  IavfRig rig{IavfRig::Doorbell::trap, 4};
+  rig.guest->bring_up({.capabilities = kL2 | kReqQueues});
+  EXPECT_EQ(rig.guest->call(kRequestQueues, IavfBody{}.u16(5).bytes()).number(0, 2), 4u);
+}
+
+TEST(IavfVirtchnl, NextClientFindsACardAsNew) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  rig.guest.reset();
+  EXPECT_FALSE(rig.nic->is_ready());
+  rig.guest = std::make_unique<IavfRig::IavfGuest>(rig.nic->function());
+  EXPECT_EQ(rig.guest->read(kArqlen), 0u);
+  EXPECT_EQ(rig.guest->read(kRstat), 2u);
+  rig.guest->bring_up();
+  EXPECT_TRUE(rig.nic->is_ready());
+}
+
+}  // namespace
+}  // namespace vmux::rigs
