@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <string_view>
 #include <vector>
 
 #include "app/bench/benches.hpp"
@@ -30,10 +31,12 @@ int print(const Result<Report>& report, bool as_json) {
 }
 
 /// Benchmarks that drive other programs are scripts of the source tree: they need its lab, or the programs built there.
+/// An installation has those that do without (share/vmux/bench).
 std::filesystem::path find_script(const char* name) {
   for (auto at = std::filesystem::read_symlink("/proc/self/exe").parent_path(); at != at.root_path();
        at = at.parent_path()) {
-    if (auto script = at / "bench" / name; std::filesystem::exists(script)) return script;
+    for (const char* folder : {"bench", "share/vmux/bench"})
+      if (auto script = at / folder / name; std::filesystem::is_regular_file(script)) return script;
   }
   return {};
 }
@@ -86,6 +89,8 @@ int run_named_script(const std::string& name, const ScriptOptions& options) {
 }
 
 int main_of(int argc, char** argv) {
+  // Its options are its own, so they are not parsed here.
+  if (argc > 1 && std::string_view{argv[1]} == "vm") return run_script("vm", {argv + 2, argv + argc});
   CLI::App app{"Measures vMux beside a reference, in one run on one machine, and prints both sides and the ratio.",
                "vmux-bench"};
   app.require_subcommand(1);
@@ -114,6 +119,8 @@ int main_of(int argc, char** argv) {
     if (name != "guests") command->add_option("--model", script.model, "vMux's model (default e1000)");
     command->add_option("rest", script.rest, "more options of the script, behind --: see its --help");
   }
+  app.add_subcommand("vm",
+                     "any VM: traffic, CPU, interrupts, IOMMU, a profile; kept and compared (vmux-bench vm --help)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

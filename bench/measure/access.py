@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How commands are run in a place: on this machine, in a VM behind a command such as ssh, or in a guest of the lab.
+
+A place can run a command and wait (`run`), start one that is ended later (`start`), and let a command write to a file on
+this machine for as long as it runs (`stream`)."""
+import ctypes
+import shlex
+import signal
+import subprocess
+from typing import NamedTuple
+
+from .rundir import Trouble
+
+
+class Answer(NamedTuple):
+    status: int
+    output: str
+    errors: str = ""
+
+
+def die_with_parent():
+    # A run that is killed takes along what it started. 1 is PR_SET_PDEATHSIG.
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def start_process(command, **options):
+    """A child of its own process group, so that a ctrl-C in the terminal reaches this program alone, which ends the child in order."""
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, start_new_session=True, **options)
+
+
+def end_process(process, number=signal.SIGTERM, patience=3):
+    if process.poll() is None:
+        process.send_signal(number)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class _Started:
+    """A process that was started, to be ended."""
+
+    def __init__(self, process, cleanup=None):
+        self.process, self.cleanup = process, cleanup
+
+    def end(self):
+        if self.cleanup:
+            self.cleanup()
+        end_process(self.process)
+
+
+class CommandPlace:
+    """Commands behind a prefix: `ssh root@vm`, `podman exec vm sh -c`; no prefix is this machine."""
+
+    def __init__(self, name, prefix=""):
+        self.name = self.title = name
+        try:
+            self.prefix = shlex.split(prefix)
+        except ValueError as problem:
+            raise Trouble(f"cannot read the command prefix {prefix!r}: {problem}") from None
+
+    @property
+    def is_local(self):
+        return not self.prefix
+
+    def command(self, line):
+        return [*self.prefix, line] if self.prefix else ["/bin/sh", "-c", line]
+
+    def _spawn(self, line, **options):
+        try:
+            return start_process(self.command(line), **options)
+        except OSError as problem:
+            raise Trouble(f"cannot run {self.command(line)[0]}: {problem.strerror}") from None
+
+    def run(self, line, timeout=30):
+        process = self._spawn(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+        try:
+            output, errors = process.communicate(timeout=timeout)
+            return Answer(process.returncode, output, errors)
+        except subprocess.TimeoutExpired:
+            return Answer(124, "", f"no end within {timeout} s")
+        finally:
+            end_process(process)
+
+    def start(self, line):
+        if self.is_local:
+            return _Started(self._spawn(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        # Ending ssh does not end what it started: the far side notes its own pid, and is ended by it.
+        mark = f"/tmp/vmux-bench-{id(self):x}-{abs(hash(line)):x}.pid"
+        process = self._spawn(f"echo $$ >{mark}; exec {line}", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return _Started(process, lambda: self.run(f"kill $(cat {mark}); rm -f {mark}", 10))
+
+    def stream(self, line, path):
+        # What writes to a closed connection ends at its next write, here or far away.
+        with open(path, "wb") as file:
+            return _Started(self._spawn(line, stdout=file, stderr=subprocess.DEVNULL))
+
+    def has(self, program):
+        return self.run(f"command -v {program}", 20).status == 0
+
+
+class LabPlace:
+    """A guest of the lab. It streams through a virtio port of its own, so that its agent stays free for commands."""
+
+    is_local = False
+    PORT = "vmux.measure"
+
+    def __init__(self, guest, stream_path):
+        self.guest, self.name, self._stream_path = guest, guest.name, stream_path
+        self.title = f"VM {guest.name}"
+
+    @staticmethod
+    def qemu_args(stream_path):
+        return ["-chardev", f"file,id=measure,path={stream_path}", "-device", f"virtserialport,bus=agentbus.0,chardev=measure,name={LabPlace.PORT}"]
+
+    def run(self, line, timeout=30):
+        status, output = self.guest.run(line, timeout)
+        return Answer(status, output)
+
+    def start(self, line):
+        task = self.guest.spawn(line)
+        return _LabTask(task)
+
+    def stream(self, line, path):
+        if path != self._stream_path:
+            raise ValueError("a guest of the lab streams to one file")
+        self.run(f"for d in /sys/class/virtio-ports/*; do test \"$(cat $d/name)\" = {self.PORT} && ln -sf /dev/${{d##*/}} /run/measure; done")
+        return self.start(f"exec 1>/run/measure; {line}")
+
+    def has(self, program):
+        return self.run(f"command -v {program}").status == 0
+
+
+class _LabTask:
+    def __init__(self, task):
+        self.task = task
+
+    def end(self):
+        """Nothing: the guest ends with the run, and after a ctrl-C its agent is still busy with the command that was cut short."""
