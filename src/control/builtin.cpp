@@ -39,8 +39,26 @@ Result<std::unique_ptr<Uplink>> make_null(const UplinkRequest&, runtime::Poller&
   return make_uplink<backend::NullPort>(backend::NullOptions{}, poller);
 }
 
-Result<std::unique_ptr<Uplink>> make_tap(const UplinkRequest& request, runtime::Poller& poller) {
-  return make_uplink<backend::TapPort>(backend::TapOptions{.name = request.device, .queues = request.queues}, poller);
+/// Its queues are spread over pollers.
+class TapUplink final : public Uplink {
+ public:
+  explicit TapUplink(backend::TapPort::Lanes lanes) noexcept : lanes_(std::move(lanes)) {}
+  port::Port& port() noexcept override { return *lanes_.front(); }
+  std::vector<port::Port*> lanes() override {
+    std::vector<port::Port*> out;
+    for (const auto& lane : lanes_)
+      out.push_back(lane.get());
+    return out;
+  }
+
+ private:
+  backend::TapPort::Lanes lanes_;
+};
+
+Result<std::unique_ptr<Uplink>> make_tap(const UplinkRequest& request, runtime::Poller&) {
+  auto lanes = backend::TapPort::create({.name = request.device, .queues = request.queues}, request.pollers);
+  if (!lanes) return tl::unexpected<Error>(lanes.error());
+  return std::make_unique<TapUplink>(std::move(*lanes));
 }
 
 Result<std::unique_ptr<Uplink>> make_sink(const UplinkRequest&, runtime::Poller& poller) {

@@ -8,6 +8,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "control/spec.hpp"
 #include "port/port.hpp"
@@ -27,6 +29,11 @@ class Nic {
   [[nodiscard]] virtual pci::Endpoint& function() noexcept = 0;
   /// Its side towards the switch; nullptr: it has none, frames go another way (a physical function).
   [[nodiscard]] virtual port::Port* port() noexcept = 0;
+  /// The lanes of that side (port/port.hpp): the first on the home poller, each next one on the next of the request's
+  /// pollers. Mostly there is one, port(). Always the same; any thread.
+  [[nodiscard]] virtual std::vector<port::Port*> lanes() {
+    return port() == nullptr ? std::vector<port::Port*>{} : std::vector{port()};
+  }
   /// The guest's driver is up, as far as the NIC can tell.
   [[nodiscard]] virtual bool is_ready() noexcept { return port() != nullptr && port()->is_ready(); }
   virtual void report(CounterReport& /*into*/) const {}
@@ -38,6 +45,7 @@ struct NicRequest {
   Doorbell doorbell{};
   std::optional<unsigned> queues;  ///< pairs; the model's own choice when not given
   std::optional<std::string> device;
+  std::vector<runtime::Poller*> pollers;  ///< home first; queue pair i may go to poller i modulo their number
 };
 
 /// A live uplink. Made on the control thread (set-up may block), attached and destroyed on its poller.
@@ -45,6 +53,8 @@ class Uplink {
  public:
   virtual ~Uplink() = default;
   [[nodiscard]] virtual port::Port& port() noexcept = 0;
+  /// As those of a Nic.
+  [[nodiscard]] virtual std::vector<port::Port*> lanes() { return {&port()}; }
   virtual void report(CounterReport& /*into*/) const {}
 };
 
@@ -52,6 +62,7 @@ struct UplinkRequest {
   std::string name;
   std::string device;
   unsigned queues = 1;
+  std::vector<runtime::Poller*> pollers;  ///< home first; queue i may go to poller i modulo their number
 };
 
 using MakeNic = Result<std::unique_ptr<Nic>> (*)(const NicRequest&, runtime::Poller&);

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/logf.hpp"
@@ -39,6 +40,14 @@ switching::PortConfig port_config(const std::string& name, const VlanSpec& vlan,
   return config;
 }
 
+/// Each lane with its poller: there are at least as many pollers.
+std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports, const std::vector<runtime::Poller*>& pollers) {
+  std::vector<switching::Lane> lanes;
+  for (std::size_t i = 0; i < ports.size(); ++i)
+    lanes.push_back({*ports[i], *pollers.at(i)});
+  return lanes;
+}
+
 }  // namespace
 
 Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalogue, const DaemonSpec& daemon) {
@@ -70,6 +79,14 @@ Outcome<> Controller::start_pollers() {
     pollers_.push_back(std::move(*poller));
   }
   return {};
+}
+
+/// Where the queues of a port go: to its home and the pollers behind it, around the end of the list.
+std::vector<runtime::Poller*> Controller::pollers_for(unsigned home, unsigned queues) const {
+  std::vector<runtime::Poller*> out;
+  for (std::size_t i = 0; i < std::min<std::size_t>(queues, pollers_.size()); ++i)
+    out.push_back(pollers_.at((home + i) % pollers_.size()).get());
+  return out;
 }
 
 // --- switches ---
@@ -117,14 +134,20 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
   Port port;
   const ModelEntry& model = *catalogue_.model(spec.model);
   if (model.has_port) port.plugged_into = switches_.at(spec.switch_name).get();
-  const NicRequest request{spec.name, spec.mac.value_or(MacAddress{}), spec.doorbell.value_or(model.doorbell),
-                           spec.queues, spec.device};
+  NicRequest request{spec.name,
+                     spec.mac.value_or(MacAddress{}),
+                     spec.doorbell.value_or(model.doorbell),
+                     spec.queues,
+                     spec.device,
+                     pollers_for(spec.poller.value_or(0), spec.queues.value_or(model.max_queues))};
   if (model.own_thread != nullptr) {
     auto thread = thread_named(model.own_thread(request));
     if (!thread) return tl::unexpected<Problem>(thread.error());
     port.own_thread = std::move(*thread);
+    request.pollers = {port.own_thread.get()};
   }
-  port.poller = port.own_thread ? port.own_thread.get() : pollers_.at(spec.poller.value_or(0)).get();
+  port.pollers = request.pollers;
+  port.poller = port.pollers.front();
   auto nic = port.poller->call([&] { return model.make(request, *port.poller); });
   if (!nic) {
     auto problem = refuse(model.takes_device ? "device" : "model", "make port " + spec.name, nic.error());
@@ -157,8 +180,9 @@ Outcome<std::shared_ptr<runtime::Poller>> Controller::thread_named(const std::st
 
 /// Plugs the NIC in before its socket appears: the first client already finds the cable.
 Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
-  if (port::Port* const side = port.nic->port(); side != nullptr && port.plugged_into != nullptr) {
-    auto id = port.plugged_into->attach(*side, *port.poller, port_config(spec.name, spec.vlan, kMacsPerVm));
+  const auto lanes = zip(port.nic->lanes(), port.pollers);
+  if (!lanes.empty() && port.plugged_into != nullptr) {
+    auto id = port.plugged_into->attach(lanes, port_config(spec.name, spec.vlan, kMacsPerVm));
     if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
     port.id = *id;
     port.is_plugged = true;
@@ -216,16 +240,17 @@ Outcome<> Controller::add(const UplinkSpec& spec) {
 
 Outcome<> Controller::open_uplink(const UplinkSpec& spec) {
   Plug plug;
-  plug.poller = pollers_.at(spec.poller.value_or(0)).get();
+  plug.pollers = pollers_for(spec.poller.value_or(0), spec.queues);
+  plug.poller = plug.pollers.front();
   plug.plugged_into = switches_.at(spec.switch_name).get();
   const MakeUplink make = catalogue_.backend(spec.backend)->make;
-  auto made = make({spec.name, spec.device.value_or(""), spec.queues}, *plug.poller);
+  auto made = make({spec.name, spec.device.value_or(""), spec.queues, plug.pollers}, *plug.poller);
   if (!made) {
     return refuse("device", fmt::format("open {} {}", spec.backend, spec.device.value_or("")), made.error());
   }
   plug.uplink = std::move(*made);
-  auto id =
-      plug.plugged_into->attach(plug.uplink->port(), *plug.poller, port_config(spec.name, spec.vlan, kMacsPerUplink));
+  auto id = plug.plugged_into->attach(zip(plug.uplink->lanes(), plug.pollers),
+                                      port_config(spec.name, spec.vlan, kMacsPerUplink));
   if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
   plug.id = *id;
   uplinks_[spec.name] = std::move(plug);
@@ -254,12 +279,19 @@ bool Controller::uplink_is_ready(const std::string& name) const {
   return plug.poller->call([&plug] { return plug.uplink->port().is_ready(); });
 }
 
-const port::PortCounters* Controller::counters(const std::string& name) const {
-  if (const auto port = ports_.find(name); port != ports_.end()) {
-    const port::Port* const side = port->second.nic->port();
-    return side == nullptr ? nullptr : &side->counters();
+std::vector<Controller::LaneState> Controller::lanes(const std::string& name) const {
+  const auto port = ports_.find(name);
+  const auto lanes = port != ports_.end() ? zip(port->second.nic->lanes(), port->second.pollers)
+                                          : zip(uplinks_.at(name).uplink->lanes(), uplinks_.at(name).pollers);
+  std::vector<LaneState> out;
+  for (const switching::Lane& lane : lanes) {
+    const auto at = std::find_if(pollers_.begin(), pollers_.end(),
+                                 [&lane](const auto& poller) { return poller.get() == &lane.poller; });
+    LaneState& state = out.emplace_back();
+    if (at != pollers_.end()) state.poller = static_cast<std::size_t>(at - pollers_.begin());
+    state.counters = &lane.port.counters();
   }
-  return &uplinks_.at(name).uplink->port().counters();
+  return out;
 }
 
 void Controller::set_log_level(LogLevel level) noexcept {

@@ -44,8 +44,13 @@ class Controller {
   };
   /// Of a port that is in the inventory.
   [[nodiscard]] PortState port_state(const std::string& name) const;
-  /// nullptr: the port has no side towards a switch.
-  [[nodiscard]] const port::PortCounters* counters(const std::string& port_or_uplink) const;
+  struct LaneState {
+    std::optional<std::size_t> poller;  ///< index; none: a thread of the port's own
+    const port::PortCounters* counters = nullptr;
+  };
+  /// Of a port or uplink, its home first: one, unless its queues are spread over pollers. Empty: it has no side towards
+  /// a switch.
+  [[nodiscard]] std::vector<LaneState> lanes(const std::string& port_or_uplink) const;
   [[nodiscard]] bool uplink_is_ready(const std::string& name) const;
   [[nodiscard]] std::vector<switching::MacEntry> mac_table(const std::string& switch_name) const;
 
@@ -58,6 +63,7 @@ class Controller {
   struct Port {
     std::shared_ptr<runtime::Poller> own_thread;  // of models that may block; else one of pollers_ is used
     runtime::Poller* poller = nullptr;
+    std::vector<runtime::Poller*> pollers;  // of its lanes, that one first
     switching::Switch* plugged_into = nullptr;
     switching::PortId id{};
     bool is_plugged = false;
@@ -66,6 +72,7 @@ class Controller {
   };
   struct Plug {
     runtime::Poller* poller = nullptr;
+    std::vector<runtime::Poller*> pollers;  // as a Port's
     switching::Switch* plugged_into = nullptr;
     switching::PortId id{};
     std::unique_ptr<Uplink> uplink;  // made and destroyed here, used on `poller`
@@ -74,6 +81,7 @@ class Controller {
   Controller(const Catalogue& catalogue, const DaemonSpec& daemon)
       : catalogue_(catalogue), daemon_(daemon), inventory_(catalogue, daemon) {}
   Outcome<> start_pollers();
+  [[nodiscard]] std::vector<runtime::Poller*> pollers_for(unsigned home, unsigned queues) const;
   Outcome<> open_switch(const SwitchSpec& spec);
   Outcome<> open_port(const PortSpec& spec);
   Outcome<std::shared_ptr<runtime::Poller>> thread_named(const std::string& name);

@@ -104,6 +104,20 @@ TEST_F(AController, ExplainsWhyADeviceCannotBeHad) {
   EXPECT_EQ(added.error().text, "ask the vendor of 0000:08:00.0");
 }
 
+TEST_F(AController, SpreadsQueuesOverPollersFromTheHomeOn) {
+  const auto params = Json{{"name", "up"}, {"backend", "tap"}, {"device", "tap0"}, {"queues", 4}, {"poller", 1}};
+  const auto added = methods_.call("uplink.add", params);
+  ASSERT_TRUE(added);
+  EXPECT_EQ((*added)["pollers"], (Json{1, 0}));
+  ASSERT_EQ((*added)["lanes"].size(), 2u);
+  EXPECT_EQ((*added)["lanes"][1]["poller"], 0);
+  EXPECT_EQ((*added)["lanes"][1]["counters"]["rx_frames"], 0);
+  ASSERT_TRUE(controller_->add(port("vm0")));
+  EXPECT_EQ(methods_.call("port.show", Json{{"name", "vm0"}}).value()["pollers"], Json{0});
+  EXPECT_EQ(methods_.call("port.stats", Json{{"name", "vm0"}}).value()[0]["lanes"].size(), 1u);
+  ASSERT_TRUE(controller_->remove_uplink("up"));
+}
+
 TEST_F(AController, RefusesToRemoveASwitchInUse) {
   ASSERT_TRUE(controller_->add(SwitchSpec{.name = "br0"}));
   ASSERT_TRUE(controller_->add(UplinkSpec{.name = "up", .switch_name = "br0", .backend = "null"}));

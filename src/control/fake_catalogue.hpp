@@ -82,12 +82,19 @@ class SilentUplink final : public Uplink {
  public:
   static Result<std::unique_ptr<Uplink>> make(const UplinkRequest& request, runtime::Poller&) {
     if (request.device == "absent0") return fail(Errc::not_found, "no such interface");
-    return std::make_unique<SilentUplink>();
+    return std::make_unique<SilentUplink>(request.pollers.size());
   }
-  port::Port& port() noexcept override { return port_; }
+  explicit SilentUplink(std::size_t lanes) : ports_(lanes) {}
+  port::Port& port() noexcept override { return ports_.front(); }
+  std::vector<port::Port*> lanes() override {
+    std::vector<port::Port*> out;
+    for (SilentPort& port : ports_)
+      out.push_back(&port);
+    return out;
+  }
 
  private:
-  SilentPort port_;
+  std::vector<SilentPort> ports_;
 };
 
 inline constexpr auto kModels = std::to_array<ModelEntry>({

@@ -217,11 +217,16 @@ Outcome<> Inventory::give_poller(std::optional<unsigned>& poller) const {
                   fmt::format("expected a number from 0 to {}, got {}", count - 1, *poller));
   }
   std::vector<unsigned> load(count);
+  // Queues are spread from the home on, as the controller does it.
+  const auto add = [&](unsigned home, unsigned queues) {
+    for (unsigned i = 0; i < std::min(queues, count); ++i)
+      ++load[(home + i) % count];
+  };
   for (const PortSpec& port : ports_) {
-    if (port.poller) ++load[*port.poller];
+    if (port.poller) add(*port.poller, port.queues.value_or(catalogue_.model(port.model)->max_queues));
   }
   for (const UplinkSpec& uplink : uplinks_)
-    ++load[uplink.poller.value_or(0)];
+    add(uplink.poller.value_or(0), uplink.queues);
   poller = static_cast<unsigned>(std::min_element(load.begin(), load.end()) - load.begin());
   return {};
 }

@@ -118,6 +118,12 @@ TEST_F(AnInventory, KeepsADeviceOffTheSwitch) {
   EXPECT_FALSE(added->poller);
 }
 
+TEST_F(AnInventory, CountsEveryPollerThatHasSomeOfTheQueues) {
+  ASSERT_TRUE(inventory_.add(UplinkSpec{.name = "up", .backend = "tap", .device = "tap0", .queues = 2, .poller = 1}));
+  ASSERT_TRUE(inventory_.add(UplinkSpec{.name = "up2", .backend = "tap", .device = "tap2", .queues = 1, .poller = 0}));
+  EXPECT_EQ(inventory_.add(port("a"))->poller, 1u);  // poller 0 has a queue of each
+}
+
 TEST_F(AnInventory, CountsMacsUpFromTheBase) {
   EXPECT_EQ(to_text(*inventory_.add(port("a"))->mac), "02:00:00:00:00:10");
   EXPECT_EQ(to_text(*inventory_.add(port("b"))->mac), "02:00:00:00:00:11");

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <span>
 #include <utility>
 
 #include "control/version.hpp"
@@ -27,19 +28,52 @@ Outcome<> nothing(const Json& object) {
 
 // --- shapes ---
 
-Json of_counters(const port::PortCounters* of) {
-  if (of == nullptr) return {};  // nothing of it passes through a switch
-  const port::PortCounters& counters = *of;
-  return Json{{"rx_frames", counters.rx_frames.get()},           {"rx_bytes", counters.rx_bytes.get()},
-              {"tx_frames", counters.tx_frames.get()},           {"tx_bytes", counters.tx_bytes.get()},
-              {"drop_no_room", counters.drop_no_room.get()},     {"drop_not_ready", counters.drop_not_ready.get()},
-              {"drop_too_long", counters.drop_too_long.get()},   {"drop_filtered", counters.drop_filtered.get()},
-              {"drop_malformed", counters.drop_malformed.get()}, {"drop_ring_full", counters.drop_ring_full.get()}};
+constexpr auto kCounters = std::to_array<std::pair<const char*, Counter port::PortCounters::*>>({
+    {"rx_frames", &port::PortCounters::rx_frames},
+    {"rx_bytes", &port::PortCounters::rx_bytes},
+    {"tx_frames", &port::PortCounters::tx_frames},
+    {"tx_bytes", &port::PortCounters::tx_bytes},
+    {"drop_no_room", &port::PortCounters::drop_no_room},
+    {"drop_not_ready", &port::PortCounters::drop_not_ready},
+    {"drop_too_long", &port::PortCounters::drop_too_long},
+    {"drop_filtered", &port::PortCounters::drop_filtered},
+    {"drop_malformed", &port::PortCounters::drop_malformed},
+    {"drop_ring_full", &port::PortCounters::drop_ring_full},
+});
+
+/// Sums over lanes; null: nothing of it passes through a switch.
+Json of_counters(std::span<const Controller::LaneState> lanes) {
+  if (lanes.empty()) return {};
+  Json object = Json::object();
+  for (const auto& [name, counter] : kCounters) {
+    std::uint64_t sum = 0;
+    for (const Controller::LaneState& lane : lanes)
+      sum += (lane.counters->*counter).get();
+    object[name] = sum;
+  }
+  return object;
+}
+
+Json of_lanes(const std::vector<Controller::LaneState>& lanes) {
+  Json list = Json::array();
+  for (const Controller::LaneState& lane : lanes)
+    list.push_back(Json{{"poller", lane.poller ? Json(*lane.poller) : Json()}, {"counters", of_counters({&lane, 1})}});
+  return list;
+}
+
+/// Those that move its frames, its home first.
+Json of_pollers(const std::vector<Controller::LaneState>& lanes) {
+  Json list = Json::array();
+  for (const Controller::LaneState& lane : lanes) {
+    if (lane.poller) list.push_back(*lane.poller);
+  }
+  return list;
 }
 
 Json of_port(const Controller& controller, const PortSpec& spec) {
   Json object = to_json(spec);
   const auto state = controller.port_state(spec.name);
+  object["pollers"] = of_pollers(controller.lanes(spec.name));
   object["connected"] = state.server.is_connected;
   object["ready"] = state.is_ready;
   return object;
@@ -50,9 +84,11 @@ Json of_port_stats(const Controller& controller, const std::string& name) {
   Json model = Json::object();
   for (const auto& [counter, value] : state.model)
     model[counter] = value;
+  const auto lanes = controller.lanes(name);
   return Json{{"name", name},
               {"connected", state.server.is_connected},
-              {"counters", of_counters(controller.counters(name))},
+              {"counters", of_counters(lanes)},
+              {"lanes", of_lanes(lanes)},
               {"model", std::move(model)},
               {"client",
                {{"connections", state.server.connections},
@@ -65,7 +101,10 @@ Json of_port_stats(const Controller& controller, const std::string& name) {
 Json of_uplink(const Controller& controller, const UplinkSpec& spec) {
   Json object = to_json(spec);
   object["ready"] = controller.uplink_is_ready(spec.name);
-  object["counters"] = of_counters(controller.counters(spec.name));
+  const auto lanes = controller.lanes(spec.name);
+  object["pollers"] = of_pollers(lanes);
+  object["counters"] = of_counters(lanes);
+  object["lanes"] = of_lanes(lanes);
   return object;
 }
 
@@ -111,7 +150,7 @@ Outcome<Json> switch_show(Controller& controller, const Json& params) {
     if (one.switch_name != *name) return;
     Json member{{"name", one.name}, {"kind", kind}};
     add_vlan(member, one.vlan);
-    member["counters"] = of_counters(controller.counters(one.name));
+    member["counters"] = of_counters(controller.lanes(one.name));
     members.push_back(std::move(member));
   };
   for (const PortSpec& port : controller.inventory().ports())

@@ -2,8 +2,10 @@
 """A VM and the host: uplinks to a tap, and to a network device through DPDK."""
 import contextlib
 import subprocess
+from types import SimpleNamespace
 
 import pytest
+from conftest import Rig
 from harness.traffic import (give_address, iperf_with_host, mbits, ping, protocol_errors, wait_for_peer)
 
 HOST = "10.78.0.100"
@@ -75,14 +77,6 @@ def test_vm_to_vm_still_works_beside_the_uplink(pair):
         assert ping(pair.a, pair.address_b).loss == 0
 
 
-def test_tap_of_several_queues(pair):
-    with tap(pair, "vmuxtap1", "--queues", "2"):
-        give_address(pair.a, f"{VM}/24")
-        wait_for_peer(pair.a, HOST)
-        assert mbits(iperf_with_host(pair.a, HOST, options="-P 4")) > 10
-        assert mbits(iperf_with_host(pair.a, HOST, options="-P 4 -R")) > 10
-
-
 def test_dpdk_af_packet_uplink(pair):
     """An ethdev named by its EAL device argument: af_packet on one end of a veth pair, the host on the other."""
     sh("ip link add vmuxv0 type veth peer name vmuxv1 && ip link set vmuxv0 up && ip link set vmuxv1 up && "
@@ -100,11 +94,50 @@ def test_dpdk_af_packet_uplink(pair):
         sh("ip link del vmuxv0")
 
 
-def test_flag_t_gives_a_port_and_its_tap(rig):
-    daemon = rig.vmux("-s", rig.directory / "one.sock", "-m", "e1000-emu", "-t", "vmuxtap2")
-    guest = rig.boot(rig.guest("one", sockets=[rig.directory / "one.sock"]))
+@pytest.fixture(scope="module")
+def three_nics(tmp_path_factory):
+    """A VM whose eth0 has a tap of its own, by flags, and whose eth1 and eth2 are on two pollers of one switch."""
+    rig = Rig(tmp_path_factory.mktemp("three"))
+    daemon = rig.vmux("--pollers", "2", "-s", rig.directory / "one.sock", "-m", "e1000-emu", "-t", "vmuxtap2")
+    sockets = [daemon.add_port(f"nic{number}", "--poller", number) for number in range(2)]
+    guest = rig.boot(rig.guest("three", sockets=[rig.directory / "one.sock", *sockets]))
+    yield SimpleNamespace(vmux=daemon, guest=guest)
+    rig.close()
+
+
+def test_flag_t_gives_a_port_and_its_tap(three_nics):
+    vmux, guest = three_nics.vmux, three_nics.guest
     sh(f"ip addr add {HOST}/24 dev vmuxtap2 && ip link set vmuxtap2 up")
     give_address(guest, f"{VM}/24")
     wait_for_peer(guest, HOST)
     assert ping(guest, HOST).loss == 0
-    assert len(daemon.ctl("uplink", "list")) == 1
+    assert len(vmux.ctl("uplink", "list")) == 1
+    guest.check("ip -4 addr flush dev eth0")
+    sh(f"ip addr del {HOST}/24 dev vmuxtap2")
+
+
+def test_queues_of_a_tap_are_spread_over_pollers(three_nics):
+    """Each NIC talks to the host by the queue on its own poller, both ways, and hears the other one's floods."""
+    vmux, guest = three_nics.vmux, three_nics.guest
+    with tap(three_nics, "vmuxtap1", "--queues", "2", "--poller", "1") as name:
+        sh(f"ip addr add 10.79.0.100/24 dev {name}")
+        for interface, address, host in (("eth1", VM, HOST), ("eth2", "10.79.0.1", "10.79.0.100")):
+            give_address(guest, f"{address}/24", interface)
+            wait_for_peer(guest, host)
+            before = lanes_of(vmux)
+            assert mbits(iperf_with_host(guest, host, seconds=2, options="-P 4")) > 10
+            assert mbits(iperf_with_host(guest, host, seconds=2, options="-P 4 -R")) > 10
+            moved = {poller: after - before[poller] for poller, after in lanes_of(vmux).items()}
+            home = int(interface[3]) - 1
+            assert moved[home] > 1000 and moved[1 - home] < moved[home] / 10, f"{interface}: {moved}"
+        uplink = next(one for one in vmux.ctl("uplink", "list") if one["name"] == "tap")
+        assert uplink["pollers"] == [1, 0]
+        for counter in ("rx_frames", "tx_frames"):
+            assert uplink["counters"][counter] == sum(lane["counters"][counter] for lane in uplink["lanes"])
+        assert set(protocol_errors(guest).values()) == {0}
+
+
+def lanes_of(vmux):
+    """Frames that each poller moved between the tap and the switch."""
+    uplink = next(one for one in vmux.ctl("uplink", "list") if one["name"] == "tap")
+    return {lane["poller"]: lane["counters"]["rx_frames"] + lane["counters"]["tx_frames"] for lane in uplink["lanes"]}

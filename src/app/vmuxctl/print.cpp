@@ -37,17 +37,42 @@ std::uint64_t drops(const Json& counters) {
   return sum;
 }
 
-/// Lifts the counters of each object beside its name, with the drops as one sum.
+Json flat_row(const Json& object) {
+  Json row = object;
+  const Json& counters = member(object, "counters");
+  if (counters.is_object()) row.update(counters);
+  row["drops"] = counters.is_object() ? Json(drops(counters)) : Json();
+  return row;
+}
+
+/// Lifts the counters of each object beside its name, with the drops as one sum. One whose queues lie on several
+/// pollers is followed by a row for each.
 Json flatten(const Json& list) {
   Json flat = Json::array();
   for (const Json& object : list) {
-    Json row = object;
-    const Json& counters = member(object, "counters");
-    if (counters.is_object()) row.update(counters);
-    row["drops"] = counters.is_object() ? Json(drops(counters)) : Json();
-    flat.push_back(std::move(row));
+    flat.push_back(flat_row(object));
+    const Json& lanes = member(object, "lanes");
+    for (const Json& lane : lanes.size() > 1 ? lanes : Json::array()) {
+      Json row = flat_row(lane);
+      row["name"] = "  poller " + text(lane, "poller");
+      flat.push_back(std::move(row));
+    }
   }
   return flat;
+}
+
+/// The rows of a table as `flatten` makes them, where a lane has no value of its own: blank.
+Json blank_lanes(Json rows, std::initializer_list<const char*> keys) {
+  for (Json& row : rows) {
+    for (const char* key : keys) {
+      if (row["name"].get<std::string>().front() == ' ' && !row.contains(key)) row[key] = "";
+    }
+  }
+  return rows;
+}
+
+Json with_pollers(const Json& list) {
+  return with(list, "poller", [](const Json& object) { return list_text(member(object, "pollers")); });
 }
 
 }  // namespace
@@ -55,13 +80,21 @@ Json flatten(const Json& list) {
 std::string print_port(const Json& port) { return lines_of(port); }
 
 std::string print_ports(const Json& ports) {
-  return table_of(with(ports, "vlans", vlan_text),
+  return table_of(with_pollers(with(ports, "vlans", vlan_text)),
                   {"name", "model", "switch", "mac", "vlans", "doorbell", "poller", "connected", "ready", "socket"});
 }
 
 std::string print_stats(const Json& stats) {
-  if (stats.size() == 1) return lines_of(stats.front());
-  return table_of(flatten(stats), {"name", "connected", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "drops"});
+  if (stats.size() == 1) {
+    Json one = stats.front();
+    const Json lanes =
+        flatten(Json::array({{{"name", "all"}, {"counters", one["counters"]}, {"lanes", one["lanes"]}}}));
+    one.erase("lanes");
+    if (lanes.size() == 1) return lines_of(one);
+    return lines_of(one) + '\n' + table_of(lanes, {"name", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "drops"});
+  }
+  return table_of(blank_lanes(flatten(stats), {"connected"}),
+                  {"name", "connected", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "drops"});
 }
 
 std::string print_switch(const Json& found) {
@@ -77,11 +110,17 @@ std::string print_switches(const Json& switches) {
   return table_of(switches, {"name", "ports", "uplinks", "mac_age_s"});
 }
 
-std::string print_uplink(const Json& uplink) { return lines_of(uplink); }
+std::string print_uplink(const Json& uplink) {
+  Json one = uplink;
+  one.erase("lanes");
+  return lines_of(one);
+}
 
 std::string print_uplinks(const Json& uplinks) {
-  return table_of(with(flatten(uplinks), "vlans", vlan_text), {"name", "switch", "backend", "device", "queues", "vlans",
-                                                               "ready", "rx_frames", "tx_frames", "drops"});
+  const Json rows = flatten(with_pollers(with(uplinks, "vlans", vlan_text)));
+  return table_of(
+      blank_lanes(rows, {"switch", "backend", "device", "queues", "vlans", "ready"}),
+      {"name", "switch", "backend", "device", "queues", "poller", "vlans", "ready", "rx_frames", "tx_frames", "drops"});
 }
 
 std::string print_removed(const Json& removed) { return fmt::format("removed {}\n", text(removed, "removed")); }

@@ -26,6 +26,13 @@ std::string text(const Json& value) {
 
 std::string text(const Json& object, const char* key) { return text(member(object, key)); }
 
+std::string list_text(const Json& list) {
+  std::string out;
+  for (const Json& value : list)
+    out += (out.empty() ? "" : ",") + text(value);
+  return out.empty() ? "-" : out;
+}
+
 namespace {
 
 bool is_number(const std::string& cell) {
@@ -82,6 +89,8 @@ std::string lines_of(const Json& object, const std::string& indent) {
   for (const auto& item : object.items()) {
     if (item.value().is_object()) {
       out += fmt::format("{}{}\n{}", indent, item.key(), lines_of(item.value(), indent + "  "));
+    } else if (item.value().is_array()) {
+      out += fmt::format("{}{:<{}}  {}\n", indent, item.key(), width, list_text(item.value()));
     } else {
       out += fmt::format("{}{:<{}}  {}\n", indent, item.key(), width, text(item.value()));
     }

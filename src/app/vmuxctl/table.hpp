@@ -16,6 +16,9 @@ using Row = std::vector<std::string>;
 [[nodiscard]] std::string text(const control::Json& value);
 [[nodiscard]] std::string text(const control::Json& object, const char* key);
 
+/// A list of plain values, as users write them: "0,1".
+[[nodiscard]] std::string list_text(const control::Json& list);
+
 /// Columns as wide as their widest cell; numbers to the right, with their heading. The first row is the heading.
 [[nodiscard]] std::string table(const std::vector<Row>& rows);
 /// A list of objects: each key is a column, headed by the key in capitals.

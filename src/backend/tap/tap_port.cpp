@@ -3,6 +3,8 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
+
 #include "backend/tap/tap_device.hpp"
 #include "backend/tap/tap_queue.hpp"
 #include "base/logf.hpp"
@@ -16,9 +18,17 @@ constexpr std::uint32_t kEthernetAndTag = 18;  // bytes that a frame has beside 
 
 }  // namespace
 
-TapPort::TapPort(runtime::Poller& poller, std::string name) noexcept : poller_(poller), name_(std::move(name)) {}
+TapPort::TapPort(runtime::Poller& poller, std::string name, const packet::Accepts& accepts) noexcept
+    : poller_(poller), name_(std::move(name)), accepts_(accepts) {}
 
 Result<std::unique_ptr<TapPort>> TapPort::create(const TapOptions& options, runtime::Poller& poller) {
+  runtime::Poller* const one = &poller;
+  auto lanes = create(options, {&one, 1});
+  if (!lanes) return tl::unexpected(lanes.error());
+  return std::move(lanes->front());
+}
+
+Result<TapPort::Lanes> TapPort::create(const TapOptions& options, std::span<runtime::Poller* const> pollers) {
   if (!is_interface_name(options.name)) {
     return fail(Errc::invalid_argument,
                 "a tap interface's name has 1 to 15 characters, without '/', ':', '%' or space");
@@ -26,27 +36,30 @@ Result<std::unique_ptr<TapPort>> TapPort::create(const TapOptions& options, runt
   if (options.queues == 0 || options.queues > kMaxQueues) {
     return fail(Errc::invalid_argument, "a tap interface has 1 to 16 queues");
   }
-  auto port = std::unique_ptr<TapPort>(new TapPort(poller, options.name));
-  if (auto ok = port->open(options); !ok) return tl::unexpected(ok.error());
-  if (auto ok = poller.call([&port] { return port->watch_queues(); }); !ok) return tl::unexpected(ok.error());
-  return port;
-}
-
-Result<void> TapPort::open(const TapOptions& options) {
+  if (pollers.empty()) return fail(Errc::invalid_argument, "a tap interface needs a poller");
   auto device = open_tap(options.name, options.queues);
   if (!device) return tl::unexpected(device.error());
   const auto mtu = set_up_link(options.name, options.mtu, options.set_link_up);
   if (!mtu) return tl::unexpected(mtu.error());
-  accepts_ = {.checksum = true,
-              .gso_tcp4 = true,
-              .gso_tcp6 = true,
-              .gso_udp = device->has_udp_gso,
-              .vlan = false,
-              .max_frame = *mtu + kEthernetAndTag};
-  for (UniqueFd& fd : device->queues) {
-    queues_.push_back(std::make_unique<TapQueue>(std::move(fd), device->header_size));
+  const packet::Accepts accepts{.checksum = true,
+                                .gso_tcp4 = true,
+                                .gso_tcp6 = true,
+                                .gso_udp = device->has_udp_gso,
+                                .vlan = false,
+                                .max_frame = *mtu + kEthernetAndTag};
+  Lanes lanes;
+  for (runtime::Poller* const poller : pollers.first(std::min<std::size_t>(pollers.size(), options.queues))) {
+    lanes.push_back(std::unique_ptr<TapPort>(new TapPort(*poller, options.name, accepts)));
   }
-  return {};
+  for (std::size_t i = 0; i < device->queues.size(); ++i) {
+    auto queue = std::make_unique<TapQueue>(std::move(device->queues[i]), device->header_size);
+    lanes[i % lanes.size()]->queues_.push_back(std::move(queue));
+  }
+  for (std::size_t i = 0; i < lanes.size(); ++i) {
+    auto ok = pollers[i]->call([&lane = *lanes[i]] { return lane.watch_queues(); });
+    if (!ok) return tl::unexpected(ok.error());
+  }
+  return lanes;
 }
 
 Result<void> TapPort::watch_queues() {
@@ -139,7 +152,7 @@ bool TapPort::write_frame(const packet::FrameView& view) noexcept {
 // A flow stays in one queue, so that its frames stay in order.
 TapQueue& TapPort::queue_for(const packet::FrameView& view) noexcept {
   if (queues_.size() == 1) return *queues_.front();
-  return *queues_[packet::flow_hash(view.header) % queues_.size()];
+  return *queues_[(packet::flow_hash(view.header) >> 16) % queues_.size()];  // other bits than may have chosen the lane
 }
 
 packet::Accepts TapPort::accepts() const noexcept { return accepts_; }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,16 +17,24 @@ namespace vmux::backend {
 
 struct TapOptions {
   std::string name;         ///< interface name, 1 to 15 characters; created if it does not exist
-  unsigned queues = 1;      ///< 1 to 16; above 1 the interface is IFF_MULTI_QUEUE (all queues belong to one poller)
+  unsigned queues = 1;      ///< 1 to 16; above 1 the interface is IFF_MULTI_QUEUE
   std::uint32_t mtu = 0;    ///< bytes; 0 leaves the interface's own
   bool set_link_up = true;  ///< bring the interface up
 };
 
 class TapQueue;  // one descriptor with its buffers; tap_queue.hpp
 
-/// Created and destroyed on a control thread (after it was detached from its switch); the rest on `poller`.
+/// The queues of an interface that one poller owns: all of them, or a lane of a port. Created and destroyed on a
+/// control thread (after it was detached from its switch); the rest on its poller. Lanes share nothing but the
+/// interface.
 class TapPort final : public port::Port {
  public:
+  using Lanes = std::vector<std::unique_ptr<TapPort>>;
+  /// A lane on each of `pollers`, as far as there are queues: queue i belongs to lane i modulo their number. Without a
+  /// steering: what enters the switch at a poller leaves by the queues there, and the kernel answers a flow by the
+  /// queue that the flow came from.
+  [[nodiscard]] static Result<Lanes> create(const TapOptions& options, std::span<runtime::Poller* const> pollers);
+  /// All queues on one poller.
   [[nodiscard]] static Result<std::unique_ptr<TapPort>> create(const TapOptions& options, runtime::Poller& poller);
   ~TapPort() override;
 
@@ -43,8 +52,7 @@ class TapPort final : public port::Port {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
  private:
-  TapPort(runtime::Poller& poller, std::string name) noexcept;
-  [[nodiscard]] Result<void> open(const TapOptions& options);
+  TapPort(runtime::Poller& poller, std::string name, const packet::Accepts& accepts) noexcept;
   [[nodiscard]] Result<void> watch_queues();
   void on_event(TapQueue& queue, std::uint32_t events) noexcept;
   [[nodiscard]] bool write_frame(const packet::FrameView& view) noexcept;

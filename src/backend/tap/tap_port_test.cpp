@@ -232,6 +232,41 @@ TEST_F(TapTest, KeepsAFlowInOneOfItsQueuesAndReadsAll) {
   EXPECT_EQ(seen, frames.size());
 }
 
+Bytes reversed(Bytes frame) {
+  std::swap_ranges(frame.begin(), frame.begin() + 6, frame.begin() + 6);
+  std::swap_ranges(frame.begin() + 26, frame.begin() + 30, frame.begin() + 30);  // IPv4 addresses
+  std::swap_ranges(frame.begin() + 34, frame.begin() + 36, frame.begin() + 36);  // ports
+  return frame;
+}
+
+TEST_F(TapTest, SpreadsItsQueuesOverPollersAndIsAnsweredWhereItSpoke) {
+  const auto other = *runtime::Poller::create();
+  runtime::Poller* const pollers[] = {poller_.get(), other.get()};
+  const auto lanes = *TapPort::create({.name = "vt0", .queues = 3}, pollers);
+  ASSERT_EQ(lanes.size(), 2u);
+  const UniqueFd host = host_socket("vt0");
+  for (std::uint8_t i = 0; i < 16; ++i) {
+    TapPort& speaker = *lanes[i % 2u];
+    Bytes frame = packet::test::whole_frame({.proto = packet::test::Proto::udp}, {i, i});
+    frame[29] = i;  // another source address each
+    const packet::test::View v{frame, 256, {100}};
+    EXPECT_EQ(speaker.deliver({&v.view, 1}), 1u);
+    EXPECT_EQ(host_receives(host), with_header(kNoOffload, frame));
+    host_sends(host, with_header(kNoOffload, reversed(frame)));
+    other->run_once(0);
+    ASSERT_EQ(peek(speaker), 1u) << int{i};
+    EXPECT_EQ(bytes_of(views_[0]), reversed(frame));
+    speaker.complete(1);
+    EXPECT_EQ(lanes[1 - i % 2u]->peek_burst(views_), 0u);
+  }
+}
+
+TEST_F(TapTest, HasNoMoreLanesThanQueues) {
+  const auto other = *runtime::Poller::create();
+  runtime::Poller* const pollers[] = {poller_.get(), other.get()};
+  EXPECT_EQ(TapPort::create({.name = "vt0"}, pollers)->size(), 1u);
+}
+
 TEST_F(TapTest, NoticesThatTheInterfaceWasDeletedAndFallsSilent) {
   const auto port = make({.name = "vt0"});
   ASSERT_EQ(std::system("ip link delete vt0"), 0);
