@@ -109,7 +109,7 @@ TEST_F(Binding, FailingRollsBack) {
   machine_.refuses["/sys/bus/pci/drivers_probe"] = EIO;
   const auto report = run_bind({"0000:02:00.0"});
   ASSERT_FALSE(report);
-  EXPECT_THAT(report.error().text, HasSubstr("nothing was changed"));
+  EXPECT_THAT(report.error().text, HasSubstr("nothing has changed"));
   EXPECT_EQ(driver("0000:02:00.0"), "e1000e");
   EXPECT_EQ(override("0000:02:00.0"), "(null)");
   EXPECT_THAT(journal(), IsEmpty());

@@ -23,7 +23,13 @@ const char* firmware_table(const Checkup& c) {
   return nullptr;
 }
 
-const char* technology(const Checkup& c) { return c.is_amd() ? "AMD-Vi" : "VT-d"; }
+/// By the names of its units (dmar0, ivhd0) where it is active, else by the processor.
+bool is_amd_vi(const Checkup& c) {
+  const std::vector<std::string> names = iommus(c);
+  return names.empty() ? c.is_amd() : names.front().rfind("ivhd", 0) == 0;
+}
+
+const char* technology(const Checkup& c) { return is_amd_vi(c) ? "AMD-Vi" : "VT-d"; }
 
 /// What on the command line keeps the IOMMU off; "" if nothing does.
 std::string switched_off(const Checkup& c) {
@@ -49,6 +55,22 @@ bool remaps_interrupts(const Checkup& c) {
   return c.machine.text("/proc/interrupts").find(" IR-") != std::string::npos;
 }
 
+unsigned byte_at(const std::string& config, std::size_t at) {
+  return at < config.size() ? static_cast<unsigned char>(config[at]) : 0;
+}
+
+/// The device/port type of the PCI Express capability (PCI Express 7.5.3.2); nullopt for a conventional function.
+std::optional<unsigned> port_type(const std::string& config) {
+  constexpr unsigned kCapabilities = 0x34, kExpress = 0x10;
+  unsigned at = byte_at(config, kCapabilities) & ~3u;
+  for (unsigned steps = 0; steps < 48 && at >= 0x40; ++steps) {
+    if (byte_at(config, at) == kExpress) return byte_at(config, at + 2) >> 4;
+    at = byte_at(config, at + 1) & ~3u;
+  }
+  return std::nullopt;
+}
+constexpr unsigned kRootPort = 4, kDownstreamPort = 6;
+
 /// Extended capabilities of a function (PCI Express 7.6.3): the offset of the one with this ID, 0 if it has none.
 unsigned extended_capability(const std::string& config, unsigned id) {
   const auto dword = [&](std::size_t at) {
@@ -70,6 +92,17 @@ unsigned extended_capability(const std::string& config, unsigned id) {
 constexpr unsigned kAcsId = 0x000d;       // PCI Express 7.7.11
 constexpr unsigned kAcsControl = 6;       // 7.7.11.3
 constexpr unsigned kAcsIsolating = 0x1d;  // source validation, P2P request and completion redirect, upstream forwarding
+
+/// Why what is below this bridge may not be kept apart; "" if it is.
+std::string leak_of(const std::string& config) {
+  const auto type = port_type(config);
+  if (!type || *type == 7 || *type == 8) return "leads to conventional PCI, which keeps nothing apart";
+  if (*type != kRootPort && *type != kDownstreamPort) return "";  // an upstream port has nothing to decide
+  const unsigned at = extended_capability(config, kAcsId);
+  if (at == 0) return "has no ACS: what is below it may not be kept apart";
+  const bool isolates = (byte_at(config, at + kAcsControl) & kAcsIsolating) == kAcsIsolating;
+  return isolates ? "" : "has ACS that is not switched on: what is below it may not be kept apart";
+}
 
 /// The bridges between a function and the root complex, by the path of sysfs that leads to it.
 std::vector<PciAddress> bridges_above(const Checkup& c, const PciFunction& function) {
@@ -173,7 +206,7 @@ void check_interrupt_remapping(Checkup& c) {
 
 void check_posted_interrupts(Checkup& c) {
   if (!is_active(c)) return c.unknown("no IOMMU is active", "");
-  if (c.is_amd()) {
+  if (is_amd_vi(c)) {
     if (is_yes(c.module_parameter("kvm_amd", "avic"))) return c.good("AVIC is on");
     return c.warn("off: each interrupt of a device makes the VM exit",
                   "`options kvm_amd avic=1` in /etc/modprobe.d/kvm.conf (Zen 2 or later), then reload kvm_amd");
@@ -209,17 +242,13 @@ void check_acs(Checkup& c) {
         continue;
       }
       has_ports = true;
-      const unsigned at = extended_capability(config, kAcsId);
-      const unsigned control = at != 0 ? static_cast<unsigned char>(config[at + kAcsControl]) : 0;
-      if ((control & kAcsIsolating) != kAcsIsolating)
-        leaky[bridge] = at == 0 ? "has no ACS" : "has ACS, not switched on";
+      if (const std::string leak = leak_of(config); !leak.empty()) leaky[bridge] = leak;
     }
   }
   if (is_hidden) return c.unknown("an ordinary user does not see the ports' capabilities");
   for (const auto& [bridge, what] : leaky)
-    c.warn(
-        fmt::format("the port {} above a network card {}: what is below it may not be kept apart", bridge.text(), what),
-        "what the groups say counts; another slot, or a port of the processor, may have it");
+    c.warn(fmt::format("{} above a network card {}", bridge.text(), what),
+           "what the groups say counts; another slot, or a port of the processor, may have it");
   if (leaky.empty()) c.good(has_ports ? "on at every port above network cards" : "no port above a network card");
 }
 

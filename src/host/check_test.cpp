@@ -111,6 +111,8 @@ TEST_F(Checks, PostedInterruptsByTheCapabilityRegister) {
 
 std::string config_with_acs(unsigned char control) {
   std::string config(4096, '\0');
+  config[0x34] = 0x40;
+  config.replace(0x40, 3, std::string{"\x10\x00\x42", 3});       // PCI Express, version 2, root port
   config.replace(0x100, 4, std::string{"\x01\x00\x01\x15", 4});  // AER, version 1, next at 0x150
   config.replace(0x150, 8, std::string{"\x0d\x00\x01\x00\x1f\x00", 6} + static_cast<char>(control) + '\0');
   return config;
@@ -121,8 +123,11 @@ TEST_F(Checks, AcsOfThePortAboveACard) {
   EXPECT_EQ(worst_of("acs").verdict, Verdict::good);
   machine_.put("/sys/bus/pci/devices/0000:00:02.0/config", config_with_acs(0x00));
   EXPECT_THAT(worst_of("acs").found, HasSubstr("not switched on"));
-  machine_.put("/sys/bus/pci/devices/0000:00:02.0/config", std::string(256, '\0'));
+  machine_.put("/sys/bus/pci/devices/0000:00:02.0/config",
+               config_with_acs(0).substr(0, 0x100) + std::string(256, '\0'));
   EXPECT_THAT(worst_of("acs").found, HasSubstr("has no ACS"));
+  machine_.put("/sys/bus/pci/devices/0000:00:02.0/config", std::string(256, '\0'));
+  EXPECT_THAT(worst_of("acs").found, HasSubstr("conventional PCI"));
 }
 
 TEST_F(Checks, AcsIsHiddenFromOrdinaryUsers) { EXPECT_EQ(worst_of("acs").verdict, Verdict::unknown); }

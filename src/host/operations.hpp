@@ -2,6 +2,8 @@
 // The commands of the toolkit that change a host. Each is steps of one Session, which finishes or undoes them.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,5 +19,50 @@ struct BindRequest {
 [[nodiscard]] Outcome<> bind(Session& session, const BindRequest& request);
 /// Back to the driver that it had before bind, or, if nobody remembers, to the one that the kernel chooses.
 [[nodiscard]] Outcome<> unbind(Session& session, const std::string& function);
+
+/// What shall be about one virtual function; a member without a value stays as it is.
+struct VfWish {
+  VfSettings settings;
+  std::string driver;  ///< "none", or "" for what the kernel chooses
+};
+
+struct VfsRequest {
+  std::string physical;
+  std::optional<unsigned> count;      ///< as many as there are, if it is not given
+  std::map<unsigned, VfWish> wishes;  ///< by index
+  bool brings_link_up = true;         ///< without it no virtual function has a link
+};
+[[nodiscard]] Outcome<> set_vfs(Session& session, const VfsRequest& request);
+/// What each virtual function has now, by index; empty where the driver does not tell.
+[[nodiscard]] Outcome<std::vector<VfSettings>> vf_settings(Machine& machine, const PciFunction& physical);
+
+struct HugepagesRequest {
+  std::uint64_t count = 0;                ///< on the node, or spread over all of them
+  std::optional<std::uint64_t> size_kib;  ///< the kernel's default, if it is not given
+  std::optional<unsigned> node;
+};
+[[nodiscard]] Outcome<> set_hugepages(Session& session, const HugepagesRequest& request);
+
+struct HugepagesInfo {
+  std::optional<unsigned> node;
+  std::uint64_t size_kib = 0, total = 0, free = 0;
+};
+[[nodiscard]] std::vector<HugepagesInfo> hugepages(const Machine& machine);
+
+struct IrqRequest {
+  std::string function;
+  CpuSet cpus;
+  bool is_together = false;  ///< every interrupt may go to all of them; else one CPU each, in turn
+};
+[[nodiscard]] Outcome<> set_irqs(Session& session, const IrqRequest& request);
+/// Where they were before set_irqs.
+[[nodiscard]] Outcome<> put_irqs_back(Session& session, const std::string& function);
+
+struct IrqInfo {
+  unsigned irq = 0;
+  std::string name;  ///< who asked for it ("ens1-rx-0"), "" if nobody did
+  std::string cpus, effective;
+};
+[[nodiscard]] std::vector<IrqInfo> irqs(const Machine& machine, const PciFunction& function);
 
 }  // namespace vmux::host

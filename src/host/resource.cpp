@@ -28,6 +28,13 @@ bool has(const State& now, const State& wanted) {
   });
 }
 
+bool contradicts(const State& now, const State& wanted) {
+  return std::any_of(wanted.begin(), wanted.end(), [&](const auto& each) {
+    const auto found = now.find(each.first);
+    return each.second != kAny && found != now.end() && found->second != each.second;
+  });
+}
+
 std::string get(const State& state, const std::string& key) {
   const auto found = state.find(key);
   return found == state.end() ? "" : found->second;

@@ -28,6 +28,9 @@ using State = std::map<std::string, std::string>;
 /// Whether `now` has all that `wanted` says.
 [[nodiscard]] bool has(const State& now, const State& wanted);
 
+/// Whether `now` says something else than `wanted`. What it does not say (a driver may not tell) is no contradiction.
+[[nodiscard]] bool contradicts(const State& now, const State& wanted);
+
 struct Kind {
   const char* name;
   /// nullopt: there is no such thing (any more).
@@ -48,6 +51,9 @@ inline constexpr const char* kAny = "any";
 //   hugepages  node0/2048            count; "all/2048" on a machine without nodes; size in KiB
 //   irq        0000:01:00.0/45       cpus
 extern const Kind kDriverKind, kVfsKind, kVfKind, kLinkKind, kHugepagesKind, kIrqKind;
+
+/// What `vf` takes; only members with a value.
+[[nodiscard]] State state_of(const VfSettings& settings);
 
 [[nodiscard]] Resource driver_of(PciAddress function);
 [[nodiscard]] Resource vfs_of(PciAddress physical);

@@ -54,15 +54,20 @@ Outcome<> Session::keep(const Resource& resource, const State& now) {
   return journal_.add({resource, now});
 }
 
+Outcome<std::optional<State>> Session::state_of(const Resource& resource) {
+  if (const auto found = rehearsed_.find(resource); found != rehearsed_.end()) return found->second;
+  return find_kind(resource.kind)->read(machine(), resource.name);
+}
+
 Outcome<> Session::remember(const Resource& resource) {
-  const auto now = find_kind(resource.kind)->read(machine(), resource.name);
+  const auto now = state_of(resource);
   if (!now) return tl::unexpected<Failure>(now.error());
   return *now ? keep(resource, **now) : Outcome<>{};
 }
 
 Outcome<> Session::set(const Resource& resource, const State& wanted) {
   const Kind& kind = *find_kind(resource.kind);
-  auto now = kind.read(machine(), resource.name);
+  auto now = state_of(resource);
   if (!now) return tl::unexpected<Failure>(now.error());
   // In a rehearsal a thing may be one that an earlier step would have made.
   if (!*now && !options_.is_rehearsal)
@@ -74,10 +79,13 @@ Outcome<> Session::set(const Resource& resource, const State& wanted) {
   for (const auto& [key, value] : wanted)
     to[key] = value;
   if (auto done = kind.write(hands_, resource.name, from, to); !done) return done;
-  if (options_.is_rehearsal) return {};
+  if (options_.is_rehearsal) {
+    rehearsed_[resource] = to;
+    return {};
+  }
   now = kind.read(machine(), resource.name);
   if (!now) return tl::unexpected<Failure>(now.error());
-  if (!*now || !has(**now, wanted)) {
+  if (!*now || contradicts(**now, wanted)) {
     return refuse(Errc::system,
                   fmt::format("{} was set to {}, and then was {}: the kernel or another program changed it",
                               resource.text(), to_text(wanted), *now ? to_text(**now) : "gone"));
@@ -106,7 +114,7 @@ Outcome<> Session::put_back(const Entry& entry) {
   if (auto done = kind.write(hands_, entry.resource.name, **now, entry.was); !done) return done;
   if (options_.is_rehearsal) return {};
   const auto after = kind.read(machine(), entry.resource.name);
-  if (after && (!*after || has(**after, entry.was))) return {};
+  if (after && (!*after || !contradicts(**after, entry.was))) return {};
   return refuse(Errc::system, fmt::format("{} did not become {} again", entry.resource.text(), to_text(entry.was)));
 }
 
@@ -144,7 +152,7 @@ Outcome<Report> Session::finish(const Outcome<>& done) {
     failure.text +=
         "; what had been done before was undone, except: " + list_of(left) + "; `vmuxctl host restore` tries again";
   } else if (!undo_.empty()) {
-    failure.text += "; nothing was changed, what had been done before was undone";
+    failure.text += "; what had been done before was undone, so nothing has changed";
   }
   if (auto pruned = prune(); !pruned) failure.text += "; " + pruned.error().text;
   return tl::unexpected<Failure>(std::move(failure));

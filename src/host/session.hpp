@@ -3,6 +3,8 @@
 // changed; what fails is rolled back, and what cannot be rolled back is named.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +55,8 @@ class Session {
         journal_(std::move(journal)),
         lock_(std::move(lock)) {}
 
+  /// What a thing is now; in a rehearsal, what the steps before would have made it.
+  [[nodiscard]] Outcome<std::optional<State>> state_of(const Resource& resource);
   [[nodiscard]] Outcome<> keep(const Resource& resource, const State& now);
   [[nodiscard]] Outcome<> put_back(const Entry& entry);
   [[nodiscard]] Outcome<> require_free_to_restore(const Entry& entry);
@@ -65,6 +69,7 @@ class Session {
   Journal journal_;
   UniqueFd lock_;
   std::vector<Entry> undo_;  ///< of this command; the journal has the origin, which may be older
+  std::map<Resource, State> rehearsed_;
   std::vector<std::string> notes_;
 };
 

@@ -50,17 +50,6 @@ constexpr const char* kLinkNames[] = {"auto", "enable", "disable"};
 
 const char* on_off(bool value) { return value ? "on" : "off"; }
 
-State state_of(const VfSettings& settings) {
-  State state;
-  if (settings.mac) state["mac"] = *settings.mac;
-  if (settings.vlan) state["vlan"] = std::to_string(*settings.vlan);
-  if (settings.qos) state["qos"] = std::to_string(*settings.qos);
-  if (settings.is_trusted) state["trust"] = on_off(*settings.is_trusted);
-  if (settings.checks_spoofing) state["spoofchk"] = on_off(*settings.checks_spoofing);
-  if (settings.link) state["link"] = kLinkNames[static_cast<unsigned>(*settings.link)];
-  return state;
-}
-
 Outcome<std::optional<State>> read_vf(Machine& machine, const std::string& text) {
   const auto name = split(text);
   const std::string interface = name ? interface_of(machine, name->physical) : "";
@@ -110,6 +99,17 @@ Outcome<> write_link(Hands& hands, const std::string& text, const State&, const 
 }
 
 }  // namespace
+
+State state_of(const VfSettings& settings) {
+  State state;
+  if (settings.mac) state["mac"] = *settings.mac;
+  if (settings.vlan) state["vlan"] = std::to_string(*settings.vlan);
+  if (settings.qos) state["qos"] = std::to_string(*settings.qos);
+  if (settings.is_trusted) state["trust"] = on_off(*settings.is_trusted);
+  if (settings.checks_spoofing) state["spoofchk"] = on_off(*settings.checks_spoofing);
+  if (settings.link) state["link"] = kLinkNames[static_cast<unsigned>(*settings.link)];
+  return state;
+}
 
 const Kind kVfsKind{"vfs", read_vfs, write_vfs};
 const Kind kVfKind{"vf", read_vf, write_vf};

@@ -76,6 +76,35 @@ TEST_F(HostCli, BindsAndRestores) {
   EXPECT_EQ(run({"restore"}).out, "nothing to do: everything is so already\n");
 }
 
+TEST_F(HostCli, MacsOfVfsCountUp) {
+  const Exit exit = run({"vfs", "ens1", "3", "--mac", "52:54:00:00:00:ff", "--no-up", "-n"});
+  EXPECT_THAT(exit.out, HasSubstr("vf 0 mac 52:54:00:00:00:ff\n"));
+  EXPECT_THAT(exit.out, HasSubstr("vf 2 mac 52:54:00:00:01:01\n"));
+}
+
+TEST_F(HostCli, MacsOfVfsMayBeGivenOneByOne) {
+  const Exit exit = run({"vfs", "--mac", "52:54:00:00:00:07,52:54:00:00:00:05", "ens1", "2", "--trust", "on", "-n"});
+  EXPECT_THAT(exit.out, HasSubstr("vf 0 mac 52:54:00:00:00:07 trust on\n"));
+  EXPECT_THAT(exit.out, HasSubstr("vf 1 mac 52:54:00:00:00:05 trust on\n"));
+}
+
+TEST_F(HostCli, ShowsVfsHugepagesAndInterrupts) {
+  ASSERT_EQ(run({"vfs", "ens1", "1", "--vlan", "9", "--qos", "3"}).status, 0);
+  const Json vfs = Json::parse(run({"vfs", "ens1", "--json"}).out);
+  EXPECT_EQ(vfs[0]["address"], "0000:01:10.0");
+  EXPECT_EQ(vfs[0]["vlan"], 9);
+  EXPECT_EQ(Json::parse(run({"hugepages", "--json"}).out)[0],
+            Json::parse(R"({"node":0,"size":"2M","total":512,"free":512})"));
+  EXPECT_EQ(run({"irq", "ens1", "--json"}).out, "[]\n");
+}
+
+TEST_F(HostCli, SavesWhatApplyTakes) {
+  const Json saved = Json::parse(run({"save", "--json"}).out);
+  EXPECT_EQ(saved["nic"][0]["device"], "0000:01:00.0");
+  EXPECT_EQ(saved["cpus"]["isolated"], "2-7");
+  EXPECT_EQ(run({"save"}).out, saved["toml"].get<std::string>());
+}
+
 struct BadWords {
   std::vector<std::string> arguments;
   const char* expected;
@@ -92,6 +121,13 @@ INSTANTIATE_TEST_SUITE_P(Words, BadHostCall,
                                          BadWords{{"bind"}, "FUNCTION"},
                                          BadWords{{"check", "--cpus", "x"}, "'x' is no list of CPUs"},
                                          BadWords{{"list", "--dry-run"}, "--dry-run"},
+                                         BadWords{{"vfs", "ens1", "2", "--mac", "x"}, "'x' is no unicast MAC"},
+                                         BadWords{{"vfs", "ens1", "2", "--qos", "1"}, "needs a --vlan"},
+                                         BadWords{{"vfs", "ens1", "3", "--mac", "52:54:00:00:00:01,52:54:00:00:00:02"},
+                                                  "2 addresses for 3 virtual functions"},
+                                         BadWords{{"vfs", "ens1", "2", "--vlan", "4095"}, "--vlan"},
+                                         BadWords{{"hugepages", "5", "--size", "2"}, "'2' is no size"},
+                                         BadWords{{"irq", "ens1", "--cpus", "2", "--back"}, "--back"},
                                          BadWords{{"bind", "ens2", "--driver", "../x"}, "no name of a driver"}));
 
 TEST_F(HostCli, HelpHasExamples) {

@@ -2,6 +2,7 @@
 // The commands of `vmuxctl host` as a table: what they take, what they do, how people see the result.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,9 +21,13 @@ struct HostArguments {
   host::Options options;
   bool as_json = false;
   std::vector<std::string> names;  ///< functions
-  std::string driver = "vfio-pci";
-  std::string nic, cpus;
-  bool all = false, with_group = false;
+  std::string name;                ///< of commands about one
+  std::string driver;
+  std::string nic, cpus, file, size, link;
+  std::vector<std::string> macs;
+  std::optional<unsigned> count, node, index, vlan, qos;
+  std::optional<bool> trust, spoofchk;
+  bool all = false, with_group = false, keeps_link = false, is_together = false, is_back = false;
 };
 
 struct HostCommand {

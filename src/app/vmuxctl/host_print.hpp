@@ -7,6 +7,7 @@
 
 #include "control/params.hpp"
 #include "host/check.hpp"
+#include "host/description.hpp"
 #include "host/function.hpp"
 #include "host/session.hpp"
 
@@ -20,5 +21,18 @@ namespace vmux::app {
 
 [[nodiscard]] control::Json json_of(const host::Report& report);
 [[nodiscard]] std::string print_report(const control::Json& report);
+
+[[nodiscard]] control::Json json_of(const host::Machine& machine, const host::PciFunction& physical,
+                                    const std::vector<host::VfSettings>& settings);
+[[nodiscard]] control::Json json_of(const std::vector<host::HugepagesInfo>& pages);
+[[nodiscard]] control::Json json_of(const std::vector<host::IrqInfo>& irqs);
+// Commands that show or change: a list is shown, anything else is a report.
+[[nodiscard]] std::string print_vfs_result(const control::Json& result);
+[[nodiscard]] std::string print_hugepages_result(const control::Json& result);
+[[nodiscard]] std::string print_irq_result(const control::Json& result);
+
+/// The description with the keys of its file, and as that file's text (`toml`).
+[[nodiscard]] control::Json json_of(const host::Description& description);
+[[nodiscard]] std::string print_saved(const control::Json& saved);
 
 }  // namespace vmux::app

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Commands of vmuxctl host that look and change nothing.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "app/vmuxctl/host_actions.hpp"
+#include "app/vmuxctl/host_print.hpp"
+
+namespace vmux::app {
+
+using control::Json;
+using host::Machine;
+using host::Outcome;
+
+void declare_check(CLI::App& app, HostArguments& arguments) {
+  app.add_option("--nic", arguments.nic, "PCI address or interface: look at this card in particular")->type_name("NIC");
+  app.add_option("--cpus", arguments.cpus, "CPUs for vMux and the VM: are they near the card, set aside, quiet?")
+      ->type_name("LIST");
+}
+
+Outcome<Json> run_check(Machine& machine, const HostArguments& arguments) {
+  host::CheckRequest request{arguments.nic, std::nullopt};
+  if (!arguments.cpus.empty()) {
+    request.cpus = host::parse_cpus(arguments.cpus);
+    if (!request.cpus)
+      return host::refuse(Errc::invalid_argument,
+                          fmt::format("--cpus: '{}' is no list of CPUs such as 2,4-6", arguments.cpus));
+  }
+  const auto findings = host::check(machine, request);
+  if (!findings) return pass(findings);
+  return json_of(*findings);
+}
+
+bool is_check_bad(const Json& findings) { return findings["verdict"] == "bad"; }
+
+void declare_list(CLI::App& app, HostArguments& arguments) {
+  app.add_option("FUNCTION", arguments.names, "only these: PCI addresses or interfaces")->type_name("");
+  app.add_flag("-a,--all", arguments.all, "not only network cards and what is bound to vfio-pci");
+}
+
+Outcome<Json> run_list(Machine& machine, const HostArguments& arguments) {
+  std::vector<host::PciFunction> shown;
+  for (const std::string& name : arguments.names) {
+    auto found = host::find_function(machine, name);
+    if (!found) return pass(found);
+    shown.push_back(std::move(*found));
+  }
+  if (arguments.names.empty()) {
+    for (host::PciFunction& function : host::functions(machine)) {
+      if (arguments.all || function.is_network() || function.driver == "vfio-pci") shown.push_back(std::move(function));
+    }
+  }
+  return json_of(machine, shown);
+}
+
+void declare_nothing(CLI::App&, HostArguments&) {}
+
+Outcome<Json> run_save(Machine& machine, const HostArguments& arguments) {
+  const auto journal = host::Journal::load(machine, arguments.options.state_directory + "/host.journal");
+  if (!journal) return pass(journal);
+  const auto description = host::describe(machine, *journal);
+  if (!description) return pass(description);
+  return json_of(*description);
+}
+
+}  // namespace vmux::app

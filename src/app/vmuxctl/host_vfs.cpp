@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// vmuxctl host vfs
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "app/vmuxctl/host_session.hpp"
+
+namespace vmux::app {
+
+using control::Json;
+using host::Machine;
+using host::Outcome;
+
+namespace {
+
+void add_switch(CLI::App& app, const char* name, std::optional<bool>& into, const char* help) {
+  const auto take = [&into](const std::string& word) { into = word == "on"; };
+  app.add_option_function<std::string>(name, take, help)->type_name("on|off")->check(CLI::IsMember({"on", "off"}));
+}
+
+/// `steps` addresses further on, in the last three bytes: the vendor's part stays.
+std::string mac_after(const std::string& mac, unsigned steps) {
+  const std::string low = mac.substr(9, 2) + mac.substr(12, 2) + mac.substr(15, 2);
+  const auto value = static_cast<std::uint32_t>(host::parse_hex(low).value_or(0)) + steps;
+  return fmt::format("{}{:02x}:{:02x}:{:02x}", mac.substr(0, 9), value >> 16 & 0xff, value >> 8 & 0xff, value & 0xff);
+}
+
+/// The address of the n-th function that is set; nullopt if none is asked for.
+Outcome<std::optional<std::string>> mac_of(const HostArguments& arguments, std::size_t place, std::size_t count) {
+  if (arguments.macs.empty()) return std::optional<std::string>{};
+  const bool counts_up = arguments.macs.size() == 1;
+  if (!counts_up && arguments.macs.size() != count)
+    return host::refuse(Errc::invalid_argument,
+                        fmt::format("--mac: {} addresses for {} virtual functions; give one, or one for each",
+                                    arguments.macs.size(), count));
+  const std::string& written = arguments.macs[counts_up ? 0 : place];
+  const auto mac = host::parse_mac(written);
+  if (!mac)
+    return host::refuse(Errc::invalid_argument,
+                        fmt::format("--mac: '{}' is no unicast MAC address such as 52:54:00:12:34:56", written));
+  return std::optional{mac_after(*mac, counts_up ? static_cast<unsigned>(place) : 0)};
+}
+
+host::VfWish wish_of(const HostArguments& arguments) {
+  host::VfWish wish{{{}, {}, {}, arguments.trust, arguments.spoofchk, {}}, arguments.driver};
+  if (arguments.vlan) wish.settings.vlan = static_cast<std::uint16_t>(*arguments.vlan);
+  if (arguments.qos) wish.settings.qos = static_cast<std::uint8_t>(*arguments.qos);
+  if (arguments.link == "auto") wish.settings.link = host::VfLink::automatic;
+  if (arguments.link == "enable") wish.settings.link = host::VfLink::up;
+  if (arguments.link == "disable") wish.settings.link = host::VfLink::down;
+  return wish;
+}
+
+Outcome<std::map<unsigned, host::VfWish>> wishes_of(const HostArguments& arguments, unsigned count) {
+  std::map<unsigned, host::VfWish> wishes;
+  const unsigned first = arguments.index.value_or(0);
+  const unsigned end = arguments.index ? first + 1 : count;
+  for (unsigned index = first; index < end; ++index) {
+    auto mac = mac_of(arguments, index - first, end - first);
+    if (!mac) return pass(mac);
+    wishes[index] = wish_of(arguments);
+    wishes[index].settings.mac = std::move(*mac);
+  }
+  return wishes;
+}
+
+bool only_shows(const HostArguments& a) {
+  return !a.count && !a.vlan && !a.qos && !a.trust && !a.spoofchk && a.macs.empty() && a.link.empty() &&
+         a.driver.empty();
+}
+
+}  // namespace
+
+void declare_vfs(CLI::App& app, HostArguments& arguments) {
+  app.add_option("PF", arguments.name, "physical function: PCI address or interface")->type_name("")->required();
+  app.add_option("N", arguments.count, "how many there shall be; without it those that there are")->type_name("");
+  app.add_option("--vf", arguments.index, "set this one only (default: all)")
+      ->type_name("INDEX")
+      ->check(CLI::Range(0, 65534));
+  app.add_option("--mac", arguments.macs, "address of the first, the others count up; or one for each")
+      ->type_name("MAC,...")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_option("--vlan", arguments.vlan, "VLAN that the card adds and takes off, 0 for none")
+      ->type_name("N")
+      ->check(CLI::Range(0, 4094));
+  app.add_option("--qos", arguments.qos, "priority in that VLAN's tag")->type_name("N")->check(CLI::Range(0, 7));
+  add_switch(app, "--trust", arguments.trust, "let the VM change its address and hear everything");
+  add_switch(app, "--spoofchk", arguments.spoofchk, "drop frames from other addresses than its own");
+  app.add_option("--link", arguments.link, "its link: auto (the card's), enable or disable")
+      ->type_name("STATE")
+      ->check(CLI::IsMember({"auto", "enable", "disable"}));
+  app.add_option("--driver", arguments.driver, "give them to this driver, or none (default: the kernel's choice)")
+      ->type_name("DRIVER");
+  app.add_flag("--no-up", arguments.keeps_link,
+               "do not set the physical function's interface up (VFs have no link without)");
+}
+
+Outcome<Json> run_vfs(Machine& machine, const HostArguments& arguments) {
+  const auto physical = host::find_function(machine, arguments.name);
+  if (!physical) return pass(physical);
+  if (only_shows(arguments)) {
+    const auto settings = host::vf_settings(machine, *physical);
+    if (!settings) return pass(settings);
+    return json_of(machine, *physical, *settings);
+  }
+  if (arguments.qos && !arguments.vlan) return host::refuse(Errc::invalid_argument, "--qos: a priority needs a --vlan");
+  auto wishes = wishes_of(arguments, arguments.count.value_or(physical->vfs));
+  if (!wishes) return pass(wishes);
+  const host::VfsRequest request{physical->address.text(), arguments.count, std::move(*wishes), !arguments.keeps_link};
+  return in_session(machine, arguments, [&](host::Session& session) { return host::set_vfs(session, request); });
+}
+
+}  // namespace vmux::app

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "host/description.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "host/fake_machine.hpp"
+
+namespace vmux::host {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr const char* kFile = R"(
+[[hugepages]]
+count = 256
+size = "2M"
+node = 1
+
+[[nic]]
+device = "ens1"
+vfs = 2
+vf_driver = "vfio-pci"
+  [[nic.vf]]
+  index = 0
+  mac = "52:54:00:00:10:00"
+  vlan = 10
+  trust = true
+  [[nic.vf]]
+  index = 1
+  spoofchk = false
+  driver = "igbvf"
+
+[[nic]]
+device = "0000:02:00.0"
+driver = "vfio-pci"
+
+[cpus]
+isolated = "4-7"
+)";
+
+class Descriptions : public testing::Test {
+ protected:
+  Descriptions() {
+    fake::make_good_host(machine_);
+    machine_.add_driver("igbvf");
+  }
+  Outcome<Report> run(const std::string& text, const Options& options = {}) {
+    const auto description = parse_description(text, "host.toml");
+    if (!description) return tl::unexpected<Failure>(description.error());
+    auto session = Session::open(machine_, options);
+    return session->finish(apply(*session, *description));
+  }
+  std::string driver(const char* name) { return machine_.link(std::string{kPciDevices} + name + "/driver"); }
+  Description now() { return *describe(machine_, *Journal::load(machine_, "/var/lib/vmux/host.journal")); }
+  fake::FakeMachine machine_;
+};
+
+TEST_F(Descriptions, AreAppliedAsAWhole) {
+  const auto report = run(kFile);
+  ASSERT_TRUE(report) << report.error().text;
+  EXPECT_EQ(machine_.text("/sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages"), "256");
+  EXPECT_EQ(driver("0000:01:10.0"), "vfio-pci");
+  EXPECT_EQ(driver("0000:01:10.2"), "igbvf");
+  EXPECT_EQ(driver("0000:02:00.0"), "vfio-pci");
+  EXPECT_EQ(machine_.net.all_vfs["ens1"][0].vlan, 10);
+  EXPECT_FALSE(*machine_.net.all_vfs["ens1"][1].checks_spoofing);
+  EXPECT_THAT(report->notes, ElementsAre(HasSubstr("isolcpus=managed_irq,domain,4-7 nohz_full=4-7")));
+}
+
+TEST_F(Descriptions, AppliedTwiceDoNothingTheSecondTime) {
+  ASSERT_TRUE(run(kFile));
+  EXPECT_THAT(run(kFile)->deeds, IsEmpty());
+}
+
+TEST_F(Descriptions, RehearsedChangeNothing) {
+  const auto report = run(kFile, {.is_rehearsal = true});
+  ASSERT_TRUE(report);
+  EXPECT_GT(report->deeds.size(), 8u);
+  EXPECT_THAT(machine_.written, IsEmpty());
+}
+
+TEST_F(Descriptions, AreRestoredAsAWhole) {
+  const std::string before = to_toml(now());
+  ASSERT_TRUE(run(kFile));
+  ASSERT_TRUE(Session::open(machine_, {})->restore({}));
+  EXPECT_EQ(to_toml(now()), before);
+}
+
+TEST_F(Descriptions, FailingInTheMiddleLeaveNothing) {
+  const std::string before = to_toml(now());
+  machine_.net.all_addresses = {{"ens2", "10.0.0.1/24", false}};
+  const auto report = run(kFile);
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().text, HasSubstr("ens2 carries 10.0.0.1/24"));
+  EXPECT_EQ(to_toml(now()), before);
+}
+
+TEST_F(Descriptions, SavedAndAppliedElsewhereMakeTheSame) {
+  ASSERT_TRUE(run(kFile));
+  const std::string saved = to_toml(now());
+  ASSERT_TRUE(Session::open(machine_, {})->restore({}));
+  const auto report = run(saved);
+  ASSERT_TRUE(report) << report.error().text << saved;
+  EXPECT_EQ(to_toml(now()), saved);
+}
+
+TEST_F(Descriptions, SaveInterruptsThatThisToolkitPlaced) {
+  machine_.put("/sys/bus/pci/devices/0000:02:00.0/msi_irqs/30", "msix\n");
+  machine_.put("/proc/irq/30/smp_affinity_list", "0-7\n");
+  EXPECT_THAT(to_toml(now()), testing::Not(HasSubstr("irq_cpus")));
+  ASSERT_TRUE(run("[[nic]]\ndevice = \"ens2\"\nirq_cpus = \"5\"\n"));
+  EXPECT_EQ(machine_.text("/proc/irq/30/smp_affinity_list"), "5");
+  EXPECT_THAT(to_toml(now()), HasSubstr("irq_cpus = \"5\""));
+}
+
+struct BadFile {
+  const char* text;
+  const char* expected;
+};
+class BadDescription : public testing::TestWithParam<BadFile> {};
+TEST_P(BadDescription, IsToldWithItsLine) {
+  const auto description = parse_description(GetParam().text, "h.toml");
+  ASSERT_FALSE(description);
+  EXPECT_EQ(description.error().code, Errc::invalid_argument);
+  EXPECT_THAT(description.error().text, HasSubstr(GetParam().expected));
+}
+INSTANTIATE_TEST_SUITE_P(
+    Files, BadDescription,
+    testing::Values(BadFile{"\n[nic", "h.toml:2: "}, BadFile{"x = 1", "h.toml:1: the file: 'x' is not known here"},
+                    BadFile{"[nic]\ndevice = \"a\"", "expected [[nic]]"},
+                    BadFile{"[[nic]]\nvfs = 1", "h.toml:1: [[nic]]: device is required"},
+                    BadFile{"[[nic]]\ndevice = \"a\"\nvfs = -1", "h.toml:3: [[nic]]: vfs: expected a number"},
+                    BadFile{"[[nic]]\ndevice = \"a\"\nspeed = 1", "h.toml:3: [[nic]]: 'speed' is not known here"},
+                    BadFile{"[[nic]]\ndevice = \"a\"\nvfs = 1\n[[nic.vf]]\nindex = 1",
+                            "there is no virtual function 1"},
+                    BadFile{"[[nic]]\ndevice = \"a\"\n[[nic.vf]]\nindex = 1\n[[nic.vf]]\nindex = 1", "here twice"},
+                    BadFile{"[[nic]]\ndevice = \"a\"\n[[nic.vf]]\nmac = \"01:00:5e:00:00:01\"",
+                            "h.toml:4: [[nic.vf]]: mac: expected a unicast"},
+                    BadFile{"[[nic]]\ndevice = \"a\"\n[[nic.vf]]\nvlan = 1", "index is required"},
+                    BadFile{"[[nic]]\ndevice = \"a\"\ndriver = \"vfio-pci\"\nvfs = 2", "makes no virtual functions"},
+                    BadFile{"[[hugepages]]\nsize = \"2M\"", "count is required"},
+                    BadFile{"[[hugepages]]\ncount = 1\nsize = \"2\"", "expected a size"},
+                    BadFile{"[cpus]\nisolated = \"x\"", "expected a list of CPUs"}));
+
+}  // namespace
+}  // namespace vmux::host
