@@ -4,24 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <atomic>
-#include <cstdlib>
-#include <new>
 
 #include "memory/test_support.hpp"
-
-namespace {
-std::atomic<std::uint64_t> g_allocations{0};
-}  // namespace
-
-// Counts what the tests below promise not to do. Sanitizers keep their own allocator underneath.
-void* operator new(std::size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* at = std::malloc(size)) return at;
-  std::abort();
-}
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+#include "rigs/allocations.hpp"
 
 namespace vmux::memory {
 namespace {
@@ -106,14 +91,14 @@ TEST_F(GuestMemoryTest, WithoutATableEveryAccessFails) {
 TEST_F(GuestMemoryTest, AccessesAllocateNothing) {
   std::array<std::byte, 2 * kPage> buffer{};
   ASSERT_TRUE(space_.start_dirty_log());
-  const std::uint64_t before = g_allocations.load();
+  const rigs::CountAllocations allocations;
   EXPECT_TRUE(memory_.read(Iova{0}, buffer));
   EXPECT_TRUE(memory_.write(Iova{0}, buffer));
   EXPECT_TRUE(memory_.fetch<std::uint64_t>(Iova{kPage - 4}));
   EXPECT_TRUE(memory_.store(Iova{kPage - 4}, 1ull));
   EXPECT_EQ(memory_.borrow(Iova{0}, ByteCount{64}).size(), 64u);
   EXPECT_EQ(memory_.borrow_for_write(Iova{kPage}, ByteCount{64}).size(), 64u);
-  EXPECT_EQ(g_allocations.load(), before);
+  EXPECT_EQ(allocations.seen(), 0u);
 }
 
 }  // namespace

@@ -2,23 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
-#include <new>
 #include <thread>
 
 #include "pci/test_support.hpp"
-
-namespace {
-std::atomic<std::uint64_t> g_allocations{0};
-}  // namespace
-
-void* operator new(std::size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* at = std::malloc(size)) return at;
-  std::abort();
-}
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+#include "rigs/allocations.hpp"
 
 namespace vmux::pci {
 namespace {
@@ -51,11 +38,11 @@ TEST(InterruptsThreads, TriggerAllocatesNothing) {
   Event event;
   irqs->set_bus_master(true);
   ASSERT_TRUE(set_sinks(*irqs, Irq::msix, 0, 1, fds(event)));
-  const std::uint64_t before = g_allocations.load();
+  const rigs::CountAllocations allocations;
   irqs->trigger(0);
   irqs->trigger(1);
   irqs->set_level(true);
-  EXPECT_EQ(g_allocations.load(), before);
+  EXPECT_EQ(allocations.seen(), 0u);
 }
 
 TEST(InterruptsThreads, SinksAreReplacedUnderTriggers) {

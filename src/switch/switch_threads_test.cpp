@@ -4,25 +4,12 @@
 
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <thread>
 
 #include "packet/transfer.hpp"
+#include "rigs/allocations.hpp"
 #include "switch/switch.hpp"
-
-namespace {
-std::atomic<std::uint64_t> g_allocations{0};
-}
-
-void* operator new(std::size_t size) {
-  g_allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc{};
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace vmux::switching {
 namespace {
@@ -160,9 +147,9 @@ TEST(SwitchMemory, IsNotAllocatedUnderTraffic) {
     }
   };
   exchange(1);  // everyone is heard once
-  const std::uint64_t before = g_allocations.load();
+  const rigs::CountAllocations allocations;
   exchange(500);
-  EXPECT_EQ(g_allocations.load(), before);
+  EXPECT_EQ(allocations.seen(), 0u);
   EXPECT_GE(a.received.load(), 500u);
   EXPECT_GE(b.received.load(), 500u);
   EXPECT_GE(c.received.load(), 500u);
