@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "packet/frame.hpp"
@@ -19,6 +20,23 @@ struct Piece {
   Slice header;                      ///< the headers as they will arrive (a checksum over payload not yet filled in)
   std::uint32_t payload_offset = 0;  ///< first payload byte of this piece within the view's bytes
 };
+
+/// True when a receiver gets the frame as it stands: Pieces would make one piece of it and change nothing.
+[[nodiscard]] inline bool passes_unchanged(const FrameView& view, const Accepts& accepts) noexcept {
+  const Offload& offload = view.offload;
+  return offload.gso == Gso::none && (!offload.needs_checksum || accepts.checksum) &&
+         (!offload.has_vlan || accepts.vlan);
+}
+/// Copies such a frame into `to`, which has room for its length.
+inline void copy_unchanged(const FrameView& view, std::span<std::byte> to) noexcept {
+  std::byte* at = to.data();
+  std::memcpy(at, view.header.data(), view.header.size());
+  at += view.header.size();
+  for (const Slice part : view.payload) {
+    std::memcpy(at, part.data(), part.size());
+    at += part.size();
+  }
+}
 
 /// A super-frame of more pieces than this is not consistent: a guest may not make one frame cost more.
 inline constexpr std::uint32_t kMaxPieces = 2048;

@@ -20,14 +20,16 @@ constexpr bool is_reserved(std::uint64_t mac) noexcept { return (mac & ~0xfull) 
 
 }  // namespace
 
-Shard::Frame Shard::classify(Member& member, const packet::FrameView& view) noexcept {
-  Frame frame{.from = member.id};
+// In place: a result that is copied right after its flags were stored byte by byte stalls the copy for each frame.
+void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame) noexcept {
+  frame = {};
+  frame.from = member.id;
   frame.is_dropped = true;
   port::PortCounters& counters = member.port.counters();
   const packet::Slice header = view.header;
   if (header.size() < kEthernet || header.size() > packet::kHeaderRoom) {
     counters.drop_malformed.add();
-    return frame;
+    return;
   }
   const bool tag_follows = packet::get16(header, 12) == kTypeVlan;
   if (view.offload.has_vlan) {
@@ -36,7 +38,7 @@ Shard::Frame Shard::classify(Member& member, const packet::FrameView& view) noex
   } else if (tag_follows) {
     if (header.size() < kTagged) {
       counters.drop_malformed.add();
-      return frame;
+      return;
     }
     frame.has_tag = frame.tag_in_bytes = true;
     frame.tci = packet::get16(header, 14);
@@ -49,7 +51,7 @@ Shard::Frame Shard::classify(Member& member, const packet::FrameView& view) noex
       vid == 0 || (member.vlan.mode == VlanMode::trunk && vid != kReservedVid && member.vlan.carries(vid));
   if (!admitted || is_reserved(to)) {
     counters.drop_filtered.add();
-    return frame;
+    return;
   }
   // A group address cannot send, and nobody's address is 0: neither is learnt, both are forwarded.
   if (!is_group(from) && from != 0) {
@@ -62,13 +64,12 @@ Shard::Frame Shard::classify(Member& member, const packet::FrameView& view) noex
     look_up(station_key(to, frame.vlan));
     if (last_.is_known && last_.port == member.id) {  // it is where it came from
       counters.drop_filtered.add();
-      return frame;
+      return;
     }
     frame.is_flood = !last_.is_known;
     frame.to = last_.port;
   }
   frame.is_dropped = false;
-  return frame;
 }
 
 void Shard::look_up(StationKey to) noexcept {

@@ -139,7 +139,7 @@ unsigned Shard::serve(Member& member) noexcept {
     last_ = {};
     for (std::size_t i = 0; i < count; ++i) {
       bytes += peeked_[i].length;
-      frames_[i] = classify(member, peeked_[i]);
+      classify(member, peeked_[i], frames_[i]);
     }
     counters.rx_frames.add(count);
     counters.rx_bytes.add(bytes);

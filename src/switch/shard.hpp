@@ -112,7 +112,7 @@ class Shard final : public runtime::Task {
   void forward_to(const Spread& spread, Place place, std::size_t index) noexcept;
 
   // classify.cpp: what a frame is and where it goes
-  [[nodiscard]] Frame classify(Member& member, const packet::FrameView& view) noexcept;
+  void classify(Member& member, const packet::FrameView& view, Frame& frame) noexcept;
   void learn(const Frame& frame) noexcept;
   void look_up(StationKey to) noexcept;
   void tell_peers(const Frame& frame, MacTable::Entry& entry) noexcept;

@@ -13,9 +13,13 @@ namespace {
 constexpr std::size_t kPool = 1024;               // frames of a generator: as many as a usual ring
 constexpr std::size_t kHeader = 64;               // bytes of a view's header: Ethernet, IPv4 and UDP fit
 constexpr std::size_t kBuffer = 2048;             // bytes of a sink's buffer
-constexpr std::size_t kBuffers = 256;             // what an mbuf cache of DPDK holds, about
+constexpr std::size_t kBuffers = 64;              // two bursts: an mbuf pool, too, gives out first what came back last
 constexpr std::uint32_t kMaxFrame = 65'535 + 18;  // a super-frame takes several buffers, side by side
 constexpr std::size_t kMacs = 12, kIp = 14, kUdp = 34, kPayload = 42;  // offsets
+
+// All that a vhost port hands to its application undone.
+constexpr packet::Accepts kAccepts{
+    .checksum = true, .gso_tcp4 = true, .gso_tcp6 = true, .gso_udp = true, .vlan = true, .max_frame = kMaxFrame};
 
 void write_frame(std::span<std::byte> frame, const TrafficOptions& options, std::uint32_t number) {
   using packet::put16, packet::put32, packet::put8;
@@ -78,23 +82,29 @@ std::size_t TrafficPort::peek_burst(std::span<packet::FrameView> into) noexcept 
 
 void TrafficPort::complete(std::size_t count) noexcept { next_ = (next_ + count) % kPool; }
 
+std::span<std::byte> TrafficPort::sink_room(std::size_t bytes) noexcept {
+  if (bytes > sink_.size() - sink_used_) sink_used_ = 0;
+  const std::span<std::byte> room = std::span{sink_}.subspan(sink_used_, bytes);
+  sink_used_ += (bytes + kBuffer - 1) / kBuffer * kBuffer;
+  last_sunk_ = room;
+  return room;
+}
+
 std::size_t TrafficPort::deliver(std::span<const packet::FrameView> frames) noexcept {
   for (const packet::FrameView& frame : frames) {
-    packet::Pieces pieces{frame, accepts()};
+    if (packet::passes_unchanged(frame, kAccepts)) {
+      packet::copy_unchanged(frame, sink_room(frame.length));
+      continue;
+    }
+    packet::Pieces pieces{frame, kAccepts};
     while (const packet::Piece* const piece = pieces.next()) {
-      if (piece->length > sink_.size() - sink_used_) sink_used_ = 0;
-      const std::span<std::byte> room = std::span{sink_}.subspan(sink_used_, piece->length);
+      const std::span<std::byte> room = sink_room(piece->length);
       pieces.copy(std::span{&room, 1});
-      last_sunk_ = room;
-      sink_used_ += (piece->length + kBuffer - 1) / kBuffer * kBuffer;
     }
   }
   return frames.size();
 }
 
-// All that a vhost port hands to its application undone.
-packet::Accepts TrafficPort::accepts() const noexcept {
-  return {.checksum = true, .gso_tcp4 = true, .gso_tcp6 = true, .gso_udp = true, .vlan = true, .max_frame = kMaxFrame};
-}
+packet::Accepts TrafficPort::accepts() const noexcept { return kAccepts; }
 
 }  // namespace vmux::backend

@@ -32,6 +32,7 @@ class TrafficPort final : public port::Port {
 
  private:
   explicit TrafficPort(const TrafficOptions& options);
+  [[nodiscard]] std::span<std::byte> sink_room(std::size_t bytes) noexcept;
 
   bool generates_;
   std::vector<std::byte> frames_;        // of the generator, one behind the other

@@ -23,14 +23,12 @@ struct RxDescriptor {  // 3.2.3, table 3-1
 static_assert(sizeof(RxDescriptor) == kDescriptorSize && offsetof(RxDescriptor, status) == 12);
 
 /// The half of a receive descriptor that the device writes: one aligned store, so that a driver that sees DD sees all.
-struct RxWriteBack {
-  Le<std::uint16_t> length;
-  Le<std::uint16_t> checksum;
-  std::uint8_t status;
-  std::uint8_t errors;
-  Le<std::uint16_t> special;
-};
-static_assert(sizeof(RxWriteBack) == 8);
+namespace rx_high {
+using length = Bits<0, 16>;
+using status = Bits<32, 8>;
+using errors = Bits<40, 8>;
+using special = Bits<48, 16>;
+}  // namespace rx_high
 inline constexpr std::uint32_t kRxWriteBackAt = 8;
 
 namespace rx_status {  // 3.2.3.1

@@ -6,8 +6,8 @@
 
 #include "base/logf.hpp"
 #include "device/e1000/filter.hpp"
-#include "packet/checksum.hpp"
-#include "packet/headers.hpp"
+#include "device/e1000/spans.hpp"
+#include "packet/bytes.hpp"
 
 namespace vmux::device::e1000 {
 namespace {
@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMacs = 12;  // bytes of the two addresses
 constexpr std::uint32_t kTag = 4;  // bytes of a VLAN tag
 constexpr std::size_t kEthernet = 14;
+constexpr std::uint64_t kCacheLine = 64;
 
 constexpr const char* kFaultText[] = {
     "none",
@@ -25,27 +26,6 @@ constexpr const char* kFaultText[] = {
     "frame that needs too many buffers",
 };
 
-std::uint16_t get_be16(packet::Slice bytes, std::size_t at) noexcept {
-  return static_cast<std::uint16_t>((std::to_integer<unsigned>(bytes[at]) << 8) |
-                                    std::to_integer<unsigned>(bytes[at + 1]));
-}
-
-/// Calls `each` with the parts of `spans` that hold bytes [from, from + count).
-template <class F>
-void for_range(std::span<const std::span<std::byte>> spans, std::size_t from, std::size_t count, F&& each) noexcept {
-  for (const std::span<std::byte> span : spans) {
-    if (count == 0) return;
-    if (from >= span.size()) {
-      from -= span.size();
-      continue;
-    }
-    const std::size_t part = std::min(count, span.size() - from);
-    each(span.subspan(from, part));
-    count -= part;
-    from = 0;
-  }
-}
-
 /// The tag of a frame, wherever it is.
 struct Tag {
   std::optional<std::uint16_t> tci;
@@ -53,8 +33,8 @@ struct Tag {
 };
 Tag tag_of(const packet::Piece& piece, std::uint16_t ethertype) noexcept {
   if (piece.offload.has_vlan) return {piece.offload.vlan_tci, false};
-  if (piece.header.size() < kMacs + kTag || get_be16(piece.header, kMacs) != ethertype) return {};
-  return {get_be16(piece.header, kMacs + 2), true};
+  if (piece.header.size() < kMacs + kTag || packet::get16(piece.header, kMacs) != ethertype) return {};
+  return {packet::get16(piece.header, kMacs + 2), true};
 }
 
 }  // namespace
@@ -123,6 +103,10 @@ const RxDescriptor* Receiver::descriptor(std::uint32_t index) noexcept {
     fetched_count_ = 0;
     return nullptr;
   }
+  for (const RxDescriptor& raw : into) {  // the guest's core had these lines last
+    const packet::Slice buffer = memory_.borrow(Iova{raw.buffer}, ByteCount{kCacheLine});
+    if (!buffer.empty()) __builtin_prefetch(buffer.data(), 1);
+  }
   return fetched_.data();
 }
 
@@ -164,21 +148,44 @@ Receiver::Outcome Receiver::place(std::uint32_t length, Placement& placement) no
   return Outcome::placed;
 }
 
+// One half of a descriptor is one store, so that a driver that sees DD sees all.
+void Receiver::write_back(std::uint32_t slot, std::uint16_t length, std::uint8_t status, const RxMeta& meta) noexcept {
+  if (write_back_count_ == kWriteBackRoom) publish();
+  const bool is_last = (status & rx_status::EOP) != 0;  // 3.2.3.1: the rest is told once, with the end of the packet
+  std::uint64_t half = rx_high::special::set(rx_high::length::set(std::uint64_t{0}, length), meta.special);
+  half = rx_high::status::set(half, is_last ? status | meta.status : status);
+  half = rx_high::errors::set(half, is_last ? meta.errors : 0);
+  write_backs_[write_back_count_++] = {static_cast<std::uint16_t>(slot), half};
+}
+
+// The driver looks at these lines all the time: each changes hands once for a burst, not once for a frame.
+void Receiver::publish() noexcept {
+  memory::publish_fence();  // the data is there before DD is
+  for (std::size_t i = 0; i < write_back_count_; ++i) {
+    const Iova at{ring_.base + std::uint64_t{write_backs_[i].slot} * kDescriptorSize + kRxWriteBackAt};
+    if (!memory_.store(at, write_backs_[i].half)) {
+      stop(Fault::ring_unmapped);
+      break;
+    }
+  }
+  write_back_count_ = 0;
+  if (tally_.frames == 0) return;
+  registers_.count(reg::GPRC, tally_.frames);
+  registers_.count(reg::TPR, tally_.frames);
+  registers_.count_octets(reg::GORCL, tally_.octets);
+  registers_.count_octets(reg::TORL, tally_.octets);
+  for (std::uint32_t i = 0; i < tally_.classes.size(); ++i)
+    registers_.count(reg::PRC64 + 4 * i, tally_.classes[i]);
+  counters_.rx_frames.add(tally_.frames);
+  counters_.rx_bytes.add(tally_.octets - std::uint64_t{kFcs} * tally_.frames);
+  tally_ = {};
+}
+
 void Receiver::commit(const Placement& placement, const RxMeta& meta) noexcept {
   const std::uint32_t free_before = ring_.free();
   for (std::size_t i = 0; i < placement.buffers; ++i) {
     const bool is_last = i + 1 == placement.buffers;
-    RxWriteBack done{};
-    done.length = buffers_[i].length;
-    done.status = rx_status::DD;
-    if (is_last) {  // 3.2.3.1: the rest is told once, with the end of the packet
-      done.status = static_cast<std::uint8_t>(rx_status::DD | rx_status::EOP | meta.status);
-      done.errors = meta.errors;
-    }
-    done.special = meta.special;
-    memory::publish_fence();  // the data is there before DD is
-    const Iova at{ring_.base + std::uint64_t{buffers_[i].slot} * kDescriptorSize + kRxWriteBackAt};
-    if (!memory_.store(at, done)) return static_cast<void>(stop(Fault::ring_unmapped));
+    write_back(buffers_[i].slot, buffers_[i].length, is_last ? rx_status::DD | rx_status::EOP : rx_status::DD, meta);
   }
   ring_.head = placement.next_head;
   state_.rx_head = static_cast<std::uint16_t>(ring_.head);
@@ -207,73 +214,17 @@ void Receiver::copy(packet::Pieces& pieces, const packet::Piece& piece, std::siz
   }
 }
 
-bool Receiver::is_transport_sum_right(const packet::Headers& headers, packet::Slice header, std::uint32_t length,
-                                      std::span<const std::span<std::byte>> stored,
-                                      std::uint32_t removed) const noexcept {
-  const std::size_t l3 = headers.l3_offset, l4 = headers.l4_offset;
-  // The IP header says where the segment ends: what follows is padding.
-  const std::size_t end =
-      headers.l3 == packet::L3::ipv4 ? l3 + get_be16(header, l3 + 2) : l3 + 40 + get_be16(header, l3 + 4);
-  if (end < l4 || end > length) return false;
-  const std::uint16_t pseudo = packet::pseudo_header_sum(header, headers, static_cast<std::uint32_t>(end - l4));
-  packet::Checksum sum;
-  for_range(stored, l4 - removed, end - l4, [&sum](std::span<std::byte> part) { sum.add(part); });
-  if (((end - l4) & 1) != 0) sum.add(packet::Slice{std::array<std::byte, 1>{}});
-  const std::array<std::byte, 2> field{static_cast<std::byte>(pseudo >> 8), static_cast<std::byte>(pseudo & 0xff)};
-  sum.add(field);
-  return sum.finish() == 0;
-}
-
-// 3.2.9: what RXCSUM asks for, told in status and errors.
-void Receiver::check_sums(const packet::Piece& piece, std::span<const std::span<std::byte>> stored, bool stripped,
-                          bool is_verified, RxMeta& meta) const noexcept {
-  const std::uint32_t wanted = registers_.get(reg::RXCSUM);
-  const bool check_ip = rxcsum::ipofld::is_set(wanted), check_transport = rxcsum::tuofld::is_set(wanted);
-  const auto headers = check_ip || check_transport ? packet::parse(piece.header) : std::nullopt;
-  if (!headers || headers->l3 == packet::L3::other) {
-    meta.status |= rx_status::IXSM;
-    return;
-  }
-  const bool is_v4 = headers->l3 == packet::L3::ipv4;
-  const bool has_port = headers->l4 == packet::L4::tcp || headers->l4 == packet::L4::udp;
-  const std::size_t l3 = headers->l3_offset, l4 = headers->l4_offset;
-  if (is_v4 && check_ip && piece.header.size() >= l3 + 20) {
-    const std::size_t size = (std::to_integer<std::size_t>(piece.header[l3]) & 0xf) * 4;
-    if (size >= 20 && piece.header.size() >= l3 + size) {
-      meta.status |= rx_status::IPCS;
-      const std::uint16_t right = packet::ipv4_header_checksum(piece.header.subspan(l3, size));
-      if (right != get_be16(piece.header, l3 + 10)) meta.errors |= rx_errors::IPE;
-    }
-  }
-  if (has_port && check_transport && !headers->is_fragment && piece.header.size() >= l4 + 8) {
-    const bool is_bare_udp =
-        headers->l4 == packet::L4::udp && is_v4 && !is_verified && get_be16(piece.header, l4 + 6) == 0;
-    if (!is_bare_udp) {  // RFC 768: no checksum was sent
-      meta.status |= rx_status::TCPCS;
-      const std::uint32_t removed = stripped ? kTag : 0;
-      if (!is_verified && !is_transport_sum_right(*headers, piece.header, piece.length, stored, removed)) {
-        meta.errors |= rx_errors::TCPE;
-      }
-    }
-  }
-  if ((meta.status & (rx_status::IPCS | rx_status::TCPCS)) == 0) meta.status |= rx_status::IXSM;
-}
-
 void Receiver::count_received(const RxMeta& meta, packet::Slice destination) noexcept {
   const std::uint32_t octets = meta.length + kFcs + ((meta.status & rx_status::VP) != 0 ? kTag : 0);
-  registers_.count(reg::GPRC);
-  registers_.count(reg::TPR);
-  registers_.count(size_class(reg::PRC64, octets));
-  registers_.count_octets(reg::GORCL, octets);
-  registers_.count_octets(reg::TORL, octets);
+  ++tally_.frames;
+  tally_.octets += octets;
+  ++tally_.classes[size_class(0, octets) / 4];
   if ((std::to_integer<unsigned>(destination[0]) & 1) != 0) {
     const bool broadcast =
         std::all_of(destination.begin(), destination.begin() + 6, [](std::byte b) { return b == std::byte{0xff}; });
     registers_.count(broadcast ? reg::BPRC : reg::MPRC);
   }
-  if (octets <= registers_.get(reg::RSRPD)) causes_ |= icr::SRPD;  // 13.4.32
-  counters_.rx_frames.add();
-  counters_.rx_bytes.add(octets - kFcs);
+  if (octets <= rules_.small_packet) causes_ |= icr::SRPD;  // 13.4.32
 }
 
 void Receiver::missed(std::uint32_t frames) noexcept {
@@ -301,19 +252,18 @@ bool Receiver::receive_piece(packet::Pieces& pieces, const packet::Piece& piece,
     registers_.count(reg::RUC);
     return true;
   }
-  const auto ethertype = static_cast<std::uint16_t>(registers_.get(reg::VET));
-  const Tag tag = tag_of(piece, ethertype);
+  const Tag tag = tag_of(piece, rules_.ethertype);
   const Match match = match_address(registers_, rctl_, piece.header);
   if (match == Match::none || !match_vlan(registers_, rctl_, tag.tci)) {
     counters_.rx_filtered.add();
     return true;
   }
   const std::uint32_t on_wire = std::max<std::uint32_t>(piece.length + (piece.offload.has_vlan ? kTag : 0), kMinFrame);
-  if (on_wire > (rctl::lpe::is_set(rctl_) ? kMaxLongFrame : kMaxFrame)) {
+  if (on_wire > rules_.max_length) {
     registers_.count(reg::ROC);
     return true;
   }
-  const bool strip = tag.is_inside && ctrl::vme::is_set(registers_.get(reg::CTRL));
+  const bool strip = tag.is_inside && rules_.strips_tag;
   RxMeta meta;
   meta.length = on_wire - (strip || piece.offload.has_vlan ? kTag : 0);
   if (strip || piece.offload.has_vlan) {
@@ -337,8 +287,50 @@ bool Receiver::receive_piece(packet::Pieces& pieces, const packet::Piece& piece,
   return true;
 }
 
+void Receiver::read_rules() noexcept {
+  rules_.accepts = accepts();
+  rules_.max_length = rctl::lpe::is_set(rctl_) ? kMaxLongFrame : kMaxFrame;
+  rules_.fcs = rctl::secrc::is_set(rctl_) ? 0 : kFcs;
+  rules_.small_packet = registers_.get(reg::RSRPD);
+  rules_.ethertype = static_cast<std::uint16_t>(registers_.get(reg::VET));
+  rules_.strips_tag = ctrl::vme::is_set(registers_.get(reg::CTRL));
+  const std::uint32_t wanted = registers_.get(reg::RXCSUM);
+  rules_.checks_sums = rxcsum::ipofld::is_set(wanted) || rxcsum::tuofld::is_set(wanted);
+}
+
+// What nearly every frame is: whole, untagged, for us, and no longer than the one buffer that is free for it. False:
+// it is not, and nothing has been done.
+bool Receiver::receive_plain(const packet::FrameView& view) noexcept {
+  if (!fifo_.empty() || ring_.head == ring_.tail) return false;
+  if (view.offload.has_vlan || !packet::passes_unchanged(view, rules_.accepts)) return false;
+  if (view.header.size() < kMacs + kTag || packet::get16(view.header, kMacs) == rules_.ethertype) return false;
+  RxMeta meta;
+  meta.length = std::max<std::uint32_t>(view.length, kMinFrame);
+  if (meta.length > rules_.max_length || meta.length + rules_.fcs > buffer_size_) return false;
+  const Match match = match_address(registers_, rctl_, view.header);
+  if (match == Match::none) return false;
+  const RxDescriptor* const raw = descriptor(ring_.head);
+  if (raw == nullptr || raw->buffer == 0) return false;
+  const std::span<std::byte> room = memory_.borrow_for_write(Iova{raw->buffer}, ByteCount{meta.length});
+  if (room.size() != meta.length) return false;
+
+  packet::copy_unchanged(view, room);
+  if (view.length < meta.length) std::ranges::fill(room.subspan(view.length), std::byte{0});
+  count_received(meta, view.header);
+  if (match == Match::inexact) meta.status |= rx_status::PIF;
+  if (rules_.checks_sums) {
+    const packet::Piece piece{.length = view.length, .offload = {}, .header = view.header};
+    check_sums(piece, std::span{&room, 1}, false, view.offload.checksum_verified, meta);
+  } else {
+    meta.status |= rx_status::IXSM;
+  }
+  buffers_[0] = {static_cast<std::uint16_t>(ring_.head), static_cast<std::uint16_t>(meta.length + rules_.fcs)};
+  commit({.spans = 1, .buffers = 1, .next_head = ring_.head + 1 == ring_.count ? 0 : ring_.head + 1}, meta);
+  return true;
+}
+
 bool Receiver::receive(const packet::FrameView& view) noexcept {
-  packet::Pieces pieces{view, accepts()};
+  packet::Pieces pieces{view, rules_.accepts};
   if (pieces.count() == 0) return true;  // nothing to take of what is not consistent
   std::uint32_t taken = 0;
   while (const packet::Piece* piece = pieces.next()) {
@@ -351,17 +343,24 @@ bool Receiver::receive(const packet::FrameView& view) noexcept {
 
 std::size_t Receiver::deliver(std::span<const packet::FrameView> frames) noexcept {
   if (is_stopped() || !open_ring()) return 0;
-  if (!fifo_.empty()) drain();
+  read_rules();
+  if (!fifo_.empty()) drain_fifo();
   std::size_t taken = 0;
-  while (taken < frames.size() && !is_stopped() && receive(frames[taken]))
+  while (taken < frames.size() && !is_stopped() && (receive_plain(frames[taken]) || receive(frames[taken])))
     ++taken;
   const std::size_t behind = frames.size() - std::min(frames.size(), taken + 1);
   if (behind > 0 && !is_stopped()) missed(static_cast<std::uint32_t>(behind));
+  publish();
   return taken;
 }
 
 void Receiver::drain() noexcept {
   if (fifo_.empty() || is_stopped() || !open_ring()) return;
+  drain_fifo();
+  publish();
+}
+
+void Receiver::drain_fifo() noexcept {
   while (!fifo_.empty()) {
     const RxMeta meta = fifo_.front();
     Placement placement;

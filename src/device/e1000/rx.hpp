@@ -47,6 +47,7 @@ class Receiver {
   static constexpr std::size_t kPrefetch = 32;    // descriptors read at a time
   static constexpr std::size_t kMaxBuffers = 96;  // of one frame: 16384 / 256, and some null ones
   static constexpr std::size_t kMaxSpans = 256;   // pieces of guest memory of one frame
+  static constexpr std::size_t kWriteBackRoom = 128;
 
   struct Ring {
     std::uint64_t base = 0;
@@ -59,12 +60,37 @@ class Receiver {
     std::uint32_t next_head = 0;
   };
   enum class Outcome : std::uint8_t { placed, no_room, stopped };
+  /// What decides about the frames of a burst, read from the registers once.
+  struct Rules {
+    packet::Accepts accepts;
+    std::uint32_t max_length = 0;    // bytes without FCS
+    std::uint32_t fcs = 0;           // bytes of a buffer that are accounted for it
+    std::uint32_t small_packet = 0;  // RSRPD
+    std::uint16_t ethertype = 0;     // VET
+    bool strips_tag = false, checks_sums = false;
+  };
+  /// A descriptor that is done, to be told with its burst.
+  struct WriteBack {
+    std::uint16_t slot = 0;
+    Le<std::uint64_t> half;
+  };
+  /// Statistics of a burst.
+  struct Tally {
+    std::uint32_t frames = 0;
+    std::uint64_t octets = 0;  // with FCS
+    std::array<std::uint32_t, 6> classes{};
+  };
 
   [[nodiscard]] bool open_ring() noexcept;
   [[nodiscard]] const RxDescriptor* descriptor(std::uint32_t index) noexcept;
   [[nodiscard]] Outcome place(std::uint32_t length, Placement& placement) noexcept;
   [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Placement& placement) noexcept;
   void commit(const Placement& placement, const RxMeta& meta) noexcept;
+  void write_back(std::uint32_t slot, std::uint16_t length, std::uint8_t status, const RxMeta& meta) noexcept;
+  void publish() noexcept;
+  void drain_fifo() noexcept;
+  void read_rules() noexcept;
+  [[nodiscard]] bool receive_plain(const packet::FrameView& view) noexcept;
   [[nodiscard]] bool receive(const packet::FrameView& view) noexcept;
   [[nodiscard]] bool receive_piece(packet::Pieces& pieces, const packet::Piece& piece, bool is_verified) noexcept;
   [[nodiscard]] bool keep(packet::Pieces& pieces, const packet::Piece& piece, RxMeta& meta, bool has_tag,
@@ -103,6 +129,11 @@ class Receiver {
   };
   std::array<Buffer, kMaxBuffers> buffers_{};
   std::array<std::byte, 4> tag_{};  // where a stripped tag goes
+
+  Rules rules_;
+  Tally tally_;
+  std::array<WriteBack, kWriteBackRoom> write_backs_{};
+  std::size_t write_back_count_ = 0;
 };
 
 }  // namespace vmux::device::e1000

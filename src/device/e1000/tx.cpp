@@ -3,16 +3,15 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/logf.hpp"
 #include "device/e1000/phy.hpp"
-#include "packet/checksum.hpp"
-#include "packet/transfer.hpp"
 
 namespace vmux::device::e1000 {
 namespace {
 
-constexpr std::uint32_t kUsualHeader = 128;  // bytes: Ethernet, VLAN, IPv6 and TCP with options fit
+constexpr std::uint32_t kCacheLine = 64;
 
 constexpr const char* kFaultText[] = {
     "none",
@@ -22,11 +21,6 @@ constexpr const char* kFaultText[] = {
     "descriptor that makes no sense",
     "frame that is too long",
 };
-
-void put_be16(std::span<std::byte> bytes, std::size_t at, std::uint16_t value) noexcept {
-  bytes[at] = static_cast<std::byte>(value >> 8);
-  bytes[at + 1] = static_cast<std::byte>(value & 0xff);
-}
 
 }  // namespace
 
@@ -134,6 +128,37 @@ bool Transmitter::take(const TxDescriptor& raw, Draft& draft) noexcept {
   context.hdrlen = static_cast<std::uint8_t>(tx_high::hdrlen::get(high));
   context.mss = static_cast<std::uint16_t>(tx_high::mss::get(high));
   context.tucmd = cmd;
+  context_changed_ = true;
+  return true;
+}
+
+// One descriptor that holds a whole frame as it is to be sent (3.3.3, 3.3.7). False: it is something else, and nothing
+// has been done.
+bool Transmitter::collect_plain(Ring& ring, Draft& draft) noexcept {
+  const TxDescriptor* const raw = descriptor(ring, ring.head);
+  if (raw == nullptr || slice_count_ == kSliceRoom || write_back_count_ == kWriteBackRoom) return false;
+  const std::uint64_t high = raw->high;
+  const auto cmd = static_cast<std::uint8_t>(tx_high::cmd::get(high));
+  const bool extended = (cmd & tx_cmd::DEXT) != 0;
+  if ((cmd & (tx_cmd::EOP | tx_cmd::VLE | tx_cmd::IC)) != tx_cmd::EOP) return false;  // IC is TSE, extended
+  if (extended && (tx_high::dtyp::get(high) != 1 || tx_high::popts::get(high) != 0)) return false;
+  const auto length = static_cast<std::uint32_t>(extended ? tx_high::dtalen::get(high) : tx_high::length::get(high));
+  if (length == 0 || length > kMaxLongFrame) return false;
+  const packet::Slice slice = memory_.borrow(Iova{raw->low}, ByteCount{length});
+  if (slice.size() != length) return false;
+  __builtin_prefetch(slice.data());
+  if (length > kCacheLine) __builtin_prefetch(slice.data() + kCacheLine);
+  draft.is_plain = true;
+  draft.length = length;
+  draft.slice_begin = slice_count_;
+  slices_[slice_count_++] = slice;
+  draft.slice_end = slice_count_;
+  draft.immediate = draft.delayed = false;
+  if ((cmd & (tx_cmd::RS | tx_cmd::RPS)) != 0) {
+    write_backs_[write_back_count_++] = static_cast<std::uint16_t>(ring.head);
+    ((cmd & tx_cmd::IDE) != 0 ? draft.delayed : draft.immediate) = true;
+  }
+  ring.head = ring.head + 1 == ring.count ? 0 : ring.head + 1;
   return true;
 }
 
@@ -151,119 +176,33 @@ bool Transmitter::collect(Ring& ring, Draft& draft) noexcept {
     ++draft.descriptors;
     ring.head = ring.head + 1 == ring.count ? 0 : ring.head + 1;
     if (!take(*raw, draft)) return false;
-    if (draft.is_done) return true;
+    if (!draft.is_done) continue;
+    draft.slice_end = slice_count_;
+    return true;
   }
   // Every descriptor the ring can hold, and still no end: the tail can never move again.
   if (draft.descriptors + 1 >= ring.count) return stop(Fault::frame_too_long);
   return false;
 }
 
-std::uint32_t Transmitter::header_length(const Draft& draft) const noexcept {
-  const TxContext& context = draft.is_segmented ? segment_ : checksum_;
-  std::uint32_t want = kUsualHeader;
-  if (draft.is_segmented) want = std::max<std::uint32_t>(64, context.hdrlen);
-  if (draft.is_legacy) {
-    want = std::max<std::uint32_t>({want, draft.css, draft.cso + 2u});
-  } else if (draft.options != 0 && !draft.is_segmented) {
-    want = std::max<std::uint32_t>({want, context.tucss, context.tucso + 2u, context.ipcso + 2u});
-    if (context.ipcse < packet::kHeaderRoom) want = std::max(want, context.ipcse + 1u);
-  }
-  return std::min({want, static_cast<std::uint32_t>(packet::kHeaderRoom), draft.length});
-}
-
-// 3.5: the device writes lengths into the headers of every piece; here they are made whole for the super-frame, and the
-// checksum field gets the pseudo-header sum over the whole, as everyone behind us expects it.
-bool Transmitter::segment(std::span<std::byte> header, std::uint32_t length, packet::Offload& offload) noexcept {
-  const TxContext& context = segment_;
-  const bool is_v4 = (context.tucmd & tu_cmd::IP) != 0;
-  const bool is_tcp = (context.tucmd & tu_cmd::TCP) != 0;
-  const std::uint32_t l3 = context.ipcss, l4 = context.tucss;
-  const bool fits_headers = context.mss > 0 && context.hdrlen <= header.size() && l3 >= 14 &&
-                            l4 >= l3 + (is_v4 ? 20u : 40u) && context.hdrlen >= l4 + (is_tcp ? 20u : 8u) &&
-                            context.tucso >= l4 && context.tucso + 2u <= context.hdrlen;
-  if (!fits_headers || length < context.hdrlen || length - l3 > 0xffff) return false;
-  packet::Checksum pseudo;
-  if (is_v4) {
-    put_be16(header, l3 + 2, static_cast<std::uint16_t>(length - l3));
-    put_be16(header, l3 + 10, 0);
-    put_be16(header, l3 + 10, packet::ipv4_header_checksum(header.subspan(l3, l4 - l3)));
-    pseudo.add(header.subspan(l3 + 12, 8));
-  } else {
-    put_be16(header, l3 + 4, static_cast<std::uint16_t>(length - l3 - 40));
-    pseudo.add(header.subspan(l3 + 8, 32));
-  }
-  const std::uint32_t l4_length = length - l4;
-  std::array<std::byte, 4> tail{};
-  put_be16(tail, 0, is_tcp ? 6 : 17);
-  put_be16(tail, 2, static_cast<std::uint16_t>(l4_length));
-  pseudo.add(tail);
-  put_be16(header, context.tucso, static_cast<std::uint16_t>(~pseudo.finish()));
-  if (!is_tcp) put_be16(header, l4 + 4, static_cast<std::uint16_t>(l4_length));
-  offload.needs_checksum = true;
-  offload.csum_start = context.tucss;
-  offload.csum_offset = static_cast<std::uint16_t>(context.tucso - context.tucss);
-  if (length - context.hdrlen <= context.mss) return true;  // fits one frame as it is
-  offload.gso = !is_tcp ? packet::Gso::udp : is_v4 ? packet::Gso::tcp4 : packet::Gso::tcp6;
-  offload.header_length = context.hdrlen;
-  offload.gso_size = context.mss;
-  return true;
-}
-
-void Transmitter::insert_checksums(const Draft& draft, std::span<std::byte> header, std::uint32_t length,
-                                   packet::Offload& offload) noexcept {
-  const TxContext& context = checksum_;
-  if ((draft.options & popts::IXSM) != 0) {  // all of it lies in the headers, which are ours: done here
-    const std::uint32_t end = context.ipcse + 1u;
-    const bool in_header = context.ipcse != 0 && end <= header.size() && context.ipcss < end;
-    if (in_header && context.ipcso + 2u <= header.size()) {
-      packet::Checksum sum;
-      sum.add(header.subspan(context.ipcss, end - context.ipcss));
-      put_be16(header, context.ipcso, sum.finish());
-    } else {
-      counters_.tx_unsupported.add();
-    }
-  }
-  if ((draft.options & popts::TXSM) == 0) return;
-  const std::uint32_t start = draft.is_legacy ? draft.css : context.tucss;
-  const std::uint32_t at = draft.is_legacy ? draft.cso : context.tucso;
-  const bool to_the_end = draft.is_legacy || context.tucse == 0 || context.tucse + 1u >= length;
-  if (!to_the_end || at < start || at + 2 > header.size()) return counters_.tx_unsupported.add();
-  offload.needs_checksum = true;
-  offload.csum_start = static_cast<std::uint16_t>(start);
-  offload.csum_offset = static_cast<std::uint16_t>(at - start);
-}
-
-bool Transmitter::build(const Draft& draft, std::size_t slot, packet::FrameView& view) noexcept {
-  std::uint32_t header_size = header_length(draft);
-  std::size_t first = draft.slice_begin, copied = 0;
+void Transmitter::build_plain(const Draft& draft, std::size_t slot, packet::FrameView& view) noexcept {
   auto& room = headers_[slot];
-  while (copied < header_size) {  // the only look at these bytes
-    packet::Slice& slice = slices_[first];
-    const std::size_t part = std::min<std::size_t>(slice.size(), header_size - copied);
-    std::memcpy(room.data() + copied, slice.data(), part);
-    copied += part;
-    slice = slice.subspan(part);
-    if (slice.empty()) ++first;
+  packet::Slice& slice = slices_[draft.slice_begin];
+  if (draft.length >= kUsualHeader) {
+    std::memcpy(room.data(), slice.data(), kUsualHeader);
+  } else {
+    std::memcpy(room.data(), slice.data(), draft.length);
   }
-  view = packet::FrameView{};
+  std::uint32_t header_size = std::min(draft.length, kUsualHeader);
   view.length = draft.length;
+  view.offload = {};
+  slice = slice.subspan(header_size);
+  view.payload = slice.empty() ? std::span<const packet::Slice>{} : std::span<const packet::Slice>{&slice, 1};
   if (view.length < kMinFrame && tctl::psp::is_set(registers_.get(reg::TCTL))) {
     std::memset(room.data() + view.length, 0, kMinFrame - view.length);
     view.length = header_size = kMinFrame;
   }
-  const std::span<std::byte> header{room.data(), header_size};
-  if (draft.has_vlan) {
-    view.offload.has_vlan = true;
-    view.offload.vlan_tci = draft.vlan_tci;
-  }
-  if (draft.is_segmented) {
-    if (!segment(header, draft.length, view.offload)) return stop(Fault::bad_descriptor);
-  } else if (draft.options != 0) {
-    insert_checksums(draft, header, draft.length, view.offload);
-  }
-  view.header = header;
-  view.payload = std::span{slices_}.subspan(first, slice_count_ - first);
-  return packet::is_consistent(view) ? true : stop(Fault::bad_descriptor);
+  view.header = packet::Slice{room}.first(header_size);
 }
 
 void Transmitter::account(const packet::FrameView& view, Pending& pending) const noexcept {
@@ -286,48 +225,77 @@ void Transmitter::account(const packet::FrameView& view, Pending& pending) const
   pending.is_multicast = multicast && !pending.is_broadcast;
 }
 
-std::size_t Transmitter::peek(std::span<packet::FrameView> into) noexcept {
-  Ring ring;
-  pending_count_ = 0;
-  if (state_.tx_fault != Fault::none || !open_ring(ring)) return 0;
-  slice_count_ = write_back_count_ = 0;
-  fetched_count_ = 0;
-  checksum_ = state_.checksum_context;
-  segment_ = state_.segment_context;
-  ring_base_ = ring.base;
-  ring_count_ = ring.count;
-  const std::size_t limit = std::min(into.size(), pending_.size());
-  while (pending_count_ < limit) {
-    Draft draft;
-    if (!collect(ring, draft) || !build(draft, pending_count_, into[pending_count_])) break;
-    Pending& pending = pending_[pending_count_];
-    account(into[pending_count_], pending);
+// What the descriptors say, and where the bytes are; those are asked for, and looked at when all have been.
+std::size_t Transmitter::collect_burst(Ring& ring, std::size_t limit) noexcept {
+  std::size_t count = 0;
+  while (count < limit && ring.head != ring.tail) {
+    Draft& draft = drafts_[count];
+    draft.is_plain = false;
+    if (!collect_plain(ring, draft)) {
+      draft = {};
+      if (!collect(ring, draft)) break;
+      if (std::exchange(context_changed_, false)) contexts_[++context_count_] = {checksum_, segment_};
+    }
+    Pending& pending = pending_[count];
     pending.next_head = ring.head;
     pending.write_back_end = static_cast<std::uint32_t>(write_back_count_);
     pending.immediate = draft.immediate;
     pending.delayed = draft.delayed;
-    pending.checksum_context = checksum_;
-    pending.segment_context = segment_;
-    ++pending_count_;
+    pending.contexts = static_cast<std::uint8_t>(context_count_);
+    pending_count_ = ++count;
+  }
+  return count;
+}
+
+std::size_t Transmitter::peek(std::span<packet::FrameView> into) noexcept {
+  Ring ring;
+  pending_count_ = 0;
+  if (state_.tx_fault != Fault::none || !open_ring(ring)) return 0;
+  slice_count_ = write_back_count_ = context_count_ = 0;
+  fetched_count_ = 0;
+  checksum_ = state_.checksum_context;
+  segment_ = state_.segment_context;
+  contexts_[0] = {checksum_, segment_};
+  context_changed_ = false;
+  ring_base_ = ring.base;
+  ring_count_ = ring.count;
+  const std::size_t count = collect_burst(ring, std::min(into.size(), pending_.size()));
+  for (pending_count_ = 0; pending_count_ < count; ++pending_count_) {
+    const Draft& draft = drafts_[pending_count_];
+    Pending& pending = pending_[pending_count_];
+    packet::FrameView& view = into[pending_count_];
+    if (draft.is_plain) {
+      build_plain(draft, pending_count_, view);
+    } else {
+      checksum_ = contexts_[pending.contexts].checksum;
+      segment_ = contexts_[pending.contexts].segment;
+      if (!build(draft, pending_count_, view)) break;
+    }
+    account(view, pending);
   }
   return pending_count_;
 }
 
-void Transmitter::count_sent(const Pending& pending) noexcept {
-  const std::uint64_t octets = pending.octets + std::uint64_t{kFcs} * pending.segments;
-  registers_.count(reg::GPTC, pending.segments);
-  registers_.count(reg::TPT, pending.segments);
-  registers_.count_octets(reg::GOTCL, octets);
-  registers_.count_octets(reg::TOTL, octets);
-  if (pending.segments > 1) {
-    registers_.count(reg::TSCTC);
-    registers_.count(size_class(reg::PTC64, pending.first_size), pending.segments - 1);
+void Transmitter::count_sent(std::span<const Pending> frames) noexcept {
+  std::uint32_t segments = 0;
+  std::uint64_t octets = 0;  // without FCS
+  for (const Pending& pending : frames) {
+    segments += pending.segments;
+    octets += pending.octets;
+    if (pending.segments > 1) {
+      registers_.count(reg::TSCTC);
+      registers_.count(size_class(reg::PTC64, pending.first_size), pending.segments - 1);
+    }
+    registers_.count(size_class(reg::PTC64, pending.last_size));
+    if (pending.is_multicast) registers_.count(reg::MPTC, pending.segments);
+    if (pending.is_broadcast) registers_.count(reg::BPTC, pending.segments);
   }
-  registers_.count(size_class(reg::PTC64, pending.last_size));
-  if (pending.is_multicast) registers_.count(reg::MPTC, pending.segments);
-  if (pending.is_broadcast) registers_.count(reg::BPTC, pending.segments);
-  counters_.tx_frames.add(pending.segments);
-  counters_.tx_bytes.add(pending.octets);
+  registers_.count(reg::GPTC, segments);
+  registers_.count(reg::TPT, segments);
+  registers_.count_octets(reg::GOTCL, octets + std::uint64_t{kFcs} * segments);
+  registers_.count_octets(reg::TOTL, octets + std::uint64_t{kFcs} * segments);
+  counters_.tx_frames.add(segments);
+  counters_.tx_bytes.add(octets);
 }
 
 void Transmitter::complete(std::size_t count) noexcept {
@@ -335,8 +303,8 @@ void Transmitter::complete(std::size_t count) noexcept {
   if (count == 0) return;
   memory::publish_fence();  // payload was read before a driver may see DD and reuse it
   bool immediate = false, delayed = false;
+  count_sent(std::span{pending_}.first(count));
   for (std::size_t i = 0; i < count; ++i) {
-    count_sent(pending_[i]);
     immediate = immediate || pending_[i].immediate;
     delayed = delayed || pending_[i].delayed;
   }
@@ -348,8 +316,8 @@ void Transmitter::complete(std::size_t count) noexcept {
       break;
     }
   }
-  state_.checksum_context = last.checksum_context;
-  state_.segment_context = last.segment_context;
+  state_.checksum_context = contexts_[last.contexts].checksum;
+  state_.segment_context = contexts_[last.contexts].segment;
   if (!interrupts_.is_transmit_waiting()) unreported_ = 0;
   unreported_ += last.next_head >= state_.tx_head ? last.next_head - state_.tx_head
                                                   : last.next_head + ring_count_ - state_.tx_head;

@@ -34,9 +34,10 @@ class Transmitter {
   void reset() noexcept;
 
  private:
+  static constexpr std::uint32_t kUsualHeader = 128;     // bytes: Ethernet, VLAN, IPv6 and TCP with options fit
   static constexpr std::size_t kSliceRoom = 1024;        // pieces of guest memory in one burst
   static constexpr std::size_t kWriteBackRoom = 1024;    // descriptors with RS in one burst
-  static constexpr std::size_t kPrefetch = 64;           // descriptors read at a time
+  static constexpr std::size_t kPrefetch = 32;           // descriptors read at a time: those of a plain burst
   static constexpr std::uint32_t kMaxDescriptors = 512;  // of one frame
   static constexpr std::uint32_t kMaxSuperFrame = 65'535 + 18;
 
@@ -53,11 +54,15 @@ class Transmitter {
     std::uint32_t first_size = 0, last_size = 0;
     bool immediate = false, delayed = false;  // interrupts that its RS bits ask for
     bool is_multicast = false, is_broadcast = false;
-    TxContext checksum_context, segment_context;  // as they stand behind this frame
+    std::uint8_t contexts = 0;  // into contexts_: as they stand behind this frame
+  };
+  struct Contexts {
+    TxContext checksum, segment;
   };
   /// A frame while its descriptors are being collected.
   struct Draft {
-    std::size_t slice_begin = 0;
+    std::size_t slice_begin = 0, slice_end = 0;
+    bool is_plain = false;  // one descriptor, nothing to do to its bytes
     std::uint32_t length = 0, descriptors = 0;
     std::uint8_t options = 0;  // POPTS, or a legacy checksum
     bool has_data = false, is_segmented = false, is_legacy = false, has_vlan = false, is_done = false;
@@ -68,17 +73,20 @@ class Transmitter {
 
   [[nodiscard]] bool open_ring(Ring& ring) noexcept;
   [[nodiscard]] const TxDescriptor* descriptor(const Ring& ring, std::uint32_t index) noexcept;
+  [[nodiscard]] bool collect_plain(Ring& ring, Draft& draft) noexcept;
   [[nodiscard]] bool collect(Ring& ring, Draft& draft) noexcept;
+  [[nodiscard]] std::size_t collect_burst(Ring& ring, std::size_t limit) noexcept;
   [[nodiscard]] bool take(const TxDescriptor& raw, Draft& draft) noexcept;
   [[nodiscard]] bool take_data(const TxDescriptor& raw, std::uint8_t cmd, Draft& draft) noexcept;
   [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Draft& draft) noexcept;
+  void build_plain(const Draft& draft, std::size_t slot, packet::FrameView& view) noexcept;
   [[nodiscard]] bool build(const Draft& draft, std::size_t slot, packet::FrameView& view) noexcept;
   [[nodiscard]] bool segment(std::span<std::byte> header, std::uint32_t length, packet::Offload& offload) noexcept;
   void insert_checksums(const Draft& draft, std::span<std::byte> header, std::uint32_t length,
                         packet::Offload& offload) noexcept;
   [[nodiscard]] std::uint32_t header_length(const Draft& draft) const noexcept;
   void account(const packet::FrameView& view, Pending& pending) const noexcept;
-  void count_sent(const Pending& pending) noexcept;
+  void count_sent(std::span<const Pending> frames) noexcept;
   void raise_causes(bool immediate, bool delayed) noexcept;
   bool stop(Fault fault) noexcept;
 
@@ -99,6 +107,10 @@ class Transmitter {
   std::size_t write_back_count_ = 0;
   std::array<Pending, port::kMaxBurst> pending_{};
   std::size_t pending_count_ = 0;
+  std::array<Draft, port::kMaxBurst> drafts_{};
+  std::array<Contexts, port::kMaxBurst + 1> contexts_{};
+  std::size_t context_count_ = 0;
+  bool context_changed_ = false;
   TxContext checksum_, segment_;  // as the current burst has left them so far
   std::uint64_t ring_base_ = 0;   // of the current burst
   std::uint32_t ring_count_ = 0;
