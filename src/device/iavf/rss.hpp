@@ -40,7 +40,8 @@ class Toeplitz {
 
   Toeplitz() noexcept = default;
   explicit Toeplitz(std::span<const std::uint8_t, Rss::kKeySize> key) noexcept;
-  [[nodiscard]] std::uint32_t operator()(std::span<const std::byte> input) const noexcept {
+  template <std::size_t N>
+  [[nodiscard]] std::uint32_t operator()(std::span<const std::byte, N> input) const noexcept {
     std::uint32_t hash = 0;
     for (std::size_t i = 0; i < input.size(); ++i)
       hash ^= table_[i][std::to_integer<std::size_t>(input[i])];

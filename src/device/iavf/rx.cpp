@@ -14,6 +14,8 @@
 namespace vmux::device::iavf {
 namespace {
 
+constexpr std::size_t kLine = 64;  // bytes of a cache line
+
 /// Calls `each` with the parts of `spans` that hold bytes [from, from + count).
 template <class F>
 void for_range(std::span<const std::span<std::byte>> spans, std::size_t from, std::size_t count, F&& each) noexcept {
@@ -28,6 +30,102 @@ void for_range(std::span<const std::span<std::byte>> spans, std::size_t from, st
     count -= part;
     from = 0;
   }
+}
+
+// Nothing is to be done to the bytes of such a frame, and they are in at most two pieces.
+inline bool is_plain(const packet::FrameView& view, const RxInfo& info, bool takes_tag) noexcept {
+  const packet::Offload& offload = view.offload;
+  return !offload.needs_checksum && offload.gso == packet::Gso::none && (takes_tag || !offload.has_vlan) &&
+         info.cut == 0 && view.payload.size() <= 1;
+}
+
+// The headers that a view brings are nearly always of one of a few sizes: moves of a fixed size, which may overlap.
+inline void copy_header(std::byte* to, packet::Slice from) noexcept {
+  const std::size_t size = from.size();
+  if (size == 2 * kLine) {
+    std::memcpy(to, from.data(), 2 * kLine);
+  } else if (size >= kLine && size < 2 * kLine) {
+    std::memcpy(to, from.data(), kLine);
+    if (size != kLine) std::memcpy(to + size - kLine, from.data() + size - kLine, kLine);
+  } else if (size >= kLine / 2 && size < kLine) {
+    std::memcpy(to, from.data(), kLine / 2);
+    std::memcpy(to + size - kLine / 2, from.data() + size - kLine / 2, kLine / 2);
+  } else {
+    std::memcpy(to, from.data(), size);
+  }
+}
+
+// RxInfo::flags as the write-backs say them.
+constexpr bool has(std::size_t flags, unsigned flag) noexcept { return (flags & flag) != 0; }
+constexpr auto kLegacyStatus = [] {
+  std::array<std::uint32_t, 256> words{};  // status and errors: the low half of word 1
+  for (std::size_t flags = 0; flags < words.size(); ++flags) {
+    words[flags] =
+        rx_status::DD | rx_status::EOP | (has(flags, RxInfo::multicast) ? rx_status::MULTICAST : 0) |
+        (has(flags, RxInfo::broadcast) ? rx_status::BROADCAST : 0) |
+        (has(flags, RxInfo::has_tag1) ? rx_status::L2TAG1P : 0) | (has(flags, RxInfo::has_hash) ? rx_status::HASH : 0) |
+        (has(flags, RxInfo::has_mark) ? rx_status::FLM : 0) | (has(flags, RxInfo::is_ip) ? rx_status::L3L4P : 0) |
+        (has(flags, RxInfo::bad_ip) ? rx_error::IPE << 19 : 0);
+  }
+  return words;
+}();
+constexpr auto kFlexStatus = [] {
+  std::array<std::uint16_t, 256> words{};
+  for (std::size_t flags = 0; flags < words.size(); ++flags) {
+    words[flags] = static_cast<std::uint16_t>(
+        flex_status0::DD | flex_status0::EOP | (has(flags, RxInfo::has_tag1) ? flex_status0::L2TAG1P : 0) |
+        (has(flags, RxInfo::has_hash) ? flex_status0::RSS_VALID : 0) |
+        (has(flags, RxInfo::is_ip) ? flex_status0::L3L4P : 0) | (has(flags, RxInfo::bad_ip) ? flex_status0::IPE : 0));
+  }
+  return words;
+}();
+
+// The write-back of a frame's last buffer.
+inline RxQueue::WriteBack legacy(std::uint32_t length, const RxInfo& info, bool is_l4_bad) noexcept {
+  RxQueue::WriteBack words;
+  words[0] = std::uint64_t{info.l2tag1} << 16 | std::uint64_t{info.hash} << 32;
+  words[1] = kLegacyStatus[info.flags] | (is_l4_bad ? std::uint64_t{rx_error::L4E} << 19 : 0) |
+             std::uint64_t{info.ptype} << 30 | std::uint64_t{length} << 38;
+  words[2] = (has(info.flags, RxInfo::has_tag2) ? rx_extended::L2TAG2P : 0) |
+             (has(info.flags, RxInfo::has_mark) ? rx_extended::FD_ID : 0) | std::uint64_t{info.l2tag2} << 48;
+  words[3] = std::uint64_t{info.mark} << 32;
+  return words;
+}
+
+inline RxQueue::WriteBack flexible(std::uint32_t length, const RxInfo& info, bool is_l4_bad,
+                                   std::uint8_t layout) noexcept {
+  const std::uint64_t cast = (info.flags / RxInfo::multicast) & 3u;  // the two flags are the field
+  const std::uint64_t flow = has(info.flags, RxInfo::has_mark) ? info.mark : kNoFlow;
+  const bool swapped = layout == rxdid::comms_ovs;
+  RxQueue::WriteBack words;
+  words[0] = layout | cast << 14 | std::uint64_t{info.ptype} << 16 | std::uint64_t{length} << 32;
+  words[1] = kFlexStatus[info.flags] | (is_l4_bad ? flex_status0::L4E : 0) | std::uint64_t{info.l2tag1} << 16 |
+             (swapped ? flow : std::uint64_t{info.hash}) << 32;
+  words[2] = (has(info.flags, RxInfo::has_tag2) ? flex_status1::L2TAG2P : 0) | std::uint64_t{info.l2tag2} << 48;
+  words[3] = swapped ? std::uint64_t{info.hash} : flow;
+  return words;
+}
+static_assert(RxInfo::broadcast == 2 * RxInfo::multicast);
+
+inline RxQueue::WriteBack whole(std::uint8_t layout, std::uint32_t length, const RxInfo& info,
+                                bool is_l4_bad) noexcept {
+  return layout >= rxdid::flex_nic ? flexible(length, info, is_l4_bad, layout) : legacy(length, info, is_l4_bad);
+}
+
+// Words 2 and 3 first, DD last.
+template <std::uint32_t kSize>
+inline void write_back(std::byte* at, const RxQueue::WriteBack& words) noexcept {
+  auto* const to = reinterpret_cast<std::uint64_t*>(at);
+  const auto put = [&](std::size_t word, int order) {
+    const Le<std::uint64_t> value = words[word];
+    __atomic_store_n(to + word, std::bit_cast<std::uint64_t>(value), order);
+  };
+  if constexpr (kSize == kRxWide) {
+    put(2, __ATOMIC_RELAXED);
+    put(3, __ATOMIC_RELAXED);
+  }
+  put(0, __ATOMIC_RELAXED);
+  put(1, __ATOMIC_RELEASE);
 }
 
 }  // namespace
@@ -72,7 +170,7 @@ std::size_t RxQueue::deliver(std::span<const packet::FrameView> frames, std::spa
   if (!state_.enabled || is_stopped()) return 0;
   if (tail >= state_.config.length) return stop(Fault::ring_index) ? 1 : 0;
   tail_ = tail;
-  frames_ = bytes_ = multicast_ = broadcast_ = 0;
+  totals_ = {};
   std::size_t taken = 0;
   while (taken < frames.size()) {
     if (staged_count_ >= kBurst) publish();
@@ -84,20 +182,12 @@ std::size_t RxQueue::deliver(std::span<const packet::FrameView> frames, std::spa
     }
   }
   publish();
-  counters_.frames.add(frames_);
-  counters_.bytes.add(bytes_);
-  if (multicast_ != 0) counters_.multicast.add(multicast_);
-  if (broadcast_ != 0) counters_.broadcast.add(broadcast_);
+  counters_.frames.add(totals_.frames);
+  counters_.bytes.add(totals_.bytes);
+  if (totals_.multicast != 0) counters_.multicast.add(totals_.multicast);
+  if (totals_.broadcast != 0) counters_.broadcast.add(totals_.broadcast);
   if (taken < frames.size()) counters_.dropped.add(frames.size() - taken);
   return taken;
-}
-
-bool RxQueue::is_plain(const packet::FrameView& view, const RxInfo& info,
-                       const packet::Accepts& accepts) const noexcept {
-  const packet::Offload& offload = view.offload;
-  return !offload.needs_checksum && offload.gso == packet::Gso::none && (!offload.has_vlan || accepts.vlan) &&
-         info.cut == 0 && view.length >= kMinFrame && view.length <= state_.config.buffer_size &&
-         view.payload.size() <= 1 && view.length <= accepts.max_frame && !state_.config.keep_crc;
 }
 
 // The common case: frames that need one buffer and no finishing. Returns how many, from the front, up to the ring's
@@ -106,32 +196,49 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
                                 const packet::Accepts& accepts) noexcept {
   const std::size_t ready = std::min<std::size_t>(free(), state_.config.length - next_);
   const std::size_t limit = std::min({frames.size(), ready, kBurst - staged_count_});
-  if (limit == 0) return 0;
+  if (limit == 0 || state_.config.keep_crc) return 0;
   const packet::Slice ring =
       memory_.borrow(Iova{state_.config.ring.raw + std::uint64_t{next_} * size_}, ByteCount{limit * size_});
   if (ring.size() < limit * size_) return 0;
+  const std::uint32_t longest = std::min<std::uint32_t>(accepts.max_frame, state_.config.buffer_size);
   std::array<std::byte*, kBurst> buffers;
   std::size_t count = 0;
-  for (; count < limit && is_plain(frames[count], infos[count], accepts); ++count) {
+  for (; count < limit && is_plain(frames[count], infos[count], accepts.vlan); ++count) {
+    const std::uint32_t length = frames[count].length;
+    if (length - kMinFrame > longest - kMinFrame) break;
     Le<std::uint64_t> at;  // the only read of this descriptor
     std::memcpy(&at, ring.data() + count * size_, sizeof at);
-    const std::uint32_t length = frames[count].length;
     const auto room = memory_.borrow_for_write(Iova{at}, ByteCount{length});
     if (room.size() != length) break;
     buffers[count] = room.data();
     __builtin_prefetch(room.data(), 1);
+    __builtin_prefetch(room.data() + kLine, 1);
   }
+  // What does not change is kept where stores into the guest cannot be thought to change it.
+  WriteBack* const out = staged_.data() + staged_count_;
+  const std::uint8_t layout = state_.config.rxdid;
+  Totals totals;
   for (std::size_t i = 0; i < count; ++i) {
     const packet::FrameView& view = frames[i];
-    const std::size_t header = view.header.size();
-    std::memcpy(buffers[i], view.header.data(), header);
-    if (!view.payload.empty()) std::memcpy(buffers[i] + header, view.payload[0].data(), view.length - header);
-    const std::span<std::byte> stored[] = {{buffers[i], view.length}};
-    const Verdict verdict = verify(view.header, stored, infos[i], view.length, 0, 0, view.offload.checksum_verified);
-    stage(whole(view.length, infos[i], verdict));
-    this->count(view.length, infos[i]);
+    const RxInfo& info = infos[i];
+    const std::uint32_t length = view.length;
+    copy_header(buffers[i], view.header);
+    if (!view.payload.empty()) {
+      std::memcpy(buffers[i] + view.header.size(), view.payload[0].data(), length - view.header.size());
+    }
+    const bool is_l4_bad = info.l4 != 0 && !view.offload.checksum_verified && is_bad(view, info, buffers[i]);
+    out[i] = whole(layout, length, info, is_l4_bad);
+    totals.add(length, info);
   }
+  totals_.add(totals);
+  staged_count_ += count;
+  next_ = next_ + count == state_.config.length ? 0 : next_ + static_cast<std::uint32_t>(count);
   return count;
+}
+
+bool RxQueue::is_bad(const packet::FrameView& view, const RxInfo& info, std::byte* stored) noexcept {
+  const std::span<std::byte> whole[] = {{stored, view.length}};
+  return !is_transport_right(view.header, whole, info, view.length, 0, 0);
 }
 
 // One frame of whatever kind. False: no room, or the queue stopped.
@@ -139,11 +246,13 @@ bool RxQueue::take_any(const packet::FrameView& view, const RxInfo& info, const 
   packet::Pieces pieces{view, accepts};
   if (pieces.count() == 0) return true;  // nothing to take of what is not consistent
   const std::uint32_t inserted = view.offload.has_vlan && !accepts.vlan ? kTag : 0;
+  RxInfo of_piece = info;
+  if (view.offload.gso != packet::Gso::none) of_piece.flags &= static_cast<std::uint8_t>(~RxInfo::bad_ip);  // made anew
   bool is_first = true;
   while (const packet::Piece* piece = pieces.next()) {
     if (piece->length > accepts.max_frame) {
       counters_.dropped.add();
-    } else if (!take_piece(pieces, *piece, info, inserted)) {
+    } else if (!take_piece(pieces, *piece, of_piece, inserted)) {
       if (!is_first) counters_.dropped.add();  // the caller counts a frame of which nothing was taken
       return !is_first;
     }
@@ -175,11 +284,11 @@ bool RxQueue::take_piece(packet::Pieces& pieces, const packet::Piece& piece, con
   if (bare < length) {
     for_range(stored, bare, length - bare, [](std::span<std::byte> part) { std::ranges::fill(part, std::byte{0}); });
   }
-  const Verdict verdict =
-      verify(piece.header, stored, info, piece.length, inserted, info.cut, piece.offload.checksum_verified);
+  const bool is_l4_bad = info.l4 != 0 && !piece.offload.checksum_verified &&
+                         !is_transport_right(piece.header, stored, info, piece.length, inserted, info.cut);
   if (state_.config.keep_crc) store_fcs(stored, length);
-  commit(placement, info, verdict);
-  count(length, info);
+  commit(placement, info, is_l4_bad);
+  totals_.add(length, info);
   return true;
 }
 
@@ -231,17 +340,12 @@ bool RxQueue::add_buffer(Iova at, std::uint32_t length, Placement& placement) no
   return true;
 }
 
-void RxQueue::commit(const Placement& placement, const RxInfo& info, Verdict verdict) noexcept {
+void RxQueue::commit(const Placement& placement, const RxInfo& info, bool is_l4_bad) noexcept {
   for (std::size_t i = 0; i + 1 < placement.buffers; ++i)
     stage(partial(lengths_[i]));
-  stage(whole(lengths_[placement.buffers - 1], info, verdict));
-}
-
-void RxQueue::count(std::uint32_t bytes, const RxInfo& info) noexcept {
-  ++frames_;
-  bytes_ += bytes;
-  if ((info.flags & RxInfo::multicast) != 0) ++multicast_;
-  if ((info.flags & RxInfo::broadcast) != 0) ++broadcast_;
+  WriteBack last = whole(state_.config.rxdid, lengths_[placement.buffers - 1], info, is_l4_bad);
+  if (state_.config.keep_crc) last[1] |= is_flexible() ? flex_status0::CRCP : rx_status::CRCP;
+  stage(last);
 }
 
 void RxQueue::stage(const WriteBack& words) noexcept {
@@ -254,48 +358,6 @@ RxQueue::WriteBack RxQueue::partial(std::uint32_t length) const noexcept {
   if (is_flexible())
     return {state_.config.rxdid | flex_low::length::set(std::uint64_t{0}, length), flex_status0::DD, 0, 0};
   return {0, rx_status::DD | rx_high::length::set(std::uint64_t{0}, length), 0, 0};
-}
-
-RxQueue::WriteBack RxQueue::whole(std::uint32_t length, const RxInfo& info, Verdict verdict) const noexcept {
-  return is_flexible() ? flexible(length, info, verdict) : legacy(length, info, verdict);
-}
-
-RxQueue::WriteBack RxQueue::legacy(std::uint32_t length, const RxInfo& info, Verdict verdict) const noexcept {
-  const auto has = [&info](unsigned flag) { return (info.flags & flag) != 0; };
-  std::uint64_t status = rx_status::DD | rx_status::EOP | (state_.config.keep_crc ? rx_status::CRCP : 0);
-  if (has(RxInfo::multicast)) status |= rx_status::MULTICAST;
-  if (has(RxInfo::broadcast)) status |= rx_status::BROADCAST;
-  if (has(RxInfo::has_tag1)) status |= rx_status::L2TAG1P;
-  if (has(RxInfo::has_hash)) status |= rx_status::HASH;
-  if (has(RxInfo::has_mark)) status |= rx_status::FLM;
-  if (verdict.is_checked) status |= rx_status::L3L4P;
-  const std::uint64_t errors = (verdict.is_ip_bad ? rx_error::IPE : 0) | (verdict.is_l4_bad ? rx_error::L4E : 0);
-  WriteBack words;
-  words[0] = std::uint64_t{info.l2tag1} << 16 | std::uint64_t{info.hash} << 32;
-  words[1] = status | errors << 19 | std::uint64_t{info.ptype} << 30 | std::uint64_t{length} << 38;
-  words[2] = (has(RxInfo::has_tag2) ? rx_extended::L2TAG2P : 0) | (has(RxInfo::has_mark) ? rx_extended::FD_ID : 0) |
-             std::uint64_t{info.l2tag2} << 48;
-  words[3] = std::uint64_t{info.mark} << 32;
-  return words;
-}
-
-RxQueue::WriteBack RxQueue::flexible(std::uint32_t length, const RxInfo& info, Verdict verdict) const noexcept {
-  const auto has = [&info](unsigned flag) { return (info.flags & flag) != 0; };
-  const std::uint64_t cast = has(RxInfo::broadcast) ? 2 : has(RxInfo::multicast) ? 1 : 0;
-  std::uint64_t status = flex_status0::DD | flex_status0::EOP | (state_.config.keep_crc ? flex_status0::CRCP : 0);
-  if (has(RxInfo::has_tag1)) status |= flex_status0::L2TAG1P;
-  if (has(RxInfo::has_hash)) status |= flex_status0::RSS_VALID;
-  if (verdict.is_checked) status |= flex_status0::L3L4P;
-  if (verdict.is_ip_bad) status |= flex_status0::IPE;
-  if (verdict.is_l4_bad) status |= flex_status0::L4E;
-  const std::uint64_t flow = has(RxInfo::has_mark) ? info.mark : kNoFlow;
-  const bool swapped = state_.config.rxdid == rxdid::comms_ovs;
-  WriteBack words;
-  words[0] = state_.config.rxdid | cast << 14 | std::uint64_t{info.ptype} << 16 | std::uint64_t{length} << 32;
-  words[1] = status | std::uint64_t{info.l2tag1} << 16 | (swapped ? flow : std::uint64_t{info.hash}) << 32;
-  words[2] = (has(RxInfo::has_tag2) ? flex_status1::L2TAG2P : 0) | std::uint64_t{info.l2tag2} << 48;
-  words[3] = swapped ? std::uint64_t{info.hash} : flow;
-  return words;
 }
 
 // Everything staged becomes visible: last word last in each descriptor, descriptors in order.
@@ -311,29 +373,19 @@ void RxQueue::publish() noexcept {
       stop(Fault::ring_unmapped);
       break;
     }
-    for (std::size_t i = 0; i < fit; ++i)
-      write_back(ring.data() + i * size_, staged_[done + i]);
+    if (size_ == kRxWide) {
+      for (std::size_t i = 0; i < fit; ++i)
+        write_back<kRxWide>(ring.data() + i * kRxWide, staged_[done + i]);
+    } else {
+      for (std::size_t i = 0; i < fit; ++i)
+        write_back<kRxNarrow>(ring.data() + i * kRxNarrow, staged_[done + i]);
+    }
     done += fit;
     state_.head = static_cast<std::uint16_t>((state_.head + fit) % state_.config.length);
   }
   has_news_ = has_news_ || done > 0;
   staged_count_ = 0;
   next_ = state_.head;
-}
-
-// Words 2 and 3 first, DD last.
-void RxQueue::write_back(std::byte* at, const WriteBack& words) const noexcept {
-  auto* const to = reinterpret_cast<std::uint64_t*>(at);
-  const auto put = [&](std::size_t word, int order) {
-    const Le<std::uint64_t> value = words[word];
-    __atomic_store_n(to + word, std::bit_cast<std::uint64_t>(value), order);
-  };
-  if (size_ == kRxWide) {
-    put(2, __ATOMIC_RELAXED);
-    put(3, __ATOMIC_RELAXED);
-  }
-  put(0, __ATOMIC_RELAXED);
-  put(1, __ATOMIC_RELEASE);
 }
 
 bool RxQueue::flush() noexcept { return std::exchange(has_news_, false); }

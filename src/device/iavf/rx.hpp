@@ -20,6 +20,8 @@ namespace vmux::device::iavf {
 
 class RxQueue {
  public:
+  using WriteBack = std::array<std::uint64_t, 4>;  ///< the words of a descriptor; the last two for wide ones
+
   /// `name` and `index` are for logs; what `name` points to must outlive the queue.
   RxQueue(const char* name, unsigned index) noexcept : name_(name), index_(index) {}
   RxQueue(const RxQueue&) = delete;
@@ -55,18 +57,30 @@ class RxQueue {
   static constexpr std::size_t kMaxBuffers = 96;  // of one frame: 9728 / 128, and some
   static constexpr std::size_t kMaxSpans = 160;   // pieces of guest memory of one frame
 
-  using WriteBack = std::array<std::uint64_t, 4>;  ///< the words of a descriptor; the last two for wide ones
   /// Buffers that were found for one frame; nothing is written or consumed until commit().
   struct Placement {
     std::size_t buffers = 0, spans = 0;
+  };
+  struct Totals {
+    std::uint32_t frames = 0, bytes = 0, multicast = 0, broadcast = 0;
+    void add(std::uint32_t size, const RxInfo& info) noexcept {
+      ++frames;
+      bytes += size;
+      multicast += (info.flags / RxInfo::multicast) & 1u;
+      broadcast += (info.flags / RxInfo::broadcast) & 1u;
+    }
+    void add(const Totals& other) noexcept {
+      frames += other.frames;
+      bytes += other.bytes;
+      multicast += other.multicast;
+      broadcast += other.broadcast;
+    }
   };
   enum class Placed : std::uint8_t { yes, no_room, stopped };
 
   [[nodiscard]] std::uint32_t free() const noexcept;
   [[nodiscard]] std::size_t take_plain(std::span<const packet::FrameView> frames, std::span<const RxInfo> infos,
                                        const packet::Accepts& accepts) noexcept;
-  [[nodiscard]] bool is_plain(const packet::FrameView& view, const RxInfo& info,
-                              const packet::Accepts& accepts) const noexcept;
   [[nodiscard]] bool take_any(const packet::FrameView& view, const RxInfo& info,
                               const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool take_piece(packet::Pieces& pieces, const packet::Piece& piece, const RxInfo& info,
@@ -74,16 +88,12 @@ class RxQueue {
   [[nodiscard]] Placed place(std::uint32_t length, Placement& placement) noexcept;
   [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Placement& placement) noexcept;
   static void store_fcs(std::span<const std::span<std::byte>> stored, std::uint32_t length) noexcept;
-  void commit(const Placement& placement, const RxInfo& info, Verdict verdict) noexcept;
-  void count(std::uint32_t bytes, const RxInfo& info) noexcept;
+  void commit(const Placement& placement, const RxInfo& info, bool is_l4_bad) noexcept;
+  [[nodiscard]] static bool is_bad(const packet::FrameView& view, const RxInfo& info, std::byte* stored) noexcept;
 
   [[nodiscard]] bool is_flexible() const noexcept { return state_.config.rxdid >= rxdid::flex_nic; }
   [[nodiscard]] WriteBack partial(std::uint32_t length) const noexcept;
-  [[nodiscard]] WriteBack whole(std::uint32_t length, const RxInfo& info, Verdict verdict) const noexcept;
-  [[nodiscard]] WriteBack legacy(std::uint32_t length, const RxInfo& info, Verdict verdict) const noexcept;
-  [[nodiscard]] WriteBack flexible(std::uint32_t length, const RxInfo& info, Verdict verdict) const noexcept;
   void stage(const WriteBack& words) noexcept;
-  void write_back(std::byte* at, const WriteBack& words) const noexcept;
   void publish() noexcept;
   bool stop(Fault fault) noexcept;
 
@@ -95,14 +105,14 @@ class RxQueue {
   RateLimit log_limit_;
   bool has_news_ = false;
 
-  std::uint32_t tail_ = 0;        // of this call
-  std::uint32_t size_ = kRxWide;  // bytes of a descriptor
-  std::uint32_t next_ = 0;        // descriptor behind those staged; state_.head until publish()
-  std::size_t staged_count_ = 0;  // of staged_: for the descriptors from state_.head on
-  std::uint32_t frames_ = 0, bytes_ = 0, multicast_ = 0, broadcast_ = 0;  // of this call
-  std::array<WriteBack, kBurst + kMaxBuffers> staged_;                    // not cleared
-  std::array<std::span<std::byte>, kMaxSpans + 4> spans_{};               // + 4: room for tags that are cut out
-  std::array<std::uint16_t, kMaxBuffers> lengths_{};                      // bytes in each buffer of a frame
+  std::uint32_t tail_ = 0;                              // of this call
+  std::uint32_t size_ = kRxWide;                        // bytes of a descriptor
+  std::uint32_t next_ = 0;                              // descriptor behind those staged; state_.head until publish()
+  std::size_t staged_count_ = 0;                        // of staged_: for the descriptors from state_.head on
+  Totals totals_;                                       // of this call
+  std::array<WriteBack, kBurst + kMaxBuffers> staged_;  // not cleared
+  std::array<std::span<std::byte>, kMaxSpans + 4> spans_{};  // + 4: room for tags that are cut out
+  std::array<std::uint16_t, kMaxBuffers> lengths_{};         // bytes in each buffer of a frame
 };
 
 }  // namespace vmux::device::iavf

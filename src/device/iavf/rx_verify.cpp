@@ -12,7 +12,7 @@
 namespace vmux::device::iavf {
 namespace {
 
-constexpr std::uint8_t kTcp = 6, kUdp = 17, kSctp = 132;
+constexpr std::uint8_t kSctp = 132;
 constexpr std::size_t kSctpChecksum = 8;  // offset of the field, RFC 9260 3.1
 
 /// Calls `each` with the parts of `spans` that hold bytes [from, from + count).
@@ -45,38 +45,22 @@ bool is_sctp_right(packet::Slice header, std::span<const std::span<std::byte>> s
 
 }  // namespace
 
-Verdict verify(packet::Slice header, std::span<const std::span<std::byte>> stored, const RxInfo& info,
-               std::uint32_t length, std::uint32_t shift, std::uint32_t removed, bool is_verified) noexcept {
-  Verdict verdict;
-  if (info.l3 == 0) return verdict;
-  verdict.is_checked = true;
-  const bool is_v4 = (info.flags & RxInfo::ipv4_header) != 0;
+bool is_transport_right(packet::Slice header, std::span<const std::span<std::byte>> stored, const RxInfo& info,
+                        std::uint32_t length, std::uint32_t shift, std::uint32_t removed) noexcept {
+  const bool is_v4 = info.is_ipv4();
   const std::size_t l3 = info.l3 + shift, l4 = info.l4 + shift;
-  if (is_v4) {
-    const std::size_t size = std::size_t{packet::get8(header, l3) & 0xfu} * 4;
-    verdict.is_ip_bad = packet::ipv4_header_checksum(header.subspan(l3, size)) != packet::get16(header, l3 + 10);
-  }
-  if ((info.flags & RxInfo::transport) == 0 || is_verified) return verdict;
   // The IP header says where the segment ends: what follows is padding.
   const std::size_t end = is_v4 ? l3 + packet::get16(header, l3 + 2) : l3 + 40 + packet::get16(header, l3 + 4);
-  if (end < l4 + 8 || end > length) {
-    verdict.is_l4_bad = true;
-    return verdict;
-  }
-  if (info.l4_protocol == kSctp) {
-    verdict.is_l4_bad = end < l4 + 12 || !is_sctp_right(header, stored, l4, end, removed);
-    return verdict;
-  }
-  if (info.l4_protocol == kUdp && packet::get16(header, l4 + 6) == 0) return verdict;  // RFC 768: none was sent
+  if (end < l4 + 8 || end > length) return false;
+  if (info.protocol == kSctp) return end >= l4 + 12 && is_sctp_right(header, stored, l4, end, removed);
   packet::Checksum sum;
   sum.add(header.subspan(l3 + (is_v4 ? 12u : 8u), is_v4 ? 8 : 32));
   std::array<std::byte, 8> tail{};
   packet::put32(tail, 0, static_cast<std::uint32_t>(end - l4));
-  packet::put32(tail, 4, info.l4_protocol == kTcp ? kTcp : kUdp);
+  packet::put32(tail, 4, info.protocol);
   sum.add(tail);
   for_range(stored, l4 - removed, end - l4, [&sum](packet::Slice part) { sum.add(part); });
-  verdict.is_l4_bad = sum.finish() != 0;
-  return verdict;
+  return sum.finish() == 0;
 }
 
 }  // namespace vmux::device::iavf

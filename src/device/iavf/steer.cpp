@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "device/iavf/steer.hpp"
 
+#include <array>
 #include <cstring>
 
 #include "device/iavf/descriptors.hpp"
 #include "device/iavf/ptypes.hpp"
 #include "packet/bytes.hpp"
+#include "packet/checksum.hpp"
 #include "packet/headers.hpp"
 
 namespace vmux::device::iavf {
@@ -16,68 +18,79 @@ constexpr std::uint16_t kTypeIpv4 = 0x0800, kTypeArp = 0x0806, kTypeVlan = 0x810
                         kTypeServiceVlan = 0x88a8, kTypeOldVlan = 0x9100, kTypeLldp = 0x88cc;
 constexpr std::uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kIcmp6 = 58, kSctp = 132;
 
-// What L4 is, beside its number: packet type, classifier type, and how much of its header must be there.
+// What L4 is, beside its number: packet type, classifier type, how much of its header must be there, and where in it
+// the checksum stands.
 struct Kind {
   std::uint8_t ptype = ptype::other;
   std::uint8_t pctype4 = pctype::ipv4_other, pctype6 = pctype::ipv6_other;
   std::uint8_t size = 0;  // bytes; 0: not a transport with ports
 };
-constexpr Kind kind_of(std::uint8_t protocol) noexcept {
-  switch (protocol) {
-    case kTcp:
-      return {ptype::tcp, pctype::ipv4_tcp, pctype::ipv6_tcp, 20};
-    case kUdp:
-      return {ptype::udp, pctype::ipv4_udp, pctype::ipv6_udp, 8};
-    case kSctp:
-      return {ptype::sctp, pctype::ipv4_sctp, pctype::ipv6_sctp, 12};
-    case kIcmp:
-    case kIcmp6:
-      return {ptype::icmp};
-    default:
-      return {};
-  }
-}
+constexpr auto kKinds = [] {
+  std::array<Kind, 256> kinds{};
+  kinds[kTcp] = {ptype::tcp, pctype::ipv4_tcp, pctype::ipv6_tcp, 20};
+  kinds[kUdp] = {ptype::udp, pctype::ipv4_udp, pctype::ipv6_udp, 8};
+  kinds[kSctp] = {ptype::sctp, pctype::ipv4_sctp, pctype::ipv6_sctp, 12};
+  kinds[kIcmp] = kinds[kIcmp6] = {ptype::icmp};
+  return kinds;
+}();
 
-// The headers of one frame as they are found; what lies behind `l4` is not looked at.
+// The headers of one frame as they are found.
 struct Look {
   std::uint8_t classifier = pctype::none;
-  bool has_ports = false;
+  std::uint16_t ports = 0;  // where they are; 0: none
 };
 
-void note_transport(Kind kind, std::size_t at, std::uint8_t protocol, packet::Slice bytes, RxInfo& info,
-                    Look& look) noexcept {
-  if (kind.size == 0 || at + kind.size > bytes.size()) return;
-  info.flags |= RxInfo::transport;
-  info.l4 = static_cast<std::uint16_t>(at);
-  info.l4_protocol = protocol;
-  look.has_ports = true;
+inline Look note_transport(std::uint8_t classifier, Kind kind, std::size_t at, std::uint8_t protocol,
+                           packet::Slice bytes, RxInfo& info) noexcept {
+  if (kind.size == 0 || at + kind.size > bytes.size()) return {classifier};
+  // RFC 768: a UDP checksum of zero was not computed.
+  const bool is_summed = protocol != kUdp || packet::get16(bytes, at + 6) != 0;
+  info.l4 = is_summed ? static_cast<std::uint16_t>(at) : std::uint16_t{0};
+  info.protocol = protocol;
+  return {classifier, static_cast<std::uint16_t>(at)};
 }
 
-Look look_at_ipv4(packet::Slice bytes, std::size_t at, RxInfo& info) noexcept {  // RFC 791 3.1
+// RFC 1071, over the 20 bytes of a header without options.
+inline bool is_sum_right(const std::byte* header) noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t at = 0; at < 20; at += 4) {
+    std::uint32_t word;
+    std::memcpy(&word, header + at, sizeof word);
+    sum += word;
+  }
+  sum = (sum & 0xffff'ffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return sum == 0xffff;
+}
+
+inline Look look_at_ipv4(packet::Slice bytes, std::size_t at, RxInfo& info) noexcept {  // RFC 791 3.1
   if (bytes.size() < at + 20) return {};
   const std::uint8_t first = packet::get8(bytes, at);
   const std::size_t size = std::size_t{first & 0xfu} * 4;
   if (first >> 4 != 4 || size < 20 || at + size > bytes.size()) return {};
   info.l3 = static_cast<std::uint16_t>(at);
-  info.flags |= RxInfo::ipv4_header;
+  const bool is_right = size == 20
+                            ? is_sum_right(bytes.data() + at)
+                            : packet::ipv4_header_checksum(bytes.subspan(at, size)) == packet::get16(bytes, at + 10);
+  info.flags |= is_right ? RxInfo::is_ip : RxInfo::is_ip | RxInfo::bad_ip;
   if ((packet::get16(bytes, at + 6) & 0x3fff) != 0) {  // more fragments, or an offset
     info.ptype = ptype::ipv4 + ptype::fragment;
     return {pctype::ipv4_fragment};
   }
   const std::uint8_t protocol = packet::get8(bytes, at + 9);
-  const Kind kind = kind_of(protocol);
+  const Kind kind = kKinds[protocol];
   info.ptype = static_cast<std::uint8_t>(ptype::ipv4 + kind.ptype);
-  Look look{kind.pctype4};
-  note_transport(kind, at + size, protocol, bytes, info, look);
-  return look;
+  return note_transport(kind.pctype4, kind, at + size, protocol, bytes, info);
 }
 
 Look look_at_ipv6(packet::Slice bytes, std::size_t at, RxInfo& info) noexcept {  // RFC 8200 3
   if (bytes.size() < at + 40 || packet::get8(bytes, at) >> 4 != 6) return {};
   info.l3 = static_cast<std::uint16_t>(at);
+  info.flags |= RxInfo::is_ip;
   std::uint8_t protocol = packet::get8(bytes, at + 6);
   std::size_t l4 = at + 40;
-  Kind kind = kind_of(protocol);
+  Kind kind = kKinds[protocol];
   if (kind.ptype == ptype::other) {  // extension headers: rare, so the general parser does
     const auto headers = packet::parse(bytes);
     if (headers && headers->is_fragment) {
@@ -87,23 +100,22 @@ Look look_at_ipv6(packet::Slice bytes, std::size_t at, RxInfo& info) noexcept { 
     constexpr std::uint8_t kNumbers[] = {0, kTcp, kUdp, kSctp};  // by packet::L4
     if (headers && headers->l4 != packet::L4::other) {
       protocol = kNumbers[static_cast<std::size_t>(headers->l4)];
-      kind = kind_of(protocol);
+      kind = kKinds[protocol];
       l4 = headers->l4_offset;
     }
   }
   info.ptype = static_cast<std::uint8_t>(ptype::ipv6 + kind.ptype);
-  Look look{kind.pctype6};
-  note_transport(kind, l4, protocol, bytes, info, look);
-  return look;
+  return note_transport(kind.pctype6, kind, l4, protocol, bytes, info);
 }
 
-bool is_tag(std::uint16_t ethertype) noexcept {
+inline bool is_tag(std::uint16_t ethertype) noexcept {
   return ethertype == kTypeVlan || ethertype == kTypeServiceVlan || ethertype == kTypeOldVlan;
 }
 
-Look look_at(packet::Slice bytes, RxInfo& info) noexcept {
+inline Look look_at(packet::Slice bytes, RxInfo& info) noexcept {
   std::size_t at = kEthernet;
   std::uint16_t ethertype = packet::get16(bytes, at - 2);
+  if (ethertype == kTypeIpv4) return look_at_ipv4(bytes, at, info);
   for (unsigned tags = 0; tags < 2 && is_tag(ethertype) && bytes.size() >= at + kTag; ++tags) {
     at += kTag;
     ethertype = packet::get16(bytes, at - 2);
@@ -153,17 +165,17 @@ bool take_tags(const RxRules& rules, const packet::FrameView& view, RxInfo& info
   return true;
 }
 
-std::uint32_t hash_of(const RxRules& rules, packet::Slice bytes, const RxInfo& info, bool has_ports) noexcept {
-  const bool v4 = (info.flags & RxInfo::ipv4_header) != 0;
+std::uint32_t hash_of(const RxRules& rules, packet::Slice bytes, const RxInfo& info, std::size_t ports) noexcept {
+  const bool v4 = info.is_ipv4();
   const std::size_t addresses = v4 ? 8 : 32, from = info.l3 + (v4 ? 12u : 8u);
-  if (has_ports && !rules.rss.symmetric && from + addresses == info.l4) {  // no options: all of it side by side
-    return rules.toeplitz(bytes.subspan(from, addresses + 4));
+  if (!rules.rss.symmetric && from + addresses == ports) {  // no options: all of it side by side
+    return v4 ? rules.toeplitz(bytes.subspan(from).first<12>()) : rules.toeplitz(bytes.subspan(from).first<36>());
   }
   std::array<std::byte, Toeplitz::kMaxInput> input{};
   std::size_t size = addresses;
   std::memcpy(input.data(), bytes.data() + from, addresses);
-  if (has_ports) {
-    std::memcpy(input.data() + addresses, bytes.data() + info.l4, 4);
+  if (ports != 0) {
+    std::memcpy(input.data() + addresses, bytes.data() + ports, 4);
     size += 4;
   }
   if (rules.rss.symmetric) {  // both directions: what is mirrored is folded together
@@ -172,13 +184,13 @@ std::uint32_t hash_of(const RxRules& rules, packet::Slice bytes, const RxInfo& i
         input[at + i] = input[at + half + i] = input[at + i] ^ input[at + half + i];
     };
     fold(0, addresses / 2);
-    if (has_ports) fold(addresses, 2);
+    if (ports != 0) fold(addresses, 2);
   }
-  return rules.toeplitz(std::span{input}.first(size));
+  return rules.toeplitz(packet::Slice{input}.first(size));
 }
 
-// False: a rule drops the frame. Otherwise the queue may be settled.
-bool apply_flow_rule(const RxRules& rules, const packet::FrameView& view, RxInfo& info, bool& is_settled) noexcept {
+// False: a rule drops the frame.
+bool apply_flow_rule(const RxRules& rules, const packet::FrameView& view, RxInfo& info) noexcept {
   const auto headers = packet::parse(view.header);
   if (!headers) return true;
   const FlowRule* const rule = rules.flows.match(flow_fields(view, *headers));
@@ -189,7 +201,6 @@ bool apply_flow_rule(const RxRules& rules, const packet::FrameView& view, RxInfo
   }
   if (rule->action == FlowAction::drop) return false;
   if (rule->action == FlowAction::pass) return true;
-  is_settled = true;
   info.queue = rule->queue;
   if (rule->action == FlowAction::queue_group) {
     info.queue = static_cast<std::uint16_t>(rule->queue + (info.hash & (rule->group_size - 1u)));
@@ -203,31 +214,32 @@ std::uint64_t destination_of(packet::Slice header) noexcept {
   return first & kBroadcastKey;
 }
 
-void steer_one(const RxRules& rules, const packet::FrameView& view, RxInfo& info) noexcept {
-  info = RxInfo{};
+inline void steer_one(const RxRules& rules, bool has_flows, const packet::FrameView& view, RxInfo& into) noexcept {
+  RxInfo info;
+  into.queue = RxInfo::kNobody;
   if (view.header.size() < kEthernet) return;
   const std::uint64_t to = destination_of(view.header);
   if (!rules.filters.admits(to)) return;
   if (is_group(to)) info.flags |= to == kBroadcastKey ? RxInfo::broadcast : RxInfo::multicast;
-  if (!take_tags(rules, view, info)) return;
+  if ((view.offload.has_vlan || is_tag(packet::get16(view.header, kMacs))) && !take_tags(rules, view, info)) return;
   const Look look = look_at(view.header, info);
-  std::uint16_t queue = 0;
+  info.queue = 0;
   if (rules.rss.enabled && (rules.rss.hena >> look.classifier & 1) != 0 && look.classifier != pctype::none) {
-    info.hash = hash_of(rules, view.header, info, look.has_ports);
+    info.hash = hash_of(rules, view.header, info, look.ports);
     info.flags |= RxInfo::has_hash;
-    queue = rules.rss.lut[info.hash % Rss::kLutSize];
+    info.queue = rules.rss.lut[info.hash % Rss::kLutSize];
   }
-  bool is_settled = false;
-  if (!rules.flows.empty() && !apply_flow_rule(rules, view, info, is_settled)) return;
-  if (!is_settled) info.queue = queue;
+  if (has_flows && !apply_flow_rule(rules, view, info)) return;
   if (info.queue >= rules.queues) info.queue = 0;
+  into = info;
 }
 
 }  // namespace
 
 void steer(const RxRules& rules, std::span<const packet::FrameView> frames, std::span<RxInfo> into) noexcept {
+  const bool has_flows = !rules.flows.empty();
   for (std::size_t i = 0; i < frames.size(); ++i)
-    steer_one(rules, frames[i], into[i]);
+    steer_one(rules, has_flows, frames[i], into[i]);
 }
 
 packet::Accepts accepts(const RxRules& rules, std::uint32_t max_frame_with_fcs) noexcept {

@@ -9,6 +9,7 @@
 
 #include "device/iavf/filter.hpp"
 #include "device/iavf/flow.hpp"
+#include "device/iavf/ptypes.hpp"
 #include "device/iavf/queue_config.hpp"
 #include "device/iavf/rss.hpp"
 #include "packet/frame.hpp"
@@ -38,18 +39,21 @@ struct RxInfo {
     broadcast = 0x08,
     has_tag1 = 0x10,
     has_tag2 = 0x20,
-    ipv4_header = 0x40,  ///< a whole IPv4 header at l3
-    transport = 0x80,    ///< TCP, UDP or SCTP at l4, not of a fragment
+    is_ip = 0x40,   ///< an IP header at l3
+    bad_ip = 0x80,  ///< whose checksum is wrong
   };
   std::uint32_t hash = 0;
   std::uint32_t mark = 0;
   std::uint16_t queue = kNobody;
   std::uint16_t l2tag1 = 0, l2tag2 = 0;
-  std::uint16_t l3 = 0, l4 = 0;  ///< bytes from the start of view.header; 0: none
+  std::uint16_t l3 = 0;  ///< bytes from the start of view.header; 0: none
+  std::uint16_t l4 = 0;  ///< of a checksum that can be verified: TCP, UDP with one, SCTP, not of a fragment; 0: none
   std::uint8_t flags = 0;
   std::uint8_t ptype = 0;
-  std::uint8_t l4_protocol = 0;
-  std::uint8_t cut = 0;  ///< bytes of VLAN tags to be cut out behind the addresses
+  std::uint8_t protocol = 0;  ///< of l4
+  std::uint8_t cut = 0;       ///< bytes of VLAN tags to be cut out behind the addresses
+
+  [[nodiscard]] bool is_ipv4() const noexcept { return ptype < ptype::ipv6; }
 };
 
 /// Fills one info per frame.
