@@ -25,6 +25,7 @@ InterruptUnit::InterruptUnit(Registers& registers, NicCounters& counters, runtim
 
 void InterruptUnit::raise_admin(std::uint32_t cause) noexcept {
   registers_.set(reg::VFINT_ICR01, registers_.get(reg::VFINT_ICR01) | cause);
+  untold_ |= cause;
   if ((registers_.get(reg::VFINT_ICR0_ENA1) & cause) == 0) return;
   raise(0, kNoItr);
   fire_pending();
@@ -36,9 +37,11 @@ std::uint32_t InterruptUnit::read_icr01() noexcept {
   return value;
 }
 
+// A cause that has been told stays in ICR01 until that is read, and DPDK's driver never reads it: enabling it again
+// must not tell it again.
 void InterruptUnit::write_icr0_ena(std::uint32_t value) noexcept {
   registers_.set(reg::VFINT_ICR0_ENA1, value);
-  if ((registers_.get(reg::VFINT_ICR01) & value) == 0) return;
+  if ((untold_ & registers_.get(reg::VFINT_ICR01) & value) == 0) return;
   raise(0, kNoItr);
   fire_pending();
 }
@@ -102,6 +105,7 @@ std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
   pending_ &= ~(1u << vector);
   causes_[vector] = 0;
   fired_ns_[vector] = now;
+  if (vector == 0) untold_ = 0;
   patience_ns_ = kFirstPatience;
   counters_.interrupts.add();
   if (vectors_ != nullptr) static_cast<void>(vectors_->trigger(vector));
@@ -131,7 +135,7 @@ void InterruptUnit::look_for_software_triggers() noexcept {
 
 void InterruptUnit::reset() noexcept {
   timer_.disarm();
-  pending_ = 0;
+  pending_ = untold_ = 0;
   causes_ = {};
   seen_ = {};
   fired_ns_ = {};

@@ -63,6 +63,7 @@ class InterruptUnit {
   pci::Interrupts* vectors_ = nullptr;
   runtime::Timer timer_;
   std::uint32_t pending_ = 0;  // bit per vector
+  std::uint32_t untold_ = 0;   // causes of the admin vector since it last fired
   std::uint32_t rounds_ = 0;
   std::uint64_t patience_ns_ = 0;                // until an unarmed vector is looked at again
   std::uint64_t armed_for_ns_ = 0;               // when the timer will fire, if it is armed
