@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The one table that names models and backends.
 #include <array>
+#include <string>
 #include <utility>
 
 #include "backend/null/null_port.hpp"
@@ -115,9 +116,22 @@ class IavfNic final : public Nic {
   port::Port* port() noexcept override { return &nic_->port(); }
   void report(CounterReport& into) const override {
     const device::iavf::NicCounters& counters = nic_->nic_counters();
+    const device::iavf::DataPath& data = nic_->data_path();
     into = {{"messages", counters.messages.get()},         {"refused", counters.refused.get()},
             {"admin_faults", counters.admin_faults.get()}, {"lost_replies", counters.lost_replies.get()},
             {"interrupts", counters.interrupts.get()},     {"resets", counters.resets.get()}};
+    std::uint64_t faults = 0;
+    for (unsigned queue = 0; queue < data.queue_pairs(); ++queue) {
+      const device::iavf::QueueCounters& tx = data.tx(queue).counters();
+      const device::iavf::QueueCounters& rx = data.rx(queue).counters();
+      const std::string number = std::to_string(queue);
+      into.emplace_back("tx" + number + ".frames", tx.frames.get());
+      into.emplace_back("tx" + number + ".errors", tx.errors.get());
+      into.emplace_back("rx" + number + ".frames", rx.frames.get());
+      into.emplace_back("rx" + number + ".dropped", rx.dropped.get());
+      faults += tx.guest_fault.get() + rx.guest_fault.get();
+    }
+    into.emplace_back("guest_fault", faults);
   }
 
  private:

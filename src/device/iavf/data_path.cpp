@@ -36,6 +36,7 @@ bool DataPath::configure_tx(unsigned queue, const TxQueueConfig& config) noexcep
   if (queue >= pairs_.size() || (tx_enabled_ >> queue & 1) != 0) return false;
   pairs_[queue]->tx.configure(config);
   pairs_[queue]->has_tx = true;
+  registers_.set(reg::QTX_TAIL1 + queue * 4, 0);  // a driver that has not yet seen a reset may have gone on writing it
   return true;
 }
 
