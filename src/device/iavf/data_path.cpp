@@ -83,8 +83,10 @@ FrameStatistics DataPath::statistics() const noexcept {
     sum.tx_broadcast += tx.broadcast.get();
     sum.tx_discards += tx.dropped.get();
     sum.tx_errors += tx.errors.get();
-    sum.rx_bytes += rx.bytes.get();
-    sum.rx_unicast += rx.frames.get() - rx.multicast.get() - rx.broadcast.get();
+    // As the parts count: received includes what was then discarded, and its bytes include the FCS (DPDK subtracts
+    // both).
+    sum.rx_bytes += rx.bytes.get() + 4 * rx.frames.get();
+    sum.rx_unicast += rx.frames.get() + rx.dropped.get() - rx.multicast.get() - rx.broadcast.get();
     sum.rx_multicast += rx.multicast.get();
     sum.rx_broadcast += rx.broadcast.get();
     sum.rx_discards += rx.dropped.get();
@@ -144,7 +146,7 @@ std::size_t DataPath::peek(std::span<packet::FrameView> into) noexcept {
 
 void DataPath::complete(std::size_t count) noexcept {
   Pair& pair = *pairs_[turn_];
-  if (!pair.tx.complete(count)) return;
+  if (!pair.tx.complete(count) || pair.tx_vector.vector == VectorChoice::kNone) return;
   interrupts_.raise(pair.tx_vector.vector, pair.tx_vector.itr);
   interrupts_.service();
 }
@@ -178,7 +180,8 @@ void DataPath::flush() noexcept {
   if (received_ == 0) return;
   for (std::uint32_t left = received_; left != 0; left &= left - 1) {
     Pair& pair = *pairs_[static_cast<unsigned>(std::countr_zero(left))];
-    if (pair.rx.flush()) interrupts_.raise(pair.rx_vector.vector, pair.rx_vector.itr);
+    if (pair.rx.flush() && pair.rx_vector.vector != VectorChoice::kNone)
+      interrupts_.raise(pair.rx_vector.vector, pair.rx_vector.itr);
   }
   received_ = 0;
   interrupts_.service();

@@ -23,8 +23,10 @@
 
 namespace vmux::device::iavf {
 
+/// Where the news of a queue go.
 struct VectorChoice {
-  std::uint16_t vector = 0;
+  static constexpr std::uint16_t kNone = 0xffff;  ///< the driver looks for itself
+  std::uint16_t vector = kNone;
   std::uint16_t itr = kNoItr;
 };
 

@@ -18,6 +18,12 @@ struct InterruptRig : IavfRig, testing::TestWithParam<Doorbell> {
     guest->bring_up({.queues = 2, .mapped_doorbells = GetParam() == Doorbell::poll});
     static_cast<void>(guest->interrupts(1));
   }
+  /// What bring_up() was told by answers is one more message, made when the vector is armed.
+  void hear_of_the_past() {
+    guest->arm(0);
+    static_cast<void>(guest->interrupts(0));
+    guest->arm(0);
+  }
   void arrive_broadcast() { EXPECT_EQ(arrive(ethernet({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 64)), 1u); }
 };
 
@@ -79,6 +85,25 @@ TEST_P(IavfInterrupts, VectorsAreThoseOfTheMap) {
 TEST_P(IavfInterrupts, CauseRegisterClearsWhenRead) {
   EXPECT_EQ(guest->read(kIcr0) & 1u << 30, 1u << 30);
   EXPECT_EQ(guest->read(kIcr0), 0u);
+}
+
+TEST_P(IavfInterrupts, CauseThatStaysUnreadMakesOneMessageOnly) {
+  hear_of_the_past();
+  nic->set_link(false);
+  EXPECT_EQ(guest->interrupts(0), 1u);
+  guest->write(0x5000, 0);
+  guest->write(0x5000, 1u << 30);
+  guest->arm(0);
+  EXPECT_EQ(guest->interrupts(0), 0u);
+}
+
+TEST_P(IavfInterrupts, CauseWhileMaskedIsToldWhenUnmasked) {
+  hear_of_the_past();
+  guest->write(0x5000, 0);
+  nic->set_link(false);
+  EXPECT_EQ(guest->interrupts(0), 0u);
+  guest->write(0x5000, 1u << 30);
+  EXPECT_EQ(guest->interrupts(0), 1u);
 }
 
 }  // namespace
