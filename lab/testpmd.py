@@ -42,12 +42,12 @@ class Testpmd:
                                         preexec_fn=_die_with_parent)
         os.close(inner)
         try:
-            self._until_prompt(30)
+            self._until_prompt(120)
         except BaseException:
             self.kill()
             raise
 
-    def run(self, command, timeout=20):
+    def run(self, command, timeout=60):
         """What it says to a command."""
         os.write(self.terminal, command.encode() + b"\n")
         return self._until_prompt(timeout)
@@ -64,7 +64,7 @@ class Testpmd:
             raise TestpmdError(f"{self.name} has no device {device}")
         return int(found.group(1))
 
-    def wait_for(self, condition, what, port=0, timeout=20):
+    def wait_for(self, condition, what, port=0, timeout=60):
         """Until condition(statistics) holds; those statistics."""
         deadline = time.monotonic() + timeout
         while True:
@@ -83,8 +83,8 @@ class Testpmd:
         try:
             if self.process.poll() is None:
                 os.write(self.terminal, b"stop\nquit\n")
-                self._read_until(lambda: False, 15)
-                self.process.wait(5)
+                self._read_until(lambda: False, 90)
+                self.process.wait(10)
         except (OSError, subprocess.TimeoutExpired):
             pass
         finally:

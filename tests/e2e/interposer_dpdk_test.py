@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """DPDK's own driver of the e1000, run by testpmd behind the interposer: a driver that we did not write, at native speed.
 
-Not in the default run: a testpmd that is told to quit sometimes takes longer than these tests allow, and why is not known
-yet. Run them with pytest -c tests/e2e/pytest.ini tests/e2e -m testpmd.
+That driver makes some ten thousand register accesses before it is up, and a thousand at each start of its port, each of
+them a round trip here: milliseconds apiece on a machine that is busy with something else. So one boot serves several
+checks, the daemon looks for the next access a while before it sleeps, and limits are only there for what hangs.
 """
 import contextlib
 import shutil
@@ -21,7 +22,7 @@ NOBODY, GROUP = "02:00:00:00:00:99", "01:00:5e:00:00:01"
 
 @pytest.fixture
 def daemon(rig):
-    made = rig.vmux()
+    made = rig.vmux("--poller-spin-us", 500)
     made.add_port("a", "--doorbell", "poll")
     made.add_port("b", "--doorbell", "poll")
     return made
@@ -70,17 +71,12 @@ def frames_for(destination, count=40, **how):
             for number in range(count)]
 
 
-@pytest.mark.parametrize("pages", ["none", "huge"])
-def test_driver_finds_its_card(daemon, pages):
-    with Hugepages(96 if pages == "huge" else 0) as enough:
-        if not enough:
-            pytest.skip("the kernel has no 2 MB pages to give")
-        eal = ("-m", "128", "--in-memory") if pages == "huge" else ("--no-huge", "-m", "128")
-        with programs(("a", [daemon.socket("a")], {"eal": eal})) as (one,):
-            text = one.run("show port info 0")
-            assert "Driver name: net_e1000_em" in text
-            assert "Link status: up" in text
-            assert f"MAC address: {mac_of(daemon, 'a').upper()}" in text
+def test_driver_finds_its_card(daemon):
+    with programs(("a", [daemon.socket("a")], {})) as (one,):
+        text = one.run("show port info 0")
+        assert "Driver name: net_e1000_em" in text
+        assert "Link status: up" in text
+        assert f"MAC address: {mac_of(daemon, 'a').upper()}" in text
 
 
 def test_two_cards_in_one_process(daemon):
@@ -91,33 +87,42 @@ def test_two_cards_in_one_process(daemon):
             both.wait_for(lambda seen: (seen["RX-packets"], seen["TX-packets"]) == (32, 32), "32 frames each way", port=port)
 
 
-@pytest.mark.parametrize("size", [64, 1514])
-def test_statistics_agree_on_both_sides(daemon, size):
-    with two(daemon) as (a, b):
-        a.run(f"set txpkts {size - 14 if size == 1514 else size}")
-        for one in (a, b):
-            one.run("set fwd rxonly")
-        b.run("start")
-        a.run("start tx_first 10")
-        a.wait_for(lambda seen: seen["TX-packets"] == 320, "320 frames sent")
-        b.wait_for(lambda seen: seen["RX-packets"] == 320, "320 frames received")
-        sent, received = daemon.stats("a")["counters"], daemon.stats("b")["counters"]
-        assert sent["rx_frames"] == received["tx_frames"] == 320
-        assert a.statistics()["TX-bytes"] == b.statistics()["RX-bytes"]
+@pytest.mark.parametrize("pages", ["none", "huge"])
+def test_two_programs_joined_by_the_switch_count_the_same(daemon, pages):
+    with Hugepages(192 if pages == "huge" else 0) as enough:
+        if not enough:
+            pytest.skip("the kernel has no 2 MB pages to give")
+        eal = ("-m", "128", "--in-memory") if pages == "huge" else ("--no-huge", "-m", "128")
+        with two(daemon, eal=eal) as (a, b):
+            for one in (a, b):
+                one.run("set fwd rxonly")
+            b.run("start")
+            expected_bytes = 0
+            for round_number, size in enumerate((64, 1514), start=1):
+                a.run(f"set txpkts {size}")
+                a.run("start tx_first 10")
+                sent = a.wait_for(lambda seen, n=round_number: seen["TX-packets"] == 320 * n, "320 frames sent")
+                received = b.wait_for(lambda seen, n=round_number: seen["RX-packets"] == 320 * n, "320 frames received")
+                a.run("stop")
+                expected_bytes += 320 * (size + 4)  # the card counts the FCS
+                assert sent["TX-bytes"] == received["RX-bytes"] == expected_bytes
+                assert daemon.stats("a")["counters"]["rx_frames"] == daemon.stats("b")["counters"]["tx_frames"] == 320 * round_number
 
 
-@pytest.mark.parametrize("mode", ["mac", "macswap", "io"])
-def test_forwarding_modes(daemon, mode):
+def test_forwarding_modes(daemon):
     with two(daemon) as (a, b):
         b.run(f"set eth-peer 0 {mac_of(daemon, 'a')}")
         a.run(f"set eth-peer 0 {mac_of(daemon, 'b')}")
-        b.run(f"set fwd {mode}")
-        b.run("start")
         a.run("set fwd rxonly")
-        a.run("start tx_first 4")
-        b.wait_for(lambda seen: (seen["RX-packets"], seen["TX-packets"]) == (128, 128), "128 frames turned round")
-        if mode != "io":  # there the frames keep b's address, and the switch sends none back to where it came from
-            a.wait_for(lambda seen: seen["RX-packets"] == 128, "128 frames back")
+        for number, mode in enumerate(("mac", "macswap", "io"), start=1):
+            b.run(f"set fwd {mode}")
+            b.run("start")
+            a.run("start tx_first 4")
+            b.wait_for(lambda seen, n=number: (seen["RX-packets"], seen["TX-packets"]) == (128 * n, 128 * n), f"{mode}: 128 frames turned round")
+            if mode != "io":  # there the frames keep b's address, and the switch sends none back to where it came from
+                a.wait_for(lambda seen, n=number: seen["RX-packets"] == 128 * n, f"{mode}: 128 frames back")
+            a.run("stop")
+            b.run("stop")
 
 
 def test_traffic_in_bulk_flows_without_faults(daemon):
@@ -171,22 +176,23 @@ def test_vlan_tag_is_put_in_and_taken_out_by_the_card(daemon, tmp_path, strips):
     assert all(frame[14 + tag:].startswith(want[14:]) for frame, want in zip(frames, frames_for(mac_of(daemon, "b"))))
 
 
-@pytest.mark.parametrize("destination, setting, arrives", [
-    (NOBODY, "set promisc {} off", False), (NOBODY, "set promisc {} on", True),
-    (GROUP, "set allmulti {} off", False), (GROUP, "set allmulti {} on", True)],
-    ids=["foreign", "foreign-promisc", "group", "group-allmulti"])
-def test_receive_filters(daemon, tmp_path, destination, setting, arrives):
+@pytest.mark.parametrize("setting, arriving", [
+    ("set promisc {} on", [NOBODY, GROUP]), ("set allmulti {} on", [GROUP]), ("set allmulti {} off", [])],
+    ids=["promisc", "allmulti", "neither"])
+def test_receive_filters(daemon, tmp_path, setting, arriving):
     """The frame for b itself comes last: when it is there, the ones before it have been judged."""
-    frames = frames_for(destination, count=8) + frames_for(mac_of(daemon, "b"), count=1)
-    with replay(daemon, frames, tmp_path / "out.pcap") as (a, b):
+    groups = {mac: frames_for(mac, count=8) for mac in (NOBODY, GROUP)}
+    last = frames_for(mac_of(daemon, "b"), count=1)
+    expected = [frame for mac in arriving for frame in groups[mac]] + last
+    with replay(daemon, groups[NOBODY] + groups[GROUP] + last, tmp_path / "out.pcap") as (a, b):
         b.run(f"set promisc {b.nic} off")
         b.run(setting.format(b.nic))
         b.run("start")
         a.run("set fwd io")
         a.run("start")
-        b.wait_for(lambda seen: seen["RX-packets"] >= (9 if arrives else 1), "the last frame", port=b.nic)
+        b.wait_for(lambda seen: seen["RX-packets"] >= len(expected), "the last frame", port=b.nic)
     got = read_pcap(tmp_path / "out.pcap")
-    assert [frame[:6] for frame in got] == [frame[:6] for frame in (frames if arrives else frames[-1:])]
+    assert [frame[:6] for frame in got] == [frame[:6] for frame in expected]
     assert got[-1][:6] == mac_bytes(mac_of(daemon, "b"))
 
 
