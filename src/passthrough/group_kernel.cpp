@@ -59,12 +59,28 @@ std::vector<pci::SharedArea> mappable_areas(std::span<const std::byte> answer, c
   return {{0, info.size}};
 }
 
+/// True when the device's bus can be reset and nothing else is on it.
+bool is_alone_on_its_bus(int fd) noexcept {
+  vfio_pci_hot_reset_info head{};
+  alignas(vfio_pci_hot_reset_info) std::array<std::byte, sizeof head + sizeof(vfio_pci_dependent_device)> answer{};
+  head.argsz = static_cast<std::uint32_t>(answer.size());
+  std::memcpy(answer.data(), &head, sizeof head);
+  if (::ioctl(fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, answer.data()) != 0) return false;  // ENOSPC: there are more
+  std::memcpy(&head, answer.data(), sizeof head);
+  return head.count == 1;
+}
+
+/// How a device can be reset: by itself, or with its bus.
+enum class ResetMethod : std::uint8_t { none, function, bus };
+
 class GroupDevice final : public KernelDevice {
  public:
-  GroupDevice(UniqueFd fd, bool is_resettable) noexcept : fd_(std::move(fd)), is_resettable_(is_resettable) {}
+  /// `group` must outlive the device.
+  GroupDevice(UniqueFd fd, int group, ResetMethod method) noexcept
+      : fd_(std::move(fd)), group_(group), method_(method) {}
 
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
-  [[nodiscard]] bool is_resettable() const noexcept override { return is_resettable_; }
+  [[nodiscard]] bool is_resettable() const noexcept override { return method_ != ResetMethod::none; }
 
   [[nodiscard]] RegionFacts region(pci::Region region) const override {
     const auto answer = ask_region(fd_.get(), static_cast<std::uint32_t>(region));
@@ -123,13 +139,25 @@ class GroupDevice final : public KernelDevice {
   }
 
   [[nodiscard]] Result<void> reset() noexcept override {
-    if (::ioctl(fd_.get(), VFIO_DEVICE_RESET) != 0) return fail_errno("the device cannot be reset");
-    return {};
+    if (method_ == ResetMethod::function) {
+      if (::ioctl(fd_.get(), VFIO_DEVICE_RESET) == 0) return {};
+      return fail_errno("the device cannot be reset");
+    }
+    if (method_ == ResetMethod::none) return fail(Errc::not_supported, "the device has no reset");
+    alignas(vfio_pci_hot_reset) std::array<std::byte, sizeof(vfio_pci_hot_reset) + sizeof group_> request{};
+    vfio_pci_hot_reset head{};
+    head.argsz = static_cast<std::uint32_t>(request.size());
+    head.count = 1;
+    std::memcpy(request.data(), &head, sizeof head);
+    std::memcpy(request.data() + sizeof head, &group_, sizeof group_);  // proof that the group is ours
+    if (::ioctl(fd_.get(), VFIO_DEVICE_PCI_HOT_RESET, request.data()) == 0) return {};
+    return fail_errno("the device's bus cannot be reset");
   }
 
  private:
   UniqueFd fd_;
-  bool is_resettable_;
+  std::int32_t group_;
+  ResetMethod method_;
 };
 
 class GroupDomain final : public KernelDomain {
@@ -146,7 +174,10 @@ class GroupDomain final : public KernelDomain {
     info.argsz = sizeof info;
     if (::ioctl(fd.get(), VFIO_DEVICE_GET_INFO, &info) != 0) return fail_errno("GET_INFO");
     if ((info.flags & VFIO_DEVICE_FLAGS_PCI) == 0) return fail(Errc::not_supported, "not a PCI device");
-    return std::make_unique<GroupDevice>(std::move(fd), (info.flags & VFIO_DEVICE_FLAGS_RESET) != 0);
+    const auto method = (info.flags & VFIO_DEVICE_FLAGS_RESET) != 0 ? ResetMethod::function
+                        : is_alone_on_its_bus(fd.get())             ? ResetMethod::bus
+                                                                    : ResetMethod::none;
+    return std::make_unique<GroupDevice>(std::move(fd), group_.get(), method);
   }
 
   [[nodiscard]] Result<void> map(Iova start, ByteCount size, const std::byte* host,

@@ -125,13 +125,13 @@ void PhysicalFunction::client_attached(pci::MessageDma*) noexcept {
 
 void PhysicalFunction::client_gone(std::function<void()> quiet) noexcept {
   is_attached_ = false;
+  const bool is_lost = failure_ == kTaken || (open_ && open_->release.count != 0);
   if (open_) {
     open_->irqs->drop();
     stop_bus_mastering();
     ++counters_.resets;  // by the kernel, when the device is closed and opened
   }
   space_.unmap_all(nullptr);
-  const bool is_lost = failure_ == kTaken;
   failure_ = nullptr;
   group_->client_went(*this, is_lost, std::move(quiet));
 }
