@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "passthrough/dma_map.hpp"
+
+#include "passthrough/fake_kernel.hpp"
+
+namespace vmux::passthrough {
+namespace {
+
+constexpr OwnerBit kOne = 1, kTwo = 2;
+
+class ADmaMap : public testing::Test {
+ protected:
+  Result<void> map(OwnerBit owner, std::uint64_t start, std::uint64_t size, ino_t inode = 7) {
+    return map_.map(domain_, owner,
+                    {Iova{start}, ByteCount{size}, memory::Access::read_write, {1, inode, start}, &byte_});
+  }
+  void unmap(OwnerBit owner, std::uint64_t start, std::uint64_t size) {
+    map_.unmap(domain_, owner, Iova{start}, ByteCount{size});
+  }
+
+  std::byte byte_{};
+  fake::TestKernel kernel_;
+  fake::Domain domain_{kernel_};
+  DmaMap map_;
+};
+
+TEST_F(ADmaMap, CountsCallsPagesAndWhatIsPinnedNow) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x2000));
+  ASSERT_TRUE(map(kOne, 0x3000, 0x1000));
+  EXPECT_EQ(map_.counters().maps, 2u);
+  EXPECT_EQ(map_.counters().pinned, 3u);
+  unmap(kOne, 0x1000, 0x2000);
+  EXPECT_EQ(map_.counters().pinned, 1u);
+  EXPECT_EQ(map_.counters().pinned_ever, 3u);
+}
+
+TEST_F(ADmaMap, UnmapsNeighboursInOneCall) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x1000));
+  ASSERT_TRUE(map(kOne, 0x2000, 0x1000));
+  ASSERT_TRUE(map(kOne, 0x100000000, 0x1000));
+  map_.unmap_all(domain_, kOne);
+  EXPECT_EQ(kernel_.unmap_calls, 1);
+  EXPECT_TRUE(kernel_.maps.empty());
+}
+
+TEST_F(ADmaMap, PinsOnceWhatTwoFunctionsOfAVmReach) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x1000));
+  ASSERT_TRUE(map(kTwo, 0x1000, 0x1000));
+  EXPECT_EQ(kernel_.map_calls, 1);
+  EXPECT_EQ(map_.counters().shared, 1u);
+  unmap(kOne, 0x1000, 0x1000);
+  EXPECT_EQ(kernel_.maps.size(), 1u);
+  unmap(kTwo, 0x1000, 0x1000);
+  EXPECT_TRUE(kernel_.maps.empty());
+}
+
+TEST_F(ADmaMap, RefusesOtherMemoryAtTheSamePlace) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x1000, 7));
+  const auto other_vm = map(kTwo, 0x1000, 0x1000, 8);
+  ASSERT_FALSE(other_vm);
+  EXPECT_EQ(other_vm.error().code, Errc::already_exists);
+  EXPECT_FALSE(map(kTwo, 0x0, 0x2000, 7));  // overlaps, without being the same
+  EXPECT_EQ(map_.counters().refused, 2u);
+}
+
+TEST_F(ADmaMap, KeepsWhatOthersReachInTheMiddleOfAnUnmap) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x1000));
+  ASSERT_TRUE(map(kOne, 0x2000, 0x1000));
+  ASSERT_TRUE(map(kOne, 0x3000, 0x1000));
+  ASSERT_TRUE(map(kTwo, 0x2000, 0x1000));
+  map_.unmap_all(domain_, kOne);
+  EXPECT_EQ(kernel_.unmap_calls, 2);
+  EXPECT_EQ(kernel_.maps, (std::map<std::uint64_t, std::uint64_t>{{0x2000, 0x1000}}));
+}
+
+TEST_F(ADmaMap, RemembersNothingThatTheKernelRefused) {
+  kernel_.can_pin = false;
+  EXPECT_FALSE(map(kOne, 0x1000, 0x1000));
+  EXPECT_EQ(map_.size(), 0u);
+  kernel_.can_pin = true;
+  EXPECT_TRUE(map(kOne, 0x1000, 0x1000));
+}
+
+TEST_F(ADmaMap, TakesARangeThatEndsAtTheTop) {
+  ASSERT_TRUE(map(kOne, ~0ull - 0xfff, 0x1000));
+  unmap(kOne, 0, ~0ull);
+  EXPECT_TRUE(kernel_.maps.empty());
+}
+
+}  // namespace
+}  // namespace vmux::passthrough
