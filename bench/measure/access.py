@@ -101,35 +101,57 @@ class CommandPlace:
 
 
 class LabPlace:
-    """A guest of the lab. It streams through a virtio port of its own, so that its agent stays free for commands."""
+    """A guest of the lab. It streams through virtio ports of its own, so that its agent stays free for commands."""
 
     is_local = False
-    PORT = "vmux.measure"
 
-    def __init__(self, guest, stream_path):
-        self.guest, self.name, self._stream_path = guest, guest.name, stream_path
-        self.title = f"VM {guest.name}"
+    def __init__(self, guest, streams, title=None):
+        """streams: the files on this machine that it may stream to, as qemu_args() was given them."""
+        self.guest, self.name, self.streams = guest, guest.name, [str(path) for path in streams]
+        self.title = title or f"VM {guest.name}"
 
     @staticmethod
-    def qemu_args(stream_path):
-        return ["-chardev", f"file,id=measure,path={stream_path}", "-device", f"virtserialport,bus=agentbus.0,chardev=measure,name={LabPlace.PORT}"]
+    def qemu_args(streams):
+        args = []
+        for number, path in enumerate(streams):
+            args += [
+                "-chardev",
+                f"file,id=measure{number},path={path}",
+                "-device",
+                f"virtserialport,bus=agentbus.0,chardev=measure{number},name=vmux.measure{number}",
+            ]
+        return args
 
     def run(self, line, timeout=30):
         status, output = self.guest.run(line, timeout)
         return Answer(status, output)
 
     def start(self, line):
-        task = self.guest.spawn(line)
-        return _LabTask(task)
+        return _LabTask(self.guest.spawn(line))
 
     def stream(self, line, path):
-        if path != self._stream_path:
-            raise ValueError("a guest of the lab streams to one file")
-        self.run(f"for d in /sys/class/virtio-ports/*; do test \"$(cat $d/name)\" = {self.PORT} && ln -sf /dev/${{d##*/}} /run/measure; done")
-        return self.start(f"exec 1>/run/measure; {line}")
+        name = f"vmux.measure{self.streams.index(str(path))}"
+        port = self.run(
+            f'for d in /sys/class/virtio-ports/*; do test "$(cat $d/name)" = {name} && echo /dev/${{d##*/}}; done'
+        ).output.strip()
+        return self.start(f"exec 1>{port}; {line}")
 
     def has(self, program):
         return self.run(f"command -v {program}").status == 0
+
+
+class NamespacePlace(LabPlace):
+    """A network namespace in a guest of the lab: another machine, as far as its traffic goes."""
+
+    def __init__(self, guest, namespace):
+        super().__init__(guest, [])
+        self.enter = f"ip netns exec {namespace} sh -c "
+
+    def run(self, line, timeout=30):
+        return super().run(self.enter + shlex.quote(line), timeout)
+
+    def start(self, line):
+        return super().start(self.enter + shlex.quote(line))
 
 
 class _LabTask:

@@ -6,7 +6,14 @@ from .summary import number, rows_of
 from .traffic import KINDS
 
 # `better` of a row, and whether the second run has more of it.
-VERDICTS = {("more", True): "better", ("more", False): "worse", ("less", True): "worse", ("less", False): "better", (None, True): "more", (None, False): "less"}
+VERDICTS = {
+    ("more", True): "better",
+    ("more", False): "worse",
+    ("less", True): "worse",
+    ("less", False): "better",
+    (None, True): "more",
+    (None, False): "less",
+}
 
 
 def compare(first, second):
@@ -26,9 +33,17 @@ def _compared(a, b):
         verdict = "within noise"
     else:
         verdict = VERDICTS[a["better"], b["value"] > a["value"]]
-    return {"phase": a["phase"], "metric": a["metric"], "unit": a["unit"], "a": a["value"], "b": b["value"],
-            "ratio": None if found.ratio is None else round(found.ratio, 4), "noise": None if found.noise is None else round(found.noise, 4), "verdict": verdict,
-            "of": a["of"] if a["of"] == b["of"] else "seconds"}
+    return {
+        "phase": a["phase"],
+        "metric": a["metric"],
+        "unit": a["unit"],
+        "a": a["value"],
+        "b": b["value"],
+        "ratio": None if found.ratio is None else round(found.ratio, 4),
+        "noise": None if found.noise is None else round(found.noise, 4),
+        "verdict": verdict,
+        "of": a["of"] if a["of"] == b["of"] else "seconds",
+    }
 
 
 def notes(first, second, only):
@@ -51,13 +66,35 @@ def text_of(first, second, rows, only):
     table = [["phase", "figure", "unit", "A", "B", "B/A", "noise", ""]]
     for row in rows:
         title = KINDS[row["phase"]].title if row["phase"] in KINDS else row["phase"]
-        table.append([title, row["metric"], row["unit"], number(row["a"]), number(row["b"]), "" if row["ratio"] is None else f"{row['ratio']:.3f}",
-                      "" if row["noise"] is None else f"±{row['noise']:.3f}", row["verdict"]])
+        table.append(
+            [
+                title,
+                row["metric"],
+                row["unit"],
+                number(row["a"]),
+                number(row["b"]),
+                "" if row["ratio"] is None else f"{row['ratio']:.3f}",
+                "" if row["noise"] is None else f"±{row['noise']:.3f}",
+                row["verdict"],
+            ]
+        )
     widths = [max(len(line[at]) for line in table) for at in range(len(table[0]))]
     right = {3, 4, 5, 6}
-    lines = [f"A: {first.title} ({first.path})", f"B: {second.title} ({second.path})", *(f"note: {note}" for note in notes(first, second, only)), ""]
-    lines += ["  ".join(cell.rjust(width) if at in right else cell.ljust(width) for at, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in table]
+    lines = [
+        f"A: {first.title} ({first.path})",
+        f"B: {second.title} ({second.path})",
+        *(f"note: {note}" for note in notes(first, second, only)),
+        "",
+    ]
+    lines += [
+        "  ".join(
+            cell.rjust(width) if at in right else cell.ljust(width) for at, (cell, width) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in table
+    ]
     lines.append("\nnoise: the 95 % interval of B/A (Welch); one figure in twenty is beyond it by chance.")
     if any(row["of"] == "seconds" for row in rows):
-        lines.append("Fewer than three rounds on a side: the noise is that of seconds within a round, and what differs from round to round is not in it.")
+        lines.append(
+            "Fewer than three rounds on a side: the noise is that of seconds within a round, and what differs from round to round is not in it."
+        )
     return "\n".join(lines) + "\n"

@@ -11,7 +11,15 @@ def recorded(path, mbits, cpu, status="complete"):
     run = RunDirectory(path, {"title": path.name, "machine": "m"})
     for number, (rate, used) in enumerate(zip(mbits, cpu)):
         start = number * 10.0
-        run.phase({"phase": "tcp", "round": number + 1, "start": start, "end": start + 10, "throughput": {"mbits": rate, "seconds": [rate] * 10, "retransmits": 0}})
+        run.phase(
+            {
+                "phase": "tcp",
+                "round": number + 1,
+                "start": start,
+                "end": start + 10,
+                "throughput": {"mbits": rate, "seconds": [rate] * 10, "retransmits": 0},
+            }
+        )
         for second in range(1, 11):
             run.sample("thread", "vmux", {"cpu": used}, start + second)
             run.sample("thread", "vmux/poller0", {"cpu": used}, start + second)
@@ -46,7 +54,9 @@ def test_a_difference_beyond_the_scatter_is_told(tmp_path):
 
 
 def test_a_difference_inside_the_scatter_is_noise(tmp_path):
-    rows, _ = compare.compare(recorded(tmp_path / "a", [100, 120, 80], [50] * 3), recorded(tmp_path / "b", [105, 125, 85], [50] * 3))
+    rows, _ = compare.compare(
+        recorded(tmp_path / "a", [100, 120, 80], [50] * 3), recorded(tmp_path / "b", [105, 125, 85], [50] * 3)
+    )
     assert row(rows, "throughput")["verdict"] == "within noise"
 
 
@@ -85,10 +95,14 @@ def test_pages_load_nothing_and_hold_what_was_measured(tmp_path):
     a, b = recorded(tmp_path / "a", [100, 101, 99], [50] * 3), recorded(tmp_path / "b", [150] * 3, [50] * 3)
     text = page.run_page(a, summary.rows_of(a)) + page.compare_page(a, b, *compare.compare(a, b))
     assert "TCP to the VM" in text and "poller0" in text and "1.500" in text
-    assert not any(word in text.replace("http://www.w3.org/2000/svg", "") for word in ("http:", "https:", "src=", "@import", "url("))
+    assert not any(
+        word in text.replace("http://www.w3.org/2000/svg", "") for word in ("http:", "https:", "src=", "@import", "url(")
+    )
 
 
-@pytest.mark.parametrize("a, b, beyond", [([10, 10, 10], [10, 10, 10], False), ([10, 10, 10], [11, 11, 11], True), ([9, 10, 11], [10, 11, 12], False)])
+@pytest.mark.parametrize(
+    "a, b, beyond", [([10, 10, 10], [10, 10, 10], False), ([10, 10, 10], [11, 11, 11], True), ([9, 10, 11], [10, 11, 12], False)]
+)
 def test_difference_weighs_the_scatter(a, b, beyond):
     assert stats.difference(a, b).beyond_noise == beyond
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Two guests of the lab, joined by vMux or by QEMU alone: what is measured when there is no VM at hand."""
+import importlib
 import os
 import shutil
 import subprocess
@@ -15,13 +16,14 @@ ADDRESSES = ("10.78.3.1", "10.78.3.2")
 SOCKPERF = "/opt/sockperf"  # in the guests
 
 
-def load():
-    """lab/guest.py, which is there in the source tree only."""
+def load(module="guest"):
+    """A module of lab/, which is there in the source tree only."""
     if not (TOP / "lab" / "guest.py").exists():
-        raise Trouble("'lab' needs the source tree of vMux (lab/): run vmux-bench from a build in there, or measure a VM of yours with 'run'")
+        raise Trouble(
+            "'lab' needs the source tree of vMux (lab/): run vmux-bench from a build in there, or measure a VM of yours with 'run'"
+        )
     sys.path.insert(0, str(TOP / "lab"))
-    import guest
-    return guest
+    return importlib.import_module(module)
 
 
 def build():
@@ -53,7 +55,13 @@ def extended_initrd(base, directory, run):
         if path:
             shutil.copy(path, tree / ("ld.so" if "ld-linux" in path else os.path.basename(path)))
     names = subprocess.run(["find", ".", "-print"], cwd=directory / "initrd", capture_output=True, check=True).stdout
-    archive = subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=directory / "initrd", input=names, capture_output=True, check=True).stdout
+    archive = subprocess.run(
+        ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"],
+        cwd=directory / "initrd",
+        input=names,
+        capture_output=True,
+        check=True,
+    ).stdout
     image = directory / "initrd.img"
     # The kernel unpacks archives that follow each other.
     image.write_bytes(Path(base).read_bytes() + archive)
@@ -79,30 +87,55 @@ class Pair:
         self.lab.start_all(self.guests)
         for guest, address in zip(self.guests, ADDRESSES):
             guest.check(f"ip addr add {address}/24 dev eth0 && ip link set eth0 up")
-        self.guests[0].check(f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c1 -W1 {ADDRESSES[1]} && exit 0; sleep 0.5; done; exit 1", 40)
+        self.guests[0].check(
+            f"for i in 1 2 3 4 5 6 7 8 9 10; do ping -c1 -W1 {ADDRESSES[1]} && exit 0; sleep 0.5; done; exit 1", 40
+        )
         progress.end()
 
     def _start_daemon(self):
         self.rpc = self.directory / "rpc.sock"
         with open(self.run.raw("vmux.log"), "wb") as log:
-            self.daemon = start_process([find_program("vmux"), "--rpc", str(self.rpc), *self.options.vmux], stdout=log, stderr=log)
+            self.daemon = start_process(
+                [find_program("vmux"), "--rpc", str(self.rpc), *self.options.vmux], stdout=log, stderr=log
+            )
         deadline = time.monotonic() + 10
         while not self.rpc.exists():
             if self.daemon.poll() is not None or time.monotonic() > deadline:
                 raise Trouble(f"vmux did not start: {self.run.raw('vmux.log').read_text(errors='replace').strip()[-400:]}")
             time.sleep(0.05)
         for name in "ab":
-            done = subprocess.run([find_program("vmuxctl"), "--rpc", str(self.rpc), "port", "add", name, "--model", self.options.model,
-                                   "--socket", str(self.directory / f"{name}.sock"), *self.options.port], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [
+                    find_program("vmuxctl"),
+                    "--rpc",
+                    str(self.rpc),
+                    "port",
+                    "add",
+                    name,
+                    "--model",
+                    self.options.model,
+                    "--socket",
+                    str(self.directory / f"{name}.sock"),
+                    *self.options.port,
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if done.returncode != 0:
                 raise Trouble(f"vmuxctl port add {name} --model {self.options.model}: {(done.stderr or done.stdout).strip()}")
 
     def _guest(self, number, name, initrd):
         # The port of -netdev socket: from the pid, so that runs side by side do not meet.
         end = f"127.0.0.1:{20000 + os.getpid() % 20000}"
-        args = list(LabPlace.qemu_args(self.streams[number]))
+        args = LabPlace.qemu_args([self.streams[number]])
         if self.options.qemu_nic:
-            args += ["-netdev", f"socket,id=n0,{('listen', 'connect')[number]}={end}", "-device", f"{self.options.qemu_nic},netdev=n0,romfile=,mac=52:54:00:00:03:0{number + 1}"]
+            args += [
+                "-netdev",
+                f"socket,id=n0,{('listen', 'connect')[number]}={end}",
+                "-device",
+                f"{self.options.qemu_nic},netdev=n0,romfile=,mac=52:54:00:00:03:0{number + 1}",
+            ]
         directory, sockets = self.directory / name, [] if self.options.qemu_nic else [self.directory / f"{name}.sock"]
 
         class MeasuredGuest(self.lab.Guest):
@@ -112,11 +145,13 @@ class Pair:
                 line[line.index("-name") + 1] += ",debug-threads=on"  # threads by what they do
                 return line
 
-        return MeasuredGuest(name, kernel=self.options.kernel, cpus=self.options.cpus, sockets=sockets, qemu_args=args, directory=directory)
+        return MeasuredGuest(
+            name, kernel=self.options.kernel, cpus=self.options.cpus, sockets=sockets, qemu_args=args, directory=directory
+        )
 
     @property
     def places(self):
-        return [LabPlace(guest, stream) for guest, stream in zip(self.guests, self.streams)]
+        return [LabPlace(guest, [stream]) for guest, stream in zip(self.guests, self.streams)]
 
     @property
     def processes(self):
@@ -125,8 +160,14 @@ class Pair:
 
     @property
     def subject(self):
-        joined = f"QEMU's {self.options.qemu_nic}, -netdev socket" if self.options.qemu_nic else " ".join(["vMux,", self.options.model, *self.options.port, *self.options.vmux])
-        return f"two guests of the lab (Linux {self.options.kernel}, {self.options.cpus} CPU, {self.lab.accelerator()}) on {joined}"
+        joined = (
+            f"QEMU's {self.options.qemu_nic}, -netdev socket"
+            if self.options.qemu_nic
+            else " ".join(["vMux,", self.options.model, *self.options.port, *self.options.vmux])
+        )
+        return (
+            f"two guests of the lab (Linux {self.options.kernel}, {self.options.cpus} CPU, {self.lab.accelerator()}) on {joined}"
+        )
 
     def stop(self):
         for guest in self.guests:

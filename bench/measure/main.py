@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import compare, lab_pair, page, session, sources, traffic
+from . import compare, iommu, lab_pair, page, session, sources, traffic
 from .access import CommandPlace
 from .rundir import Recorded, RunDirectory, Trouble
 
@@ -24,27 +24,58 @@ EXAMPLES = """examples:
                                                           a VM that runs already; servers are started in it through ssh
   vmux-bench vm run 10.0.0.5 --phases tcp,rtt-udp         the same with nothing done inside: there, by hand, `iperf3 -s`,
                                                           `sockperf server -p 11111 --tcp` and `sockperf server -p 11112`
+  vmux-bench vm iommu -o modes                            strict, lazy and pass-through DMA in a host VM with an IOMMU
   vmux-bench vm show e1000                                makes tables and page of a run again
 Opened in a browser, DIR/report.html is the whole run on one page. docs/measuring.md explains each figure."""
 
 
 def parser():
-    top = argparse.ArgumentParser(prog="vmux-bench vm", description="Measures what a VM's network does and what it costs, and keeps it in a directory.",
-                                  epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = argparse.ArgumentParser(
+        prog="vmux-bench vm",
+        description="Measures what a VM's network does and what it costs, and keeps it in a directory.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    lab = commands.add_parser("lab", help="two guests of the lab, booted for this", formatter_class=argparse.RawDescriptionHelpFormatter)
+    lab = commands.add_parser(
+        "lab", help="two guests of the lab, booted for this", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     lab.add_argument("--model", default="e1000", help="model of the guests' ports, see vmuxctl models (default e1000)")
-    lab.add_argument("--qemu-nic", metavar="DEVICE", help="no vMux: QEMU's own DEVICE (e1000, virtio-net-pci, ...) with -netdev socket")
+    lab.add_argument(
+        "--qemu-nic", metavar="DEVICE", help="no vMux: QEMU's own DEVICE (e1000, virtio-net-pci, ...) with -netdev socket"
+    )
     lab.add_argument("--kernel", default="6.1", choices=("6.1", "6.12", "7.2"), help="the guests' kernel (default 6.1)")
     lab.add_argument("--cpus", type=positive, default=1, help="CPUs of each guest (default 1)")
-    lab.add_argument("--vmux", action="append", default=[], metavar="FLAG", help="one more flag for vmux, as --vmux=--pollers=2 (repeatable)")
-    lab.add_argument("--port", action="append", default=[], metavar="FLAG", help="one more flag for vmuxctl port add, as --port=--doorbell=poll (repeatable)")
+    lab.add_argument(
+        "--vmux", action="append", default=[], metavar="FLAG", help="one more flag for vmux, as --vmux=--pollers=2 (repeatable)"
+    )
+    lab.add_argument(
+        "--port",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="one more flag for vmuxctl port add, as --port=--doorbell=poll (repeatable)",
+    )
     run = commands.add_parser("run", help="a VM that runs already", formatter_class=argparse.RawDescriptionHelpFormatter)
     run.add_argument("address", help="the VM's address, as seen from where the traffic starts")
-    run.add_argument("--guest-cmd", metavar="PREFIX", help="runs a command in the VM: 'ssh root@vm'. Without it the servers have to run there already")
-    run.add_argument("--client-cmd", metavar="PREFIX", default="", help="where the traffic starts, if not on this machine: 'ssh root@vm2', 'ip netns exec red sh -c'")
-    for command in (lab, run):
+    run.add_argument(
+        "--guest-cmd",
+        metavar="PREFIX",
+        help="runs a command in the VM: 'ssh root@vm'. Without it the servers have to run there already",
+    )
+    run.add_argument(
+        "--client-cmd",
+        metavar="PREFIX",
+        default="",
+        help="where the traffic starts, if not on this machine: 'ssh root@vm2', 'ip netns exec red sh -c'",
+    )
+    modes = commands.add_parser("iommu", help="what strict, lazy and no DMA translation cost, in a host VM of the lab")
+    modes.add_argument(
+        "--modes", type=checked(iommu.modes_of), default=list(iommu.MODES), metavar="LIST", help="of strict,lazy,pt (default all)"
+    )
+    for command in (lab, run, modes):
         _common(command)
+    modes.set_defaults(profile=False, phases=iommu.PHASES)
     both = commands.add_parser("compare", help="two runs: ratios, and which are within noise")
     both.add_argument("a", type=Path), both.add_argument("b", type=Path)
     both.add_argument("--html", type=Path, metavar="FILE", help="write the comparison as a page too")
@@ -58,21 +89,64 @@ def _common(command):
     command.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory of the run, made new (default vm-DATE-TIME)")
     command.add_argument("--title", help="what tables and plots call this run (default: the directory's name)")
     command.add_argument("--seconds", type=positive, default=5, help="length of each phase (default 5)")
-    command.add_argument("--rounds", type=positive, default=3, help="how often all phases are gone through (default 3; fewer say little about noise)")
-    command.add_argument("--phases", type=phases, default=list(traffic.DEFAULT_KINDS), metavar="LIST", help=f"of {','.join(traffic.KINDS)} (default all)")
+    command.add_argument(
+        "--rounds",
+        type=positive,
+        default=3,
+        help="how often all phases are gone through (default 3; fewer say little about noise)",
+    )
+    command.add_argument(
+        "--phases",
+        type=checked(traffic.choose),
+        default=list(traffic.DEFAULT_KINDS),
+        metavar="LIST",
+        help=f"of {','.join(traffic.KINDS)} (default all)",
+    )
     command.add_argument("--streams", type=positive, default=1, help="iperf3's parallel streams (default 1)")
-    command.add_argument("--udp-rate", default="0", metavar="RATE", help="iperf3's -b for UDP: 100M; 0 is as fast as it goes (default 0)")
+    command.add_argument(
+        "--udp-rate", default="0", metavar="RATE", help="iperf3's -b for UDP: 100M; 0 is as fast as it goes (default 0)"
+    )
     command.add_argument("--message-size", type=positive, default=64, metavar="BYTES", help="sockperf's messages (default 64)")
     command.add_argument("--iperf-port", type=positive, default=5201, metavar="N", help="iperf3's port (default 5201)")
-    command.add_argument("--sockperf-port", type=positive, default=11111, metavar="N", help="sockperf's port for TCP; UDP has the next (default 11111)")
-    command.add_argument("--process", action="append", default=[], metavar="PID|NAME", help="account this process, thread by thread (repeatable; lab: its own are)")
-    command.add_argument("--rpc", metavar="PATH", default=os.environ.get("VMUX_RPC"), help="vMux's RPC socket, for its counters (default $VMUX_RPC)")
+    command.add_argument(
+        "--sockperf-port",
+        type=positive,
+        default=11111,
+        metavar="N",
+        help="sockperf's port for TCP; UDP has the next (default 11111)",
+    )
+    command.add_argument(
+        "--process",
+        action="append",
+        default=[],
+        metavar="PID|NAME",
+        help="account this process, thread by thread (repeatable; lab: its own are)",
+    )
+    command.add_argument(
+        "--rpc",
+        metavar="PATH",
+        default=os.environ.get("VMUX_RPC"),
+        help="vMux's RPC socket, for its counters (default $VMUX_RPC)",
+    )
     command.add_argument("--no-vmux", action="store_true", help="do not ask a vMux")
-    command.add_argument("--qemu-trace", action="append", default=[], metavar="FILE", help="count the events of this trace log of QEMU (repeatable)")
+    command.add_argument(
+        "--qemu-trace",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="count the events of this trace log of QEMU (repeatable)",
+    )
     command.add_argument("--no-profile", dest="profile", action="store_false", help="no perf profile")
-    command.add_argument("--profile-seconds", type=positive, default=5, help="length of the profile, a phase of its own (default 5)")
+    command.add_argument(
+        "--profile-seconds", type=positive, default=5, help="length of the profile, a phase of its own (default 5)"
+    )
     command.add_argument("--profile-frequency", type=positive, default=499, metavar="HZ", help="samples a second (default 499)")
-    command.add_argument("--call-graph", default="fp", choices=("fp", "dwarf", "lbr"), help="how perf finds callers (default fp: frame pointers; dwarf for a QEMU without)")
+    command.add_argument(
+        "--call-graph",
+        default="fp",
+        choices=("fp", "dwarf", "lbr"),
+        help="how perf finds callers (default fp: frame pointers; dwarf for a QEMU without)",
+    )
     command.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -83,17 +157,27 @@ def positive(text):
     return value
 
 
-def phases(text):
-    try:
-        return traffic.choose(text)
-    except Trouble as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
+def checked(function):
+    """A function that reads an argument and may refuse it by a sentence, as argparse wants it."""
+
+    def read(text):
+        try:
+            return function(text)
+        except Trouble as problem:
+            raise argparse.ArgumentTypeError(str(problem)) from None
+
+    return read
 
 
 def about(options, subject):
     rate = "no limit" if options.udp_rate == "0" else options.udp_rate
-    return {"title": options.title, "machine": session.machine(), "subject": subject, "command": " ".join(["vmux-bench vm", *sys.argv[1:]]),
-            "traffic": f"{options.seconds} s a phase, {options.rounds} rounds, {options.streams} stream(s), UDP {rate}, messages of {options.message_size} bytes"}
+    return {
+        "title": options.title,
+        "machine": session.machine(),
+        "subject": subject,
+        "command": " ".join(["vmux-bench vm", *sys.argv[1:]]),
+        "traffic": f"{options.seconds} s a phase, {options.rounds} rounds, {options.streams} stream(s), UDP {rate}, messages of {options.message_size} bytes",
+    }
 
 
 def open_run(options, subject):
@@ -136,7 +220,10 @@ def measure_lab(options):
             places = pair.places
             processes = processes_of(run, pair.processes + options.process)
             work = traffic.Work(run, places[0], places[1], lab_pair.ADDRESSES[1], options)
-            work.sockperf = {name: f"{lab_pair.SOCKPERF}/ld.so --library-path {lab_pair.SOCKPERF} {lab_pair.SOCKPERF}/sockperf" for name in "ab"}
+            work.sockperf = {
+                name: f"{lab_pair.SOCKPERF}/ld.so --library-path {lab_pair.SOCKPERF} {lab_pair.SOCKPERF}/sockperf"
+                for name in "ab"
+            }
             for place, path in zip(places, pair.streams):
                 logs.add(place, path)
             things = session.host_sources(run, processes, options, None if options.qemu_nic else lab_pair.find_program("vmuxctl"))
@@ -167,10 +254,13 @@ def measure_run(options):
             run.missing("CPU of the VMM and of vMux: no process was named", "--process qemu-system-x86_64 --process vmux")
         if server:
             logs.add(server)
+            logs.add_tracepoints(server)
         else:
             run.missing("the VM's own CPU and interrupts: no way into it was given", "--guest-cmd 'ssh root@vm'")
         vmuxctl = shutil.which("vmuxctl") if not options.rpc else lab_pair.find_program("vmuxctl")
-        status = session.perform(run, work, session.host_sources(run, processes, options, vmuxctl) + logs.sources, processes, options, progress)
+        status = session.perform(
+            run, work, session.host_sources(run, processes, options, vmuxctl) + logs.sources, processes, options, progress
+        )
     except KeyboardInterrupt:
         status = "interrupted"
     finally:
@@ -179,24 +269,48 @@ def measure_run(options):
     return conclude(run, status, progress)
 
 
+def measure_iommu(options):
+    path = options.output or Path(time.strftime("iommu-%Y%m%d-%H%M%S"))
+    if path.exists() and any(path.iterdir()):
+        raise Trouble(f"{path} is there already and not empty: choose another directory with -o")
+    lab_pair.load("host_vm")
+    lab_pair.build()
+    statuses = []
+    with tempfile.TemporaryDirectory(prefix="vmux-vm-") as directory:
+        for mode in options.modes:
+            facts = about(options, f"a host VM of the lab, e1000e behind an emulated VT-d, {iommu.MODES[mode]}")
+            statuses.append(iommu.measure_mode(mode, path / mode, Path(directory), options, facts))
+            if statuses[-1] == "interrupted":
+                break
+    print(iommu.write_results(path, options.title or path.name), end="")
+    print(f"\n{path}/report.html")
+    return 0 if set(statuses) == {"complete"} else 130 if "interrupted" in statuses else 1
+
+
 def check_reach(options, client, server):
     """Before a directory is made: is there anyone?"""
     if server:
         answer = server.run("echo reached", 20)
         if answer.output.strip() != "reached":
-            raise Trouble(f"`{options.guest_cmd} 'echo reached'` does not work: {(answer.errors or answer.output).strip()[-300:] or f'status {answer.status}'}")
+            raise Trouble(
+                f"`{options.guest_cmd} 'echo reached'` does not work: {(answer.errors or answer.output).strip()[-300:] or f'status {answer.status}'}"
+            )
         return
     if not client.is_local:
         return
     tools = {traffic.KINDS[kind].tool for kind in options.phases}
-    for tool, port, line in (("iperf3", options.iperf_port, f"iperf3 -s -p {options.iperf_port}"),
-                             ("sockperf", options.sockperf_port, f"sockperf server -p {options.sockperf_port} --tcp")):
+    for tool, port, line in (
+        ("iperf3", options.iperf_port, f"iperf3 -s -p {options.iperf_port}"),
+        ("sockperf", options.sockperf_port, f"sockperf server -p {options.sockperf_port} --tcp"),
+    ):
         if tool not in tools:
             continue
         try:
             socket.create_connection((options.address, port), 5).close()
         except OSError as problem:
-            raise Trouble(f"nothing answers at {options.address} port {port} ({problem.strerror or problem}): start `{line}` in the VM, or let it be started with --guest-cmd") from None
+            raise Trouble(
+                f"nothing answers at {options.address} port {port} ({problem.strerror or problem}): start `{line}` in the VM, or let it be started with --guest-cmd"
+            ) from None
 
 
 def compare_runs(options):
@@ -205,7 +319,11 @@ def compare_runs(options):
     if options.html:
         options.html.write_text(page.compare_page(first, second, rows, only), encoding="utf-8")
     if options.json:
-        print(json.dumps({"a": str(first.path), "b": str(second.path), "notes": compare.notes(first, second, only), "rows": rows}, indent=1))
+        print(
+            json.dumps(
+                {"a": str(first.path), "b": str(second.path), "notes": compare.notes(first, second, only), "rows": rows}, indent=1
+            )
+        )
     else:
         print(compare.text_of(first, second, rows, only), end="")
     return 0
@@ -217,7 +335,7 @@ def show_run(options):
     return 0
 
 
-COMMANDS = {"lab": measure_lab, "run": measure_run, "compare": compare_runs, "show": show_run}
+COMMANDS = {"lab": measure_lab, "run": measure_run, "iommu": measure_iommu, "compare": compare_runs, "show": show_run}
 
 
 def main(arguments=None):

@@ -1,26 +1,44 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The page of a run, and that of two runs compared: one HTML file each, which loads nothing."""
 from html import escape
+from pathlib import Path
 
 from . import compare, flame, plots
 from .profile import read_folded
 from .summary import number
 from .traffic import KINDS
 
+HERE = Path(__file__).resolve().parent
 CPU_NOTE = "In percent of one CPU: 100 is a thread that never sleeps."
 
 
 def page(title, body):
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-            f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>{body}</main><div id=\"tip\"></div><script>{SCRIPT}</script></body></html>\n")
+    style, script = ((HERE / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<title>{escape(title)}</title><style>{style}</style></head><body><main>{body}</main><div id="tip"></div><script>{script}</script></body></html>\n'
+    )
 
 
 def run_page(run, rows):
     about = run.about
-    facts = "".join(f"<dt>{name}</dt><dd>{escape(str(about[name]))}</dd>" for name in ("machine", "subject", "traffic", "processes", "started") if about.get(name))
-    status = "" if about.get("status") == "complete" else f'<p class="warn">This run is not complete: {escape(str(about.get("status")))}. What was measured until then is below.</p>'
+    facts = "".join(
+        f"<dt>{name}</dt><dd>{escape(str(about[name]))}</dd>"
+        for name in ("machine", "subject", "traffic", "processes", "started")
+        if about.get(name)
+    )
+    status = (
+        ""
+        if about.get("status") == "complete"
+        else f'<p class="warn">This run is not complete: {escape(str(about.get("status")))}. What was measured until then is below.</p>'
+    )
     body = [f"<h1>{escape(run.title)}</h1>", status, f"<dl>{facts}</dl>", _failures(run), _tiles(rows)]
-    for heading, figures in (("Traffic", _traffic_plots(run)), ("CPU", _cpu_plots(run)), ("Interrupts and exits", _interrupt_plots(run)), ("IOMMU and tracepoints", _iommu_plots(run))):
+    for heading, figures in (
+        ("Traffic", _traffic_plots(run)),
+        ("CPU", _cpu_plots(run)),
+        ("Interrupts and exits", _interrupt_plots(run)),
+        ("IOMMU and tracepoints", _iommu_plots(run)),
+    ):
         figures = [figure for figure in figures if figure]
         if figures:
             body += [f"<h2>{heading}</h2>", *figures]
@@ -35,7 +53,9 @@ def _failures(run):
 
 
 def _missing(about):
-    items = "".join(f"<li>{escape(entry['what'])}<br><code>{escape(entry['mend'])}</code></li>" for entry in about.get("missing", []))
+    items = "".join(
+        f"<li>{escape(entry['what'])}<br><code>{escape(entry['mend'])}</code></li>" for entry in about.get("missing", [])
+    )
     return f"<h2>Not measured</h2><ul>{items}</ul>" if items else ""
 
 
@@ -45,10 +65,16 @@ def _tiles(rows):
         if row["metric"] not in ("throughput", "rtt median"):
             continue
         others = {other["metric"]: other for other in rows if other["phase"] == row["phase"]}
-        extra = [f"{number(others[name]['value'])} {unit}" for name, unit in (("rtt p99", "us p99"), ("lost", "% lost"), ("CPU per GB", "CPU s/GB")) if name in others]
+        extra = [
+            f"{number(others[name]['value'])} {unit}"
+            for name, unit in (("rtt p99", "us p99"), ("lost", "% lost"), ("CPU per GB", "CPU s/GB"))
+            if name in others
+        ]
         spread = f" ± {number(row['plus_minus'])}" if row["plus_minus"] is not None else ""
-        tiles.append(f'<div class="tile"><span>{escape(KINDS[row["phase"]].title if row["phase"] in KINDS else row["phase"])}</span>'
-                     f'<b>{number(row["value"])}</b> {row["unit"]}<small>{escape(spread)}</small><small>{escape(" · ".join(extra))}</small></div>')
+        tiles.append(
+            f'<div class="tile"><span>{escape(KINDS[row["phase"]].title if row["phase"] in KINDS else row["phase"])}</span>'
+            f'<b>{number(row["value"])}</b> {row["unit"]}<small>{escape(spread)}</small><small>{escape(" · ".join(extra))}</small></div>'
+        )
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
 
 
@@ -72,10 +98,18 @@ def _named(kind):
 
 def _traffic_plots(run):
     throughput = {_named(kind): points for kind, points in run.series("throughput", "mbits").items()}
-    lost = {_named(kind): points for kind, points in run.series("throughput", "lost_percent").items() if any(value for _, value in points)}
+    lost = {
+        _named(kind): points
+        for kind, points in run.series("throughput", "lost_percent").items()
+        if any(value for _, value in points)
+    }
     latency = {_named(kind): points for kind, points in run.series("latency", "median_us").items()}
-    return [_time(run, "Throughput, as received", "Mbit/s", throughput), _time(run, "UDP lost", "%", lost),
-            _time(run, "Round trip, median of each second", "us", latency), plots.percentile_plot("Round trips", _percentiles(run))]
+    return [
+        _time(run, "Throughput, as received", "Mbit/s", throughput),
+        _time(run, "UDP lost", "%", lost),
+        _time(run, "Round trip, median of each second", "us", latency),
+        plots.percentile_plot("Round trips", _percentiles(run)),
+    ]
 
 
 def _percentiles(run):
@@ -84,28 +118,50 @@ def _percentiles(run):
     for phase in run.phases:
         for percent, value in phase.get("latency", {}).get("percentiles", []):
             found.setdefault(_named(phase["phase"]), {}).setdefault(percent, []).append(value)
-    return {name: [(percent, sorted(values)[len(values) // 2]) for percent, values in sorted(points.items())] for name, points in found.items()}
+    return {
+        name: [(percent, sorted(values)[len(values) // 2]) for percent, values in sorted(points.items())]
+        for name, points in found.items()
+    }
 
 
 def _cpu_plots(run):
     threads = run.series("thread", "cpu")
     processes = {who: points for who, points in threads.items() if "/" not in who}
-    return [_time(run, "Machines, all their CPUs", "%", run.series("cpu", "busy"), "The VMs' own view: what their kernels call busy."),
-            _time(run, "Processes", "% of a CPU", processes, CPU_NOTE),
-            _time(run, "Threads", "% of a CPU", {who: points for who, points in threads.items() if "/" in who}, CPU_NOTE),
-            _time(run, "Context switches of the processes", "/s", {who: points for who, points in run.series("thread", "switches").items() if "/" not in who})]
+    return [
+        _time(
+            run, "Machines, all their CPUs", "%", run.series("cpu", "busy"), "The VMs' own view: what their kernels call busy."
+        ),
+        _time(run, "Processes", "% of a CPU", processes, CPU_NOTE),
+        _time(run, "Threads", "% of a CPU", {who: points for who, points in threads.items() if "/" in who}, CPU_NOTE),
+        _time(
+            run,
+            "Context switches of the processes",
+            "/s",
+            {who: points for who, points in run.series("thread", "switches").items() if "/" not in who},
+        ),
+    ]
 
 
 def _interrupt_plots(run):
     figures = [_time(run, "Interrupts", "/s", run.series("interrupts", "all"))]
     for who in sorted({who for who, _ in run.names("interrupts")}):
-        lines = {name: run.series("interrupts", name)[who] for owner, name in run.names("interrupts") if owner == who and name != "all"}
+        lines = {
+            name: run.series("interrupts", name)[who] for owner, name in run.names("interrupts") if owner == who and name != "all"
+        }
         figures.append(_time(run, f"Interrupts of {who} by line", "/s", lines))
     for who in sorted({who for who, _ in run.names("exits")}):
         lines = {name: run.series("exits", name)[who] for owner, name in run.names("exits") if owner == who and "exits" in name}
         figures.append(_time(run, f"Exits of {who}, as KVM counts them", "/s", lines))
     requests = run.series("vmux", "client.requests")
-    figures.append(_time(run, "Messages from the VMM to vMux", "/s", requests, "Each is an access to the device that left the VM, a DMA map or an unmap."))
+    figures.append(
+        _time(
+            run,
+            "Messages from the VMM to vMux",
+            "/s",
+            requests,
+            "Each is an access to the device that left the VM, a DMA map or an unmap.",
+        )
+    )
     return figures
 
 
@@ -114,8 +170,19 @@ def _iommu_plots(run):
     for source, title in (("tracepoints", "Tracepoints of {}"), ("qemu-trace", "The emulated IOMMU of {}, as QEMU traces it")):
         for who in sorted({who for who, _ in run.names(source)}):
             lines = {name: run.series(source, name)[who] for owner, name in run.names(source) if owner == who}
-            figures.append(_time(run, title.format(who), "/s", {name: points for name, points in lines.items() if any(value for _, value in points)}))
-    maps = {f"{who} {name.split('.')[-1]}": run.series("vmux", name)[who] for who, name in run.names("vmux") if name in ("client.dma_maps", "client.dma_unmaps")}
+            figures.append(
+                _time(
+                    run,
+                    title.format(who),
+                    "/s",
+                    {name: points for name, points in lines.items() if any(value for _, value in points)},
+                )
+            )
+    maps = {
+        f"{who} {name.split('.')[-1]}": run.series("vmux", name)[who]
+        for who, name in run.names("vmux")
+        if name in ("client.dma_maps", "client.dma_unmaps")
+    }
     figures.append(_time(run, "DMA maps and unmaps that reached vMux", "/s", maps))
     return figures
 
@@ -125,19 +192,26 @@ def _profile(run):
     if not folded:
         return ""
     graph = flame.svg(folded, f"{run.title}: {sum(folded.values())} samples while TCP ran to the VM")
-    return ("<h2>Profile</h2><p class=\"note\">Width is time on a CPU. Grey bottom: processes and threads; green: vMux; blue: the kernel; orange: other code; "
-            "grey: code without a name, as what QEMU translates for an emulated VM. Click enlarges, Escape goes back, / searches.</p>" + graph)
+    return (
+        '<h2>Profile</h2><p class="note">Width is time on a CPU. Grey bottom: processes and threads; green: vMux; blue: the kernel; orange: other code; '
+        "grey: code without a name, as what QEMU translates for an emulated VM. Click enlarges, Escape goes back, / searches.</p>"
+        + graph
+    )
 
 
 def _table(rows):
     lines = []
     for at, row in enumerate(rows):
         first = at == 0 or rows[at - 1]["phase"] != row["phase"]
-        lines.append(f'<tr{" class=first" if first else ""}><td>{escape(_named(row["phase"])) if first else ""}</td><td>{escape(row["metric"])}</td>'
-                     f'<td class="n">{number(row["value"])}</td><td class="n">{"" if row["plus_minus"] is None else "± " + number(row["plus_minus"])}</td><td>{escape(row["unit"])}</td>'
-                     f'<td class="n">{len(row["samples"])} {row["of"]}</td></tr>')
-    return (f'<div class="scroll"><table><thead><tr><th>phase</th><th>figure</th><th class="n">mean</th><th class="n">95 %</th><th>unit</th><th class="n">of</th></tr></thead>'
-            f'<tbody>{"".join(lines)}</tbody></table></div>')
+        lines.append(
+            f'<tr{" class=first" if first else ""}><td>{escape(_named(row["phase"])) if first else ""}</td><td>{escape(row["metric"])}</td>'
+            f'<td class="n">{number(row["value"])}</td><td class="n">{"" if row["plus_minus"] is None else "± " + number(row["plus_minus"])}</td><td>{escape(row["unit"])}</td>'
+            f'<td class="n">{len(row["samples"])} {row["of"]}</td></tr>'
+        )
+    return (
+        f'<div class="scroll"><table><thead><tr><th>phase</th><th>figure</th><th class="n">mean</th><th class="n">95 %</th><th>unit</th><th class="n">of</th></tr></thead>'
+        f'<tbody>{"".join(lines)}</tbody></table></div>'
+    )
 
 
 def compare_page(first, second, rows, only):
@@ -146,57 +220,18 @@ def compare_page(first, second, rows, only):
         head = at == 0 or rows[at - 1]["phase"] != row["phase"]
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.3f}"
         noise = "" if row["noise"] is None else f"± {row['noise']:.3f}"
-        lines.append(f'<tr{" class=first" if head else ""}><td>{escape(_named(row["phase"])) if head else ""}</td><td>{escape(row["metric"])}</td><td class="n">{number(row["a"])}</td>'
-                     f'<td class="n">{number(row["b"])}</td><td>{escape(row["unit"])}</td><td class="n">{ratio}</td><td class="n">{noise}</td>'
-                     f'<td>{plots.ratio_mark(row["ratio"], row["noise"], row["verdict"])}</td><td class="v {row["verdict"].split()[0]}">{row["verdict"]}</td></tr>')
+        lines.append(
+            f'<tr{" class=first" if head else ""}><td>{escape(_named(row["phase"])) if head else ""}</td><td>{escape(row["metric"])}</td><td class="n">{number(row["a"])}</td>'
+            f'<td class="n">{number(row["b"])}</td><td>{escape(row["unit"])}</td><td class="n">{ratio}</td><td class="n">{noise}</td>'
+            f'<td>{plots.ratio_mark(row["ratio"], row["noise"], row["verdict"])}</td><td class="v {row["verdict"].split()[0]}">{row["verdict"]}</td></tr>'
+        )
     hints = "".join(f"<li>{escape(note)}</li>" for note in compare.notes(first, second, only))
-    body = (f"<h1>{escape(first.title)} and {escape(second.title)}</h1><dl><dt>A</dt><dd>{escape(first.title)} <code>{escape(str(first.path))}</code></dd>"
-            f"<dt>B</dt><dd>{escape(second.title)} <code>{escape(str(second.path))}</code></dd></dl>" + (f'<ul class="warn">{hints}</ul>' if hints else "")
-            + '<p class="note">B/A: the axis is logarithmic, from 1/2 to 2, the line is 1; the bar is the 95 % interval (Welch). One figure in twenty is beyond it by chance.</p>'
-            + '<div class="scroll"><table><thead><tr><th>phase</th><th>figure</th><th class="n">A</th><th class="n">B</th><th>unit</th><th class="n">B/A</th><th class="n">noise</th><th></th><th></th></tr></thead>'
-            + f'<tbody>{"".join(lines)}</tbody></table></div>')
+    body = (
+        f"<h1>{escape(first.title)} and {escape(second.title)}</h1><dl><dt>A</dt><dd>{escape(first.title)} <code>{escape(str(first.path))}</code></dd>"
+        f"<dt>B</dt><dd>{escape(second.title)} <code>{escape(str(second.path))}</code></dd></dl>"
+        + (f'<ul class="warn">{hints}</ul>' if hints else "")
+        + '<p class="note">B/A: the axis is logarithmic, from 1/2 to 2, the line is 1; the bar is the 95 % interval (Welch). One figure in twenty is beyond it by chance.</p>'
+        + '<div class="scroll"><table><thead><tr><th>phase</th><th>figure</th><th class="n">A</th><th class="n">B</th><th>unit</th><th class="n">B/A</th><th class="n">noise</th><th></th><th></th></tr></thead>'
+        + f'<tbody>{"".join(lines)}</tbody></table></div>'
+    )
     return page(f"{first.title} and {second.title}", body)
-
-
-LIGHT = ("#2a6fd1", "#d9622b", "#128a63", "#8450c4", "#b98900", "#c93a80", "#0f8494", "#75716a")
-DARK = ("#6aa5f5", "#f0915f", "#45c496", "#b58cf0", "#e0b83c", "#f078b0", "#4fc3d4", "#a8a49a")
-
-
-def _colours(values):
-    return "".join(f"--c{at + 1}:{value};" for at, value in enumerate(values))
-
-
-STYLE = (f":root{{color-scheme:light dark;--ink:#1f1e1b;--soft:#6a675f;--line:#e3e0d8;--band:#f4f2ec;--bad:#b3261e;--good:#128a63;--paper:#fff;{_colours(LIGHT)}}}"
-         f"@media(prefers-color-scheme:dark){{:root{{--ink:#ece9e2;--soft:#a19d93;--line:#3a3834;--band:#262522;--bad:#ff8a80;--good:#45c496;--paper:#1a1917;{_colours(DARK)}}}}}"
-         + "".join(f".l{n}{{stroke:var(--c{n})}}circle.l{n}{{fill:var(--c{n})}}.b{n}{{background:var(--c{n})}}" for n in range(1, 9))
-         + """
-body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}main{max-width:1100px;margin:0 auto;padding:24px 20px 60px}
-h1{font-size:24px;margin:0 0 12px}h2{font-size:17px;margin:36px 0 8px;border-bottom:1px solid var(--line);padding-bottom:4px}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:0 0 16px}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(200px,1fr));gap:10px;margin:16px 0}.tile{border:1px solid var(--line);border-radius:8px;padding:10px 12px}
-.tile span{display:block;color:var(--soft);font-size:13px}.tile b{font-size:24px;font-weight:600}.tile small{color:var(--soft)}.tile small:last-child{display:block;min-height:1.4em}
-figure{margin:14px 0 22px}figcaption em{color:var(--soft);font-style:normal;font-size:13px}figure svg{width:100%;height:auto;display:block}
-.legend{display:flex;flex-wrap:wrap;gap:2px 14px;font-size:12.5px;color:var(--soft);margin:2px 0 2px}.legend i{display:inline-block;width:12px;height:3px;border-radius:2px;margin-right:5px;vertical-align:middle}
-.line{fill:none;stroke-width:1.8;stroke-linejoin:round}.grid{stroke:var(--line);stroke-width:1}.tick,.phase{font-size:11px;fill:var(--soft)}.band{fill:var(--band)}.band.odd{opacity:.45}.band.failed{fill:var(--bad);opacity:.18}
-.cursor{stroke:var(--soft);stroke-dasharray:3 3}.note{color:var(--soft);font-size:13px;margin:4px 0}.warn{border-left:3px solid var(--bad);padding:4px 12px;margin:8px 0 16px}ul.warn{padding-left:28px}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13.5px;width:100%}th{text-align:left;color:var(--soft);font-weight:500}td,th{padding:3px 10px 3px 0;white-space:nowrap}
-tr.first td{border-top:1px solid var(--line)}.n{text-align:right;font-variant-numeric:tabular-nums}.v.better{color:var(--good);font-weight:600}.v.worse{color:var(--bad);font-weight:600}.v{color:var(--soft)}
-.ratio .noise{stroke:var(--soft);stroke-width:3;opacity:.5}.ratio .better{fill:var(--good)}.ratio .worse{fill:var(--bad)}.ratio .same{fill:var(--soft)}code{font-size:13px}
-#tip{position:fixed;display:none;pointer-events:none;background:var(--paper);border:1px solid var(--line);border-radius:6px;padding:6px 10px;font-size:12.5px;box-shadow:0 2px 10px #0003;max-width:420px}
-#tip i{display:inline-block;width:8px;height:8px;border-radius:50%;margin-right:6px}""")
-
-SCRIPT = """
-(function(){var L=58,R=14,W=1080,tip=document.getElementById('tip');
-function text(v){return v>=1000?Math.round(v).toLocaleString('en'):v>=10?v.toFixed(1):v.toFixed(2)}
-document.querySelectorAll('figure[data-plot]').forEach(function(f){
-  var svg=f.querySelector('svg'),d=JSON.parse(f.querySelector('script').textContent),c=document.createElementNS('http://www.w3.org/2000/svg','path');
-  c.setAttribute('class','cursor');svg.appendChild(c);
-  svg.addEventListener('mousemove',function(e){var b=svg.getBoundingClientRect(),x=(e.clientX-b.left)*W/b.width,t=d.begin+(x-L)/(W-L-R)*(d.end-d.begin);
-    if(t<d.begin||t>d.end){return}c.setAttribute('d','M'+x+' 22V186');tip.textContent='';
-    var h=document.createElement('div'),p=d.phases.filter(function(p){return p[2]<=t&&t<=p[3]})[0];h.textContent=t.toFixed(1)+' s'+(p?', '+p[0]+', round '+p[1]:'');tip.appendChild(h);
-    d.lines.forEach(function(l,n){var best=null;l.points.forEach(function(q){if(!best||Math.abs(q[0]-t)<Math.abs(best[0]-t))best=q});
-      if(!best||Math.abs(best[0]-t)>1.5)return;var r=document.createElement('div'),i=document.createElement('i');i.className='b'+(n+1);r.appendChild(i);
-      r.appendChild(document.createTextNode(l.name+': '+text(best[1])+' '+d.unit));tip.appendChild(r)});
-    tip.style.display='block';tip.style.left=Math.min(e.clientX+14,innerWidth-tip.offsetWidth-8)+'px';tip.style.top=Math.min(e.clientY+14,innerHeight-tip.offsetHeight-8)+'px'});
-  svg.addEventListener('mouseleave',function(){tip.style.display='none';c.setAttribute('d','')})})})();
-"""

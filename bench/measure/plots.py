@@ -57,8 +57,15 @@ def time_plot(title, unit, series, phases, span, note=""):
     parts = [*_bands(phases, x), *_grid(marks, y, short), *_time_axis(begin, end, x)]
     for at, (who, points) in enumerate(series.items()):
         parts.append(_line(points, x, y, f"l{at + 1}"))
-    data = {"begin": begin, "end": end, "unit": unit, "lines": [{"name": who, "points": [[round(t, 2), round(value, 3)] for t, value in points]} for who, points in series.items()],
-            "phases": [[phase["phase"], phase["round"], phase["start"], phase["end"]] for phase in phases]}
+    data = {
+        "begin": begin,
+        "end": end,
+        "unit": unit,
+        "lines": [
+            {"name": who, "points": [[round(t, 2), round(value, 3)] for t, value in points]} for who, points in series.items()
+        ],
+        "phases": [[phase["phase"], phase["round"], phase["start"], phase["end"]] for phase in phases],
+    }
     return _figure(title, unit, list(series), parts, note, data)
 
 
@@ -79,7 +86,9 @@ def _bands(phases, x):
     parts = []
     for at, phase in enumerate(phases):
         begin, width = x(phase["start"]), max(0.0, x(phase["end"]) - x(phase["start"]))
-        parts.append(f'<rect class="band{" odd" if at % 2 else ""}{" failed" if "failed" in phase else ""}" x="{begin:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM}"/>')
+        parts.append(
+            f'<rect class="band{" odd" if at % 2 else ""}{" failed" if "failed" in phase else ""}" x="{begin:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - TOP - BOTTOM}"/>'
+        )
         if width > len(phase["phase"]) * 5.6 + 4:
             parts.append(f'<text class="phase" x="{begin + 3:.1f}" y="{TOP - 6}">{escape(phase["phase"])}</text>')
     return parts
@@ -88,12 +97,17 @@ def _bands(phases, x):
 def _grid(marks, y, text):
     parts = []
     for mark in marks:
-        parts.append(f'<path class="grid" d="M{LEFT} {y(mark):.1f}H{WIDTH - RIGHT}"/><text class="tick" x="{LEFT - 6}" y="{y(mark) + 3.5:.1f}" text-anchor="end">{text(mark)}</text>')
+        parts.append(
+            f'<path class="grid" d="M{LEFT} {y(mark):.1f}H{WIDTH - RIGHT}"/><text class="tick" x="{LEFT - 6}" y="{y(mark) + 3.5:.1f}" text-anchor="end">{text(mark)}</text>'
+        )
     return parts
 
 
 def _time_axis(begin, end, x):
-    step = next((step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200) if (end - begin) / step <= 12), (end - begin) / 10)
+    step = next(
+        (step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200) if (end - begin) / step <= 12),
+        (end - begin) / 10,
+    )
     parts, t = [], math.ceil(begin / step) * step
     while t <= end:
         parts.append(f'<text class="tick" x="{x(t):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{t:g} s</text>')
@@ -117,14 +131,26 @@ def percentile_plot(title, lines):
     def y(value):
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - (math.log10(max(value, 1e-3)) - low) / (high - low))
 
-    marks = [factor * 10**power for power in range(math.floor(low), math.ceil(high) + 1) for factor in (1, 2, 5) if low <= math.log10(factor * 10**power) + 1e-9 <= high + 2e-9]
+    marks = [
+        factor * 10**power
+        for power in range(math.floor(low), math.ceil(high) + 1)
+        for factor in (1, 2, 5)
+        if low <= math.log10(factor * 10**power) + 1e-9 <= high + 2e-9
+    ]
     parts = _grid(marks, y, short)
     for percent in percents:
         name = {0: "min", 50: "median", 100: "max"}.get(percent, f"p{percent:g}")
         parts.append(f'<text class="tick" x="{x(percent):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{name}</text>')
     for at, points in enumerate(lines.values()):
-        parts.append(f'<path class="line l{at + 1}" d="M' + "L".join(f"{x(percent):.1f} {y(value):.1f}" for percent, value in points) + '"/>')
-        parts += [f'<circle class="l{at + 1}" cx="{x(percent):.1f}" cy="{y(value):.1f}" r="3"><title>p{percent:g}: {value:.1f} us</title></circle>' for percent, value in points]
+        parts.append(
+            f'<path class="line l{at + 1}" d="M'
+            + "L".join(f"{x(percent):.1f} {y(value):.1f}" for percent, value in points)
+            + '"/>'
+        )
+        parts += [
+            f'<circle class="l{at + 1}" cx="{x(percent):.1f}" cy="{y(value):.1f}" r="3"><title>p{percent:g}: {value:.1f} us</title></circle>'
+            for percent, value in points
+        ]
     return _figure(title, "us, logarithmic", list(lines), parts, "", None)
 
 
@@ -133,8 +159,10 @@ def _figure(title, unit, names, parts, note, data):
     # "</" would end the script element that holds the data.
     script = f'<script type="application/json">{json.dumps(data).replace("</", "<" + chr(92) + "/")}</script>' if data else ""
     foot = f'<p class="note">{escape(note)}</p>' if note else ""
-    return (f'<figure{" data-plot" if data else ""}><figcaption><b>{escape(title)}</b> <em>{escape(unit)}</em><div class="legend">{legend}</div></figcaption>'
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>{script}{foot}</figure>')
+    return (
+        f'<figure{" data-plot" if data else ""}><figcaption><b>{escape(title)}</b> <em>{escape(unit)}</em><div class="legend">{legend}</div></figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>{script}{foot}</figure>'
+    )
 
 
 def ratio_mark(ratio, noise, verdict, width=190, height=16):
@@ -148,5 +176,7 @@ def ratio_mark(ratio, noise, verdict, width=190, height=16):
     middle = height / 2
     bar = "" if noise is None else f'<path class="noise" d="M{x(ratio - noise):.1f} {middle}H{x(ratio + noise):.1f}"/>'
     style = verdict if verdict in ("better", "worse") else "same"
-    return (f'<svg class="ratio" viewBox="0 0 {width} {height}" width="{width}" height="{height}"><path class="grid" d="M{x(1):.1f} 0V{height}"/>{bar}'
-            f'<circle class="{style}" cx="{x(ratio):.1f}" cy="{middle}" r="4"/></svg>')
+    return (
+        f'<svg class="ratio" viewBox="0 0 {width} {height}" width="{width}" height="{height}"><path class="grid" d="M{x(1):.1f} 0V{height}"/>{bar}'
+        f'<circle class="{style}" cx="{x(ratio):.1f}" cy="{middle}" r="4"/></svg>'
+    )

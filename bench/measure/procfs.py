@@ -10,6 +10,7 @@ IDLE_COLUMNS = ("idle", "iowait")
 
 class ThreadTimes(NamedTuple):
     """proc(5), /proc/PID/task/TID/stat: fields 2, 14, 15 and 43, in clock ticks."""
+
     name: str
     user: int
     system: int
@@ -40,9 +41,9 @@ def cpu_shares(before, after):
 def thread_times(text):
     """One /proc/PID/task/TID/stat. The name may hold spaces and parentheses, so it ends at the last one."""
     opened, closed = text.index("("), text.rindex(")")
-    fields = text[closed + 2:].split()  # fields[0] is field 3, the state
+    fields = text[closed + 2 :].split()  # fields[0] is field 3, the state
     guest = int(fields[40]) if len(fields) > 40 else 0
-    return ThreadTimes(text[opened + 1:closed], int(fields[11]), int(fields[12]), guest)
+    return ThreadTimes(text[opened + 1 : closed], int(fields[11]), int(fields[12]), guest)
 
 
 def context_switches(text):
@@ -88,8 +89,9 @@ def rates(before, after, seconds):
     """Counters per second. One that is new counts from zero; one that went back was reset, and counts from zero too."""
     if seconds <= 0:
         return {}
-    return {name: (value - (before.get(name, 0) if before.get(name, 0) <= value else 0)) / seconds
-            for name, value in after.items()}
+    return {
+        name: (value - (before.get(name, 0) if before.get(name, 0) <= value else 0)) / seconds for name, value in after.items()
+    }
 
 
 def flatten(value, prefix=""):

@@ -21,7 +21,18 @@ NET = """Inter-|   Receive                                                |  Tra
 
 
 def test_cpu_times_names_each_column():
-    assert procfs.cpu_times(STAT)["cpu0"] == {"user": 60, "nice": 0, "system": 20, "idle": 400, "iowait": 10, "irq": 5, "softirq": 5, "steal": 0, "guest": 30, "guest_nice": 0}
+    assert procfs.cpu_times(STAT)["cpu0"] == {
+        "user": 60,
+        "nice": 0,
+        "system": 20,
+        "idle": 400,
+        "iowait": 10,
+        "irq": 5,
+        "softirq": 5,
+        "steal": 0,
+        "guest": 30,
+        "guest_nice": 0,
+    }
 
 
 def test_cpu_times_takes_no_other_line():
@@ -29,7 +40,9 @@ def test_cpu_times_takes_no_other_line():
 
 
 def test_cpu_shares_count_guest_time_once():
-    shares = procfs.cpu_shares({"user": 0, "system": 0, "idle": 0, "guest": 0}, {"user": 50, "system": 25, "idle": 25, "guest": 50})
+    shares = procfs.cpu_shares(
+        {"user": 0, "system": 0, "idle": 0, "guest": 0}, {"user": 50, "system": 25, "idle": 25, "guest": 50}
+    )
     assert (shares["user"], shares["system"], shares["guest"], shares["busy"]) == (50, 25, 50, 75)
 
 
@@ -48,7 +61,13 @@ def test_context_switches_adds_both_kinds():
 
 def test_interrupts_adds_cpus_and_names_lines():
     found = procfs.interrupts(INTERRUPTS)
-    assert found == {"24 ACPI:Ged": 1, "41 eth0-rx-0": 7970, "NMI Non-maskable interrupts": 0, "LOC Local timer interrupts": 1535654, "ERR": 3}
+    assert found == {
+        "24 ACPI:Ged": 1,
+        "41 eth0-rx-0": 7970,
+        "NMI Non-maskable interrupts": 0,
+        "LOC Local timer interrupts": 1535654,
+        "ERR": 3,
+    }
 
 
 def test_interrupts_of_nothing_is_empty():
@@ -56,7 +75,9 @@ def test_interrupts_of_nothing_is_empty():
 
 
 def test_interface_counters_leave_out_loopback():
-    assert procfs.interface_counters(NET) == {"eth0": {"rx_bytes": 1000, "rx_packets": 10, "rx_drops": 2, "tx_bytes": 2000, "tx_packets": 20, "tx_drops": 3}}
+    assert procfs.interface_counters(NET) == {
+        "eth0": {"rx_bytes": 1000, "rx_packets": 10, "rx_drops": 2, "tx_bytes": 2000, "tx_packets": 20, "tx_drops": 3}
+    }
 
 
 def test_rates_divides_by_the_time_between():
@@ -76,7 +97,12 @@ def test_flatten_keeps_numbers_only():
 
 
 def test_trace_events_are_counted_with_and_without_a_time():
-    lines = ["vtd_inv_desc_iotlb_pages domain 0x1", "812@1700000000.123456:vtd_inv_desc_iotlb_pages domain 0x1", "812@1700000000.2:vfio_region_write x", "qemu: warning: something"]
+    lines = [
+        "vtd_inv_desc_iotlb_pages domain 0x1",
+        "812@1700000000.123456:vtd_inv_desc_iotlb_pages domain 0x1",
+        "812@1700000000.2:vfio_region_write x",
+        "qemu: warning: something",
+    ]
     assert sources.count_trace_events(lines) == {"vtd_inv_desc_iotlb_pages": 2, "vfio_region_write": 1}
 
 
@@ -94,12 +120,29 @@ def test_perf_stat_leaves_out_comments():
 
 def test_guest_log_gives_rates_in_the_time_of_the_run(tmp_path):
     log, run = tmp_path / "log", FakeRun()
-    blocks = ("100.0 1.0\n---\ncpu  0 0 0 100 0 0 0 0 0 0\n---\n   CPU0\n 9: 10 x eth0\n---\n===\n",
-              "102.0 1.0\n---\ncpu  50 0 0 150 0 0 0 0 0 0\n---\n   CPU0\n 9: 30 x eth0\n---\n===\n102.9 hal")
+    blocks = (
+        "100.0 1.0\n---\ncpu  0 0 0 100 0 0 0 0 0 0\n---\n   CPU0\n 9: 10 x eth0\n---\n===\n",
+        "102.0 1.0\n---\ncpu  50 0 0 150 0 0 0 0 0 0\n---\n   CPU0\n 9: 30 x eth0\n---\n===\n102.9 hal",
+    )
     log.write_text("".join(blocks))
     sources.GuestLog(log, "VM", offset=-90.0).sample(run, None)
-    assert run.taken["cpu", "VM"] == (12.0, {"busy": 50.0, "user": 50.0, "system": 0.0, "irq": 0.0, "softirq": 0.0, "steal": 0.0, "guest": 0.0})
+    assert run.taken["cpu", "VM"] == (
+        12.0,
+        {"busy": 50.0, "user": 50.0, "system": 0.0, "irq": 0.0, "softirq": 0.0, "steal": 0.0, "guest": 0.0},
+    )
     assert run.taken["interrupts", "VM"] == (12.0, {"all": 10.0, "9 eth0": 10.0})
+
+
+def test_perf_stat_counts_in_the_time_of_the_run(tmp_path):
+    log, run = tmp_path / "log", FakeRun()
+    log.write_text(
+        "500.0 900.0\n     1.0,10,,iommu:map,1,100.00,,\n     1.0,7,,iommu:unmap,1,100.00,,\n     3.0,40,,iommu:map,1,100.00,,\n     4.0,9,,iommu:map,1,100.00,,\n"
+    )
+    sources.PerfStat(log, "VM", offset=-490.0).sample(run, None)
+    assert run.all == [
+        ("tracepoints", "VM", 11.0, {"iommu:map": 10.0, "iommu:unmap": 7.0}),
+        ("tracepoints", "VM", 13.0, {"iommu:map": 20.0}),
+    ]
 
 
 def test_processes_of_one_label_are_told_apart():
@@ -108,7 +151,8 @@ def test_processes_of_one_label_are_told_apart():
 
 class FakeRun:
     def __init__(self):
-        self.taken = {}
+        self.taken, self.all = {}, []
 
     def sample(self, source, who, values, t):
         self.taken[source, who] = (t, values)
+        self.all.append((source, who, t, values))

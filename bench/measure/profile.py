@@ -10,7 +10,9 @@ from pathlib import Path
 from .access import end_process, start_process
 
 # comm pid/tid [cpu] time: period event:   - a name may hold spaces and slashes ("CPU 0/KVM"), so the numbers are found from the right
-HEAD = re.compile(r"^(?P<comm>\S.*?)\s+(?P<pid>-?\d+)/(?P<tid>-?\d+)\s+(?:\[\d+\]\s+)?[\d.]+:\s+(?:(?P<period>\d+)\s+)?(?P<event>\S+?):\s*$")
+HEAD = re.compile(
+    r"^(?P<comm>\S.*?)\s+(?P<pid>-?\d+)/(?P<tid>-?\d+)\s+(?:\[\d+\]\s+)?[\d.]+:\s+(?:(?P<period>\d+)\s+)?(?P<event>\S+?):\s*$"
+)
 FRAME = re.compile(r"^\s+[0-9a-f]+\s+(?P<symbol>.*?)(?:\s+\((?P<dso>[^()]*(?:\([^()]*\))?[^()]*)\))?$")
 FIELDS = "comm,pid,tid,time,period,event,ip,sym,dso"
 
@@ -24,7 +26,10 @@ def missing():
     except (OSError, ValueError):
         level = 0
     if os.geteuid() != 0 and level > 1:
-        return (f"a profile: the kernel allows none to this user (perf_event_paranoid is {level})", "run as root, or: sysctl kernel.perf_event_paranoid=1")
+        return (
+            f"a profile: the kernel allows none to this user (perf_event_paranoid is {level})",
+            "run as root, or: sysctl kernel.perf_event_paranoid=1",
+        )
     return None
 
 
@@ -46,7 +51,10 @@ class Recorder:
         folded = self._fold()
         if not folded:
             said = self.run.raw("perf-record.log").read_text(errors="replace").strip().splitlines()
-            self.run.missing(f"a profile: perf recorded nothing ({said[-1] if said else 'it gave no reason'})", f"try by hand: {' '.join(self.command)} -- sleep 1")
+            self.run.missing(
+                f"a profile: perf recorded nothing ({said[-1] if said else 'it gave no reason'})",
+                f"try by hand: {' '.join(self.command)} -- sleep 1",
+            )
             return None
         text = "".join(f"{stack} {count}\n" for stack, count in sorted(folded.items()))
         (self.run.path / "profile.folded").write_text(text, encoding="utf-8")
@@ -55,8 +63,13 @@ class Recorder:
     def _fold(self):
         if not self.data.exists() or self.data.stat().st_size == 0:
             return {}
-        script = subprocess.Popen(["perf", "script", "-i", str(self.data), "-F", FIELDS, "--no-inline"], stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL, text=True, errors="replace")
+        script = subprocess.Popen(
+            ["perf", "script", "-i", str(self.data), "-F", FIELDS, "--no-inline"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+        )
         with script:
             return fold(stacks(script.stdout), self.processes)
 

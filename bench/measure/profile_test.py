@@ -63,4 +63,8 @@ def test_flame_graph_of_nothing_is_nothing():
 
 
 def test_a_label_that_does_not_fit_is_cut():
-    assert (flame.label("a_long_name", 60), flame.label("a_long_name", 10), flame.label("short", 400)) == ("a_long_…", "", "short")
+    assert (flame.label("a_long_name", 60), flame.label("a_long_name", 10), flame.label("short", 400)) == (
+        "a_long_…",
+        "",
+        "short",
+    )

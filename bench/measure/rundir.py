@@ -30,7 +30,13 @@ class RunDirectory:
         (self.path / "raw").mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._started = time.monotonic()
-        self.about = {"format": FORMAT, "status": "running", "started": time.strftime("%Y-%m-%d %H:%M:%S %z"), "missing": [], **about}
+        self.about = {
+            "format": FORMAT,
+            "status": "running",
+            "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "missing": [],
+            **about,
+        }
         self._samples = open(self.path / "samples.jsonl", "w", encoding="utf-8", buffering=1)
         self._phases = open(self.path / "phases.jsonl", "w", encoding="utf-8", buffering=1)
         self._save()
@@ -110,7 +116,11 @@ class Recorded:
 
     def names(self, source):
         """Every (who, name) that was sampled from this source, in the order of appearance."""
-        return list(dict.fromkeys((sample["who"], name) for sample in self.samples if sample["source"] == source for name in sample["values"]))
+        return list(
+            dict.fromkeys(
+                (sample["who"], name) for sample in self.samples if sample["source"] == source for name in sample["values"]
+            )
+        )
 
 
 def _lines(path):

@@ -18,8 +18,18 @@ from .traffic import KINDS
 
 # Counted where the kernel has them: IOMMU work, and what KVM does for its VMs.
 TRACEPOINTS = (
-    "iommu:map", "iommu:unmap", "iommu:io_page_fault", "intel_iommu:qi_submit", "intel_iommu:cache_tag_flush_range", "intel_iommu:cache_tag_flush_all",
-    "intel_iommu:cache_tag_flush_range_np", "kvm:kvm_exit", "kvm:kvm_mmio", "kvm:kvm_msi_set_irq", "kvm:kvm_pi_irte_update", "kvm:kvm_userspace_exit",
+    "iommu:map",
+    "iommu:unmap",
+    "iommu:io_page_fault",
+    "intel_iommu:qi_submit",
+    "intel_iommu:cache_tag_flush_range",
+    "intel_iommu:cache_tag_flush_all",
+    "intel_iommu:cache_tag_flush_range_np",
+    "kvm:kvm_exit",
+    "kvm:kvm_mmio",
+    "kvm:kvm_msi_set_irq",
+    "kvm:kvm_pi_irte_update",
+    "kvm:kvm_userspace_exit",
 )
 EVENTS = Path("/sys/kernel/tracing/available_events")
 
@@ -48,7 +58,10 @@ class Sampler(threading.Thread):
                 thing.sample(self.run_directory, self.run_directory.now())
             except (OSError, ValueError, KeyError, IndexError) as problem:
                 self.things.remove(thing)
-                self.run_directory.missing(f"{type(thing).__name__}: stopped at {self.run_directory.now():.0f} s: {problem}", "the samples until then are kept")
+                self.run_directory.missing(
+                    f"{type(thing).__name__}: stopped at {self.run_directory.now():.0f} s: {problem}",
+                    "the samples until then are kept",
+                )
 
     def end(self):
         self.ending.set()
@@ -81,7 +94,12 @@ class Progress:
         bar = "█" * int(share * 24) + "░" * (24 - int(share * 24))
         clock = f"{passed:3.0f} of {seconds:.0f} s" if seconds else f"{time.monotonic() - since:3.0f} s"
         columns = shutil.get_terminal_size().columns
-        print(f"\r\033[K{bar} {share * 100:3.0f} %  about {left:.0f} s left   {title}  {clock}"[:columns + 4], end="", file=sys.stderr, flush=True)
+        print(
+            f"\r\033[K{bar} {share * 100:3.0f} %  about {left:.0f} s left   {title}  {clock}"[: columns + 4],
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def end(self, line=None):
         self.done += self.now[2]
@@ -128,14 +146,20 @@ class Tracepoints:
         try:
             known = set(EVENTS.read_text(encoding="utf-8").split())
         except OSError:
-            return self.run.missing(f"tracepoints of the IOMMU and of KVM: {EVENTS} is not readable", "run as root; mount -t tracefs none /sys/kernel/tracing")
+            return self.run.missing(
+                f"tracepoints of the IOMMU and of KVM: {EVENTS} is not readable",
+                "run as root; mount -t tracefs none /sys/kernel/tracing",
+            )
         events = [event for event in TRACEPOINTS if event in known]
         if not events:
-            return self.run.missing("tracepoints: this kernel has none of the IOMMU or of KVM", "a kernel with CONFIG_IOMMU_SUPPORT and CONFIG_KVM")
+            return self.run.missing(
+                "tracepoints: this kernel has none of the IOMMU or of KVM", "a kernel with CONFIG_IOMMU_SUPPORT and CONFIG_KVM"
+            )
         path = self.run.raw("perf-stat.csv")
-        self.source = sources.PerfStat(path, "host", self.run.now())
-        with open(self.run.raw("perf-stat.log"), "wb") as log:
-            self.process = start_process(["perf", "stat", "-a", "-x,", "-I", "1000", "-o", str(path), "-e", ",".join(events)], stdout=log, stderr=log)
+        offset = self.run.now() - float(sources.read("/proc/uptime").split()[0])
+        self.source = sources.PerfStat(path, "host", offset)
+        with open(path, "wb") as file:
+            self.process = start_process(["/bin/sh", "-c", sources.perf_stat_line(events)], stdout=file, stderr=file)
         return None
 
     def end(self):
@@ -150,16 +174,39 @@ class GuestLogs:
         self.run, self.tasks, self.sources = run, [], []
 
     def add(self, place, path=None):
-        path = path or self.run.raw(f"guest-{place.name}.log")
-        before = self.run.now()
-        answer = place.run("cat /proc/uptime", 20)
-        try:
-            offset = (before + self.run.now()) / 2 - float(answer.output.split()[0])
-        except (ValueError, IndexError):
-            return self.run.missing(f"CPU and interrupts of {place.name}: it has no /proc/uptime", "a Linux VM, whose /proc can be read")
+        offset = self._clock(place)
+        if offset is None:
+            return self.run.missing(
+                f"CPU and interrupts of {place.title}: it has no /proc/uptime", "a Linux VM, whose /proc can be read"
+            )
+        path = path or self.run.raw(f"guest-{place.name.replace(' ', '-')}.log")
         self.tasks.append(place.stream(sources.GUEST_LOOP, path))
         self.sources.append(sources.GuestLog(path, place.title, offset))
         return None
+
+    def add_tracepoints(self, place, path=None):
+        """The tracepoints of session.TRACEPOINTS inside the VM: what its own IOMMU does, if it has one."""
+        listed = place.run(f"mount -t tracefs none /sys/kernel/tracing 2>/dev/null; cat {EVENTS}", 20).output.split()
+        events = [event for event in TRACEPOINTS if event in listed]
+        offset = self._clock(place)
+        if not events or offset is None or not place.has("perf"):
+            return self.run.missing(
+                f"tracepoints inside {place.title}",
+                "there, as root: apt-get install linux-perf; mount -t tracefs none /sys/kernel/tracing",
+            )
+        path = path or self.run.raw(f"perf-stat-{place.name.replace(' ', '-')}.csv")
+        self.tasks.append(place.stream(sources.perf_stat_line(events), path))
+        self.sources.append(sources.PerfStat(path, place.title, offset))
+        return None
+
+    def _clock(self, place):
+        """What the run's clock is ahead of the place's uptime; None if that cannot be told."""
+        before = self.run.now()
+        answer = place.run("cat /proc/uptime", 20)
+        try:
+            return (before + self.run.now()) / 2 - float(answer.output.split()[0])
+        except (ValueError, IndexError):
+            return None
 
     def end(self):
         for task in self.tasks:
@@ -173,11 +220,17 @@ def result_line(record):
         return f"{head}failed: {record['failed']}"
     if "throughput" in record:
         found = record["throughput"]
-        more = f", {number(found['lost_percent'])} % lost" if "lost_percent" in found else f", {found.get('retransmits', 0)} retransmits"
+        more = (
+            f", {number(found['lost_percent'])} % lost"
+            if "lost_percent" in found
+            else f", {found.get('retransmits', 0)} retransmits"
+        )
         return f"{head}{number(found['mbits'])} Mbit/s{more}"
     if "latency" in record:
         points = dict((percent, value) for percent, value in record["latency"]["percentiles"])
-        return f"{head}{number(points.get(50.0, record['latency']['mean_us']))} us median" + (f", {number(points[99.0])} us p99" if 99.0 in points else "")
+        return f"{head}{number(points.get(50.0, record['latency']['mean_us']))} us median" + (
+            f", {number(points[99.0])} us p99" if 99.0 in points else ""
+        )
     return head + "done"
 
 
@@ -237,7 +290,9 @@ def write_results(path):
     run = Recorded(path)
     rows = summary.rows_of(run)
     text = summary.text_of(run, rows)
-    (run.path / "summary.json").write_text(json.dumps({"title": run.title, "status": run.about.get("status"), "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    (run.path / "summary.json").write_text(
+        json.dumps({"title": run.title, "status": run.about.get("status"), "rows": rows}, indent=1) + "\n", encoding="utf-8"
+    )
     (run.path / "summary.txt").write_text(text, encoding="utf-8")
     folded = profile.read_folded(run.path / "profile.folded")
     if folded:

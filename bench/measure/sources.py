@@ -2,6 +2,7 @@
 """What is read every second on this machine. A source turns readings into samples; what it cannot read it names, and the rest goes on."""
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -24,7 +25,9 @@ class HostCpu:
         times = procfs.cpu_times(read("/proc/stat") if text is None else text)
         if self.before:
             shares = procfs.cpu_shares(self.before["cpu"], times["cpu"])
-            values = {name: shares[name] for name in ("busy", "user", "system", "irq", "softirq", "steal", "guest") if name in shares}
+            values = {
+                name: shares[name] for name in ("busy", "user", "system", "irq", "softirq", "steal", "guest") if name in shares
+            }
             for cpu in sorted(name for name in times if name != "cpu" and name in self.before):
                 values[cpu] = procfs.cpu_shares(self.before[cpu], times[cpu]).get("busy", 0)
             if shares:
@@ -81,8 +84,10 @@ class Threads:
             _, old, old_on_cpu, old_switches = self.before.get(key, (label, procfs.ThreadTimes("", 0, 0, 0), 0, 0))
             tick = 100 / TICK / seconds
             values = {
-                "cpu": (on_cpu - old_on_cpu) / 1e7 / seconds, "user": (times.user - old.user) * tick,
-                "system": (times.system - old.system) * tick, "guest": (times.guest - old.guest) * tick,
+                "cpu": (on_cpu - old_on_cpu) / 1e7 / seconds,
+                "user": (times.user - old.user) * tick,
+                "system": (times.system - old.system) * tick,
+                "guest": (times.guest - old.guest) * tick,
                 "switches": (switches - old_switches) / seconds,
             }
             for who in (f"{label}/{times.name}", label):
@@ -121,7 +126,10 @@ class KvmExits:
 
     def missing(self):
         if not any(_uses_kvm(pid) for pid in self.processes):
-            return ("exits: no measured process runs a VM through KVM (under emulation there are none)", "measure on a machine with /dev/kvm")
+            return (
+                "exits: no measured process runs a VM through KVM (under emulation there are none)",
+                "measure on a machine with /dev/kvm",
+            )
         if not self.ROOT.is_dir():
             return ("exits: KVM's counters are not readable", "mount -t debugfs none /sys/kernel/debug   (as root)")
         return None
@@ -136,7 +144,9 @@ class KvmExits:
                     except (OSError, ValueError):
                         continue  # a directory (one per vCPU), or a histogram
                 if directory in self.before:
-                    values = {name: rate for name, rate in procfs.rates(self.before[directory], counts, t - self.at).items() if rate > 0}
+                    values = {
+                        name: rate for name, rate in procfs.rates(self.before[directory], counts, t - self.at).items() if rate > 0
+                    }
                     run.sample("exits", label, {"exits": 0.0, **values}, t)
                 self.before[directory] = counts
         self.at = t
@@ -160,14 +170,20 @@ class VmuxPorts:
         done = subprocess.run(self.command, capture_output=True, text=True, timeout=5, check=False)
         if done.returncode != 0:
             raise OSError(done.stderr.strip() or done.stdout.strip() or f"vmuxctl ended with status {done.returncode}")
-        return {port["name"]: procfs.flatten({key: port.get(key, {}) for key in ("counters", "model", "client")}) for port in json.loads(done.stdout)}
+        return {
+            port["name"]: procfs.flatten({key: port.get(key, {}) for key in ("counters", "model", "client")})
+            for port in json.loads(done.stdout)
+        }
 
     def missing(self):
         try:
             self.ask()
             return None
         except (OSError, subprocess.SubprocessError, ValueError) as problem:
-            return (f"vMux's counters: {problem}", "give the daemon's RPC socket with --rpc PATH (or VMUX_RPC), or --no-vmux if there is none")
+            return (
+                f"vMux's counters: {problem}",
+                "give the daemon's RPC socket with --rpc PATH (or VMUX_RPC), or --no-vmux if there is none",
+            )
 
     def sample(self, run, t):
         try:
@@ -210,7 +226,10 @@ class QemuTrace:
     def missing(self):
         if self.tail.path.exists():
             return None
-        return (f"QEMU's trace: there is no file {self.tail.path}", f"start QEMU with -trace 'vtd_inv_*' -trace 'vtd_iotlb_*' -D {self.tail.path}")
+        return (
+            f"QEMU's trace: there is no file {self.tail.path}",
+            f"start QEMU with -trace 'vtd_inv_desc_*' -trace vtd_iotlb_page_update -D {self.tail.path}",
+        )
 
     def sample(self, run, t):
         counts = count_trace_events(self.tail.lines())
@@ -258,8 +277,10 @@ class GuestLog:
 
 
 # A program a second inside the VM, because each costs an emulated guest a hundredth of its CPU.
-GUEST_LOOP = ("echo --- >/tmp/vmux-bench-line; while :; do cat /proc/uptime /tmp/vmux-bench-line /proc/stat /tmp/vmux-bench-line /proc/interrupts "
-              "/tmp/vmux-bench-line /proc/net/dev && echo === || exit; sleep 1; done")
+GUEST_LOOP = (
+    "echo --- >/tmp/vmux-bench-line; while :; do cat /proc/uptime /tmp/vmux-bench-line /proc/stat /tmp/vmux-bench-line /proc/interrupts "
+    "/tmp/vmux-bench-line /proc/net/dev && echo === || exit; sleep 1; done"
+)
 
 
 def find_processes(wanted):
@@ -295,7 +316,9 @@ def _label(pid):
         return str(pid)
     # A program may have been started through its loader (`ld.so --library-path ... PROGRAM`): the VMM is then a later word.
     programs = [os.path.basename(word) for word in words]
-    program = next((name for name in programs[:8] if name.startswith("qemu-system")), programs[0]) or read(f"/proc/{pid}/comm").strip()
+    program = (
+        next((name for name in programs[:8] if name.startswith("qemu-system")), programs[0]) or read(f"/proc/{pid}/comm").strip()
+    )
     if program.startswith("qemu-system") and "-name" in words:
         name = words[words.index("-name") + 1].split(",")[0].removeprefix("guest=")
         return f"qemu {name}"
@@ -321,19 +344,30 @@ def parse_perf_stat(line):
 
 
 class PerfStat:
-    """Kernel tracepoints counted on the whole machine, as `perf stat -I` writes them into a file."""
+    """Kernel tracepoints counted on a whole machine, as perf_stat_line() has them written into a file."""
 
-    def __init__(self, path, who, started):
-        self.tail, self.who, self.started, self.before = Tail(path), who, started, 0.0
+    def __init__(self, path, who, offset):
+        # offset: what the run's clock is ahead of that machine's uptime
+        self.tail, self.who, self.offset = Tail(path), who, offset
+        self.started, self.before, self.rows = None, 0.0, {}
 
     def sample(self, run, _t):
-        rows = {}
         for line in self.tail.lines():
+            uptime = re.fullmatch(r"([\d.]+) [\d.]+", line.strip())
             row = parse_perf_stat(line)
-            if row:
-                rows.setdefault(row[0], {})[row[1]] = row[2]
-        for at, counts in sorted(rows.items()):
-            seconds = at - self.before
-            if seconds > 0.2:  # the last interval, cut short by the end, says little
+            if uptime:
+                self.started = float(uptime.group(1)) + self.offset
+            elif row:
+                self.rows.setdefault(row[0], {})[row[1]] = row[2]
+        # The last interval may still be being written.
+        for at in sorted(self.rows)[:-1]:
+            counts, seconds = self.rows.pop(at), at - self.before
+            if self.started is not None and seconds > 0.2:
                 run.sample("tracepoints", self.who, {name: count / seconds for name, count in counts.items()}, self.started + at)
             self.before = at
+
+
+def perf_stat_line(events):
+    """A shell command that counts until it is ended, everything to its output; first of all, when it began. What it watches ends with it."""
+    watch = "cat /proc/uptime; while kill -0 $PPID 2>/dev/null; do sleep 2; done"
+    return f"exec perf stat -a -x, -I 1000 -e {','.join(events)} -- sh -c '{watch}' 2>&1"

@@ -4,7 +4,20 @@ import math
 from typing import NamedTuple
 
 # Student's t, two-sided 95 %, by degrees of freedom.
-T95 = ((1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (6, 2.447), (8, 2.306), (10, 2.228), (15, 2.131), (20, 2.086), (30, 2.042), (60, 2.000))
+T95 = (
+    (1, 12.706),
+    (2, 4.303),
+    (3, 3.182),
+    (4, 2.776),
+    (5, 2.571),
+    (6, 2.447),
+    (8, 2.306),
+    (10, 2.228),
+    (15, 2.131),
+    (20, 2.086),
+    (30, 2.042),
+    (60, 2.000),
+)
 
 
 def mean(values):
@@ -32,8 +45,8 @@ def half_width(values):
 
 
 class Difference(NamedTuple):
-    ratio: float          # b / a, None if a is nothing
-    noise: float          # what the ratio may be off by; None if it cannot be told
+    ratio: float  # b / a, None if a is nothing
+    noise: float  # what the ratio may be off by; None if it cannot be told
     beyond_noise: bool
 
 

@@ -4,7 +4,7 @@ from . import stats
 from .traffic import KINDS
 
 ENOUGH_ROUNDS = 3  # with fewer, the seconds of the rounds are the samples, which do not show what differs from round to round
-SETTLING = 1.0     # seconds at a phase's start that are not counted: connections open, slow start
+SETTLING = 1.0  # seconds at a phase's start that are not counted: connections open, slow start
 
 
 def rows_of(run):
@@ -28,8 +28,16 @@ def _row(kind, metric, unit, better, rounds):
         return None
     by_round = len(rounds) >= ENOUGH_ROUNDS
     samples = [stats.mean(samples) for samples in rounds] if by_round else [value for samples in rounds for value in samples]
-    return {"phase": kind, "metric": metric, "unit": unit, "better": better, "value": round(stats.mean(samples), 4),
-            "plus_minus": _rounded(stats.half_width(samples)), "samples": [round(value, 4) for value in samples], "of": "rounds" if by_round else "seconds"}
+    return {
+        "phase": kind,
+        "metric": metric,
+        "unit": unit,
+        "better": better,
+        "value": round(stats.mean(samples), 4),
+        "plus_minus": _rounded(stats.half_width(samples)),
+        "samples": [round(value, 4) for value in samples],
+        "of": "rounds" if by_round else "seconds",
+    }
 
 
 def _rounded(value):
@@ -42,12 +50,24 @@ def _traffic_rows(kind, phases):
         reports = [phase["throughput"] for phase in phases]
         rows.append(_row(kind, "throughput", "Mbit/s", "more", [report["seconds"] or [report["mbits"]] for report in reports]))
         for name, unit in (("lost_percent", "%"), ("retransmits", "segments")):
-            rows.append(_row(kind, name.replace("_percent", ""), unit, "less", [[report[name]] for report in reports if name in report]))
+            rows.append(
+                _row(kind, name.replace("_percent", ""), unit, "less", [[report[name]] for report in reports if name in report])
+            )
     if any("latency" in phase for phase in phases):
         reports = [phase["latency"] for phase in phases]
-        rows.append(_row(kind, "rtt median", "us", "less", [report["seconds"] or [_percentile(report, 50)] for report in reports]))
+        rows.append(
+            _row(kind, "rtt median", "us", "less", [report["seconds"] or [_percentile(report, 50)] for report in reports])
+        )
         for percent in (99, 99.9):
-            rows.append(_row(kind, f"rtt p{percent:g}", "us", "less", [[value] for value in (_percentile(report, percent) for report in reports) if value is not None]))
+            rows.append(
+                _row(
+                    kind,
+                    f"rtt p{percent:g}",
+                    "us",
+                    "less",
+                    [[value] for value in (_percentile(report, percent) for report in reports) if value is not None],
+                )
+            )
     return [row for row in rows if row]
 
 
@@ -77,7 +97,11 @@ def _cost_rows(run, kind, phases):
     rows += _nic_interrupts(run, kind, phases)
     rows += _sampled(run, kind, phases, "exits", "exits", "/s", "exits {who}", better=None)
     rows += _sampled(run, kind, phases, "thread", "switches", "/s", "context switches {who}", lambda who: "/" not in who, None)
-    for name, metric in (("client.requests", "messages to vMux, {who}"), ("client.dma_maps", "DMA maps, {who}"), ("client.dma_unmaps", "DMA unmaps, {who}")):
+    for name, metric in (
+        ("client.requests", "messages to vMux, {who}"),
+        ("client.dma_maps", "DMA maps, {who}"),
+        ("client.dma_unmaps", "DMA unmaps, {who}"),
+    ):
         rows += _sampled(run, kind, phases, "vmux", name, "/s", metric, better=None)
     for source in ("tracepoints", "qemu-trace"):
         for name in dict.fromkeys(name for _, name in run.names(source)):
@@ -96,8 +120,16 @@ def _nic_interrupts(run, kind, phases):
         if who != "host" and any(word in name.split(" ", 1)[-1] for word in interfaces.get(who, ())):
             for t, value in run.series("interrupts", name).get(who, []):
                 totals.setdefault(who, {}).setdefault(t, []).append(value)
-    found = (_row(kind, f"NIC interrupts {who}", "/s", None, [within([(t, sum(values)) for t, values in sorted(points.items())], phase) for phase in phases])
-             for who, points in sorted(totals.items()))
+    found = (
+        _row(
+            kind,
+            f"NIC interrupts {who}",
+            "/s",
+            None,
+            [within([(t, sum(values)) for t, values in sorted(points.items())], phase) for phase in phases],
+        )
+        for who, points in sorted(totals.items())
+    )
     return [row for row in found if row]
 
 
@@ -141,13 +173,30 @@ def _table(rows):
     costs = [metric for metric in dict.fromkeys(row["metric"] for row in rows) if metric.startswith("CPU ")]
     table = [["phase", "result", "", *costs]]
     for kind, found in phases.items():
-        figures = [f"{number(found[name]['value'])} {found[name]['unit']}" + (f" ({name})" if at or name == "retransmits" else "")
-                   for at, name in enumerate(name for name in HEADLINES if name in found)]
-        table.append([KINDS[kind].title if kind in KINDS else kind, figures[0] if figures else "-", ", ".join(figures[1:]),
-                      *(number(found[name]["value"]) if name in found else "" for name in costs)])
+        figures = [
+            f"{number(found[name]['value'])} {found[name]['unit']}" + (f" ({name})" if at or name == "retransmits" else "")
+            for at, name in enumerate(name for name in HEADLINES if name in found)
+        ]
+        table.append(
+            [
+                KINDS[kind].title if kind in KINDS else kind,
+                figures[0] if figures else "-",
+                ", ".join(figures[1:]),
+                *(number(found[name]["value"]) if name in found else "" for name in costs),
+            ]
+        )
     widths = [max(len(line[at]) for line in table) for at in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(width) if at < 3 else cell.rjust(width) for at, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in table]
-    return lines + ["CPU of host and VMs in percent of all their CPUs, of processes in percent of one.", ""] if len(table) > 1 else ["no phase was completed", ""]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if at < 3 else cell.rjust(width) for at, (cell, width) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in table
+    ]
+    return (
+        lines + ["CPU of host and VMs in percent of all their CPUs, of processes in percent of one.", ""]
+        if len(table) > 1
+        else ["no phase was completed", ""]
+    )
 
 
 def number(value):
@@ -155,4 +204,12 @@ def number(value):
     if value is None:
         return ""
     size = abs(value)
-    return f"{value:,.0f}" if size >= 1000 else f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.005 or not size else f"{value:.2g}"
+    return (
+        f"{value:,.0f}"
+        if size >= 1000
+        else f"{value:.1f}"
+        if size >= 10
+        else f"{value:.2f}"
+        if size >= 0.005 or not size
+        else f"{value:.2g}"
+    )

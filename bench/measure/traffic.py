@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from .rundir import Trouble
 
+SERVER_LOG = "/tmp/vmux-bench-iperf3.log"
 MOST_RTTS = 20000  # kept of a phase; the percentiles are sockperf's own, of all
 
 
-BUSY = re.compile(r"error.*(server is busy|control message)")
+# The server is not up yet, or is still ending the test before this one.
+NOT_READY = re.compile(r"error.*(server is busy|control message|control socket|unable to connect)")
 
 
 class Kind(NamedTuple):
@@ -41,7 +43,7 @@ class Failed(Exception):
 def parse_iperf(text):
     """iperf3 -J: {"seconds": [(end, Mbit/s, lost)], "mbits", "lost_percent", "retransmits"}, of what was received."""
     try:
-        report = json.loads(text[text.index("{"):])
+        report = json.loads(text[text.index("{") :])
     except ValueError:
         raise Failed(f"iperf3 gave no report: {text.strip()[-200:] or 'it said nothing'}") from None
     if "error" in report:
@@ -77,7 +79,9 @@ def _received_seconds(report):
 
 
 UNITS = {"": 1e-6, "K": 1e-3, "M": 1.0, "G": 1e3}
-SERVER_LINE = re.compile(r"^\[\s*(\d+|SUM)\]\s+([\d.]+)-([\d.]+)\s+sec\s+[\d.]+ \w+\s+([\d.]+) ([KMG]?)bits/sec\s+[\d.]+ ms\s+(\d+)/(\d+) \(")
+SERVER_LINE = re.compile(
+    r"^\[\s*(\d+|SUM)\]\s+([\d.]+)-([\d.]+)\s+sec\s+[\d.]+ \w+\s+([\d.]+) ([KMG]?)bits/sec\s+[\d.]+ ms\s+(\d+)/(\d+) \("
+)
 
 
 def parse_iperf_server_text(text):
@@ -134,7 +138,12 @@ def parse_ping(text):
     rtts = sorted(float(value) * 1000 for value in re.findall(r"time=([\d.]+) ms", text))
     if not rtts:
         raise Failed(f"no answer to ping: {(text.strip().splitlines() or ['it said nothing'])[-1][:200]}")
-    return {"count": len(rtts), "mean_us": sum(rtts) / len(rtts), "percentiles": percentiles(rtts), "rtts": [float(v) * 1000 for v in re.findall(r"time=([\d.]+) ms", text)]}
+    return {
+        "count": len(rtts),
+        "mean_us": sum(rtts) / len(rtts),
+        "percentiles": percentiles(rtts),
+        "rtts": [float(v) * 1000 for v in re.findall(r"time=([\d.]+) ms", text)],
+    }
 
 
 def percentiles(ordered):
@@ -160,7 +169,7 @@ class Work:
         tools = {KINDS[kind].tool for kind in kinds}
         usable = self.usable = {tool for tool in sorted(tools) if self._is_there(tool)}
         if "iperf3" in usable and self.server:
-            self._serve(f"iperf3 -s -p {self.options.iperf_port}")
+            self._serve(f"iperf3 -s -p {self.options.iperf_port} --logfile {SERVER_LOG}")
         if "sockperf" in usable and self.server:
             program = self._program("sockperf", self.server)
             self._serve(f"{program} server -p {self.options.sockperf_port} --tcp")
@@ -174,7 +183,10 @@ class Work:
             return True
         for place in filter(None, (self.client, self.server if tool != "ping" else None)):
             if not place.has(self._program(tool, place).split()[0]):
-                self.run.missing(f"{tool} is not installed in {place.name}", f"there: apt-get install {'iputils-ping' if tool == 'ping' else tool}")
+                self.run.missing(
+                    f"{tool} is not installed in {place.name}",
+                    f"there: apt-get install {'iputils-ping' if tool == 'ping' else tool}",
+                )
                 return False
         return True
 
@@ -187,6 +199,8 @@ class Work:
     def close(self):
         for task in self.started:
             task.end()
+        if self.started:
+            self.server.run(f"rm -f {SERVER_LOG}", 10)
 
     # -- phases --------------------------------------------------------------------------------------------------------
 
@@ -204,7 +218,9 @@ class Work:
 
     def burn(self, seconds):
         """TCP to the VM with nothing noted."""
-        self.client.run(f"iperf3 -c {self.address} -p {self.options.iperf_port} -t {seconds} -P {self.options.streams}", seconds + 40)
+        self.client.run(
+            f"iperf3 -c {self.address} -p {self.options.iperf_port} -t {seconds} -P {self.options.streams}", seconds + 40
+        )
 
     def _work(self, kind, seconds, start, name):
         tool = KINDS[kind].tool
@@ -223,14 +239,15 @@ class Work:
         if "udp" in kind:
             flags += f" -b {options.udp_rate}" + ("" if "-R" in flags else " --get-server-output")
         line = f"iperf3 -J -c {self.address} -p {options.iperf_port} -t {seconds} {flags}"
-        answer = self.client.run(line, seconds + 40)
-        for _ in range(3):
-            if not BUSY.search(answer.output):
-                break
-            time.sleep(1)  # the server is still ending the test before this one
+        for patience in (1, 2, 4, 0):
             start = self.run.now()
             answer = self.client.run(line, seconds + 40)
+            if not patience or not NOT_READY.search(answer.output):
+                break
+            time.sleep(patience)
         self._keep(name + ".json", answer.output)
+        if self.server and '"error"' in answer.output:
+            self._keep(name + "-server.txt", self.server.run(f"tail -n 50 {SERVER_LOG}").output)
         result = {"start": round(start, 3), **parse_iperf(answer.output or answer.errors)}
         for end, mbits, lost in result["seconds"]:
             values = {"mbits": mbits}
@@ -244,8 +261,10 @@ class Work:
         port = self.options.sockperf_port + (kind == "rtt-udp")
         program, log = self._program("sockperf", self.client), "/tmp/vmux-bench-rtt.csv"
         # sockperf counts its warm-up of 0.4 s and its end into the time.
-        line = (f"rm -f {log}; {program} ping-pong -i {self.address} -p {port} {KINDS[kind].options} -t {seconds + 1} "
-                f"-m {self.options.message_size} --full-rtt --full-log {log}")
+        line = (
+            f"rm -f {log}; {program} ping-pong -i {self.address} -p {port} {KINDS[kind].options} -t {seconds + 1} "
+            f"-m {self.options.message_size} --full-rtt --full-log {log}"
+        )
         answer = self.client.run(line, seconds + 40)
         self._keep(name + ".txt", answer.output + answer.errors)
         result = parse_sockperf(answer.output + answer.errors)
@@ -274,7 +293,9 @@ class Work:
         for second, rtts in sorted(buckets.items()):
             rtts.sort()
             medians.append(rtts[len(rtts) // 2])
-            self.run.sample("latency", kind, {"median_us": medians[-1], "p99_us": rtts[int(len(rtts) * 0.99)]}, start + second + 1)
+            self.run.sample(
+                "latency", kind, {"median_us": medians[-1], "p99_us": rtts[int(len(rtts) * 0.99)]}, start + second + 1
+            )
         return medians
 
     def _keep(self, name, text):
