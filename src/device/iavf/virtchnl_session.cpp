@@ -39,7 +39,8 @@ Virtchnl::Status Virtchnl::reset_vf(Body /*body*/, Reply& reply) noexcept {
 
 std::uint32_t Virtchnl::offered() const noexcept {
   return cap::kL2 | cap::kRssPf | cap::kWbOnItr | cap::kReqQueues | cap::kAdvLinkSpeed | cap::kLargeNumQpairs |
-         cap::kVlan | cap::kVlanV2 | cap::kRxFlexDesc | cap::kEncap | cap::kEncapCsum | cap::kCrc;
+         cap::kVlan | cap::kVlanV2 | cap::kRxFlexDesc | cap::kEncap | cap::kEncapCsum | cap::kCrc | cap::kFdirPf |
+         cap::kAdvRssPf;
 }
 
 Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {
