@@ -29,7 +29,7 @@ ip netns exec peer sh -c "ip addr add {ADDRESSES[1]}/24 dev $far && ip link set 
 for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 1 {ADDRESSES[1]} >/dev/null && exit 0; sleep 0.5; done
 echo "no answer through the e1000e"; exit 1
 """
-POLICY = "dmesg | grep -E 'iommu: Default domain type|iommu: DMA domain TLB' | sed 's/.*iommu: //' | tr '\\n' ';'"
+POLICY = "dmesg | grep -E 'iommu: Default domain type|iommu: DMA domain TLB' | sed 's/.*iommu: //'"
 
 
 def measure_mode(mode, path, directory, options, about):
@@ -50,7 +50,7 @@ def measure_mode(mode, path, directory, options, about):
         vm.start()
         vm.check(SET_UP, 60)
         progress.end(f"{mode} ({MODES[mode]})")
-        run.describe(iommu=vm.run(POLICY).output.strip("; \n"))
+        run.describe(iommu="; ".join(line.strip() for line in vm.run(POLICY).output.splitlines() if line.strip()))
         place = LabPlace(vm, streams, "host VM")
         logs.add(place, streams[0])
         logs.add_tracepoints(place, streams[1])

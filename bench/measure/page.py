@@ -179,11 +179,13 @@ def _iommu_plots(run):
                 )
             )
     maps = {
-        f"{who} {name.split('.')[-1]}": run.series("vmux", name)[who]
+        f"{who} {name.removeprefix('client.').removeprefix('model.')}": run.series("vmux", name)[who]
         for who, name in run.names("vmux")
-        if name in ("client.dma_maps", "client.dma_unmaps")
+        if name in ("client.dma_maps", "client.dma_unmaps", "model.dma.maps", "model.dma.unmaps")
     }
-    figures.append(_time(run, "DMA maps and unmaps that reached vMux", "/s", maps))
+    maps = {who: points for who, points in maps.items() if any(value for _, value in points)}
+    figures.append(_time(run, "DMA maps and unmaps: asked of vMux, and done by it in this machine's IOMMU", "/s", maps))
+    figures.append(_time(run, "Pages pinned for passed-through devices", "pages", run.series("vmux", "model.dma.pages_pinned")))
     return figures
 
 

@@ -96,6 +96,24 @@ def test_flatten_keeps_numbers_only():
     assert procfs.flatten({"client": {"requests": 7, "name": "x", "on": True}}) == {"client.requests": 7}
 
 
+def test_rates_of_seconds_without_events_are_kept():
+    assert sources.live_rates({"maps": 5, "never": 0}, {"maps": 5, "never": 0}, 1.0) == {"maps": 0.0}
+
+
+def test_vmux_levels_are_no_rates(monkeypatch):
+    run, ports = FakeRun(), sources.VmuxPorts("vmuxctl", None)
+    readings = iter(
+        [
+            {"vm0": {"client.requests": 10, "model.dma.pages_pinned": 4}},
+            {"vm0": {"client.requests": 30, "model.dma.pages_pinned": 4}},
+        ]
+    )
+    monkeypatch.setattr(ports, "ask", lambda: next(readings))
+    ports.sample(run, 1.0)
+    ports.sample(run, 3.0)
+    assert run.taken["vmux", "vm0"] == (3.0, {"client.requests": 10.0, "model.dma.pages_pinned": 4})
+
+
 def test_trace_events_are_counted_with_and_without_a_time():
     lines = [
         "vtd_inv_desc_iotlb_pages domain 0x1",

@@ -15,6 +15,11 @@ def read(path):
     return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
+def live_rates(before, after, seconds):
+    """Rates of the counters that ever counted: with the seconds in which nothing happened, without what this machine never does."""
+    return {name: rate for name, rate in procfs.rates(before, after, seconds).items() if after[name] > 0}
+
+
 class HostCpu:
     """/proc/stat: the machine as a whole, and each CPU."""
 
@@ -44,8 +49,8 @@ class Interrupts:
     def sample(self, run, t, text=None):
         counts = procfs.interrupts(read("/proc/interrupts") if text is None else text)
         if self.before is not None:
-            moved = {name: rate for name, rate in procfs.rates(self.before, counts, t - self.at).items() if rate > 0}
-            run.sample("interrupts", self.who, {"all": sum(moved.values()), **moved}, t)
+            lines = live_rates(self.before, counts, t - self.at)
+            run.sample("interrupts", self.who, {"all": sum(lines.values()), **lines}, t)
         self.before, self.at = counts, t
 
 
@@ -144,9 +149,7 @@ class KvmExits:
                     except (OSError, ValueError):
                         continue  # a directory (one per vCPU), or a histogram
                 if directory in self.before:
-                    values = {
-                        name: rate for name, rate in procfs.rates(self.before[directory], counts, t - self.at).items() if rate > 0
-                    }
+                    values = live_rates(self.before[directory], counts, t - self.at)
                     run.sample("exits", label, {"exits": 0.0, **values}, t)
                 self.before[directory] = counts
         self.at = t
@@ -161,6 +164,8 @@ def _uses_kvm(pid):
 
 class VmuxPorts:
     """vMux's own counters per second, of each port: frames, messages that the VMM sent (accesses that left the VM), DMA maps."""
+
+    LEVELS = ("model.dma.pages_pinned",)  # what there is now, not how often
 
     def __init__(self, vmuxctl, rpc):
         self.command = [str(vmuxctl), "--json", *(["--rpc", str(rpc)] if rpc else []), "port", "stats"]
@@ -192,8 +197,9 @@ class VmuxPorts:
             return
         for port, values in counts.items():
             if port in self.before:
-                moved = {name: rate for name, rate in procfs.rates(self.before[port], values, t - self.at).items() if rate > 0}
-                run.sample("vmux", port, {"client.requests": 0.0, **moved}, t)
+                levels = {name: values[name] for name in self.LEVELS if name in values}
+                rates = live_rates(self.before[port], values, t - self.at)
+                run.sample("vmux", port, {"client.requests": 0.0, **rates, **levels}, t)
         self.before, self.at = counts, t
 
 

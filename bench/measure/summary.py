@@ -7,6 +7,18 @@ ENOUGH_ROUNDS = 3  # with fewer, the seconds of the rounds are the samples, whic
 SETTLING = 1.0  # seconds at a phase's start that are not counted: connections open, slow start
 
 
+# The last four are those of a passed-through device: what vMux does with the IOMMU of this machine.
+VMUX_FIGURES = (
+    ("client.requests", "messages to vMux, {who}", "/s"),
+    ("client.dma_maps", "DMA maps, {who}", "/s"),
+    ("client.dma_unmaps", "DMA unmaps, {who}", "/s"),
+    ("model.dma.maps", "IOMMU maps by vMux, {who}", "/s"),
+    ("model.dma.unmaps", "IOMMU unmaps by vMux, {who}", "/s"),
+    ("model.dma.map_us", "time in IOMMU maps, {who}", "us/s"),
+    ("model.dma.pages_pinned", "pages pinned, {who}", "pages"),
+)
+
+
 def rows_of(run):
     """[{"phase", "metric", "unit", "better", "value", "plus_minus", "samples", "of"}]; better is "more", "less" or None."""
     rows = []
@@ -97,12 +109,8 @@ def _cost_rows(run, kind, phases):
     rows += _nic_interrupts(run, kind, phases)
     rows += _sampled(run, kind, phases, "exits", "exits", "/s", "exits {who}", better=None)
     rows += _sampled(run, kind, phases, "thread", "switches", "/s", "context switches {who}", lambda who: "/" not in who, None)
-    for name, metric in (
-        ("client.requests", "messages to vMux, {who}"),
-        ("client.dma_maps", "DMA maps, {who}"),
-        ("client.dma_unmaps", "DMA unmaps, {who}"),
-    ):
-        rows += _sampled(run, kind, phases, "vmux", name, "/s", metric, better=None)
+    for name, metric, unit in VMUX_FIGURES:
+        rows += _sampled(run, kind, phases, "vmux", name, unit, metric, better=None)
     for source in ("tracepoints", "qemu-trace"):
         for name in dict.fromkeys(name for _, name in run.names(source)):
             found = _sampled(run, kind, phases, source, name, "/s", f"{name}, {{who}}", better=None)
