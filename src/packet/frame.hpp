@@ -24,6 +24,10 @@ struct Offload {
   std::uint16_t header_length = 0;  ///< gso: bytes of all headers (Ethernet to TCP/UDP), repeated on every piece
   std::uint16_t gso_size = 0;       ///< gso: payload bytes of a piece
   std::uint16_t vlan_tci = 0;       ///< host order: priority, DEI, VLAN id
+  /// gso: where the inner IP header of a tunnelled frame is; the outer headers are those in front of it. 0: no tunnel.
+  std::uint16_t tunnel = 0;
+  bool tunnel_checksum = false;  ///< each piece gets an outer UDP checksum
+  bool tunnel_fixed_id = false;  ///< the outer IPv4 id is the same in all pieces
 };
 
 /// What a receiver takes without having it finished first.

@@ -94,6 +94,18 @@ std::optional<Headers> parse(Slice header) noexcept {
   return out;
 }
 
+std::optional<Headers> parse_ip(Slice header, std::size_t at) noexcept {
+  const Slice bytes = header.first(std::min(header.size(), kHeaderRoom));
+  if (at >= bytes.size()) return std::nullopt;
+  Headers out;
+  out.l3_offset = out.payload_offset = static_cast<std::uint16_t>(at);
+  parse_ipv4(bytes, at, out);
+  if (out.l3 == L3::other) parse_ipv6(bytes, at, out);
+  if (out.l3 == L3::other) return std::nullopt;
+  out.ethertype = out.l3 == L3::ipv4 ? kTypeIpv4 : kTypeIpv6;
+  return out;
+}
+
 std::uint16_t pseudo_header_sum(Slice header, const Headers& headers, std::uint32_t l4_length) noexcept {
   const bool v4 = headers.l3 == L3::ipv4;
   std::array<std::byte, 8> tail{};  // the parts that do not stand in the frame: length and protocol

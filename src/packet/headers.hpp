@@ -26,6 +26,10 @@ struct Headers {
 /// nullopt when even the Ethernet header is cut short; a cut or odd inner header just ends the parse there.
 [[nodiscard]] std::optional<Headers> parse(Slice header) noexcept;
 
+/// The same from an IP header on that stands at `at` (inside a tunnel): its version says what it is. nullopt when it is
+/// none.
+[[nodiscard]] std::optional<Headers> parse_ip(Slice header, std::size_t at) noexcept;
+
 /// The sum over the pseudo-header of a TCP or UDP segment (RFC 9293 3.1, RFC 8200 8.1), folded and not complemented, in
 /// host order: what a sender leaves in the checksum field for Offload::needs_checksum. `l4_length`: bytes of L4 header
 /// and payload. A super-frame carries the sum with the length of the whole (as virtio-net has it), so a model whose

@@ -18,8 +18,9 @@ constexpr std::size_t kTcpMinimum = 20, kUdpHeader = 8, kIpv6 = 40;  // bytes
 
 std::size_t header_limit(const FrameView& view) noexcept { return std::min(view.header.size(), kHeaderRoom); }
 
-bool takes(const Accepts& accepts, Gso kind) noexcept {
-  if (!accepts.checksum) return false;
+bool takes(const Accepts& accepts, const Offload& offload) noexcept {
+  if (!accepts.checksum || offload.tunnel != 0) return false;
+  const Gso kind = offload.gso;
   return (kind == Gso::tcp4 && accepts.gso_tcp4) || (kind == Gso::tcp6 && accepts.gso_tcp6) ||
          (kind == Gso::udp && accepts.gso_udp);
 }
@@ -44,14 +45,23 @@ bool is_kind(const Headers& headers, Gso kind) noexcept {
   return false;
 }
 
-// A super-frame that can be cut: returns its headers.
+// The outer headers of a tunnel: IP, and whatever follows in front of the inner IP header.
+bool is_tunnel(Slice header, std::size_t inner) noexcept {
+  const auto outer = parse(header);
+  if (!outer || outer->l3 == L3::other || outer->is_fragment) return false;
+  const std::size_t end = outer->l4 == L4::udp ? outer->l4_offset + kUdpHeader : outer->l3_offset + kTcpMinimum;
+  return inner >= end;
+}
+
+// A super-frame that can be cut: returns its headers, the inner ones of a tunnel.
 std::optional<Headers> check_super_frame(const FrameView& view) noexcept {
   const Offload& offload = view.offload;
   if (offload.gso_size == 0 || offload.header_length > header_limit(view)) return std::nullopt;
   if (offload.header_length > view.length) return std::nullopt;
   if ((view.length - offload.header_length) / offload.gso_size >= kMaxPieces) return std::nullopt;
-  const auto headers = parse(view.header);
+  const auto headers = offload.tunnel != 0 ? parse_ip(view.header, offload.tunnel) : parse(view.header);
   if (!headers || !is_kind(*headers, offload.gso)) return std::nullopt;
+  if (offload.tunnel != 0 && !is_tunnel(view.header, offload.tunnel)) return std::nullopt;
   const std::size_t l4 = headers->l4 == L4::tcp ? kTcpMinimum : kUdpHeader;
   if (offload.header_length < headers->l4_offset + l4) return std::nullopt;
   return headers;
@@ -112,7 +122,7 @@ Pieces::Pieces(const FrameView& view, const Accepts& accepts) noexcept : view_(v
   piece_.payload_offset = base_;
   takes_checksum_ = accepts.checksum;
   tag_size_ = offload.has_vlan && !accepts.vlan ? 4 : 0;
-  cut_ = offload.gso != Gso::none && !takes(accepts, offload.gso);
+  cut_ = offload.gso != Gso::none && !takes(accepts, offload);
   finish_checksum_ = (offload.needs_checksum || cut_) && !accepts.checksum;
   if (cut_ || finish_checksum_ || tag_size_ != 0) prepare();
 }
@@ -145,6 +155,7 @@ void Pieces::put_header(std::size_t bytes) noexcept {
     offload.has_vlan = false;
     if (offload.needs_checksum) offload.csum_start = static_cast<std::uint16_t>(offload.csum_start + 4);
     if (offload.gso != Gso::none) offload.header_length = static_cast<std::uint16_t>(offload.header_length + 4);
+    if (offload.tunnel != 0) offload.tunnel = static_cast<std::uint16_t>(offload.tunnel + 4);
     piece_.length += 4;
   }
   base_ = static_cast<std::uint32_t>(bytes);
@@ -169,7 +180,13 @@ void Pieces::prepare_cut() noexcept {
     first_sequence_ = get32(header_, headers_.l4_offset + 4u);
     tcp_flags_ = get8(header_, headers_.l4_offset + 13u);
   }
+  if (view_.offload.tunnel != 0) {
+    outer_ = *parse(header_);  // check_super_frame() has seen that it is one
+    if (outer_.l3 == L3::ipv4) first_outer_id_ = get16(header_, outer_.l3_offset + 4u);
+  }
   Offload& offload = piece_.offload;
+  offload.tunnel = 0;
+  offload.tunnel_checksum = offload.tunnel_fixed_id = false;
   offload.gso = Gso::none;
   offload.gso_size = 0;
   offload.header_length = 0;
@@ -215,6 +232,28 @@ void Pieces::shape_cut_piece() noexcept {
   }
   const auto l4_length = static_cast<std::uint32_t>(piece_.length - l4);
   put16(header_, l4 + piece_.offload.csum_offset, pseudo_header_sum(header_, headers_, l4_length));
+  if (view_.offload.tunnel != 0) shape_outer_headers();
+}
+
+// The same for what stands in front of a tunnel's inner IP header. The outer UDP checksum needs no look at the payload:
+// once the inner one is right, all that it covers sums up to the complement of the pseudo-header that stands there now.
+void Pieces::shape_outer_headers() noexcept {
+  const std::size_t l3 = outer_.l3_offset, l4 = outer_.l4_offset, inner_l4 = headers_.l4_offset;
+  if (outer_.l3 == L3::ipv4) {
+    const std::uint32_t step = view_.offload.tunnel_fixed_id ? 0 : index_ - 1;
+    put16(header_, l3 + 2, static_cast<std::uint16_t>(piece_.length - l3));
+    put16(header_, l3 + 4, static_cast<std::uint16_t>(first_outer_id_ + step));
+    const std::size_t ip_size = static_cast<std::size_t>(get8(header_, l3) & 0xf) * 4;
+    put16(header_, l3 + 10, ipv4_header_checksum(Slice{header_}.subspan(l3, ip_size)));
+  } else {
+    put16(header_, l3 + 4, static_cast<std::uint16_t>(piece_.length - l3 - kIpv6));
+  }
+  if (outer_.l4 != L4::udp) return;
+  put16(header_, l4 + 4, static_cast<std::uint16_t>(piece_.length - l4));
+  if (!view_.offload.tunnel_checksum) return;
+  put16(header_, l4 + kUdpChecksum,
+        outer_udp_checksum(header_, outer_, inner_l4, piece_.offload.csum_offset,
+                           static_cast<std::uint32_t>(piece_.length - l4)));
 }
 
 // The view's bytes behind those that stand in piece_.header: what is left of its header, then its payload.
@@ -294,6 +333,19 @@ std::size_t Pieces::gather(std::span<Slice> into) const noexcept {
     left -= bytes.size();
   }
   return count;
+}
+
+std::uint16_t outer_udp_checksum(std::span<std::byte> header, const Headers& outer, std::size_t inner_l4,
+                                 std::size_t inner_offset, std::uint32_t l4_length) noexcept {
+  put16(header, outer.l4_offset + std::size_t{kUdpChecksum}, 0);
+  std::array<std::byte, 4> words{};
+  put16(words, 0, pseudo_header_sum(header, outer, l4_length));
+  put16(words, 2, static_cast<std::uint16_t>(~get16(header, inner_l4 + inner_offset)));
+  Checksum sum;
+  sum.add(words);
+  sum.add(Slice{header}.subspan(outer.l4_offset, inner_l4 - outer.l4_offset));
+  const std::uint16_t result = sum.finish();
+  return result == 0 ? std::uint16_t{0xffff} : result;  // RFC 768: zero says "no checksum"
 }
 
 bool is_consistent(const FrameView& view) noexcept {

@@ -73,6 +73,7 @@ class Pieces {
   void prepare_cut() noexcept;
   void put_header(std::size_t bytes) noexcept;
   void shape_cut_piece() noexcept;
+  void shape_outer_headers() noexcept;
   [[nodiscard]] Slice part(std::size_t index) const noexcept;
   void advance(Cursor& cursor, std::size_t bytes) const noexcept;
   [[nodiscard]] Slice take(Cursor& cursor, std::size_t at_most) const noexcept;
@@ -81,12 +82,13 @@ class Pieces {
   const FrameView& view_;
   Piece piece_;
   Cursor cursor_;            // payload of the current piece
-  Headers headers_;          // when cutting: of header_ (tag included)
+  Headers headers_;          // when cutting: of header_ (tag included); the inner ones of a tunnel
+  Headers outer_;            // when cutting a tunnelled super-frame
   std::uint32_t base_ = 0;   // bytes of the view that stand in piece_.header
   std::uint32_t index_ = 0;  // pieces given out
   std::uint32_t count_ = 1;
   std::uint32_t first_sequence_ = 0;
-  std::uint16_t first_id_ = 0;
+  std::uint16_t first_id_ = 0, first_outer_id_ = 0;
   std::uint8_t tcp_flags_ = 0;
   bool cut_ = false;
   bool finish_checksum_ = false;
@@ -94,6 +96,12 @@ class Pieces {
   std::uint8_t tag_size_ = 0;
   std::array<std::byte, kHeaderRoom + 4> header_;  // + 4: an inserted VLAN tag. Not cleared: written before it is read
 };
+
+/// The checksum of a tunnel's outer UDP header for a frame whose inner checksum is still to be finished: the
+/// pseudo-header sum stands at inner_l4 + inner_offset. `outer` is parse(header); `l4_length`: bytes from the outer UDP
+/// header on. Clears the outer field.
+[[nodiscard]] std::uint16_t outer_udp_checksum(std::span<std::byte> header, const Headers& outer, std::size_t inner_l4,
+                                               std::size_t inner_offset, std::uint32_t l4_length) noexcept;
 
 /// True when the view's offsets lie inside its header as Offload demands: for builders of views to check guest values
 /// with. Demands: header and payload add up to length, header is at most kHeaderRoom; checksum field and (for a

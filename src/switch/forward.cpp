@@ -13,8 +13,9 @@ constexpr std::uint32_t kMacs = 12, kTag = 4;    // bytes
 constexpr std::uint16_t kPriorityMask = 0xf000;  // PCP and DEI of a TCI
 constexpr std::uint16_t kVidMask = 0x0fff;
 
-bool takes_whole(const packet::Accepts& accepts, packet::Gso gso) noexcept {
-  if (!accepts.checksum) return false;
+bool takes_whole(const packet::Accepts& accepts, const packet::Offload& offload) noexcept {
+  if (!accepts.checksum || offload.tunnel != 0) return false;
+  const packet::Gso gso = offload.gso;
   return (gso == packet::Gso::tcp4 && accepts.gso_tcp4) || (gso == packet::Gso::tcp6 && accepts.gso_tcp6) ||
          (gso == packet::Gso::udp && accepts.gso_udp);
 }
@@ -23,7 +24,7 @@ bool is_too_long(const packet::FrameView& view, const packet::Accepts& accepts) 
   const packet::Offload& offload = view.offload;
   const std::uint32_t tag = offload.has_vlan ? std::uint32_t{kTag} : 0;
   if (offload.gso == packet::Gso::none) return view.length + tag > accepts.max_frame;
-  if (takes_whole(accepts, offload.gso)) return false;
+  if (takes_whole(accepts, offload)) return false;
   return std::min<std::uint32_t>(view.length, std::uint32_t{offload.header_length} + offload.gso_size) + tag >
          accepts.max_frame;
 }
@@ -135,6 +136,7 @@ bool Shard::rewrite_tag(const Frame& frame, const Member& member, std::size_t pl
     if (offload.gso != packet::Gso::none) {
       offload.header_length = static_cast<std::uint16_t>(offload.header_length - kTag);
     }
+    if (offload.tunnel != 0) offload.tunnel = static_cast<std::uint16_t>(offload.tunnel - kTag);
   }
   view.offload.has_vlan = !leaves_untagged;
   if (!leaves_untagged) view.offload.vlan_tci = static_cast<std::uint16_t>((frame.tci & kPriorityMask) | frame.vlan);

@@ -26,7 +26,8 @@ struct Kind {
   std::uint8_t size = 0;  // bytes; 0: not a transport with ports
 };
 constexpr auto kKinds = [] {
-  std::array<Kind, 256> kinds{};
+  std::array<Kind, 256> kinds;
+  kinds.fill(Kind{});  // g++ 12 leaves out the member initializers of elements that nobody names
   kinds[kTcp] = {ptype::tcp, pctype::ipv4_tcp, pctype::ipv6_tcp, 20};
   kinds[kUdp] = {ptype::udp, pctype::ipv4_udp, pctype::ipv6_udp, 8};
   kinds[kSctp] = {ptype::sctp, pctype::ipv4_sctp, pctype::ipv6_sctp, 12};

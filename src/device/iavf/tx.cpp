@@ -217,7 +217,7 @@ bool TxQueue::add_buffer(Iova at, std::uint32_t length, Draft& draft) noexcept {
 
 bool TxQueue::build(const Draft& draft, packet::FrameView& view) noexcept {
   const std::uint32_t wanted = std::max(kUsualHeader, header_length(draft.request));
-  std::uint32_t header_size = std::min({wanted, static_cast<std::uint32_t>(packet::kHeaderRoom), draft.length});
+  const std::uint32_t header_size = std::min({wanted, static_cast<std::uint32_t>(packet::kHeaderRoom), draft.length});
   std::size_t first = draft.first_slice, copied = 0;
   auto& room = headers_[count_];
   while (copied < header_size) {  // the only look at these bytes
@@ -230,13 +230,14 @@ bool TxQueue::build(const Draft& draft, packet::FrameView& view) noexcept {
   }
   view = packet::FrameView{};
   view.length = draft.length;
-  if (view.length < kMinFrame) {
-    std::memset(room.data() + view.length, 0, kMinFrame - view.length);
-    view.length = header_size = kMinFrame;
-  }
   view.header = packet::Slice{room.data(), header_size};
   view.payload = std::span{slices_}.subspan(first, slice_count_ - first);
   if (apply(draft.request, vlan_, room, view) == Outcome::impossible) return stop(Fault::bad_descriptor);
+  if (view.length < kMinFrame) {
+    std::memset(room.data() + view.length, 0, kMinFrame - view.length);
+    view.length = kMinFrame;
+    view.header = packet::Slice{room.data(), kMinFrame};
+  }
   return packet::is_consistent(view) ? true : stop(Fault::bad_descriptor);
 }
 

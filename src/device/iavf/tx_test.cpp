@@ -195,6 +195,99 @@ TEST_F(IavfTx, CutsATcpSuperFrame) {
   EXPECT_EQ(queue_.counters().bytes.get(), 3000u + 3 * 54);
 }
 
+TEST_F(IavfTx, PutsTwoTagsInTheirOrder) {
+  queue_.set_vlan({.outer = {false, true, 0x88a8, TagPlace::l2tag2}, .inner = {false, true, 0x8100, TagPlace::l2tag1}});
+  const Bytes frame = packet::test::whole_frame({}, pattern(100));
+  memory_.put(test::buffer(1), frame);
+  post(std::uint64_t{0x0064} << 32, test::context_word(/*IL2TAG2*/ 4, 0, 0));
+  post(test::buffer(1), test::data_word(test::kEop | test::kRs | test::kInsertTag1, frame.size(), 0, 0x2005));
+  ASSERT_EQ(peek(), 1u);
+  Bytes expected{frame.begin(), frame.begin() + 12};
+  packet::test::append(expected, {0x88, 0xa8, 0x00, 0x64, 0x81, 0x00, 0x20, 0x05});
+  expected.insert(expected.end(), frame.begin() + 12, frame.end());
+  EXPECT_EQ(received(views_[0]), std::vector<Bytes>{expected});
+}
+
+TEST_F(IavfTx, ComputesAnSctpChecksum) {
+  // 127.0.0.1:1 -> 127.0.0.1:2, one COOKIE ACK chunk; the checksum by any other CRC32c.
+  Bytes frame = pattern(14);
+  packet::test::set16(frame, 12, 0x0800);
+  packet::test::append(frame, {0x45, 0, 0, 36, 0, 0, 0, 0, 64, 132, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1});
+  packet::test::append(frame, {0, 1, 0, 2, 0x12, 0x34, 0x56, 0x78, 0xff, 0xff, 0xff, 0xff, 11, 0, 0, 4});
+  post_frame(frame, test::kEop | test::kRs | test::kIpv4 | test::kSctp, test::offsets(14, 20, 12));
+  ASSERT_EQ(peek(), 1u);
+  const Bytes sent = received(views_[0])[0];
+  EXPECT_EQ(sent.size(), 60u);
+  EXPECT_EQ((Bytes{sent.begin() + 42, sent.begin() + 46}), (Bytes{0x06, 0x07, 0xf8, 0x2a}));
+}
+
+// The folded sum of a TCP or UDP packet with its pseudo-header: 0xffff when the checksum is right.
+unsigned sum_with_pseudo_header(const Bytes& ip) {
+  Bytes bytes{ip.begin() + 12, ip.begin() + 20};
+  const auto length = static_cast<unsigned>(ip[2] << 8 | ip[3]) - 20;
+  packet::test::append16(bytes, ip[9]);
+  packet::test::append16(bytes, length);
+  bytes.insert(bytes.end(), ip.begin() + 20, ip.begin() + 20 + length);
+  return packet::test::plain_sum(bytes);
+}
+Bytes from(const Bytes& bytes, std::size_t at) {
+  return {bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.end()};
+}
+
+TEST_F(IavfTx, CutsATcpSuperFrameInsideVxlan) {
+  const Bytes payload = pattern(3000);
+  const Bytes inner = packet::test::whole_frame({.tcp_options = false}, payload);
+  Bytes frame = packet::test::whole_frame({.proto = packet::test::Proto::udp}, {});  // the outer headers, 42 bytes
+  packet::test::append(frame, {8, 0, 0, 0, 0, 0, 7, 0});
+  packet::test::append(frame, inner);
+  memory_.put(test::buffer(1), frame);
+  // External IPv4 with its checksum, 20 bytes; UDP tunnel: UDP, VXLAN and inner Ethernet are 30 bytes; outer UDP
+  // checksum.
+  post(3 | 20 / 4 << 2 | 1 << 9 | 30 / 2 << 12 | 1 << 23, test::context_word(/*TSO*/ 1, payload.size(), 1400));
+  post(test::buffer(1),
+       test::data_word(test::kEop | test::kRs | test::kIpv4Sum | test::kTcp, frame.size(), test::offsets(14, 20, 20)));
+  ASSERT_EQ(peek(), 1u);
+  const auto pieces = received(views_[0]);
+  ASSERT_EQ(pieces.size(), 3u);
+  EXPECT_EQ(pieces[0].size(), 50u + 54 + 1400);
+  EXPECT_EQ(pieces[2].size(), 50u + 54 + 200);
+  const Bytes outer_ip = from(pieces[2], 14), inner_ip = from(pieces[2], 64);
+  EXPECT_EQ(packet::test::plain_sum({outer_ip.begin(), outer_ip.begin() + 20}), 0xffffu);
+  EXPECT_EQ(packet::test::plain_sum({inner_ip.begin(), inner_ip.begin() + 20}), 0xffffu);
+  EXPECT_EQ(static_cast<unsigned>(outer_ip[2] << 8 | outer_ip[3]), outer_ip.size());
+  EXPECT_EQ(static_cast<unsigned>(outer_ip[24] << 8 | outer_ip[25]), outer_ip.size() - 20);
+  EXPECT_EQ(sum_with_pseudo_header(inner_ip), 0xffffu);
+  EXPECT_EQ(sum_with_pseudo_header(outer_ip), 0xffffu);
+  EXPECT_EQ(from(pieces[2], 104), from(payload, 2800));
+}
+
+TEST_F(IavfTx, ComputesBothChecksumsOfATunnelledFrame) {
+  const Bytes inner = packet::test::whole_frame({.tcp_options = false}, pattern(301));
+  Bytes frame = packet::test::whole_frame({.proto = packet::test::Proto::udp}, {});
+  packet::test::append(frame, {8, 0, 0, 0, 0, 0, 7, 0});
+  packet::test::append(frame, inner);
+  packet::test::set16(frame, 16, static_cast<unsigned>(frame.size() - 14));
+  packet::test::set16(frame, 38, static_cast<unsigned>(frame.size() - 34));
+  const Bytes inner_header{inner.begin(), inner.begin() + 54};
+  const auto headers = packet::parse(packet::test::slice(inner_header));
+  packet::test::set16(frame, 50 + 50, packet::pseudo_header_sum(packet::test::slice(inner_header), *headers, 321));
+  memory_.put(test::buffer(1), frame);
+  post(3 | 20 / 4 << 2 | 1 << 9 | 30 / 2 << 12 | 1 << 23, test::context_word(0, 0, 0));
+  post(test::buffer(1),
+       test::data_word(test::kEop | test::kRs | test::kIpv4Sum | test::kTcp, frame.size(), test::offsets(14, 20, 20)));
+  ASSERT_EQ(peek(), 1u);
+  const Bytes sent = received(views_[0])[0];
+  EXPECT_EQ(from(sent, 50), inner);
+  EXPECT_EQ(packet::test::plain_sum({sent.begin() + 14, sent.begin() + 34}), 0xffffu);
+  EXPECT_EQ(sum_with_pseudo_header(from(sent, 14)), 0xffffu);
+}
+
+TEST_F(IavfTx, StopsAtHeadersThatLieBeyondTheFrame) {
+  post_frame(pattern(64), test::kEop | test::kIpv4Sum | test::kTcp, test::offsets(14, 60, 20));
+  EXPECT_EQ(peek(), 0u);
+  EXPECT_TRUE(queue_.is_stopped());
+}
+
 TEST_F(IavfTx, StopsAtATailBeyondTheRing) {
   EXPECT_EQ(queue_.peek(views_, kLength), 0u);
   EXPECT_TRUE(queue_.is_stopped());
