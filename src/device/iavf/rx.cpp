@@ -237,6 +237,7 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
 }
 
 bool RxQueue::is_bad(const packet::FrameView& view, const RxInfo& info, std::byte* stored) noexcept {
+  if (view.payload.empty() && info.protocol != kSctpNumber) return !is_short_transport_right(view.header, info);
   const std::span<std::byte> whole[] = {{stored, view.length}};
   return !is_transport_right(view.header, whole, info, view.length, 0, 0);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "packet/bytes.hpp"
@@ -12,7 +13,6 @@
 namespace vmux::device::iavf {
 namespace {
 
-constexpr std::uint8_t kSctp = 132;
 constexpr std::size_t kSctpChecksum = 8;  // offset of the field, RFC 9260 3.1
 
 /// Calls `each` with the parts of `spans` that hold bytes [from, from + count).
@@ -43,7 +43,37 @@ bool is_sctp_right(packet::Slice header, std::span<const std::span<std::byte>> s
   return crc.finish() == field;
 }
 
+// RFC 1071 over a few bytes: no call, no set-up.
+std::uint64_t short_sum(const std::byte* bytes, std::size_t size) noexcept {
+  std::uint64_t sum = 0;
+  std::size_t at = 0;
+  for (; at + 4 <= size; at += 4) {
+    std::uint32_t word;
+    std::memcpy(&word, bytes + at, sizeof word);
+    sum += word;
+  }
+  std::uint32_t rest = 0;
+  for (unsigned shift = 0; at < size; ++at, shift += 8)
+    rest |= std::to_integer<std::uint32_t>(bytes[at]) << shift;
+  return sum + rest;
+}
+
 }  // namespace
+
+bool is_short_transport_right(packet::Slice frame, const RxInfo& info) noexcept {
+  const bool is_v4 = info.is_ipv4();
+  const std::size_t l3 = info.l3, l4 = info.l4;
+  const std::size_t end = is_v4 ? l3 + packet::get16(frame, l3 + 2) : l3 + 40 + packet::get16(frame, l3 + 4);
+  if (end < l4 + 8 || end > frame.size()) return false;
+  const Be<std::uint32_t> length = static_cast<std::uint32_t>(end - l4), protocol = info.protocol;
+  std::uint64_t sum = std::uint64_t{std::bit_cast<std::uint32_t>(length)} + std::bit_cast<std::uint32_t>(protocol);
+  sum += short_sum(frame.data() + l3 + (is_v4 ? 12 : 8), is_v4 ? 8 : 32) + short_sum(frame.data() + l4, end - l4);
+  sum = (sum & 0xffff'ffff) + (sum >> 32);
+  sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return sum == 0xffff;
+}
 
 bool is_transport_right(packet::Slice header, std::span<const std::span<std::byte>> stored, const RxInfo& info,
                         std::uint32_t length, std::uint32_t shift, std::uint32_t removed) noexcept {
@@ -52,7 +82,7 @@ bool is_transport_right(packet::Slice header, std::span<const std::span<std::byt
   // The IP header says where the segment ends: what follows is padding.
   const std::size_t end = is_v4 ? l3 + packet::get16(header, l3 + 2) : l3 + 40 + packet::get16(header, l3 + 4);
   if (end < l4 + 8 || end > length) return false;
-  if (info.protocol == kSctp) return end >= l4 + 12 && is_sctp_right(header, stored, l4, end, removed);
+  if (info.protocol == kSctpNumber) return end >= l4 + 12 && is_sctp_right(header, stored, l4, end, removed);
   packet::Checksum sum;
   sum.add(header.subspan(l3 + (is_v4 ? 12u : 8u), is_v4 ? 8 : 32));
   std::array<std::byte, 8> tail{};

@@ -19,4 +19,9 @@ namespace vmux::device::iavf {
                                       const RxInfo& info, std::uint32_t length, std::uint32_t shift,
                                       std::uint32_t removed) noexcept;
 
+inline constexpr std::uint8_t kSctpNumber = 132;
+
+/// The same for TCP and UDP when the whole frame lies in the view's header.
+[[nodiscard]] bool is_short_transport_right(packet::Slice frame, const RxInfo& info) noexcept;
+
 }  // namespace vmux::device::iavf

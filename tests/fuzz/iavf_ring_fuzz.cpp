@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Descriptor rings of an iavf full of anything: whatever a driver writes, the queues take only what makes sense, touch
+// nothing outside guest memory, and every view that comes out can be delivered.
+//
+// Input: 8 bytes of set-up, then guest memory from its first byte on (the transmit ring, then the receive ring).
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "device/iavf/rx.hpp"
+#include "device/iavf/test_queues.hpp"
+#include "device/iavf/tx.hpp"
+#include "packet/transfer.hpp"
+#include "vmux/base/assert.hpp"
+
+namespace {
+
+using namespace vmux;
+using namespace vmux::device::iavf;
+
+constexpr std::uint64_t kSize = 64 << 10;  // bytes of guest memory, in two ranges: buffers may lie across
+constexpr std::uint64_t kTxRing = test::Memory::kBase, kRxRing = test::Memory::kBase + 0x800;
+constexpr std::uint16_t kLength = 64;
+
+struct Guest {
+  test::Memory memory{kSize, kSize / 2};
+  TxQueue tx{"fuzz", 0};
+  RxQueue rx{"fuzz", 0};
+  Guest() {
+    memory.space().attach(tx.memory());
+    memory.space().attach(rx.memory());
+  }
+};
+
+// As a receiver without any offload takes it, whole or in pieces.
+void consume(const packet::FrameView& view) {
+  VMUX_ASSERT(packet::is_consistent(view));
+  static std::array<std::byte, 1 << 18> sink;
+  packet::Pieces pieces{view, {.max_frame = 9728}};
+  for (unsigned i = 0; i < 4; ++i) {
+    const packet::Piece* const piece = pieces.next();
+    if (piece == nullptr) break;
+    VMUX_ASSERT(piece->length <= sink.size());
+    const std::span<std::byte> to[] = {std::span{sink}.first(piece->length)};
+    pieces.copy(to);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static Guest guest;
+  if (size < 8) return 0;
+  std::memset(guest.memory.at(test::Memory::kBase), 0, 0x2000);
+  std::memcpy(guest.memory.at(test::Memory::kBase), data + 8, std::min<std::size_t>(size - 8, kSize));
+  constexpr std::uint8_t kLayouts[] = {rxdid::legacy32, rxdid::comms_ovs, rxdid::flex_nic, rxdid::legacy16};
+  const std::uint8_t layout = kLayouts[data[0] & 3];
+  guest.tx.configure({.ring = Iova{kTxRing},
+                      .length = kLength,
+                      .head_writeback = (data[0] & 4) != 0,
+                      .head_writeback_at = Iova{test::Memory::kBase + data[1] * 0x200u}});
+  guest.rx.configure({.ring = Iova{kRxRing},
+                      .length = kLength,
+                      .buffer_size = static_cast<std::uint16_t>(128 + data[2] * 16),
+                      .max_frame = 9728,
+                      .rxdid = layout,
+                      .wide = layout != rxdid::legacy16,
+                      .keep_crc = (data[0] & 8) != 0});
+  VlanOffload vlan;
+  vlan.outer = {(data[3] & 1) != 0, true, static_cast<std::uint16_t>((data[3] & 2) != 0 ? 0x88a8 : 0x8100),
+                TagPlace::l2tag2};
+  vlan.inner = {(data[3] & 4) != 0, true, 0x8100, TagPlace::l2tag1};
+  guest.tx.set_vlan(vlan);
+  guest.tx.enable();
+  guest.rx.enable();
+  static RxRules rules;
+  rules.vlan = vlan;
+  rules.filters.unicast_promisc = rules.filters.multicast_promisc = true;
+  rules.rss.enabled = true;
+  rules.rss.hena = kHashedPackets;
+  const packet::Accepts takes = accepts(rules, 9728);
+  std::array<packet::FrameView, 32> views;
+  std::array<RxInfo, 32> infos;
+  for (unsigned round = 0; round < 4; ++round) {
+    const std::size_t count = guest.tx.peek(views, data[4 + round] & 0x7f);
+    for (std::size_t i = 0; i < count; ++i)
+      consume(views[i]);
+    const std::span frames{views.data(), count};
+    steer(rules, frames, infos);
+    static_cast<void>(guest.rx.deliver(frames, std::span{infos}.first(count), takes, (data[7 - round] >> 1) & 0x7f));
+    static_cast<void>(guest.rx.flush());
+    static_cast<void>(guest.tx.complete(count));
+  }
+  return 0;
+}
