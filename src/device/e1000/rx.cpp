@@ -346,8 +346,11 @@ std::size_t Receiver::deliver(std::span<const packet::FrameView> frames) noexcep
   read_rules();
   if (!fifo_.empty()) drain_fifo();
   std::size_t taken = 0;
-  while (taken < frames.size() && !is_stopped() && (receive_plain(frames[taken]) || receive(frames[taken])))
+  while (taken < frames.size() && !is_stopped()) {
+    if (taken + 1 < frames.size()) packet::prefetch_payload(frames[taken + 1]);
+    if (!receive_plain(frames[taken]) && !receive(frames[taken])) break;
     ++taken;
+  }
   const std::size_t behind = frames.size() - std::min(frames.size(), taken + 1);
   if (behind > 0 && !is_stopped()) missed(static_cast<std::uint32_t>(behind));
   publish();
