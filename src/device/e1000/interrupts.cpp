@@ -12,8 +12,11 @@ constexpr std::uint64_t kItrUnit = 256;     // ns, 13.4.18
 constexpr std::uint64_t kDelayUnit = 1024;  // ns: RDTR, RADV, TIDV, TADV
 // Delayed reports of transmission wait at least this long. On a part the wire paces them; here a frame is gone at once,
 // and an interrupt costs a VM several exits just when the answer is on its way. Most reports are told with the next
-// receive interrupt instead, and the transmitter does not let them wait when its ring fills up.
-constexpr std::uint64_t kTransmitPatience = 400'000;  // ns
+// receive interrupt instead, and the transmitter does not let them wait when its ring fills up. Who gets answers waits
+// longer, as an emulated peer takes a millisecond to answer; who sends without being answered must not: Linux holds
+// back what exceeds its queue limit until the report.
+constexpr std::uint64_t kPatience = 400'000;            // ns
+constexpr std::uint64_t kPatienceAnswered = 3'000'000;  // ns; a later answer is none
 
 /// A packet timer that restarts with each event, bounded by an absolute one from the first (3.2.7.1.1-3.2.7.1.2).
 std::uint64_t deadline(std::uint64_t now, std::uint64_t first, std::uint32_t packet, std::uint32_t absolute) noexcept {
@@ -40,12 +43,23 @@ void InterruptUnit::transmit_done(bool immediate, bool delayed) noexcept {
   if (!delayed) return;
   const std::uint64_t now = monotonic_ns();
   if (tx_due_ns_ == 0) tx_first_ns_ = now;
+  if (unanswered_ns_ == 0) unanswered_ns_ = now;
   tx_due_ns_ = std::max(deadline(now, tx_first_ns_, packet & 0xffff, registers_.get(reg::TADV) & 0xffff),
-                        tx_first_ns_ + kTransmitPatience);
+                        tx_first_ns_ + patience());
   arm(0);
 }
 
+std::uint64_t InterruptUnit::patience() const noexcept { return is_answered_ ? kPatienceAnswered : kPatience; }
+
+// A report that was told before its answer came is judged as well: else nobody would ever learn that waiting pays.
+void InterruptUnit::learn_from_answer(std::uint64_t now) noexcept {
+  if (unanswered_ns_ == 0) return;
+  is_answered_ = now - unanswered_ns_ < kPatienceAnswered;
+  unanswered_ns_ = 0;
+}
+
 void InterruptUnit::receive_done() noexcept {
+  if (unanswered_ns_ != 0) learn_from_answer(monotonic_ns());
   const std::uint32_t packet = registers_.get(reg::RDTR) & 0xffff;
   if (packet == 0) {
     rx_due_ns_ = 0;
@@ -95,6 +109,7 @@ void InterruptUnit::expired() noexcept {
   if (tx_due_ns_ != 0 && tx_due_ns_ <= now) {
     state_.icr |= icr::TXDW;
     tx_due_ns_ = 0;
+    is_answered_ = false;
   }
   if (rx_due_ns_ != 0 && rx_due_ns_ <= now) {
     state_.icr |= icr::RXT0;
@@ -131,7 +146,8 @@ void InterruptUnit::reset() noexcept {
   timer_.disarm();
   tx_due_ns_ = rx_due_ns_ = 0;
   state_.icr = state_.ims = 0;
-  asserted_ns_ = 0;
+  asserted_ns_ = unanswered_ns_ = 0;
+  is_answered_ = false;
   update();
 }
 

@@ -19,7 +19,7 @@ class InterruptUnit {
   /// Sets causes now, and asserts the line when one of them is enabled and ITR allows.
   void raise(std::uint32_t causes) noexcept;
   /// Transmit descriptors were written back: to be told at once, or with a delay (TIDV and TADV, 3.4.3.2; at least
-  /// kTransmitPatience, see there).
+  /// patience(), see there).
   void transmit_done(bool immediate, bool delayed) noexcept;
   /// True while a delayed report of transmission has not been told.
   [[nodiscard]] bool is_transmit_waiting() const noexcept { return tx_due_ns_ != 0; }
@@ -41,6 +41,8 @@ class InterruptUnit {
   void expired() noexcept;
   void take_delayed() noexcept;
   void arm(std::uint64_t line_allowed_ns) noexcept;
+  [[nodiscard]] std::uint64_t patience() const noexcept;
+  void learn_from_answer(std::uint64_t now) noexcept;
 
   State& state_;
   Registers& registers_;
@@ -50,6 +52,8 @@ class InterruptUnit {
   std::uint64_t asserted_ns_ = 0;                  // when the line last rose
   std::uint64_t tx_due_ns_ = 0, tx_first_ns_ = 0;  // 0: nothing delayed
   std::uint64_t rx_due_ns_ = 0, rx_first_ns_ = 0;
+  std::uint64_t unanswered_ns_ = 0;  // first frame of the reports since the last receive interrupt
+  bool is_answered_ = false;         // frames came soon after those that were sent last
   bool is_asserted_ = false;
 };
 

@@ -113,6 +113,24 @@ TEST(E1000Interrupts, DelayedTransmitReportComesLaterAndUndelayedAtOnce) {
   EXPECT_EQ(rig.guest->interrupts(), 1u);
 }
 
+TEST(E1000Interrupts, DelayedTransmitReportWaitsForTheAnswerOnceAnswersCame) {
+  E1000Rig rig;
+  rig.guest->bring_up();
+  rig.guest->write(0x3820, 1);  // TIDV: 1 us
+  rig.guest->send(broadcast(60), {.delayed = true});
+  static_cast<void>(rig.take());
+  static_cast<void>(rig.arrive(frame_to_us(64)));
+  static_cast<void>(wait_for_interrupt(rig));
+  static_cast<void>(rig.guest->read(kIcr));
+  rig.nic->function().interrupts().unmask_intx();
+  const std::uint64_t before = monotonic_ns();
+  rig.guest->send(broadcast(60), {.delayed = true});
+  static_cast<void>(rig.take());
+  EXPECT_EQ(wait_for_interrupt(rig), 1u);
+  EXPECT_GE(monotonic_ns() - before, 3'000'000u);  // never less, however slow this machine is
+  EXPECT_EQ(rig.guest->read(kIcr) & 0x81, 0x1u);
+}
+
 TEST(E1000Interrupts, DelayedTransmitReportDoesNotWaitWhileTheRingFillsUp) {
   E1000Rig rig;
   rig.guest->bring_up({.tx_descriptors = 64});
