@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "runtime/wakefulness.hpp"
+
 namespace vmux::control {
 namespace {
 
@@ -40,11 +42,13 @@ Outcome<> apply_pollers(const Json& values, PollersSpec& spec) {
   spec.spin_us = params.number("spin_us", 0, kMaxMicroseconds).value_or(spec.spin_us);
   spec.min_sleep_us = params.number("min_sleep_us", 1, kMaxMicroseconds).value_or(spec.min_sleep_us);
   spec.max_sleep_us = params.number("max_sleep_us", 1, kMaxMicroseconds).value_or(spec.max_sleep_us);
+  if (const auto awake = params.number("keep_awake_us", 0, kMaxMicroseconds)) spec.keep_awake_us = awake;
   return params.finish();
 }
 
 Outcome<> settle(DaemonSpec& daemon) {
   PollersSpec& pollers = daemon.pollers;
+  if (!pollers.keep_awake_us) pollers.keep_awake_us = runtime::in_virtual_machine() ? kKeepAwakeUs : 0;
   if (pollers.count == 0) pollers.count = pollers.cpus.empty() ? 1 : static_cast<unsigned>(pollers.cpus.size());
   if (!pollers.cpus.empty() && pollers.cpus.size() != pollers.count) {
     return refuse(ProblemKind::invalid, "cpus",

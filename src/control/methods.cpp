@@ -274,6 +274,7 @@ Outcome<Json> poller_list(Controller& controller, const Json& params) {
     object["messages"] = stats.messages;
     object["sleeps"] = stats.sleeps;
     object["work"] = stats.work;
+    object["keeps_awake"] = stats.keeps_awake;
     list.push_back(std::move(object));
   }
   return after(nothing(params), std::move(list));

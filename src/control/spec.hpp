@@ -65,8 +65,10 @@ struct PollersSpec {
   std::uint64_t spin_us = 50;
   std::uint64_t min_sleep_us = 20;
   std::uint64_t max_sleep_us = 1000;
+  std::optional<std::uint64_t> keep_awake_us;  ///< 0: never; kKeepAwakeUs in a virtual machine, else 0, when not given
 };
 inline constexpr unsigned kMaxPollers = 64;
+inline constexpr std::uint64_t kKeepAwakeUs = 1000;
 
 /// What holds for the whole daemon.
 struct DaemonSpec {

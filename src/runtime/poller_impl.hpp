@@ -11,6 +11,7 @@
 
 #include "runtime/mailbox.hpp"
 #include "runtime/timers.hpp"
+#include "runtime/wakefulness.hpp"
 #include "vmux/base/counter.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/runtime/poller.hpp"
@@ -53,6 +54,7 @@ struct Poller::Impl {
   [[nodiscard]] std::uint64_t until_next_timer(std::uint64_t limit) const noexcept;
   void set_external_alarm() noexcept;
   void arm_alarm() noexcept;
+  void note_work() noexcept;
   void fall_asleep() noexcept;
 
   static constexpr std::uint64_t kForever = ~0ull;
@@ -66,6 +68,7 @@ struct Poller::Impl {
   static constexpr unsigned kMaxMessages = 64;  // per round
 
   PollerOptions options;
+  Wakefulness wakefulness;
   UniqueFd epoll, doorbell, alarm;
   Mailbox<Message> mailbox;
   std::mutex stopped_drain;  // guards the mailbox's reading side while no thread runs the poller
@@ -92,7 +95,7 @@ struct Poller::Impl {
   std::atomic<bool> stop_asked{false};
   std::atomic<std::thread::id> owner{};
   std::thread thread;
-  Counter rounds, busy_rounds, event_count, message_count, sleeps, work;
+  Counter rounds, busy_rounds, event_count, message_count, sleeps, work, keeps_awake;
 };
 
 }  // namespace vmux::runtime

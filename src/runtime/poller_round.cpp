@@ -114,10 +114,22 @@ std::uint64_t Poller::Impl::until_next_timer(std::uint64_t limit) const noexcept
 
 std::uint64_t Poller::Impl::idle_wait() noexcept {
   if (options.busy) return 0;
-  if (now - last_work < options.spin_ns) return 0;
-  if (!tasks_need_polling()) return kForever;
+  const std::uint64_t idle = now - last_work;
+  // Looking pays where work appears in memory. Who waits for messages alone only keeps a CPU from those who send them:
+  // often the one that the thread was put on which the last reply woke.
+  const bool must_look = tasks_need_polling();
+  if (must_look && idle < options.spin_ns) return 0;
+  std::uint64_t limit = kForever;
+  if (wakefulness.is_held()) {
+    if (idle >= options.keep_awake_ns) {
+      wakefulness.release();
+    } else {
+      limit = options.keep_awake_ns - idle;  // someone has to be there to release it
+    }
+  }
+  if (!must_look) return limit;
   sleep_ns = sleep_ns == 0 ? options.min_sleep_ns : std::min(2 * sleep_ns, options.max_sleep_ns);
-  return sleep_ns;
+  return std::min(sleep_ns, limit);
 }
 
 // A look costs a system call. One that is about to wait in epoll sees the events there, and tasks that find their work
@@ -158,16 +170,25 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
   }
   rounds.add();
   if (done == 0) return false;
+  note_work();
+  return true;
+}
+
+void Poller::Impl::note_work() noexcept {
   busy_rounds.add();
   last_work = now;
   sleep_ns = 0;
-  return true;
+  // In a caller's own loop nobody might come back to let go of it.
+  if (wakefulness.is_held() || !wakefulness.is_available() || !running.load(std::memory_order_relaxed)) return;
+  wakefulness.hold();
+  keeps_awake.add();
 }
 
 void Poller::Impl::run_until_stopped() noexcept {
   owner = std::this_thread::get_id();
   while (!stop_asked.load(std::memory_order_relaxed))
     round(idle_wait());
+  wakefulness.release();
   {
     const std::lock_guard lock{stopped_drain};
     take_messages();

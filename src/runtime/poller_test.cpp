@@ -4,9 +4,13 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -272,6 +276,84 @@ TEST(Poller, AnswersCallsThatRaceWithItsStop) {
     poller->stop();
     caller.join();
   }
+}
+
+class AWakefulPoller : public testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = testing::TempDir() + "vmux-wakefulness-" + std::to_string(::getpid());
+    std::ofstream{path_}.close();
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+  [[nodiscard]] PollerOptions options() const {
+    PollerOptions options;
+    options.spin_ns = 0;
+    options.keep_awake_ns = 1'000'000;
+    options.keep_awake_device = path_;
+    return options;
+  }
+  /// What was asked for so far, in microseconds.
+  [[nodiscard]] std::vector<std::int32_t> asked() const {
+    std::ifstream file{path_, std::ios::binary};
+    std::vector<std::int32_t> all;
+    for (std::int32_t one = 0; file.read(reinterpret_cast<char*>(&one), sizeof one);)
+      all.push_back(one);
+    return all;
+  }
+  void wait_until_asked(std::size_t times) const {
+    while (asked().size() < times)
+      std::this_thread::yield();
+  }
+  std::string path_;
+};
+
+TEST_F(AWakefulPoller, KeepsCpusAwakeAfterWorkAndLetsGoByItself) {
+  const auto poller = make_poller(options());
+  ASSERT_TRUE(poller->start());
+  EXPECT_TRUE(asked().empty());
+  poller->call([] {});
+  wait_until_asked(2);
+  EXPECT_EQ(asked(), (std::vector<std::int32_t>{0, -1}));
+  EXPECT_EQ(poller->stats().keeps_awake, 1u);
+}
+
+TEST_F(AWakefulPoller, LetsGoWhenItStops) {
+  PollerOptions forever = options();
+  forever.keep_awake_ns = 3'600'000'000'000;
+  const auto poller = make_poller(forever);
+  ASSERT_TRUE(poller->start());
+  poller->call([] {});
+  wait_until_asked(1);
+  poller->stop();
+  poller->join();
+  EXPECT_EQ(asked(), (std::vector<std::int32_t>{0, -1}));
+}
+
+TEST_F(AWakefulPoller, AsksNothingInACallersOwnLoop) {
+  const auto poller = make_poller(options());
+  ASSERT_TRUE(poller->post([] {}));
+  EXPECT_TRUE(poller->run_once());
+  EXPECT_TRUE(asked().empty());
+}
+
+TEST_F(AWakefulPoller, AsksNothingWhenItNeverSleeps) {
+  PollerOptions busy = options();
+  busy.busy = true;
+  const auto poller = make_poller(busy);
+  ASSERT_TRUE(poller->start());
+  poller->call([] {});
+  poller->stop();
+  poller->join();
+  EXPECT_TRUE(asked().empty());
+}
+
+TEST_F(AWakefulPoller, WorksWithoutTheDevice) {
+  PollerOptions without = options();
+  without.keep_awake_device = path_ + "/absent";
+  const auto poller = make_poller(without);
+  ASSERT_TRUE(poller->start());
+  poller->call([] {});
+  EXPECT_EQ(poller->stats().keeps_awake, 0u);
 }
 
 TEST(PollerOptions, RefusesACpuThatDoesNotExist) {

@@ -72,15 +72,19 @@ struct PollerOptions {
   std::string name = "poller";             ///< thread name, at most 15 characters
   std::optional<unsigned> cpu;             ///< pin the thread to this CPU
   bool busy = false;                       ///< never sleep: for a CPU that is set aside
-  std::uint64_t spin_ns = 50'000;          ///< keep looking this long after the last work before the first sleep
+  std::uint64_t spin_ns = 50'000;          ///< one that has to look does so this long after the last work
   std::uint64_t min_sleep_ns = 20'000;     ///< first sleep of an idle poller that has to look
   std::uint64_t max_sleep_ns = 1'000'000;  ///< sleeps double up to this; the worst latency that a polled doorbell sees
   std::size_t mailbox_capacity = 1024;     ///< messages; power of two
+  /// For this long after the last work, the kernel is asked not to halt idle CPUs: whoever the poller waits for, or
+  /// wakes, then runs at once. 0: never asked; a `busy` poller does not ask either.
+  std::uint64_t keep_awake_ns = 0;
+  std::string keep_awake_device = "/dev/cpu_dma_latency";  ///< where to ask; one that cannot be opened is done without
 };
 
 /// What a poller has done; readable from any thread.
 struct PollerStats {
-  std::uint64_t rounds = 0, busy_rounds = 0, events = 0, messages = 0, sleeps = 0, work = 0;
+  std::uint64_t rounds = 0, busy_rounds = 0, events = 0, messages = 0, sleeps = 0, work = 0, keeps_awake = 0;
 };
 
 /// One thread and what it owns. All methods are for that thread (or for whoever holds the poller while it does not

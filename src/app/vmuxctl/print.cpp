@@ -135,7 +135,8 @@ std::string print_vm_args(const Json& args) {
 }
 
 std::string print_pollers(const Json& pollers) {
-  return table_of(pollers, {"poller", "cpu", "ports", "rounds", "busy_rounds", "events", "messages", "sleeps", "work"});
+  return table_of(pollers, {"poller", "cpu", "ports", "rounds", "busy_rounds", "events", "messages", "sleeps", "work",
+                            "keeps_awake"});
 }
 
 std::string print_models(const Json& models) {
