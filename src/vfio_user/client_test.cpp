@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The client against a server that says what the test tells it to, in bytes written out by hand.
+#include "vmux/vfio_user/client.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace vmux::vfio_user {
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+
+// The message header: id, command (16 bits each), size, flags, error (32 bits each).
+constexpr std::size_t kHeader = 16;
+constexpr std::uint8_t kReply = 1, kNoReply = 0x10, kError = 0x20;
+constexpr std::uint8_t kVersion = 1, kRegionRead = 9, kRegionWrite = 10, kDmaRead = 11, kReset = 13;
+
+template <class T>
+T at(const Bytes& bytes, std::size_t offset) {
+  T value{};
+  if (offset + sizeof value <= bytes.size()) std::memcpy(&value, bytes.data() + offset, sizeof value);
+  return value;
+}
+
+template <class T>
+Bytes& operator<<(Bytes& bytes, T value) {
+  const auto* raw = reinterpret_cast<const std::uint8_t*>(&value);
+  bytes.insert(bytes.end(), raw, raw + sizeof value);
+  return bytes;
+}
+
+Bytes message(std::uint16_t id, std::uint16_t command, std::uint32_t flags, std::uint32_t error, const Bytes& body) {
+  Bytes bytes;
+  bytes << id << command << static_cast<std::uint32_t>(kHeader + body.size()) << flags << error;
+  bytes.insert(bytes.end(), body.begin(), body.end());
+  return bytes;
+}
+
+Bytes reply_to(const Bytes& request, const Bytes& body = {}) {
+  return message(at<std::uint16_t>(request, 0), at<std::uint16_t>(request, 2), kReply, 0, body);
+}
+
+Bytes version_body(std::uint16_t major, const std::string& json) {
+  Bytes body;
+  body << major << std::uint16_t{0};
+  body.insert(body.end(), json.begin(), json.end());
+  body.push_back(0);
+  return body;
+}
+
+Bytes region_reply(std::uint32_t count, std::size_t sent) {
+  Bytes body;
+  body << std::uint64_t{8} << std::uint32_t{0} << count;
+  body.resize(body.size() + sent, 0xa5);
+  return body;
+}
+
+/// Answers each request with the next step of its script, then hangs up.
+class ScriptedServer {
+ public:
+  using Step = std::function<Bytes(const Bytes& request)>;
+
+  /// Sends at most `piece` bytes at once.
+  explicit ScriptedServer(std::vector<Step> script, std::size_t piece = 65536) {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    socket_ = UniqueFd{ends[0]};
+    client_end = UniqueFd{ends[1]};
+    thread_ = std::thread{[this, script = std::move(script), piece] {
+      for (const Step& step : script) {
+        requests.push_back(receive());
+        const Bytes answer = step(requests.back());
+        for (std::size_t sent = 0; sent < answer.size(); sent += piece) {
+          const std::size_t length = std::min(piece, answer.size() - sent);
+          if (::send(socket_.get(), answer.data() + sent, length, MSG_NOSIGNAL) < 0) return;
+        }
+      }
+      ::shutdown(socket_.get(), SHUT_WR);
+    }};
+  }
+  ~ScriptedServer() { join(); }
+  void join() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+  UniqueFd client_end;
+  std::vector<Bytes> requests;  // to be read after join()
+
+ private:
+  Bytes receive() {
+    Bytes bytes(kHeader);
+    if (!fill(bytes, 0)) return {};
+    bytes.resize(at<std::uint32_t>(bytes, 4));
+    return fill(bytes, kHeader) ? bytes : Bytes{};
+  }
+  bool fill(Bytes& bytes, std::size_t from) {
+    while (from < bytes.size()) {
+      const ssize_t got = ::recv(socket_.get(), bytes.data() + from, bytes.size() - from, 0);
+      if (got <= 0) return false;
+      from += static_cast<std::size_t>(got);
+    }
+    return true;
+  }
+  UniqueFd socket_;
+  std::thread thread_;
+};
+
+ScriptedServer::Step agree(const std::string& json = R"({"capabilities":{}})") {
+  return [json](const Bytes& request) { return reply_to(request, version_body(0, json)); };
+}
+ScriptedServer::Step answer(Bytes body) {
+  return [body = std::move(body)](const Bytes& request) { return reply_to(request, body); };
+}
+
+Result<void> read_register(Client& client, std::uint32_t& into) {
+  return client.read(pci::Region::bar0, RegionOffset{8}, std::as_writable_bytes(std::span{&into, 1}));
+}
+
+TEST(Client, ProposesAVersionAndTakesTheServersLimits) {
+  ScriptedServer server{
+      {agree(R"({"capabilities":{"max_msg_fds":4,"max_data_xfer_size":4096,"write_multiple":true}})")}};
+  const auto client = Client::adopt(std::move(server.client_end));
+  ASSERT_TRUE(client);
+  EXPECT_EQ((*client)->limits().max_fds, 4u);
+  EXPECT_EQ((*client)->limits().max_transfer, 4096u);
+  EXPECT_TRUE((*client)->limits().write_multiple);
+  server.join();
+  EXPECT_EQ(at<std::uint16_t>(server.requests[0], 2), kVersion);
+  EXPECT_EQ(server.requests[0].back(), 0);  // the JSON ends with NUL
+}
+
+TEST(Client, RefusesAnotherMajorVersion) {
+  ScriptedServer server{{[](const Bytes& request) { return reply_to(request, version_body(1, "{}")); }}};
+  EXPECT_FALSE(Client::adopt(std::move(server.client_end)));
+}
+
+TEST(Client, RefusesAVersionThatIsNoJson) {
+  ScriptedServer server{{agree("{\"capabilities\":")}};
+  EXPECT_FALSE(Client::adopt(std::move(server.client_end)));
+}
+
+TEST(Client, ReadsARegister) {
+  ScriptedServer server{{agree(), answer(region_reply(4, 4))}};
+  const auto client = Client::adopt(std::move(server.client_end));
+  ASSERT_TRUE(client);
+  std::uint32_t value = 0;
+  ASSERT_TRUE(read_register(**client, value));
+  EXPECT_EQ(value, 0xa5a5a5a5u);
+  server.join();
+  EXPECT_EQ(at<std::uint16_t>(server.requests[1], 2), kRegionRead);
+  EXPECT_EQ(at<std::uint64_t>(server.requests[1], 16), 8u);
+  EXPECT_EQ(at<std::uint32_t>(server.requests[1], 28), 4u);
+}
+
+TEST(Client, TakesAReplyThatComesInPieces) {
+  ScriptedServer server{{agree(), [](const Bytes& request) { return reply_to(request, region_reply(4, 4)); }}, 5};
+  const auto client = Client::adopt(std::move(server.client_end));
+  ASSERT_TRUE(client);
+  std::uint32_t value = 0;
+  EXPECT_TRUE(read_register(**client, value));
+  EXPECT_EQ(value, 0xa5a5a5a5u);
+}
+
+TEST(Client, TakesNoReplyThatIsTooShort) {
+  ScriptedServer server{{agree(), answer(region_reply(4, 2))}};
+  const auto client = Client::adopt(std::move(server.client_end));
+  ASSERT_TRUE(client);
+  std::uint32_t value = 0;
+  EXPECT_FALSE(read_register(**client, value));
+}
+
+TEST(Client, TellsTheServersErrno) {
+  ScriptedServer server{{agree(), [](const Bytes& request) {
+                           return message(at<std::uint16_t>(request, 0), kReset, kReply | kError, EBUSY, {});
+                         }}};
+  const auto client = Client::adopt(std::move(server.client_end));
+  ASSERT_TRUE(client);
+  const auto done = (*client)->reset();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::system);
+  EXPECT_EQ(done.error().sys, EBUSY);
+}
+
+TEST(Client, NoticesThatTheServerIsGone) {
+  ScriptedServer server{{agree()}};
+  const auto client = Client::adopt(std::move(server.client_end));
+  ASSERT_TRUE(client);
+  server.join();
+  const auto done = (*client)->reset();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::disconnected);
+}
+
+TEST(Client, GivesUpOnASilentServer) {
+  ScriptedServer server{{agree(), [](const Bytes&) { return Bytes{}; }, [](const Bytes&) { return Bytes{}; }}};
+  auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = 20'000'000});
+  ASSERT_TRUE(client);
+  const auto done = (*client)->reset();
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::timed_out);
+  client->reset();
+}
+
+TEST(Client, WaitsForNothingAfterAPostedWrite) {
+  ScriptedServer server{{agree(), [](const Bytes&) { return Bytes{}; }}};
+  const auto client = Client::adopt(std::move(server.client_end));
+  ASSERT_TRUE(client);
+  const std::uint32_t value = 7;
+  EXPECT_TRUE((*client)->write_posted(pci::Region::bar0, RegionOffset{8}, std::as_bytes(std::span{&value, 1})));
+  server.join();
+  EXPECT_EQ(at<std::uint16_t>(server.requests[1], 2), kRegionWrite);
+  EXPECT_EQ(at<std::uint32_t>(server.requests[1], 8) & kNoReply, kNoReply);
+}
+
+TEST(Client, RefusesADmaReadThatNobodyAnswersAndGoesOnWaiting) {
+  ScriptedServer server{{agree(),
+                         [](const Bytes&) {
+                           Bytes body;
+                           body << std::uint64_t{0x1000} << std::uint64_t{4};
+                           return message(77, kDmaRead, 0, 0, body);
+                         },
+                         [](const Bytes&) { return message(1, kReset, kReply, 0, {}); }}};
+  const auto client = Client::adopt(std::move(server.client_end));
+  ASSERT_TRUE(client);
+  static_cast<void>((*client)->reset());
+  server.join();
+  ASSERT_EQ(server.requests.size(), 3u);
+  EXPECT_EQ(at<std::uint16_t>(server.requests[2], 0), 77u);
+  EXPECT_EQ(at<std::uint32_t>(server.requests[2], 8) & (kReply | kError), kReply | kError);
+}
+
+}  // namespace
+}  // namespace vmux::vfio_user
