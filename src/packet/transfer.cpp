@@ -86,7 +86,7 @@ class Writer {
     while (!bytes.empty()) {
       const auto room = take(bytes.size());
       if (room.empty()) return;
-      std::memcpy(room.data(), bytes.data(), room.size());
+      std::memmove(room.data(), bytes.data(), room.size());  // a VM's two ports may be given the same memory
       bytes = bytes.subspan(room.size());
     }
   }

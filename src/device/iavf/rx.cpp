@@ -224,7 +224,8 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
     const std::uint32_t length = view.length;
     copy_header(buffers[i], view.header);
     if (!view.payload.empty()) {
-      std::memcpy(buffers[i] + view.header.size(), view.payload[0].data(), length - view.header.size());
+      // A driver may have posted a buffer that is being sent from (two ports of one VM): the bytes are its own mess.
+      std::memmove(buffers[i] + view.header.size(), view.payload[0].data(), length - view.header.size());
     }
     const bool is_l4_bad = info.l4 != 0 && !view.offload.checksum_verified && is_bad(view, info, buffers[i]);
     out[i] = whole(layout, length, info, is_l4_bad);
