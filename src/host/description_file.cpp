@@ -31,17 +31,18 @@ struct Source {
 Outcome<> take_table(const Source& source, const toml::node& node, const char* what, const std::vector<Key>& keys) {
   const toml::table* const table = node.as_table();
   if (table == nullptr) return source.wrong(node, fmt::format("expected a table {}", what));
-  for (const auto& [key, value] : *table) {
-    const auto found = std::find_if(keys.begin(), keys.end(), [&](const Key& each) { return key.str() == each.name; });
+  for (const auto& [toml_key, value] : *table) {
+    const std::string key{toml_key.str()};
+    const auto found = std::find_if(keys.begin(), keys.end(), [&](const Key& each) { return key == each.name; });
     if (found == keys.end()) {
       std::vector<std::string> names;
       for (const Key& each : keys)
         names.emplace_back(each.name);
-      return source.wrong(
-          value, fmt::format("{}: '{}' is not known here; known are: {}", what, key.str(), fmt::join(names, ", ")));
+      return source.wrong(value,
+                          fmt::format("{}: '{}' is not known here; known are: {}", what, key, fmt::join(names, ", ")));
     }
     if (const Complaint complaint = found->take(value))
-      return source.wrong(value, fmt::format("{}: {}: expected {}", what, key.str(), *complaint));
+      return source.wrong(value, fmt::format("{}: {}: expected {}", what, key, *complaint));
   }
   return {};
 }
