@@ -218,23 +218,27 @@ Result<> named(const char* what, Result<> done) {
   return done;
 }
 
+/// A whole table, of all address families (the header's zeros). If it changed while it was read (NLM_F_DUMP_INTR, for
+/// which libmnl says EINTR) it is read again: interfaces that have just come up change it a few times.
+template <class Family, class Row>
+Result<std::vector<Row>> dump(std::uint16_t type, mnl_cb_t take) {
+  constexpr unsigned kTries = 50;
+  for (unsigned tries = 1;; ++tries) {
+    std::vector<Row> found;
+    Request request{type, NLM_F_DUMP};
+    request.family<Family>();
+    const auto done = request.exchange(take, &found);
+    if (done) return found;
+    if (done.error().sys != EINTR || tries == kTries) return tl::unexpected<Error>(done.error());
+  }
+}
+
 class Rtnetlink final : public Network {
  public:
   Result<std::vector<InterfaceAddress>> addresses() override {
-    std::vector<InterfaceAddress> found;
-    Request request{RTM_GETADDR, NLM_F_DUMP};
-    request.family<ifaddrmsg>().ifa_family = AF_UNSPEC;
-    if (auto done = request.exchange(take_address, &found); !done) return tl::unexpected<Error>(done.error());
-    return found;
+    return dump<ifaddrmsg, InterfaceAddress>(RTM_GETADDR, take_address);
   }
-
-  Result<std::vector<Route>> routes() override {
-    std::vector<Route> found;
-    Request request{RTM_GETROUTE, NLM_F_DUMP};
-    request.family<rtmsg>().rtm_family = AF_UNSPEC;
-    if (auto done = request.exchange(take_route, &found); !done) return tl::unexpected<Error>(done.error());
-    return found;
-  }
+  Result<std::vector<Route>> routes() override { return dump<rtmsg, Route>(RTM_GETROUTE, take_route); }
 
   Result<std::vector<VfSettings>> vfs(const std::string& interface) override {
     const auto index = index_of(interface);
