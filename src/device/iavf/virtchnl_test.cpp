@@ -261,6 +261,44 @@ TEST(IavfVirtchnl, VlanFiltersOfTheSecondDialect) {
   EXPECT_EQ(rig.guest->call(kStripV2, IavfBody{}.u32(1).u32(0).u16(1).zeros(6).bytes()).status, kParam);
 }
 
+TEST(IavfVirtchnl, TagOfADescriptorIsSentAndTheFrameWithItArrivesOnlyWhenItsVlanIsWanted) {
+  IavfRig rig;
+  rig.guest->bring_up({.capabilities = kL2 | kVlanV2});
+  const auto filter = IavfBody{}.u16(1).u16(1).u32(0).u16(100).u16(0).u16(0x8100).u16(0).zeros(24).bytes();
+  EXPECT_EQ(rig.guest->call(kAddVlanV2, filter).status, kOk);
+  rig.guest->send_frame(to_iavf(64), 0, std::uint64_t{8} << 4 | std::uint64_t{100} << 48);  // IL2TAG1
+  const auto sent = rig.take();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].size(), 68u);
+  EXPECT_EQ(sent[0][15], std::byte{100});
+  EXPECT_EQ(rig.arrive(sent[0]), 1u);
+  EXPECT_TRUE(rig.guest->receive().has_value());
+  packet::Offload other;
+  other.has_vlan = true;
+  other.vlan_tci = 101;
+  EXPECT_EQ(rig.arrive(to_iavf(64), other), 1u);
+  EXPECT_FALSE(rig.guest->receive().has_value());
+}
+
+TEST(IavfVirtchnl, FlowRuleLeadsToItsQueueOnceAndIsDeletedByItsId) {
+  IavfRig rig{IavfRig::Doorbell::trap, 4};
+  rig.guest->bring_up({.queues = 4, .capabilities = kL2 | 1u << 28});
+  IavfBody rule;  // Ethernet with ethertype 0x88b5, to queue 2
+  rule.u16(1).u16(0).u32(0).u8(0).zeros(3).u32(1).u32(1).u32(4).zeros(12).u8(0x88).u8(0xb5).zeros(50).zeros(31 * 72);
+  rule.u32(1).u32(3).u16(2).zeros(30).zeros(7 * 36).u32(0);
+  const IavfMessage added = rig.guest->call(47, rule.bytes());
+  EXPECT_EQ(added.status, kOk);
+  EXPECT_EQ(added.number(2612, 4), 0u);
+  EXPECT_EQ(rig.guest->call(47, rule.bytes()).number(2612, 4), 2u);  // exists
+  EXPECT_EQ(rig.arrive(to_iavf(64)), 1u);
+  EXPECT_TRUE(rig.guest->receive(2).has_value());
+  const auto id = static_cast<std::uint32_t>(added.number(4, 4));
+  EXPECT_EQ(rig.guest->call(48, IavfBody{}.u16(1).u16(0).u32(id).u32(0).bytes()).number(8, 4), 0u);
+  EXPECT_EQ(rig.guest->call(48, IavfBody{}.u16(1).u16(0).u32(id).u32(0).bytes()).number(8, 4), 4u);
+  EXPECT_EQ(rig.arrive(to_iavf(64)), 1u);
+  EXPECT_TRUE(rig.guest->receive(0).has_value());
+}
+
 TEST(IavfVirtchnl, ResetIsSeenInTheRegistersAndEnds) {
   IavfRig rig;
   rig.guest->bring_up();
