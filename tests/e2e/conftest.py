@@ -26,6 +26,25 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((getattr(thing, "name", "vmux"), text))
 
 
+USUAL_KERNEL = "linux-6.12"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--every-kernel", action="store_true",
+                     help="all of a NIC's tests with each kernel of the lab, not only those marked every_kernel")
+
+
+def pytest_collection_modifyitems(config, items):
+    """A life of a NIC takes minutes: all of it is lived with one kernel, and with the others what is marked."""
+    def is_wanted(item):
+        kernel = item.callspec.id if hasattr(item, "callspec") else ""
+        return not kernel.startswith("linux-") or kernel == USUAL_KERNEL or item.get_closest_marker("every_kernel")
+
+    if not config.getoption("--every-kernel"):
+        config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
+        items[:] = [item for item in items if is_wanted(item)]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def built():
     for program in ("vmux", "vmuxctl"):
