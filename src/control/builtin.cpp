@@ -114,12 +114,13 @@ class IavfNic final : public Nic {
   explicit IavfNic(std::unique_ptr<device::iavf::Nic> nic) noexcept : nic_(std::move(nic)) {}
   pci::Function& function() noexcept override { return nic_->function(); }
   port::Port* port() noexcept override { return &nic_->port(); }
+  std::vector<port::Port*> lanes() override { return nic_->lanes(); }
   void report(CounterReport& into) const override {
     const device::iavf::NicCounters& counters = nic_->nic_counters();
     const device::iavf::DataPath& data = nic_->data_path();
     into = {{"messages", counters.messages.get()},         {"refused", counters.refused.get()},
             {"admin_faults", counters.admin_faults.get()}, {"lost_replies", counters.lost_replies.get()},
-            {"interrupts", counters.interrupts.get()},     {"resets", counters.resets.get()}};
+            {"interrupts", nic_->interrupts_sent()},       {"resets", counters.resets.get()}};
     std::uint64_t faults = 0;
     for (unsigned queue = 0; queue < data.queue_pairs(); ++queue) {
       const device::iavf::QueueCounters& tx = data.tx(queue).counters();
@@ -144,6 +145,7 @@ Result<std::unique_ptr<Nic>> make_iavf(const NicRequest& request, runtime::Polle
   options.mac = request.mac.bytes;
   options.doorbell = request.doorbell == Doorbell::poll ? device::iavf::Doorbell::poll : device::iavf::Doorbell::trap;
   options.queue_pairs = request.queues.value_or(options.queue_pairs);
+  options.more_pollers.assign(request.pollers.begin() + 1, request.pollers.end());
   auto nic = device::iavf::Nic::create(std::move(options), poller);
   if (!nic) return tl::unexpected<Error>(nic.error());
   return std::make_unique<IavfNic>(std::move(*nic));

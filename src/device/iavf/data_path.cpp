@@ -2,30 +2,66 @@
 #include "device/iavf/data_path.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 namespace vmux::device::iavf {
+namespace {
+
+/// Receive-side scaling and flow rules, for whoever brings frames from other pollers: the lane of the queue.
+class QueueSteering final : public port::Steering {
+ public:
+  QueueSteering(std::shared_ptr<const RxRules> rules, std::uint32_t enabled, std::size_t lanes) noexcept
+      : rules_(std::move(rules)), enabled_(enabled), lanes_(lanes) {}
+  void steer(std::span<const packet::FrameView> frames, std::span<std::uint8_t> lanes) const noexcept override {
+    std::array<RxInfo, port::kMaxBurst> infos;
+    iavf::steer(*rules_, frames, infos);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      const std::uint16_t queue = infos[i].queue;
+      const bool runs = queue != RxInfo::kNobody && (enabled_ >> queue & 1) != 0;
+      lanes[i] = static_cast<std::uint8_t>(runs ? queue % lanes_ : 0);
+    }
+  }
+
+ private:
+  std::shared_ptr<const RxRules> rules_;
+  std::uint32_t enabled_;  // bit per receive queue
+  std::size_t lanes_;
+};
+
+}  // namespace
 
 DataPath::DataPath(Registers& registers, InterruptUnit& interrupts, port::PortCounters& port, const char* name,
-                   unsigned pairs)
-    : registers_(registers), interrupts_(interrupts), port_(port) {
-  for (unsigned index = 0; index < pairs; ++index)
-    pairs_.push_back(std::make_unique<Pair>(name, index));
+                   unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped)
+    : registers_(registers), home_(registers, interrupts, port) {
+  for (runtime::Poller* const poller : others.first(std::min<std::size_t>(others.size(), pairs - 1)))
+    sides_.push_back(std::make_unique<SideLane>(registers, *poller, is_mapped));
+  for (unsigned index = 0; index < pairs; ++index) {
+    QueuePair& pair = *pairs_.emplace_back(std::make_unique<QueuePair>(name, index));
+    SideLane* const side = side_of(index);
+    side == nullptr ? home_.own(index, pair) : side->own(index, pair);
+  }
   publish();
 }
 
 void DataPath::connect(pci::Function& function) {
-  for (const auto& pair : pairs_) {
-    function.attach(pair->tx.memory());
-    function.attach(pair->rx.memory());
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    if (side_of(i) != nullptr) continue;
+    function.attach(pairs_[i]->tx.memory());
+    function.attach(pairs_[i]->rx.memory());
   }
+  for (const auto& side : sides_)
+    side->connect(function.interrupts(), function.memory());
 }
 
 void DataPath::disconnect(pci::Function& function) noexcept {
-  for (const auto& pair : pairs_) {
-    function.detach(pair->tx.memory());
-    function.detach(pair->rx.memory());
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    if (side_of(i) != nullptr) continue;
+    function.detach(pairs_[i]->tx.memory());
+    function.detach(pairs_[i]->rx.memory());
   }
+  for (const auto& side : sides_)
+    side->disconnect();
 }
 
 bool DataPath::may_configure(unsigned queue) const noexcept {
@@ -34,7 +70,7 @@ bool DataPath::may_configure(unsigned queue) const noexcept {
 
 bool DataPath::configure_tx(unsigned queue, const TxQueueConfig& config) noexcept {
   if (queue >= pairs_.size() || (tx_enabled_ >> queue & 1) != 0) return false;
-  pairs_[queue]->tx.configure(config);
+  change(queue, [&](Lane&) { pairs_[queue]->tx.configure(config); });
   pairs_[queue]->has_tx = true;
   registers_.set(reg::QTX_TAIL1 + queue * 4, 0);  // a driver that has not yet seen a reset may have gone on writing it
   return true;
@@ -42,30 +78,35 @@ bool DataPath::configure_tx(unsigned queue, const TxQueueConfig& config) noexcep
 
 bool DataPath::configure_rx(unsigned queue, const RxQueueConfig& config) noexcept {
   if (queue >= pairs_.size() || (rx_enabled_ >> queue & 1) != 0) return false;
-  pairs_[queue]->rx.configure(config);
+  change(queue, [&](Lane&) { pairs_[queue]->rx.configure(config); });
   pairs_[queue]->has_rx = true;
   return true;
+}
+
+void DataPath::map_rx(unsigned queue, VectorChoice choice) noexcept {
+  change(queue, [&](Lane&) { pairs_[queue]->rx_vector = choice; });
+}
+
+void DataPath::map_tx(unsigned queue, VectorChoice choice) noexcept {
+  change(queue, [&](Lane&) { pairs_[queue]->tx_vector = choice; });
 }
 
 // Tails fall back to 0 when a queue stops. Linux writes the receive tail before it sends the set-up of the ring, and
 // the transmit tail with its first frame only, so neither configuring nor enabling is the time for it.
 bool DataPath::set_tx_enabled(unsigned queue, bool enabled) noexcept {
-  Pair& pair = *pairs_[queue];
-  if (enabled && !pair.has_tx) return false;
+  if (enabled && !pairs_[queue]->has_tx) return false;
   const std::uint32_t bit = 1u << queue;
   tx_enabled_ = enabled ? tx_enabled_ | bit : tx_enabled_ & ~bit;
-  enabled ? pair.tx.enable() : pair.tx.disable();
+  change(queue, [&](Lane& lane) { lane.set_tx_enabled(queue, enabled); });
   if (!enabled) registers_.set(reg::QTX_TAIL1 + queue * 4, 0);
   return true;
 }
 
 bool DataPath::set_rx_enabled(unsigned queue, bool enabled) noexcept {
-  Pair& pair = *pairs_[queue];
-  if (enabled && !pair.has_rx) return false;
+  if (enabled && !pairs_[queue]->has_rx) return false;
   const std::uint32_t bit = 1u << queue;
   rx_enabled_ = enabled ? rx_enabled_ | bit : rx_enabled_ & ~bit;
-  received_ &= ~bit;
-  enabled ? pair.rx.enable() : pair.rx.disable();
+  change(queue, [&](Lane& lane) { lane.set_rx_enabled(queue, enabled); });
   if (!enabled) registers_.set(reg::QRX_TAIL1 + queue * 4, 0);
   draft_.queues = static_cast<std::uint16_t>(std::max(1u, static_cast<unsigned>(std::bit_width(rx_enabled_))));
   publish();
@@ -96,29 +137,26 @@ FrameStatistics DataPath::statistics() const noexcept {
 
 void DataPath::publish() noexcept {
   draft_.prepare_hash();
-  rules_ = std::make_shared<const RxRules>(draft_);
-  for (const auto& pair : pairs_)
-    pair->tx.set_vlan(draft_.vlan);
-  queues_changed();
+  const auto rules = std::make_shared<const RxRules>(draft_);
+  change_all([&, takes = accepts()](Lane& lane) { lane.set_rules(rules, takes); });
+  if (!sides_.empty()) steering_ = std::make_shared<const QueueSteering>(rules, rx_enabled_, sides_.size() + 1);
 }
 
-void DataPath::queues_changed() noexcept {
+// All lanes take the same.
+packet::Accepts DataPath::accepts() const noexcept {
   std::uint32_t longest = 0;
   for (std::size_t queue = 0; queue < pairs_.size(); ++queue) {
     if ((rx_enabled_ >> queue & 1) == 0) continue;
     longest = std::max(longest, std::min(pairs_[queue]->rx.state().config.max_frame, kMaxFrameWithFcs));
   }
-  accepts_ = iavf::accepts(*rules_, longest);
+  return iavf::accepts(draft_, longest);
 }
 
 void DataPath::reset() noexcept {
-  for (const auto& pair : pairs_) {
-    pair->tx.disable();
-    pair->rx.disable();
-    pair->has_tx = pair->has_rx = false;
-    pair->tx_vector = pair->rx_vector = {};
-  }
-  tx_enabled_ = rx_enabled_ = received_ = 0;
+  home_.reset();
+  for (const auto& side : sides_)
+    side->reset();
+  tx_enabled_ = rx_enabled_ = 0;
   draft_ = {};
   draft_.rss.hena = kHashedPackets;  // as physical functions leave it: Linux sends key and table only
   // A part's single VLAN mode: the 802.1Q tag in L2TAG1; whoever puts another into L2TAG2 wants it in front.
@@ -132,60 +170,19 @@ void DataPath::set_station_address(const Mac& mac) noexcept {
   publish();
 }
 
-// Queues take turns: one of them fills a burst.
-std::size_t DataPath::peek(std::span<packet::FrameView> into) noexcept {
-  std::uint32_t left = tx_enabled_;
-  while (left != 0) {
-    const std::uint32_t later = left & ~((2u << turn_) - 1);
-    turn_ = static_cast<std::uint32_t>(std::countr_zero(later != 0 ? later : left));
-    left &= ~(1u << turn_);
-    const std::size_t count = pairs_[turn_]->tx.peek(into, tail_of(reg::QTX_TAIL1, turn_));
-    if (count > 0) return count;
-  }
-  return 0;
+void DataPath::set_link(bool up) noexcept {
+  for (const auto& side : sides_)
+    side->set_link(up);
 }
 
-void DataPath::complete(std::size_t count) noexcept {
-  Pair& pair = *pairs_[turn_];
-  if (!pair.tx.complete(count) || pair.tx_vector.vector == VectorChoice::kNone) return;
-  interrupts_.raise(pair.tx_vector.vector, pair.tx_vector.itr);
-  interrupts_.service();
+void DataPath::set_dma(bool enabled) noexcept {
+  for (const auto& side : sides_)
+    side->set_dma(enabled);
 }
 
-std::size_t DataPath::deliver(std::span<const packet::FrameView> frames) noexcept {
-  frames = frames.first(std::min(frames.size(), infos_.size()));
-  steer(*rules_, frames, infos_);
-  std::size_t at = 0;
-  while (at < frames.size()) {  // runs of frames for one queue
-    const std::uint16_t queue = infos_[at].queue;
-    std::size_t end = at + 1;
-    while (end < frames.size() && infos_[end].queue == queue)
-      ++end;
-    if (queue != RxInfo::kNobody) {
-      const bool runs = queue < pairs_.size() && (rx_enabled_ >> queue & 1) != 0;
-      const std::size_t target = runs ? queue : 0;
-      const std::size_t count = end - at;
-      const std::size_t taken = pairs_[target]->rx.deliver(
-          frames.subspan(at, count), std::span{infos_}.subspan(at, count), accepts_, tail_of(reg::QRX_TAIL1, target));
-      if (taken > 0) received_ |= 1u << target;
-      // What one queue has no room for must not keep the others from theirs.
-      if (taken < count && end == frames.size()) return at + taken;
-      if (taken < count) port_.drop_no_room.add(count - taken);
-    }
-    at = end;
-  }
-  return frames.size();
-}
-
-void DataPath::flush() noexcept {
-  if (received_ == 0) return;
-  for (std::uint32_t left = received_; left != 0; left &= left - 1) {
-    Pair& pair = *pairs_[static_cast<unsigned>(std::countr_zero(left))];
-    if (pair.rx.flush() && pair.rx_vector.vector != VectorChoice::kNone)
-      interrupts_.raise(pair.rx_vector.vector, pair.rx_vector.itr);
-  }
-  received_ = 0;
-  interrupts_.service();
+void DataPath::register_written(std::uint32_t offset) noexcept {
+  if (offset < reg::QTX_TAIL1 || offset >= reg::QTX_TAIL1 + kMaxQueuePairs * 4) return;
+  if (SideLane* const side = side_of((offset - reg::QTX_TAIL1) / 4)) side->wake();
 }
 
 }  // namespace vmux::device::iavf

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The queues and what they share, between control (virtchnl) and the switch (port). Home thread.
+// The queues and what they share, as control (virtchnl) sees them; the switch's side of them is lane.hpp. Home thread.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,9 +10,11 @@
 
 #include "device/iavf/filter.hpp"
 #include "device/iavf/interrupts.hpp"
+#include "device/iavf/lane.hpp"
 #include "device/iavf/queue_config.hpp"
 #include "device/iavf/rss.hpp"
 #include "device/iavf/rx.hpp"
+#include "device/iavf/side_lane.hpp"
 #include "device/iavf/state.hpp"
 #include "device/iavf/steer.hpp"
 #include "device/iavf/tx.hpp"
@@ -23,13 +24,6 @@
 
 namespace vmux::device::iavf {
 
-/// Where the news of a queue go.
-struct VectorChoice {
-  static constexpr std::uint16_t kNone = 0xffff;  ///< the driver looks for itself
-  std::uint16_t vector = kNone;
-  std::uint16_t itr = kNoItr;
-};
-
 struct FrameStatistics {
   std::uint64_t rx_bytes = 0, rx_unicast = 0, rx_multicast = 0, rx_broadcast = 0, rx_discards = 0;
   std::uint64_t tx_bytes = 0, tx_unicast = 0, tx_multicast = 0, tx_broadcast = 0, tx_discards = 0, tx_errors = 0;
@@ -37,7 +31,10 @@ struct FrameStatistics {
 
 class DataPath {
  public:
-  DataPath(Registers& registers, InterruptUnit& interrupts, port::PortCounters& port, const char* name, unsigned pairs);
+  /// `others`: the pollers beside the home one that own queues too. Queue i belongs to lane i modulo their number plus
+  /// one; lane 0 is the home poller's.
+  DataPath(Registers& registers, InterruptUnit& interrupts, port::PortCounters& port, const char* name, unsigned pairs,
+           std::span<runtime::Poller* const> others, bool is_mapped);
   void connect(pci::Function& function);
   void disconnect(pci::Function& function) noexcept;
 
@@ -47,8 +44,8 @@ class DataPath {
   [[nodiscard]] bool may_configure(unsigned queue) const noexcept;
   bool configure_tx(unsigned queue, const TxQueueConfig& config) noexcept;
   bool configure_rx(unsigned queue, const RxQueueConfig& config) noexcept;
-  void map_rx(unsigned queue, VectorChoice choice) noexcept { pairs_[queue]->rx_vector = choice; }
-  void map_tx(unsigned queue, VectorChoice choice) noexcept { pairs_[queue]->tx_vector = choice; }
+  void map_rx(unsigned queue, VectorChoice choice) noexcept;
+  void map_tx(unsigned queue, VectorChoice choice) noexcept;
   /// False: the queue has not been configured.
   bool set_tx_enabled(unsigned queue, bool enabled) noexcept;
   bool set_rx_enabled(unsigned queue, bool enabled) noexcept;
@@ -61,44 +58,46 @@ class DataPath {
   void publish() noexcept;
   void reset() noexcept;
   void set_station_address(const Mac& mac) noexcept;
+  void set_link(bool up) noexcept;
+  void set_dma(bool enabled) noexcept;
+  /// A register of the data pages was written by message: whose poller sleeps has to be told.
+  void register_written(std::uint32_t offset) noexcept;
 
-  // For the port.
-  [[nodiscard]] bool is_any_enabled() const noexcept { return tx_enabled_ != 0 || rx_enabled_ != 0; }
-  [[nodiscard]] bool can_receive() const noexcept { return rx_enabled_ != 0; }
-  std::size_t peek(std::span<packet::FrameView> into) noexcept;
-  void complete(std::size_t count) noexcept;
-  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept;
-  void flush() noexcept;
-  [[nodiscard]] packet::Accepts accepts() const noexcept { return accepts_; }
+  /// The lane of the home poller.
+  [[nodiscard]] Lane& home() noexcept { return home_; }
+  [[nodiscard]] const Lane& home() const noexcept { return home_; }
+  [[nodiscard]] const std::vector<std::unique_ptr<SideLane>>& sides() const noexcept { return sides_; }
+  /// How frames choose among several lanes, when that has changed since it was asked for last; else null.
+  [[nodiscard]] std::shared_ptr<const port::Steering> take_steering() noexcept { return std::move(steering_); }
 
   [[nodiscard]] const TxQueue& tx(unsigned queue) const noexcept { return pairs_[queue]->tx; }
   [[nodiscard]] const RxQueue& rx(unsigned queue) const noexcept { return pairs_[queue]->rx; }
 
  private:
-  struct Pair {
-    Pair(const char* name, unsigned index) noexcept : tx(name, index), rx(name, index) {}
-    TxQueue tx;
-    RxQueue rx;
-    VectorChoice tx_vector, rx_vector;
-    bool has_tx = false, has_rx = false;  // configured
-  };
-
-  [[nodiscard]] std::uint32_t tail_of(std::uint32_t first, std::size_t queue) const noexcept {
-    return registers_.get(first + static_cast<std::uint32_t>(queue) * 4) & 0x1fff;
+  [[nodiscard]] SideLane* side_of(std::size_t queue) const noexcept {
+    const std::size_t lane = queue % (sides_.size() + 1);
+    return lane == 0 ? nullptr : sides_[lane - 1].get();
   }
-  void queues_changed() noexcept;
+  template <class F>
+  void change(std::size_t queue, F&& what) noexcept {
+    SideLane* const side = side_of(queue);
+    side == nullptr ? what(home_) : side->change(what);
+  }
+  template <class F>
+  void change_all(F&& what) noexcept {
+    what(home_);
+    for (const auto& side : sides_)
+      side->change(what);
+  }
+  [[nodiscard]] packet::Accepts accepts() const noexcept;
 
   Registers& registers_;
-  InterruptUnit& interrupts_;
-  port::PortCounters& port_;
-  std::vector<std::unique_ptr<Pair>> pairs_;
-  RxRules draft_;                         // what control edits
-  std::shared_ptr<const RxRules> rules_;  // what is in force
-  packet::Accepts accepts_;
+  std::vector<std::unique_ptr<QueuePair>> pairs_;
+  Lane home_;
+  std::vector<std::unique_ptr<SideLane>> sides_;
+  RxRules draft_;                                  // what control edits
   std::uint32_t tx_enabled_ = 0, rx_enabled_ = 0;  // bit per queue
-  std::uint32_t received_ = 0;                     // queues with news since the last flush()
-  std::uint32_t turn_ = 0;                         // the queue that was peeked last
-  std::array<RxInfo, port::kMaxBurst> infos_{};
+  std::shared_ptr<const port::Steering> steering_;
 };
 
 }  // namespace vmux::device::iavf

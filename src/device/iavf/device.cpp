@@ -38,7 +38,8 @@ Nic::Nic(NicOptions options, runtime::Poller& poller)
       identity_{options_.mac, options_.queue_pairs, options_.link_mbps, options_.link_up},
       interrupts_(registers_, nic_counters_, poller),
       admin_(registers_, nic_counters_, options_.name.c_str()),
-      data_(registers_, interrupts_, port::Port::counters(), options_.name.c_str(), options_.queue_pairs),
+      data_(registers_, interrupts_, port::Port::counters(), options_.name.c_str(), options_.queue_pairs,
+            options_.more_pollers, options_.doorbell == Doorbell::poll),
       virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_),
       reset_timer_(poller, [this] { reset_timer_expired(); }) {}
 
@@ -71,6 +72,7 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
   interrupts_.connect(function_->interrupts());
   function_->attach(admin_.memory());
   data_.connect(*function_);
+  data_.set_link(identity_.link_up);
   forget_everything(true);
 }
 
@@ -81,6 +83,7 @@ void Nic::forget_everything(bool whole) noexcept {
   registers_.reset();
   virtchnl_.reset(whole);
   data_.set_station_address(virtchnl_.mac());
+  publish_steering();
   nic_counters_.resets.add();
 }
 
@@ -88,8 +91,33 @@ void Nic::reset(pci::ResetKind /*kind*/) noexcept {
   if (function_ != nullptr) forget_everything(true);
 }
 
+void Nic::bus_master_changed(bool enabled) noexcept { data_.set_dma(enabled); }
+
+void Nic::publish_steering() noexcept {
+  if (auto steering = data_.take_steering()) publish(std::move(steering));
+}
+
+std::vector<port::Port*> Nic::lanes() noexcept {
+  std::vector<port::Port*> lanes{this};
+  for (const auto& side : data_.sides())
+    lanes.push_back(side.get());
+  return lanes;
+}
+
+std::uint64_t Nic::interrupts_sent() const noexcept {
+  std::uint64_t sum = nic_counters_.interrupts.get();
+  for (const auto& side : data_.sides())
+    sum += side->nic_counters().interrupts.get();
+  return sum;
+}
+
 void Nic::pump() noexcept {
   virtchnl_.pump();
+  publish_steering();
+  obey();
+}
+
+void Nic::obey() noexcept {
   switch (virtchnl_.take_reset_wish()) {
     case Virtchnl::ResetWish::none:
       return;
@@ -114,29 +142,32 @@ void Nic::reset_timer_expired() noexcept {
 
 void Nic::set_link(bool up) noexcept {
   identity_.link_up = up;
+  data_.set_link(up);
   virtchnl_.link_changed();
 }
 
 std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
   interrupts_.service();
   if (!identity_.link_up) return 0;
-  return data_.peek(into);
+  return data_.home().peek(into);
 }
 
-void Nic::complete(std::size_t count) noexcept { data_.complete(count); }
+void Nic::complete(std::size_t count) noexcept { data_.home().complete(count); }
 
 std::size_t Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
-  return is_ready() ? data_.deliver(frames) : 0;
+  return is_ready() ? data_.home().deliver(frames) : 0;
 }
 
-void Nic::flush() noexcept { data_.flush(); }
+void Nic::flush() noexcept { data_.home().flush(); }
 
-packet::Accepts Nic::accepts() const noexcept { return data_.accepts(); }
+packet::Accepts Nic::accepts() const noexcept { return data_.home().accepts(); }
 
 bool Nic::needs_polling() const noexcept {
-  return options_.doorbell == Doorbell::poll && data_.is_any_enabled() && function_->is_bus_master();
+  return options_.doorbell == Doorbell::poll && data_.home().is_any_enabled() && function_->is_bus_master();
 }
 
-bool Nic::is_ready() const noexcept { return identity_.link_up && data_.can_receive() && function_->is_bus_master(); }
+bool Nic::is_ready() const noexcept {
+  return identity_.link_up && data_.home().can_receive() && function_->is_bus_master();
+}
 
 }  // namespace vmux::device::iavf

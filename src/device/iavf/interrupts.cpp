@@ -20,8 +20,10 @@ std::uint32_t itr_register(unsigned vector, unsigned itr) noexcept {
 
 }  // namespace
 
-InterruptUnit::InterruptUnit(Registers& registers, NicCounters& counters, runtime::Poller& poller)
-    : registers_(registers), counters_(counters), poller_(poller), timer_(poller, [this] { expired(); }) {}
+InterruptUnit::InterruptUnit(Registers& registers, NicCounters& counters, runtime::Poller& poller, Clock clock)
+    : registers_(registers), counters_(counters), poller_(poller) {
+  if (clock == Clock::timer) timer_.emplace(poller, [this] { expired(); });
+}
 
 void InterruptUnit::raise_admin(std::uint32_t cause) noexcept {
   registers_.set(reg::VFINT_ICR01, registers_.get(reg::VFINT_ICR01) | cause);
@@ -117,9 +119,9 @@ void InterruptUnit::fire_pending() noexcept {
   std::uint64_t next = kNever;
   for (std::uint32_t left = pending_; left != 0; left &= left - 1)
     next = std::min(next, fire(static_cast<unsigned>(std::countr_zero(left)), now));
-  if (next == kNever || (timer_.is_armed() && armed_for_ns_ <= next)) return;
+  if (next == kNever || !timer_ || (timer_->is_armed() && armed_for_ns_ <= next)) return;
   armed_for_ns_ = next;
-  timer_.arm_at(next);
+  timer_->arm_at(next);
 }
 
 void InterruptUnit::expired() noexcept {
@@ -128,13 +130,14 @@ void InterruptUnit::expired() noexcept {
 }
 
 void InterruptUnit::look_for_software_triggers() noexcept {
+  if (!timer_) return;  // the home poller's unit looks
   for (unsigned vector = 1; vector < kVectors; ++vector)
     absorb(vector, registers_.get(control_register(vector)));
   if (pending_ != 0) fire_pending();
 }
 
 void InterruptUnit::reset() noexcept {
-  timer_.disarm();
+  if (timer_) timer_->disarm();
   pending_ = untold_ = 0;
   causes_ = {};
   seen_ = {};

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "device/iavf/state.hpp"
 #include "vmux/pci/interrupts.hpp"
@@ -17,7 +18,10 @@ namespace vmux::device::iavf {
 
 class InterruptUnit {
  public:
-  InterruptUnit(Registers& registers, NicCounters& counters, runtime::Poller& poller);
+  /// What brings back what had to wait: a timer, for which the unit must be made on its poller (or while that does not
+  /// run) and destroyed there; or service() in every round, which has_news() asks for.
+  enum class Clock : std::uint8_t { timer, rounds };
+  InterruptUnit(Registers& registers, NicCounters& counters, runtime::Poller& poller, Clock clock = Clock::timer);
   /// The vectors exist once the function does; they outlive this object's use.
   void connect(pci::Interrupts& vectors) noexcept { vectors_ = &vectors; }
 
@@ -34,6 +38,8 @@ class InterruptUnit {
     if (pending_ != 0) fire_pending();
     if (++rounds_ % kLookForSoftware == 0) look_for_software_triggers();
   }
+
+  [[nodiscard]] bool has_news() const noexcept { return pending_ != 0; }
 
   /// DYN_CTL of a vector was written by message.
   void control_written(unsigned vector, std::uint32_t value) noexcept;
@@ -61,9 +67,9 @@ class InterruptUnit {
   NicCounters& counters_;
   runtime::Poller& poller_;
   pci::Interrupts* vectors_ = nullptr;
-  runtime::Timer timer_;
-  std::uint32_t pending_ = 0;  // bit per vector
-  std::uint32_t untold_ = 0;   // causes of the admin vector since it last fired
+  std::optional<runtime::Timer> timer_;  // none: Clock::rounds
+  std::uint32_t pending_ = 0;            // bit per vector
+  std::uint32_t untold_ = 0;             // causes of the admin vector since it last fired
   std::uint32_t rounds_ = 0;
   std::uint64_t patience_ns_ = 0;                // until an unarmed vector is looked at again
   std::uint64_t armed_for_ns_ = 0;               // when the timer will fire, if it is armed

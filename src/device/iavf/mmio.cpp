@@ -9,9 +9,8 @@ namespace vmux::device::iavf {
 
 bool Registers::replace(std::uint32_t offset, std::uint32_t expected, std::uint32_t value) noexcept {
   if (is_data_page(offset)) return memory::compare_exchange32(pages_, offset, expected, value);
-  if (values_[slot_of(offset)] != expected) return false;
-  values_[slot_of(offset)] = value;
-  return true;
+  return memory::compare_exchange32(std::as_writable_bytes(std::span{values_}), slot_of(offset) * sizeof value,
+                                    expected, value);
 }
 
 void Registers::reset() noexcept {
@@ -62,6 +61,7 @@ void Nic::write_register(std::uint32_t offset, std::uint32_t value) noexcept {
   if (row == nullptr || row->access == Access::ro) return;
   if (row->access == Access::effect) return write_effect(offset, value & row->writable);
   registers_.set(offset, value & row->writable);
+  if (Registers::is_data_page(offset)) data_.register_written(offset);
 }
 
 void Nic::write_effect(std::uint32_t offset, std::uint32_t value) noexcept {

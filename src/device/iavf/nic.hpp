@@ -33,9 +33,11 @@ struct NicOptions {
   unsigned queue_pairs = 4;           ///< 1 to kMaxQueuePairs
   std::uint32_t link_mbps = 100'000;  ///< what the guest is told
   bool link_up = true;
+  std::vector<runtime::Poller*> more_pollers;  ///< beside the home one: queue pairs are spread over all, home first
 };
 
-/// Everything happens on the poller's thread. The nic must be destroyed there, or while the poller does not run.
+/// Everything happens on the poller's thread, but for the lanes beside the first (side_lane.hpp). The nic must be
+/// destroyed there, or while the poller does not run; and no other poller may use its lanes any more.
 class Nic final : public pci::Device, public port::Port {
  public:
   /// `poller` is the home thread and must outlive the nic.
@@ -44,8 +46,11 @@ class Nic final : public pci::Device, public port::Port {
 
   [[nodiscard]] pci::Function& function() noexcept { return *function_; }
   [[nodiscard]] port::Port& port() noexcept { return *this; }
+  /// One for each poller that owns queues, this object first.
+  [[nodiscard]] std::vector<port::Port*> lanes() noexcept;
   [[nodiscard]] const Mac& mac() const noexcept { return virtchnl_.mac(); }
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
+  [[nodiscard]] std::uint64_t interrupts_sent() const noexcept;  ///< by all lanes
   [[nodiscard]] const DataPath& data_path() const noexcept { return data_; }
   /// Pulls or plugs the cable: the guest is sent a link event.
   void set_link(bool up) noexcept;
@@ -56,6 +61,7 @@ class Nic final : public pci::Device, public port::Port {
   void write_bar(pci::Region bar, RegionOffset offset, std::span<const std::byte> from) noexcept override;
   void shared_written(pci::Region bar, RegionOffset offset, std::size_t size) noexcept override;
   void reset(pci::ResetKind kind) noexcept override;
+  void bus_master_changed(bool enabled) noexcept override;
 
   // port::Port
   std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
@@ -74,6 +80,8 @@ class Nic final : public pci::Device, public port::Port {
   void write_register(std::uint32_t offset, std::uint32_t value) noexcept;
   void write_effect(std::uint32_t offset, std::uint32_t value) noexcept;
   void pump() noexcept;
+  void obey() noexcept;
+  void publish_steering() noexcept;
   void begin_reset() noexcept;
   void forget_everything(bool whole) noexcept;
   void reset_timer_expired() noexcept;

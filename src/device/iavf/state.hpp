@@ -14,7 +14,8 @@
 namespace vmux::device::iavf {
 
 /// Register storage. The pages of the data path lie in memory that the guest may have mapped (poll mode) or in the
-/// model's own (trap mode); either way they are read and written with ordered accesses only.
+/// model's own (trap mode). All are read and written with ordered accesses only: pollers beside the home one that own
+/// queues look at the controls of their vectors.
 class Registers {
  public:
   /// Where the pages 0 to kDataPagesEnd lie. Before any other call.
@@ -23,11 +24,11 @@ class Registers {
   /// `offset` is that of a register in the table.
   [[nodiscard]] std::uint32_t get(std::uint32_t offset) const noexcept {
     if (is_data_page(offset)) return memory::load_acquire32(pages_, offset);
-    return values_[slot_of(offset)];
+    return memory::load_acquire32(std::as_bytes(std::span{values_}), slot_of(offset) * sizeof(std::uint32_t));
   }
   void set(std::uint32_t offset, std::uint32_t value) noexcept {
     if (is_data_page(offset)) return memory::store_release32(pages_, offset, value);
-    values_[slot_of(offset)] = value;
+    memory::store_release32(std::as_writable_bytes(std::span{values_}), slot_of(offset) * sizeof value, value);
   }
   /// Replaces a value that the guest may be writing at this moment; false when it no longer is `expected`.
   [[nodiscard]] bool replace(std::uint32_t offset, std::uint32_t expected, std::uint32_t value) noexcept;

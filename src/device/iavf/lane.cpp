@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "device/iavf/lane.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace vmux::device::iavf {
+
+void Lane::set_tx_enabled(unsigned queue, bool enabled) noexcept {
+  const std::uint32_t bit = 1u << queue;
+  tx_enabled_ = enabled ? tx_enabled_ | bit : tx_enabled_ & ~bit;
+  enabled ? pairs_[queue]->tx.enable() : pairs_[queue]->tx.disable();
+}
+
+void Lane::set_rx_enabled(unsigned queue, bool enabled) noexcept {
+  const std::uint32_t bit = 1u << queue;
+  rx_enabled_ = enabled ? rx_enabled_ | bit : rx_enabled_ & ~bit;
+  received_ &= ~bit;
+  enabled ? pairs_[queue]->rx.enable() : pairs_[queue]->rx.disable();
+  stray_ = rx_enabled_ == 0 ? 0 : static_cast<std::size_t>(std::countr_zero(rx_enabled_));
+}
+
+void Lane::set_rules(const std::shared_ptr<const RxRules>& rules, const packet::Accepts& accepts) noexcept {
+  rules_ = rules;
+  accepts_ = accepts;
+  for (QueuePair* const pair : pairs_) {
+    if (pair != nullptr) pair->tx.set_vlan(rules->vlan);
+  }
+}
+
+void Lane::set_memory(const std::shared_ptr<const memory::Table>& table) noexcept {
+  for (QueuePair* const pair : pairs_) {
+    if (pair == nullptr) continue;
+    pair->tx.memory().adopt(table);
+    pair->rx.memory().adopt(table);
+  }
+}
+
+void Lane::reset() noexcept {
+  for (QueuePair* const pair : pairs_) {
+    if (pair == nullptr) continue;
+    pair->tx.disable();
+    pair->rx.disable();
+    pair->has_tx = pair->has_rx = false;
+    pair->tx_vector = pair->rx_vector = {};
+  }
+  tx_enabled_ = rx_enabled_ = received_ = 0;
+  stray_ = 0;
+}
+
+// Queues take turns: one of them fills a burst.
+std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
+  std::uint32_t left = tx_enabled_;
+  while (left != 0) {
+    const std::uint32_t later = left & ~((2u << turn_) - 1);
+    turn_ = static_cast<std::uint32_t>(std::countr_zero(later != 0 ? later : left));
+    left &= ~(1u << turn_);
+    const std::size_t count = pairs_[turn_]->tx.peek(into, tail_of(reg::QTX_TAIL1, turn_));
+    if (count > 0) return count;
+  }
+  return 0;
+}
+
+void Lane::complete(std::size_t count) noexcept {
+  QueuePair& pair = *pairs_[turn_];
+  if (!pair.tx.complete(count) || pair.tx_vector.vector == VectorChoice::kNone) return;
+  interrupts_.raise(pair.tx_vector.vector, pair.tx_vector.itr);
+  interrupts_.service();
+}
+
+std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
+  frames = frames.first(std::min(frames.size(), infos_.size()));
+  steer(*rules_, frames, infos_);
+  std::size_t at = 0;
+  while (at < frames.size()) {  // runs of frames for one queue
+    const std::uint16_t queue = infos_[at].queue;
+    std::size_t end = at + 1;
+    while (end < frames.size() && infos_[end].queue == queue)
+      ++end;
+    if (queue != RxInfo::kNobody) {
+      const bool runs = queue < pairs_.size() && (rx_enabled_ >> queue & 1) != 0;
+      const std::size_t target = runs ? queue : stray_;
+      const std::size_t count = end - at;
+      const std::size_t taken = pairs_[target]->rx.deliver(
+          frames.subspan(at, count), std::span{infos_}.subspan(at, count), accepts_, tail_of(reg::QRX_TAIL1, target));
+      if (taken > 0) received_ |= 1u << target;
+      // What one queue has no room for must not keep the others from theirs.
+      if (taken < count && end == frames.size()) return at + taken;
+      if (taken < count) port_.drop_no_room.add(count - taken);
+    }
+    at = end;
+  }
+  return frames.size();
+}
+
+void Lane::flush() noexcept {
+  if (received_ == 0) return;
+  for (std::uint32_t left = received_; left != 0; left &= left - 1) {
+    QueuePair& pair = *pairs_[static_cast<unsigned>(std::countr_zero(left))];
+    if (pair.rx.flush() && pair.rx_vector.vector != VectorChoice::kNone) {
+      interrupts_.raise(pair.rx_vector.vector, pair.rx_vector.itr);
+    }
+  }
+  received_ = 0;
+  interrupts_.service();
+}
+
+}  // namespace vmux::device::iavf

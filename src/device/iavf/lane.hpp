@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The queue pairs that one poller owns, as the switch uses them: all of a NIC's, or those of a lane of its port.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "device/iavf/interrupts.hpp"
+#include "device/iavf/queue_config.hpp"
+#include "device/iavf/rx.hpp"
+#include "device/iavf/state.hpp"
+#include "device/iavf/steer.hpp"
+#include "device/iavf/tx.hpp"
+#include "packet/frame.hpp"
+#include "port/port.hpp"
+
+namespace vmux::device::iavf {
+
+/// Where the news of a queue go.
+struct VectorChoice {
+  static constexpr std::uint16_t kNone = 0xffff;  ///< the driver looks for itself
+  std::uint16_t vector = kNone;
+  std::uint16_t itr = kNoItr;
+};
+
+struct QueuePair {
+  QueuePair(const char* name, unsigned index) noexcept : tx(name, index), rx(name, index) {}
+  TxQueue tx;
+  RxQueue rx;
+  VectorChoice tx_vector, rx_vector;
+  bool has_tx = false, has_rx = false;  // configured
+};
+
+/// One thread at a time: the poller that owns it, or the home poller while that one is kept out (side_lane.hpp).
+class Lane {
+ public:
+  Lane(Registers& registers, InterruptUnit& interrupts, port::PortCounters& port) noexcept
+      : registers_(registers), interrupts_(interrupts), port_(port) {}
+
+  // For control.
+  void own(unsigned queue, QueuePair& pair) noexcept { pairs_[queue] = &pair; }
+  void set_tx_enabled(unsigned queue, bool enabled) noexcept;
+  void set_rx_enabled(unsigned queue, bool enabled) noexcept;
+  void set_rules(const std::shared_ptr<const RxRules>& rules, const packet::Accepts& accepts) noexcept;
+  void set_memory(const std::shared_ptr<const memory::Table>& table) noexcept;
+  void reset() noexcept;
+
+  // For the port.
+  [[nodiscard]] bool is_any_enabled() const noexcept { return tx_enabled_ != 0 || rx_enabled_ != 0; }
+  [[nodiscard]] bool can_receive() const noexcept { return rx_enabled_ != 0; }
+  std::size_t peek(std::span<packet::FrameView> into) noexcept;
+  void complete(std::size_t count) noexcept;
+  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept;
+  void flush() noexcept;
+  [[nodiscard]] const packet::Accepts& accepts() const noexcept { return accepts_; }
+
+ private:
+  [[nodiscard]] std::uint32_t tail_of(std::uint32_t first, std::size_t queue) const noexcept {
+    return registers_.get(first + static_cast<std::uint32_t>(queue) * 4) & 0x1fff;
+  }
+
+  Registers& registers_;
+  InterruptUnit& interrupts_;
+  port::PortCounters& port_;
+  std::array<QueuePair*, kMaxQueuePairs> pairs_{};  // null: another lane's
+  std::shared_ptr<const RxRules> rules_;
+  packet::Accepts accepts_;
+  std::uint32_t tx_enabled_ = 0, rx_enabled_ = 0;  // bit per queue
+  std::uint32_t received_ = 0;                     // queues with news since the last flush()
+  std::uint32_t turn_ = 0;                         // the queue that was peeked last
+  std::size_t stray_ = 0;                          // the queue for frames whose own does not run, or is not here
+  std::array<RxInfo, port::kMaxBurst> infos_{};
+};
+
+}  // namespace vmux::device::iavf

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "runtime/gate.hpp"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+namespace vmux::runtime {
+namespace {
+
+TEST(Gate, KeepsTheOwnerOutWhileThingsChange) {
+  Gate gate;
+  std::uint64_t left = 0, right = 0, uses = 0;  // plain: whoever is let in wrongly sees them differ
+  std::atomic<bool> is_done{false};
+  std::thread owner{[&] {
+    while (!is_done.load() || uses < 1000) {
+      gate.enter();
+      ASSERT_EQ(left, right);
+      ++uses;
+      gate.leave();
+    }
+  }};
+  for (int i = 0; i < 20'000; ++i) {
+    gate.close();
+    ++left;
+    ++right;
+    gate.open();
+  }
+  is_done = true;
+  owner.join();
+  EXPECT_GE(uses, 1000u);
+}
+
+TEST(Gate, ClosesAtOnceWhenNobodyIsInside) {
+  Gate gate;
+  gate.close();
+  gate.open();
+  gate.enter();
+  gate.leave();
+  gate.close();
+}
+
+}  // namespace
+}  // namespace vmux::runtime
