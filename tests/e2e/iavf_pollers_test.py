@@ -58,10 +58,13 @@ def test_link_and_driver_go_and_come_under_load(spread):
     for _ in range(3):
         b.check("ip link set eth0 down && ip link set eth0 up")
         wait_for_peer(b, A)
-    b.check("rmmod iavf && modprobe iavf", timeout=60)
+    b.check("rmmod iavf && modprobe iavf && "  # the interface follows when the function has answered
+            "for i in $(seq 1 100); do test -e /sys/class/net/eth0 && exit 0; sleep 0.1; done; exit 1", timeout=60)
     give_address(b, f"{B}/24")
     wait_for_peer(b, A)
     load.kill("KILL")
+    load.wait()
+    wait_for_peer(b, A)
     assert ping(b, A, count=20).loss == 0
     assert not [line for line in b.check("dmesg").splitlines() if "BUG" in line or "Call Trace" in line]
     assert spread.vmux.stats("b")["model"]["guest_fault"] == 0
