@@ -62,7 +62,7 @@ def test_link_and_driver_go_and_come_under_load(spread):
             "for i in $(seq 1 100); do test -e /sys/class/net/eth0 && exit 0; sleep 0.1; done; exit 1", timeout=60)
     give_address(b, f"{B}/24")
     wait_for_peer(b, A)
-    load.kill("KILL")
+    a.check("killall -INT ping")
     load.wait()
     wait_for_peer(b, A)
     assert ping(b, A, count=20).loss == 0
