@@ -24,10 +24,10 @@ constexpr std::uint64_t kMbuf = 2304, kMbufs = 8192;  // as a pool of DPDK's lie
 
 std::uint64_t mbuf(std::uint64_t index) { return test::kBuffers + index % kMbufs * kMbuf + 128; }
 
-/// A frame of this size: UDP over IPv4 from a generator that leaves no checksum.
-test::Bytes frame_of(std::size_t size) {
+/// A frame of this size: UDP over IPv4, with its checksum or from a generator that leaves none.
+test::Bytes frame_of(std::size_t size, bool summed = false) {
   test::Bytes frame = packet::test::whole_frame({.proto = packet::test::Proto::udp}, packet::test::pattern(size - 42));
-  packet::test::set16(frame, 40, 0);
+  if (!summed) packet::test::set16(frame, 40, 0);
   return frame;
 }
 
@@ -83,7 +83,7 @@ void rx_steer_deliver_flush(benchmark::State& state) {
                    .max_frame = 9728,
                    .rxdid = rxdid::comms_ovs});
   queue.enable();
-  const test::Bytes bytes = frame_of(size);
+  const test::Bytes bytes = frame_of(size, state.range(2) != 0);
   std::vector<std::unique_ptr<packet::test::View>> views;
   std::array<packet::FrameView, kBurst> frames;
   std::vector<test::Bytes> copies(kBurst, bytes);
@@ -109,7 +109,13 @@ void rx_steer_deliver_flush(benchmark::State& state) {
   if (taken != done) state.SkipWithError("frames were lost");
   memory.space().detach(queue.memory());
 }
-BENCHMARK(rx_steer_deliver_flush)->ArgNames({"bytes", "rss"})->Args({64, 0})->Args({64, 1})->Args({1514, 0});
+BENCHMARK(rx_steer_deliver_flush)
+    ->ArgNames({"bytes", "rss", "summed"})
+    ->Args({64, 0, 0})
+    ->Args({64, 0, 1})
+    ->Args({64, 1, 0})
+    ->Args({1514, 0, 0})
+    ->Args({1514, 0, 1});
 
 /// What a copy of the same bytes into the same buffers costs, and nothing else.
 void copy_alone(benchmark::State& state) {

@@ -28,18 +28,17 @@ constexpr std::uint16_t fold(std::uint64_t sum) noexcept {
   return static_cast<std::uint16_t>((sum & 0xffff) + (sum >> 16));
 }
 
-std::uint64_t load(const std::byte* from) noexcept {
-  std::uint64_t word;
-  std::memcpy(&word, from, sizeof word);
-  return word;
-}
-
 // One word: read once, stored, added. (Loops of a fixed few rounds are written out: compilers leave them alone at -O2.)
-template <bool kCopy>
-void step(std::uint64_t& sum, std::byte* to, const std::byte* from) noexcept {
-  const std::uint64_t word = load(from);
+template <bool kCopy, class Word = std::uint64_t>
+inline void step(std::uint64_t& sum, std::byte* to, const std::byte* from) noexcept {
+  Word word;
+  std::memcpy(&word, from, sizeof word);
   if constexpr (kCopy) std::memcpy(to, &word, sizeof word);
-  sum = plus(sum, word);
+  if constexpr (sizeof word == 1 && std::endian::native == std::endian::big) {
+    sum = plus(sum, std::uint64_t{word} << 8);  // the last byte of an odd number stands first in its word
+  } else {
+    sum = plus(sum, word);
+  }
 }
 
 // RFC 1071 2.(B), (C): any word size and byte order will do, as long as the fold at the end agrees.
@@ -56,40 +55,58 @@ std::uint64_t sum_words(std::byte* to, const std::byte* from, std::size_t size) 
   }
   for (; at + 8 <= size; at += 8)
     step<kCopy>(a, room(at), from + at);
-  if (at < size) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, from + at, size - at);
-    if constexpr (kCopy) std::memcpy(to + at, &word, size - at);
-    b = plus(b, word);
+  const std::size_t left = size - at;  // below 8: moves of a fixed size, no call into libc
+  if ((left & 4) != 0) {
+    step<kCopy, std::uint32_t>(b, room(at), from + at);
+    at += 4;
   }
+  if ((left & 2) != 0) {
+    step<kCopy, std::uint16_t>(c, room(at), from + at);
+    at += 2;
+  }
+  if ((left & 1) != 0) step<kCopy, std::uint8_t>(d, room(at), from + at);
   return plus(plus(a, b), plus(c, d));
 }
 
 #if defined(__x86_64__)
-// 32-bit halves in 64-bit lanes: no carry can be lost below 2^32 words.
+// Sums in 64-bit lanes: of whole words, which drops the carries, and of their upper halves, which cannot overflow below
+// 2^32 words. lower_and_upper() has the sum of the lower halves from the difference: no mask for each word.
+struct Lanes {
+  __m256i words, upper;
+};
+
 template <bool kCopy>
-__attribute__((target("avx2"))) inline void step_avx2(__m256i& low, __m256i& high, std::byte* to,
-                                                      const std::byte* from) noexcept {
+__attribute__((target("avx2"))) inline void step_avx2(Lanes& lanes, std::byte* to, const std::byte* from) noexcept {
   const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
   if constexpr (kCopy) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
-  low = _mm256_add_epi64(low, _mm256_and_si256(bytes, _mm256_set1_epi64x(0xffff'ffff)));
-  high = _mm256_add_epi64(high, _mm256_srli_epi64(bytes, 32));
+  lanes.words = _mm256_add_epi64(lanes.words, bytes);
+  lanes.upper = _mm256_add_epi64(lanes.upper, _mm256_srli_epi64(bytes, 32));
+}
+
+__attribute__((target("avx2"))) inline __m256i lower_and_upper(const Lanes& lanes) noexcept {
+  const __m256i lower = _mm256_sub_epi64(lanes.words, _mm256_slli_epi64(lanes.upper, 32));
+  return _mm256_add_epi64(lower, lanes.upper);
 }
 
 template <bool kCopy>
 __attribute__((target("avx2"))) std::uint64_t sum_avx2(std::byte* to, const std::byte* from,
                                                        std::size_t size) noexcept {
-  __m256i low = _mm256_setzero_si256(), high = low, low2 = low, high2 = low;
+  const auto room = [to](std::size_t offset) { return kCopy ? to + offset : nullptr; };
+  Lanes a{_mm256_setzero_si256(), _mm256_setzero_si256()}, b = a;
   std::size_t at = 0;
-  for (; at + 64 <= size; at += 64) {
-    step_avx2<kCopy>(low, high, kCopy ? to + at : nullptr, from + at);
-    step_avx2<kCopy>(low2, high2, kCopy ? to + at + 32 : nullptr, from + at + 32);
+  for (; at + 128 <= size; at += 128) {
+    step_avx2<kCopy>(a, room(at), from + at);
+    step_avx2<kCopy>(b, room(at + 32), from + at + 32);
+    step_avx2<kCopy>(a, room(at + 64), from + at + 64);
+    step_avx2<kCopy>(b, room(at + 96), from + at + 96);
   }
-  const __m256i all = _mm256_add_epi64(_mm256_add_epi64(low, low2), _mm256_add_epi64(high, high2));
-  alignas(32) std::uint64_t lanes[4];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), all);
-  const std::uint64_t sum = plus(plus(lanes[0], lanes[1]), plus(lanes[2], lanes[3]));
-  return plus(sum, sum_words<kCopy>(kCopy ? to + at : nullptr, from + at, size - at));
+  for (; at + 32 <= size; at += 32)
+    step_avx2<kCopy>(a, room(at), from + at);
+  const __m256i all = _mm256_add_epi64(lower_and_upper(a), lower_and_upper(b));
+  const __m128i half = _mm_add_epi64(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+  const auto first = static_cast<std::uint64_t>(_mm_cvtsi128_si64(half));
+  const auto second = static_cast<std::uint64_t>(_mm_extract_epi64(half, 1));
+  return plus(plus(first, second), sum_words<kCopy>(room(at), from + at, size - at));
 }
 
 const bool g_has_avx2 = __builtin_cpu_supports("avx2") != 0;

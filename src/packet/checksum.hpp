@@ -14,7 +14,8 @@ namespace vmux::packet {
 class Checksum {
  public:
   void add(Slice bytes) noexcept;
-  /// Copies `from` to `to` (same size) and adds it, touching each byte once.
+  /// Copies `from` to `to`, which has room for it, and adds it: each byte is read once, so what was added is what was
+  /// written. The two may overlap; which bytes end up where they do is then anybody's guess.
   void copy(std::span<std::byte> to, Slice from) noexcept;
   /// The folded, complemented 16-bit sum in host order; store it big-endian.
   [[nodiscard]] std::uint16_t finish() const noexcept;

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+
 #include "packet/test_frames.hpp"
 
 namespace vmux::packet {
@@ -52,9 +55,56 @@ TEST_P(ChecksumOfLength, CarriesAllTheWayWhenEveryBitIsSet) {
   EXPECT_EQ(sum.finish(), static_cast<std::uint16_t>(~test::plain_sum(bytes)));
 }
 
+TEST_P(ChecksumOfLength, CarriesAllTheWayWhileCopyingToo) {
+  const Bytes bytes(GetParam(), 0xff);
+  Bytes copy(bytes.size());
+  Checksum sum;
+  sum.copy(std::as_writable_bytes(std::span{copy}), test::slice(bytes));
+  EXPECT_EQ(sum.finish(), static_cast<std::uint16_t>(~test::plain_sum(bytes)));
+}
+
 INSTANTIATE_TEST_SUITE_P(Lengths, ChecksumOfLength,
                          testing::Values(0, 1, 2, 3, 7, 8, 9, 20, 31, 32, 33, 63, 64, 65, 127, 128, 129, 191, 192, 255,
                                          1459, 1460, 1500, 9001, 65535));
+
+TEST(Checksum, CopiesAnyNumberOfBytesFromAnywhereToAnywhereAndNoneBeside) {
+  constexpr std::uint8_t kGuard = 0xa5;
+  std::minstd_rand random{5};
+  const Bytes source = test::pattern(4096, 13);
+  for (unsigned round = 0; round < 3000; ++round) {
+    const std::size_t from = random() % 64, to = random() % 64, size = random() % (round % 2 == 0 ? 300 : 3900);
+    Bytes room(to + size + 64, kGuard);
+    const Slice bytes = test::slice(source).subspan(from, size);
+    const auto stored = std::as_writable_bytes(std::span{room}).subspan(to, size);
+    Checksum sum;
+    for (std::size_t at = 0; at < size;) {  // in pieces, as it goes into buffers
+      const std::size_t part = std::min<std::size_t>(size - at, 1 + random() % 2000);
+      sum.copy(stored.subspan(at), bytes.subspan(at, part));
+      at += part;
+    }
+    ASSERT_TRUE(std::ranges::equal(stored, bytes)) << round;
+    const auto sent = std::span{source}.subspan(from, size);
+    ASSERT_EQ(sum.partial(), test::plain_sum(Bytes{sent.begin(), sent.end()})) << round;
+    ASSERT_EQ(std::ranges::count(std::span{room}.first(to), kGuard), to);
+    ASSERT_EQ(std::ranges::count(std::span{room}.subspan(to + size), kGuard), 64);
+  }
+}
+
+TEST(Checksum, AddsWhatItStoresEvenWhereTheTwoOverlap) {
+  for (const std::size_t size : {1u, 7u, 40u, 127u, 128u, 333u, 1460u}) {
+    for (int distance = -140; distance <= 140; ++distance) {
+      Bytes room = test::pattern(2048, 17);
+      const Bytes before = room;
+      const std::size_t from = 200, to = from + static_cast<std::size_t>(distance);
+      Checksum sum;
+      sum.copy(std::as_writable_bytes(std::span{room}).subspan(to, size), test::slice(room).subspan(from, size));
+      const auto stored = std::span{room}.subspan(to, size);
+      ASSERT_EQ(sum.partial(), test::plain_sum(Bytes{stored.begin(), stored.end()})) << size << ' ' << distance;
+      ASSERT_TRUE(std::ranges::equal(std::span{room}.first(to), std::span{before}.first(to)));
+      ASSERT_TRUE(std::ranges::equal(std::span{room}.subspan(to + size), std::span{before}.subspan(to + size)));
+    }
+  }
+}
 
 TEST(Checksum, MatchesTheExampleOfRfc1071) {  // section 3
   const Bytes bytes{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};

@@ -48,6 +48,19 @@ inline void prefetch_payload(const FrameView& view) noexcept {
     __builtin_prefetch(first.data() + at);
 }
 
+/// Asks for lines that will be written soon, and for the right to write them: with a plain prefetch, lines that another
+/// core has read come shared, and the first store to each asks that core once more. At most about a frame's worth.
+inline void prefetch_for_writing(std::span<const std::byte> room) noexcept {
+  constexpr std::size_t kLine = 64;
+  for (std::size_t at = 0; at < room.size(); at += kLine) {
+#if defined(__x86_64__)
+    asm volatile("prefetchw %0" : : "m"(room[at]));  // the built-in needs -mprfchw; where it is unknown it does nothing
+#else
+    __builtin_prefetch(&room[at], 1);
+#endif
+  }
+}
+
 /// A super-frame of more pieces than this is not consistent: a guest may not make one frame cost more.
 inline constexpr std::uint32_t kMaxPieces = 2048;
 

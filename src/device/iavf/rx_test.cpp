@@ -161,6 +161,69 @@ TEST_F(IavfRx, TellsBadChecksums) {
   EXPECT_EQ(errors(1), 1u << 3);
 }
 
+TEST_F(IavfRx, ChecksWhatItCopiesWhereverHeaderAndSegmentEnd) {
+  using packet::test::Ip, packet::test::Proto;
+  std::size_t index = 0;
+  const auto take = [&](const Bytes& frame, std::size_t header, std::initializer_list<std::size_t> slices) {
+    const View v{frame, header, slices};
+    ASSERT_EQ(deliver(v.view), 1u);
+    ASSERT_EQ(stored(index, frame.size()), frame);
+    tail_ = static_cast<std::uint32_t>(index);
+  };
+  const auto next = [&] {  // the driver fills it again
+    const std::uint64_t said = errors(index);
+    memory_.put64(test::kRxRing + index * size_, test::buffer(index));
+    index = (index + 1) % kLength;
+    return said;
+  };
+  constexpr std::uint64_t kBad = 1u << 4;
+  for (const std::size_t header : {86u, 99u, 128u}) {
+    for (const std::size_t payload : {0u, 1u, 25u, 64u, 127u, 600u, 1401u, 1440u}) {
+      for (const Ip ip : {Ip::v4, Ip::v6}) {
+        for (const std::size_t padding : {0u, 1u, 90u}) {
+          SCOPED_TRACE(testing::Message() << header << ' ' << payload << ' ' << padding);
+          Bytes frame = whole_frame({.ip = ip, .proto = Proto::udp}, pattern(payload, 3));
+          const std::size_t end = frame.size();
+          packet::test::append(frame, pattern(padding, 4));
+          frame.resize(std::max<std::size_t>(frame.size(), 64));
+          take(frame, header, {65536});
+          ASSERT_EQ(next(), 0u);
+          take(frame, header, {301, 64});
+          ASSERT_EQ(next(), 0u);
+          frame[end - 1] ^= 0x40;  // of the segment's, or of its length
+          take(frame, header, {65536});
+          ASSERT_EQ(next(), kBad);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(IavfRx, CallsASegmentBadThatIsLongerThanItsFrame) {
+  Bytes frame = whole_frame({}, pattern(700));
+  frame.pop_back();
+  ASSERT_EQ(deliver(frame), 1u);
+  EXPECT_EQ(errors(0), 1u << 4);
+  EXPECT_EQ(stored(0, frame.size()), frame);
+}
+
+TEST_F(IavfRx, SurvivesABufferThatIsBeingSentFrom) {
+  const Bytes frame = whole_frame({}, pattern(1400));
+  for (const std::uint64_t distance : {1u, 31u, 32u, 100u}) {
+    const std::uint64_t source = test::buffer(2) + distance;
+    memory_.put64(test::kRxRing + queue_.state().head * size_, test::buffer(2));
+    memory_.put(source, frame);
+    const std::span<const std::byte> sent = std::as_bytes(std::span{memory_.at(source), frame.size()});
+    const packet::Slice payload = sent.subspan(128);
+    packet::FrameView view;
+    view.header = packet::test::slice(frame).first(128);  // always a copy
+    view.payload = {&payload, 1};
+    view.length = static_cast<std::uint32_t>(frame.size());
+    ASSERT_EQ(deliver(view), 1u);
+    EXPECT_EQ(memory_.get(test::buffer(2), 128), (Bytes{frame.begin(), frame.begin() + 128})) << distance;
+  }
+}
+
 TEST_F(IavfRx, FinishesAChecksumThatTheSenderLeftUndone) {
   const Bytes whole = whole_frame({.tcp_options = false}, pattern(900));
   Bytes frame = whole;

@@ -58,12 +58,33 @@ std::uint64_t short_sum(const std::byte* bytes, std::size_t size) noexcept {
   return sum + rest;
 }
 
+// Where the segment ends, as the IP header says: what follows is padding.
+std::size_t end_of_segment(packet::Slice header, bool is_v4, std::size_t l3) noexcept {
+  return is_v4 ? l3 + packet::get16(header, l3 + 2) : l3 + 40 + packet::get16(header, l3 + 4);
+}
+
+// RFC 9293 3.1, RFC 8200 8.1: addresses, length, protocol; of even size.
+void add_pseudo_header(packet::Slice header, const RxInfo& info, std::size_t l3, std::size_t length,
+                       packet::Checksum& sum) noexcept {
+  std::array<std::byte, 40> bytes;
+  std::size_t size = 8;
+  if (info.is_ipv4()) {
+    std::memcpy(bytes.data(), header.data() + l3 + 12, 8);
+  } else {
+    size = 32;
+    std::memcpy(bytes.data(), header.data() + l3 + 8, 32);
+  }
+  packet::put32(bytes, size, static_cast<std::uint32_t>(length));
+  packet::put32(bytes, size + 4, info.protocol);
+  sum.add(packet::Slice{bytes}.first(size + 8));
+}
+
 }  // namespace
 
 bool is_short_transport_right(packet::Slice frame, const RxInfo& info) noexcept {
   const bool is_v4 = info.is_ipv4();
   const std::size_t l3 = info.l3, l4 = info.l4;
-  const std::size_t end = is_v4 ? l3 + packet::get16(frame, l3 + 2) : l3 + 40 + packet::get16(frame, l3 + 4);
+  const std::size_t end = end_of_segment(frame, is_v4, l3);
   if (end < l4 + 8 || end > frame.size()) return false;
   const Be<std::uint32_t> length = static_cast<std::uint32_t>(end - l4), protocol = info.protocol;
   std::uint64_t sum = std::uint64_t{std::bit_cast<std::uint32_t>(length)} + std::bit_cast<std::uint32_t>(protocol);
@@ -77,19 +98,29 @@ bool is_short_transport_right(packet::Slice frame, const RxInfo& info) noexcept 
 
 bool is_transport_right(packet::Slice header, std::span<const std::span<std::byte>> stored, const RxInfo& info,
                         std::uint32_t length, std::uint32_t shift, std::uint32_t removed) noexcept {
-  const bool is_v4 = info.is_ipv4();
-  const std::size_t l3 = info.l3 + shift, l4 = info.l4 + shift;
-  // The IP header says where the segment ends: what follows is padding.
-  const std::size_t end = is_v4 ? l3 + packet::get16(header, l3 + 2) : l3 + 40 + packet::get16(header, l3 + 4);
+  const std::size_t l3 = info.l3 + shift, l4 = info.l4 + shift, end = end_of_segment(header, info.is_ipv4(), l3);
   if (end < l4 + 8 || end > length) return false;
   if (info.protocol == kSctpNumber) return end >= l4 + 12 && is_sctp_right(header, stored, l4, end, removed);
   packet::Checksum sum;
-  sum.add(header.subspan(l3 + (is_v4 ? 12u : 8u), is_v4 ? 8 : 32));
-  std::array<std::byte, 8> tail{};
-  packet::put32(tail, 0, static_cast<std::uint32_t>(end - l4));
-  packet::put32(tail, 4, info.protocol);
-  sum.add(tail);
+  add_pseudo_header(header, info, l3, end - l4, sum);
   for_range(stored, l4 - removed, end - l4, [&sum](packet::Slice part) { sum.add(part); });
+  return sum.finish() == 0;
+}
+
+bool copy_and_verify(std::byte* to, packet::Slice header, packet::Slice payload, const RxInfo& info) noexcept {
+  const std::size_t l4 = info.l4, end = end_of_segment(header, info.is_ipv4(), info.l3);
+  if (end < l4 + 8 || end > header.size() + payload.size()) {
+    std::memmove(to, payload.data(), payload.size());
+    return false;
+  }
+  const std::size_t in_header = std::min(end, header.size()), covered = end - in_header;
+  packet::Checksum sum;
+  add_pseudo_header(header, info, info.l3, end - l4, sum);
+  sum.add(header.subspan(l4, in_header - l4));
+  sum.copy({to, covered}, payload.first(covered));
+  if (const packet::Slice padding = payload.subspan(covered); !padding.empty()) {
+    std::memmove(to + covered, padding.data(), padding.size());
+  }
   return sum.finish() == 0;
 }
 

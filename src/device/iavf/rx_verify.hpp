@@ -19,6 +19,11 @@ namespace vmux::device::iavf {
                                       const RxInfo& info, std::uint32_t length, std::uint32_t shift,
                                       std::uint32_t removed) noexcept;
 
+/// Copies `payload`, the frame's bytes behind `header`, to `to`, and tells whether the checksum (of TCP or UDP, at
+/// info.l4) is right: one pass, and what was checked is what was copied. The two may overlap.
+[[nodiscard]] bool copy_and_verify(std::byte* to, packet::Slice header, packet::Slice payload,
+                                   const RxInfo& info) noexcept;
+
 inline constexpr std::uint8_t kSctpNumber = 132;
 
 /// The same for TCP and UDP when the whole frame lies in the view's header.
