@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "pci/register_rows.hpp"
 #include "vmux/base/bits.hpp"
 
 namespace vmux::device::e1000 {
@@ -140,35 +141,11 @@ inline constexpr auto kRegisters = std::to_array<Register>({
     {0x9800, 128, 8, Access::rw, 0, 0xffff'ffff, "FFVT", "13.6.10"},
 });
 
-inline constexpr std::uint8_t kNoRegister = 0xff;
-
-/// Row number by offset / 4, so that a lookup is one load.
-inline constexpr auto kRowOf = [] {
-  std::array<std::uint8_t, kRegisterEnd / 4> rows{};
-  for (auto& row : rows)
-    row = kNoRegister;
-  for (std::size_t row = 0; row < kRegisters.size(); ++row) {
-    const Register& r = kRegisters[row];
-    for (std::uint32_t i = 0; i < r.count; ++i)
-      rows[(r.at + i * r.stride) / 4] = static_cast<std::uint8_t>(row);
-  }
-  return rows;
-}();
-
-/// True when no two rows claim the same offset and every register is where the lookup table reaches.
-[[nodiscard]] constexpr bool is_disjoint() noexcept {
-  std::size_t claimed = 0, rows = 0;
-  for (const Register& r : kRegisters)
-    rows += r.count;
-  for (const std::uint8_t row : kRowOf)
-    claimed += row != kNoRegister ? 1 : 0;
-  return claimed == rows && kRegisters.size() < kNoRegister;
-}
-static_assert(is_disjoint());
+inline constexpr auto kRowOf = pci::rows_by_offset<kRegisterEnd>(kRegisters);
+static_assert(pci::is_disjoint(kRegisters, kRowOf));
 
 [[nodiscard]] inline const Register* find_register(std::uint32_t offset) noexcept {
-  if (offset >= kRegisterEnd || kRowOf[offset / 4] == kNoRegister) return nullptr;
-  return &kRegisters[kRowOf[offset / 4]];
+  return pci::find_row(kRegisters, kRowOf, offset);
 }
 
 namespace ctrl {  // 13.4.1

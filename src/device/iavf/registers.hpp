@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "pci/register_rows.hpp"
 #include "vmux/base/bits.hpp"
 
 namespace vmux::device::iavf {
@@ -85,20 +86,8 @@ inline constexpr auto kRegisters = std::to_array<Register>({
     {reg::VFQF_HLUT, 16, 4, Access::rw, 0, 0x0f0f'0f0f, "VFQF_HLUT"},
 });
 
-inline constexpr std::uint8_t kNoRegister = 0xff;
-
-/// Row number by offset / 4, so that a lookup is one load.
-inline constexpr auto kRowOf = [] {
-  std::array<std::uint8_t, kRegisterEnd / 4> rows{};
-  for (auto& row : rows)
-    row = kNoRegister;
-  for (std::size_t row = 0; row < kRegisters.size(); ++row) {
-    const Register& r = kRegisters[row];
-    for (std::uint32_t i = 0; i < r.count; ++i)
-      rows[(r.at + i * r.stride) / 4] = static_cast<std::uint8_t>(row);
-  }
-  return rows;
-}();
+inline constexpr auto kRowOf = pci::rows_by_offset<kRegisterEnd>(kRegisters);
+static_assert(pci::is_disjoint(kRegisters, kRowOf));
 
 /// Where each row's values begin in dense storage.
 inline constexpr auto kFirstSlot = [] {
@@ -109,18 +98,8 @@ inline constexpr auto kFirstSlot = [] {
 }();
 inline constexpr std::size_t kRegisterSlots = kFirstSlot[kRegisters.size()];
 
-/// True when no two rows claim the same offset.
-[[nodiscard]] constexpr bool is_disjoint() noexcept {
-  std::size_t claimed = 0;
-  for (const std::uint8_t row : kRowOf)
-    claimed += row != kNoRegister ? 1 : 0;
-  return claimed == kRegisterSlots && kRegisters.size() < kNoRegister;
-}
-static_assert(is_disjoint());
-
 [[nodiscard]] inline const Register* find_register(std::uint32_t offset) noexcept {
-  if (offset >= kRegisterEnd || kRowOf[offset / 4] == kNoRegister) return nullptr;
-  return &kRegisters[kRowOf[offset / 4]];
+  return pci::find_row(kRegisters, kRowOf, offset);
 }
 
 /// Dense slot of a register that exists.
