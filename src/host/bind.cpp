@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "host/operations.hpp"
 
@@ -9,6 +10,12 @@ namespace vmux::host {
 namespace {
 
 constexpr const char* kVfio = "vfio-pci";
+
+/// It becomes part of a path, and an argument of modprobe.
+bool is_driver_name(const std::string& name) noexcept {
+  return !name.empty() && name.front() != '-' && name.front() != '.' &&
+         std::none_of(name.begin(), name.end(), [](unsigned char c) { return c == '/' || std::iscntrl(c) != 0; });
+}
 
 Outcome<> bind_one(Session& session, const PciFunction& function, const std::string& driver) {
   const State wanted{{"driver", driver}, {"override", driver}};
@@ -48,7 +55,7 @@ void note_spoilers(Session& session, const PciFunction& function, const std::vec
 Outcome<> bind(Session& session, const BindRequest& request) {
   const auto function = find_function(session.machine(), request.function);
   if (!function) return tl::unexpected<Failure>(function.error());
-  if (request.driver.empty() || request.driver.find('/') != std::string::npos || request.driver == kAny)
+  if (!is_driver_name(request.driver) || request.driver == kAny)
     return refuse(Errc::invalid_argument, fmt::format("'{}' is no name of a driver", request.driver));
   if (request.driver == "none") {
     if (function->driver.empty()) return {};

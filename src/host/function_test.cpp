@@ -89,6 +89,18 @@ TEST_F(Functions, AnAddressOfABridgeAboveIsAUser) {
   EXPECT_THAT(users("ens1"), ElementsAre("ens1 belongs to br0", "br0 carries 10.0.0.1/24"));
 }
 
+TEST_F(Functions, AVlanInABridgeWithoutAddressIsAUser) {
+  machine_.put_link("/sys/class/net/ens1/upper_ens1.10", "/sys/devices/virtual/net/ens1.10");
+  machine_.put_link("/sys/class/net/ens1.10/master", "/sys/devices/virtual/net/br10");
+  machine_.put_link("/sys/class/net/ens1.10/upper_br10", "/sys/devices/virtual/net/br10");
+  EXPECT_THAT(users("ens1"), ElementsAre("ens1.10 stands on ens1", "ens1.10 belongs to br10"));
+}
+
+TEST_F(Functions, AMacvtapOfAVmIsAUser) {
+  machine_.put_link("/sys/class/net/ens1/upper_macvtap0", "/sys/devices/virtual/net/macvtap0");
+  EXPECT_THAT(users("ens1"), ElementsAre("macvtap0 stands on ens1"));
+}
+
 TEST_F(Functions, AMountedPartitionIsAUser) {
   machine_.add_disk("0000:00:1f.2", "sda", "8");
   EXPECT_THAT(users("00:1f.2"), IsEmpty());
@@ -102,7 +114,20 @@ TEST_F(Functions, AMountedVolumeOnADiskIsAUser) {
   machine_.put_link("/sys/class/block/dm-0", "/sys/devices/virtual/block/dm-0");
   machine_.put_link("/sys/class/block/sda1/holders/dm-0", "/sys/devices/virtual/block/dm-0");
   machine_.put("/proc/self/mountinfo", "22 1 253:0 / /home rw - ext4 /dev/mapper/home rw\n");
-  EXPECT_THAT(users("00:1f.2"), ElementsAre("/dev/dm-0 is mounted on /home"));
+  EXPECT_THAT(users("00:1f.2"), ElementsAre("/dev/sda1 is part of /dev/dm-0", "/dev/dm-0 is mounted on /home"));
+}
+
+TEST_F(Functions, AVolumeThatNobodyMountsIsAUser) {  // of LVM, given to a VM
+  machine_.add_disk("0000:00:1f.2", "sda", "8");
+  machine_.put_link("/sys/class/block/sda1/holders/dm-0", "/sys/devices/virtual/block/dm-0");
+  EXPECT_THAT(users("00:1f.2"), ElementsAre("/dev/sda1 is part of /dev/dm-0"));
+}
+
+TEST_F(Functions, AProgramWithTheDiskOpenIsAUser) {
+  machine_.add_disk("0000:00:1f.2", "sda", "8");
+  machine_.put("/proc/77/comm", "qemu\n");
+  machine_.put_link("/proc/77/fd/9", "/dev/sda");
+  EXPECT_THAT(users("00:1f.2"), ElementsAre("process 77 (qemu) has /dev/sda open"));
 }
 
 TEST_F(Functions, SwapIsAUser) {
@@ -118,6 +143,13 @@ TEST_F(Functions, AProgramWithTheGroupOpenIsAUser) {
   machine_.put("/proc/77/comm", "qemu\n");
   machine_.put_link("/proc/77/fd/9", "/dev/vfio/14");
   EXPECT_THAT(users("02:00.0"), ElementsAre("process 77 (qemu) has /dev/vfio/14 open"));
+}
+
+TEST_F(Functions, AProgramWithTheFunctionItselfOpenIsAUser) {  // as QEMU does with iommufd
+  machine_.put("/sys/bus/pci/devices/0000:02:00.0/vfio-dev/vfio3/dev", "511:3\n");
+  machine_.put("/proc/77/comm", "qemu\n");
+  machine_.put_link("/proc/77/fd/9", "/dev/vfio/devices/vfio3");
+  EXPECT_THAT(users("02:00.0"), ElementsAre("process 77 (qemu) has /dev/vfio/devices/vfio3 open"));
 }
 
 TEST_F(Functions, VirtualFunctionsAreUsersOfTheirPhysicalOne) {

@@ -128,7 +128,9 @@ INSTANTIATE_TEST_SUITE_P(Words, BadHostCall,
                                          BadWords{{"vfs", "ens1", "2", "--vlan", "4095"}, "--vlan"},
                                          BadWords{{"hugepages", "5", "--size", "2"}, "'2' is no size"},
                                          BadWords{{"irq", "ens1", "--cpus", "2", "--back"}, "--back"},
-                                         BadWords{{"bind", "ens2", "--driver", "../x"}, "no name of a driver"}));
+                                         BadWords{{"bind", "ens2", "--driver", "../x"}, "no name of a driver"},
+                                         BadWords{{"bind", "ens2", "--driver=-r"}, "no name of a driver"},
+                                         BadWords{{"bind", "ens2", "--driver=.."}, "no name of a driver"}));
 
 TEST_F(HostCli, HelpHasExamples) {
   EXPECT_THAT(run({"bind", "--help"}).out, HasSubstr("vmuxctl host bind 0000:01:00.0"));
