@@ -23,11 +23,15 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from host_clock import counter_khz
+
 LAB = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("VMUX_LAB_CACHE") or LAB.parent / "build" / "lab")
 KERNELS = ("6.1", "6.12", "7.2")
 # The self-tests of the kernel's ciphers are a third of an emulated guest's boot.
 KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 net.ifnames=0 tsc=reliable no_timer_check nokaslr cryptomgr.notests"
+if _khz := counter_khz():
+    KERNEL_OPTIONS += f" tsc_early_khz={_khz}"
 BOOT_SECONDS = 90  # far more than a boot takes (4-6 s); only a guest that will never come up gets here
 
 
