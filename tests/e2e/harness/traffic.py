@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Traffic between guests, and between a guest and the host: set up, measured, and checked for what arrived."""
 import json
+import re
 import subprocess
 from types import SimpleNamespace
 
@@ -21,11 +22,15 @@ def wait_for_peer(guest, address, timeout=20):
 
 
 def ping(guest, address, count=10, size=56, interval=0.05, extra=""):
-    """Pings; gives received, loss in percent and RTT in ms."""
-    status, text = guest.run(f"ping -c {count} -i {interval} -s {size} -W 5 {extra} {address}", timeout=60)
-    line = next((one for one in text.splitlines() if "packets transmitted" in one), None)
-    assert line, f"{guest.name}: ping {address} said (status {status}):\n{text}"
-    received = int(line.split(",")[1].split()[0])
+    """Pings; gives received, loss in percent and RTT in ms.
+
+    Left to itself ping waits for its last answers one interval or twice the longest RTT: a guest that gets no CPU for so
+    long "loses" them, though both kernels counted every one. With a deadline it goes on until `count` answers have come,
+    and what counts is which of the first `count` requests they answer. -W in `extra`: no answer is expected."""
+    deadline = "" if "-W" in extra else f"-w {int(count * interval) + 10}"
+    status, text = guest.run(f"ping -c {count} -i {interval} -s {size} {deadline} {extra} {address}", timeout=60)
+    assert "packets transmitted" in text, f"{guest.name}: ping {address} said (status {status}):\n{text}"
+    received = len({int(number) for number in re.findall(r"icmp_seq=(\d+) ttl=", text)} & set(range(1, count + 1)))
     rtt = next((one.split("=")[1].split("/")[1] for one in text.splitlines() if one.startswith("rtt")), None)
     return SimpleNamespace(received=received, sent=count, loss=100 * (count - received) / count,
                            rtt_ms=float(rtt) if rtt else None, text=text)
