@@ -23,6 +23,7 @@ constexpr std::size_t kSendEarly = 64 << 10;   // requests are collected up to t
 constexpr std::size_t kMaxExchanges = 60'000;  // ids have 16 bits
 
 Error gone() noexcept { return {Errc::disconnected, "the server closed the connection"}; }
+Error late() noexcept { return {Errc::timed_out, "the server did not answer in time"}; }
 
 }  // namespace
 
@@ -60,10 +61,22 @@ Result<std::uint16_t> Client::Impl::start(Command command, std::span<const std::
   exchange.fixed_size = fixed_size;
   exchange.into = into;
   // Descriptors are the caller's and may be closed after this call.
+  const std::uint16_t id = exchange.id;
   if (!fds.empty() || transport.queued() > kSendEarly) {
-    if (auto sent = send_all(); !sent) return tl::unexpected(sent.error());
+    if (auto sent = send_all(); !sent) return abandon(id, sent.error());
   }
-  return exchange.id;
+  return id;
+}
+
+/// The caller goes, and takes its buffer along: the reply may still come.
+tl::unexpected<Error> Client::Impl::abandon(std::uint16_t id, const Error& why) noexcept {
+  for (Exchange& exchange : exchanges) {
+    if (exchange.id != id) continue;
+    exchange.is_abandoned = true;
+    exchange.into = {};
+  }
+  std::erase_if(exchanges, [](const Exchange& exchange) { return exchange.is_abandoned && exchange.is_done; });
+  return tl::unexpected(why);
 }
 
 Result<void> Client::Impl::post(Command command, std::span<const std::byte> head, std::span<const std::byte> data) {
@@ -86,7 +99,7 @@ Result<void> Client::Impl::send_all() {
 
 Result<void> Client::Impl::wait_for_more(std::uint64_t deadline_ns) {
   const std::uint64_t now = monotonic_ns();
-  if (now >= deadline_ns) return fail(Errc::timed_out, "the server did not answer in time");
+  if (now >= deadline_ns) return tl::unexpected(late());
   pollfd what{transport.fd(), POLLIN, 0};
   if (transport.queued() != 0) what.events |= POLLOUT;
   ::poll(&what, 1, static_cast<int>((deadline_ns - now) / 1'000'000 + 1));
@@ -175,7 +188,7 @@ Result<Exchange> Client::Impl::finish(std::uint16_t id) {
   const std::uint64_t deadline = monotonic_ns() + options.timeout_ns;
   for (;;) {
     if (transport.queued() != 0) {
-      if (auto sent = send_all(); !sent) return tl::unexpected(sent.error());
+      if (auto sent = send_all(); !sent) return abandon(id, sent.error());
     }
     const auto found =
         std::find_if(exchanges.begin(), exchanges.end(), [id](const Exchange& exchange) { return exchange.id == id; });
@@ -187,14 +200,10 @@ Result<Exchange> Client::Impl::finish(std::uint16_t id) {
       return done;
     }
     const auto io = transport.receive(/*may_sleep=*/!options.spin);
-    if (io == Transport::Io::closed) return tl::unexpected(gone());
-    if (io == Transport::Io::would_block && monotonic_ns() >= deadline) {
-      found->is_abandoned = true;
-      found->into = {};
-      return fail(Errc::timed_out, "the server did not answer in time");
-    }
+    if (io == Transport::Io::closed) return abandon(id, gone());
+    if (io == Transport::Io::would_block && monotonic_ns() >= deadline) return abandon(id, late());
     if (io == Transport::Io::progress) {
-      if (auto taken = take_messages(); !taken) return tl::unexpected(taken.error());
+      if (auto taken = take_messages(); !taken) return abandon(id, taken.error());
     }
   }
 }

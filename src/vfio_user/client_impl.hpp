@@ -50,6 +50,7 @@ struct Client::Impl {
   [[nodiscard]] Result<Exchange> call(wire::vfio_user::Command command, std::span<const std::byte> head,
                                       std::span<const std::byte> data, std::size_t fixed_size,
                                       std::span<std::byte> into = {}, std::span<const int> fds = {});
+  [[nodiscard]] tl::unexpected<Error> abandon(std::uint16_t id, const Error& why) noexcept;
   [[nodiscard]] Result<void> check_count(std::size_t count) const noexcept;
 
   /// Takes what has arrived; never waits.

@@ -23,6 +23,7 @@ using Bytes = std::vector<std::uint8_t>;
 // The message header: id, command (16 bits each), size, flags, error (32 bits each).
 constexpr std::size_t kHeader = 16;
 constexpr std::uint8_t kReply = 1, kNoReply = 0x10, kError = 0x20;
+constexpr std::uint64_t kShort = 300'000'000;  // ns: a busy machine still agrees on a version within
 constexpr std::uint8_t kVersion = 1, kRegionRead = 9, kRegionWrite = 10, kDmaRead = 11, kReset = 13;
 
 template <class T>
@@ -65,27 +66,23 @@ Bytes region_reply(std::uint32_t count, std::size_t sent) {
   return body;
 }
 
-/// Answers each request with the next step of its script, then hangs up.
+/// Answers each request with the next step of its script, then hangs up, unless it `stays` for the test to go on.
 class ScriptedServer {
  public:
   using Step = std::function<Bytes(const Bytes& request)>;
 
   /// Sends at most `piece` bytes at once.
-  explicit ScriptedServer(std::vector<Step> script, std::size_t piece = 65536) {
+  explicit ScriptedServer(std::vector<Step> script, std::size_t piece = 65536, bool stays = false) {
     std::array<int, 2> ends{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
     socket_ = UniqueFd{ends[0]};
     client_end = UniqueFd{ends[1]};
-    thread_ = std::thread{[this, script = std::move(script), piece] {
+    thread_ = std::thread{[this, script = std::move(script), piece, stays] {
       for (const Step& step : script) {
         requests.push_back(receive());
-        const Bytes answer = step(requests.back());
-        for (std::size_t sent = 0; sent < answer.size(); sent += piece) {
-          const std::size_t length = std::min(piece, answer.size() - sent);
-          if (::send(socket_.get(), answer.data() + sent, length, MSG_NOSIGNAL) < 0) return;
-        }
+        if (!send(step(requests.back()), piece)) return;
       }
-      ::shutdown(socket_.get(), SHUT_WR);
+      if (!stays) ::shutdown(socket_.get(), SHUT_WR);
     }};
   }
   ~ScriptedServer() { join(); }
@@ -96,13 +93,22 @@ class ScriptedServer {
   UniqueFd client_end;
   std::vector<Bytes> requests;  // to be read after join()
 
- private:
+  // For the script's thread, or after join() for the test.
+  bool send(const Bytes& answer, std::size_t piece = 65536) {
+    for (std::size_t sent = 0; sent < answer.size(); sent += piece) {
+      const std::size_t length = std::min(piece, answer.size() - sent);
+      if (::send(socket_.get(), answer.data() + sent, length, MSG_NOSIGNAL) < 0) return false;
+    }
+    return true;
+  }
   Bytes receive() {
     Bytes bytes(kHeader);
     if (!fill(bytes, 0)) return {};
     bytes.resize(at<std::uint32_t>(bytes, 4));
     return fill(bytes, kHeader) ? bytes : Bytes{};
   }
+
+ private:
   bool fill(Bytes& bytes, std::size_t from) {
     while (from < bytes.size()) {
       const ssize_t got = ::recv(socket_.get(), bytes.data() + from, bytes.size() - from, 0);
@@ -203,12 +209,38 @@ TEST(Client, NoticesThatTheServerIsGone) {
 
 TEST(Client, GivesUpOnASilentServer) {
   ScriptedServer server{{agree(), [](const Bytes&) { return Bytes{}; }, [](const Bytes&) { return Bytes{}; }}};
-  auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = 20'000'000});
+  auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = kShort});
   ASSERT_TRUE(client);
   const auto done = (*client)->reset();
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Errc::timed_out);
   client->reset();
+}
+
+// The buffer of a call that has returned is not the client's any more.
+TEST(Client, AReplyThatComesAfterItsCallCouldNotBeSentInTimeIsDropped) {
+  ScriptedServer server{{agree()}, 65536, /*stays=*/true};
+  auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = kShort});
+  ASSERT_TRUE(client);
+  server.join();  // it reads nothing now, and this is more than a socket holds
+  const std::vector<std::byte> much(1 << 20);
+  EXPECT_FALSE((*client)->write_posted(pci::Region::bar0, RegionOffset{0}, much));
+  std::uint32_t value = 7;
+  EXPECT_FALSE(read_register(**client, value));
+
+  std::thread late{[&server] {
+    EXPECT_EQ(at<std::uint16_t>(server.receive(), 2), kRegionWrite);
+    const Bytes read = server.receive();
+    EXPECT_EQ(at<std::uint16_t>(read, 2), kRegionRead);
+    EXPECT_TRUE(server.send(reply_to(read, region_reply(4, 4))));
+    for (Bytes reset = server.receive(); !reset.empty(); reset = server.receive())
+      EXPECT_TRUE(server.send(reply_to(reset)));
+  }};
+  while (!(*client)->reset()) {  // however long that thread takes to come
+  }
+  client->reset();
+  late.join();
+  EXPECT_EQ(value, 7u);
 }
 
 TEST(Client, WaitsForNothingAfterAPostedWrite) {
