@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 
@@ -38,6 +39,78 @@ TEST(Table, OldTablesStayAsTheyWere) {
   EXPECT_NE(after->find(0x1000), nullptr);
   EXPECT_EQ(last->find(0x1000), nullptr);
   EXPECT_EQ(removed.size(), 1u);
+}
+
+std::shared_ptr<const Table> ascending(std::uint64_t count) {
+  std::shared_ptr<const Table> table = std::make_shared<Table>();
+  for (std::uint64_t i = 0; i < count; ++i)
+    table = table->with(window(i * 0x2000, 0x1000));
+  return table;
+}
+
+TEST(Table, FindsTheLastWindowOfAllFromTheLastAddress) {
+  const auto table = ascending(1000)->with(window(~0xfffull, 0x1000));
+  ASSERT_NE(table->find(~0ull), nullptr);
+  EXPECT_EQ(table->find(~0ull)->start, ~0xfffull);
+}
+
+TEST(Table, GrowsInEitherDirectionWithoutGrowingDeep) {
+  std::shared_ptr<const Table> descending = std::make_shared<Table>();
+  for (std::uint64_t i = 50'000; i-- > 0;)
+    descending = descending->with(window(i * 0x2000, 0x1000));
+  EXPECT_EQ(ascending(32 * 32 * 32)->depth(), 3u);  // 32 in a leaf, 32 leaves in a node, ...: all full
+  EXPECT_EQ(descending->depth(), 4u);
+}
+
+// A window in a node that was copied has its owner counted twice. (Nodes above it are as narrow, and depth() of them.)
+TEST(Table, CopiesOneLeafForAChange) {
+  std::shared_ptr<const Table> table = std::make_shared<Table>();
+  for (std::uint64_t i = 0; i < 50'000; ++i) {
+    Table::Entry entry = window(i * 0x2000, 0x1000);
+    entry.owner = std::make_shared<RangeOwner>();
+    table = table->with(std::move(entry));
+  }
+  std::vector<Table::Entry> removed;
+  const auto more = table->with(window(25'000 * 0x2000 + 0x1000, 0x1000));
+  const auto less = table->without(40'000 * 0x2000, 40'000 * 0x2000, removed);
+  std::size_t copied = 0;
+  table->for_each([&copied](const Table::Entry& entry) { copied += entry.owner.use_count() > 1; });
+  EXPECT_GE(copied, 2u);
+  EXPECT_LE(copied, 64u);
+}
+
+TEST(Table, BecomesShallowAgainWhenMostIsRemoved) {
+  auto table = ascending(20'000);
+  for (std::uint64_t i = 0; i < 20'000; ++i) {
+    if (i % 1000 == 0) continue;
+    std::vector<Table::Entry> removed;
+    table = table->without(i * 0x2000, i * 0x2000, removed);
+    ASSERT_EQ(removed.size(), 1u);
+  }
+  EXPECT_EQ(table->size(), 20u);
+  EXPECT_LE(table->depth(), 2u);
+  EXPECT_NE(table->find(19'000 * 0x2000), nullptr);
+}
+
+TEST(Table, RemovesARangeAcrossManyNodesInAddressOrder) {
+  std::vector<Table::Entry> removed;
+  const auto table = ascending(10'000)->without(100 * 0x2000, 9899 * 0x2000 + 0x1fff, removed);
+  EXPECT_EQ(table->size(), 200u);
+  ASSERT_EQ(removed.size(), 9800u);
+  EXPECT_TRUE(std::is_sorted(removed.begin(), removed.end(),
+                             [](const auto& a, const auto& b) { return a.window.start < b.window.start; }));
+  EXPECT_NE(table->find(99 * 0x2000), nullptr);
+  EXPECT_EQ(table->find(100 * 0x2000), nullptr);
+  EXPECT_EQ(table->find(9899 * 0x2000), nullptr);
+  EXPECT_NE(table->find(9900 * 0x2000), nullptr);
+}
+
+TEST(Table, IsEmptyAfterEverythingIsRemoved) {
+  std::vector<Table::Entry> removed;
+  const auto table = ascending(5000)->without(0, ~0ull, removed);
+  EXPECT_EQ(table->size(), 0u);
+  EXPECT_EQ(table->depth(), 0u);
+  EXPECT_EQ(table->find(0), nullptr);
 }
 
 // The same random changes to a table and to a std::map: they agree at every step.
