@@ -26,6 +26,24 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((getattr(thing, "name", "vmux"), text))
 
 
+class TellsFailuresAtOnce:
+    """A run of many minutes that is cut off has told all that it knew."""
+
+    def __init__(self, terminal):
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self._terminal.write_line("")
+            self._terminal.write_line(report.longreprtext)
+
+
+@pytest.hookimpl(trylast=True)  # after the terminal has come
+def pytest_configure(config):
+    if terminal := config.pluginmanager.get_plugin("terminalreporter"):
+        config.pluginmanager.register(TellsFailuresAtOnce(terminal))
+
+
 USUAL_KERNEL = "linux-6.12"
 
 
