@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Rings that are set up as a driver would, full of descriptors and frames as only an attacker would write them.
 // Input: a byte of options, then 16 bytes for each transmit descriptor, then the memory that their buffers point into.
+// With the right option some of those bytes flip while the device reads them.
 #include "fuzz/e1000_arena.hpp"
 
 namespace vmux::fuzz {
@@ -38,6 +39,17 @@ std::uint64_t buffer_address(std::uint64_t raw) {
   }
 }
 
+void flip_some(E1000Arena& arena, FuzzedDataProvider& input) {
+  for (unsigned count = input.ConsumeIntegralInRange<unsigned>(1, 8); count > 0; --count) {
+    const std::uint32_t place = input.ConsumeBool() ? kTxRing : kBuffers;
+    const std::uint64_t other = input.ConsumeIntegral<std::uint64_t>();
+    const std::uint32_t word = input.ConsumeIntegralInRange<std::uint32_t>(0, 2 * kDescriptors - 1);
+    const bool is_address = place == kTxRing && word % 2 == 0;
+    arena.flip(place + word * 8, is_address ? buffer_address(other) : other);
+  }
+  arena.begin_flipping();
+}
+
 }  // namespace
 }  // namespace vmux::fuzz
 
@@ -63,11 +75,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     arena.fill(kTxRing + i * 16, descriptor);
   }
   arena.fill(kBuffers, input.ConsumeBytes<std::uint8_t>(512));
+  if ((options & 8) != 0) flip_some(arena, input);
   arena.write(0x3818, count);
   const std::uint8_t scribble = input.ConsumeIntegral<std::uint8_t>();
+  if ((options & 8) != 0) arena.take_burst(std::nullopt, 16);
   arena.take_burst(scribble, 32);
   arena.arrive(input);
   arena.take_burst(scribble, 32);
+  arena.end_flipping();
   arena.run_timers();
   return 0;
 }

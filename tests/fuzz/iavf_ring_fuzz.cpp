@@ -2,7 +2,8 @@
 // Descriptor rings of an iavf full of anything: whatever a driver writes, the queues take only what makes sense, touch
 // nothing outside guest memory, and every view that comes out can be delivered.
 //
-// Input: 8 bytes of set-up, then guest memory from its first byte on (the transmit ring, then the receive ring).
+// Input: 8 bytes of set-up; with bit 4 of the first, 8 words of 10 bytes that flip while the queues read them (a place
+// and its other value); then guest memory from its first byte on (the transmit ring, then the receive ring).
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -12,8 +13,8 @@
 #include "device/iavf/rx.hpp"
 #include "device/iavf/test_queues.hpp"
 #include "device/iavf/tx.hpp"
-#include "packet/transfer.hpp"
-#include "vmux/base/assert.hpp"
+#include "fuzz/input.hpp"
+#include "fuzz/nic_arena.hpp"
 
 namespace {
 
@@ -28,33 +29,25 @@ struct Guest {
   test::Memory memory{kSize, kSize / 2};
   TxQueue tx{"fuzz", 0};
   RxQueue rx{"fuzz", 0};
+  fuzz::Receiver receiver;
+  fuzz::Scribbler scribbler;
   Guest() {
     memory.space().attach(tx.memory());
     memory.space().attach(rx.memory());
   }
 };
 
-// As a receiver without any offload takes it, whole or in pieces.
-void consume(const packet::FrameView& view) {
-  VMUX_ASSERT(packet::is_consistent(view));
-  static std::array<std::byte, 1 << 18> sink;
-  packet::Pieces pieces{view, {.max_frame = 9728}};
-  for (unsigned i = 0; i < 4; ++i) {
-    const packet::Piece* const piece = pieces.next();
-    if (piece == nullptr) break;
-    VMUX_ASSERT(piece->length <= sink.size());
-    const std::span<std::byte> to[] = {std::span{sink}.first(piece->length)};
-    pieces.copy(to);
-  }
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static Guest guest;
   if (size < 8) return 0;
-  std::memset(guest.memory.at(test::Memory::kBase), 0, 0x2000);
-  std::memcpy(guest.memory.at(test::Memory::kBase), data + 8, std::min<std::size_t>(size - 8, kSize));
+  const std::span<std::byte> memory{reinterpret_cast<std::byte*>(guest.memory.at(test::Memory::kBase)), kSize};
+  fuzz::Input rest{data + 8, size - 8};
+  const auto flips = rest.bytes((data[0] & 16) != 0 ? 80 : 0);
+  const auto bytes = rest.bytes(kSize);
+  std::fill(memory.begin(), memory.end(), std::byte{0});
+  std::memcpy(memory.data(), bytes.data(), bytes.size());
   constexpr std::uint8_t kLayouts[] = {rxdid::legacy32, rxdid::comms_ovs, rxdid::flex_nic, rxdid::legacy16};
   const std::uint8_t layout = kLayouts[data[0] & 3];
   guest.tx.configure({.ring = Iova{kTxRing},
@@ -81,17 +74,23 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   rules.rss.enabled = true;
   rules.rss.hena = kHashedPackets;
   const packet::Accepts takes = accepts(rules, 9728);
+  for (fuzz::Input flip{flips.data(), flips.size()}; !flip.is_empty();) {
+    const std::uint64_t at = flip.u16();
+    guest.scribbler.add(memory, at, flip.u64());
+  }
+  guest.scribbler.begin();
   std::array<packet::FrameView, 32> views;
   std::array<RxInfo, 32> infos;
   for (unsigned round = 0; round < 4; ++round) {
     const std::size_t count = guest.tx.peek(views, data[4 + round] & 0x7f);
     for (std::size_t i = 0; i < count; ++i)
-      consume(views[i]);
+      guest.receiver.take(views[i]);
     const std::span frames{views.data(), count};
     steer(rules, frames, infos);
     static_cast<void>(guest.rx.deliver(frames, std::span{infos}.first(count), takes, (data[7 - round] >> 1) & 0x7f));
     static_cast<void>(guest.rx.flush());
     static_cast<void>(guest.tx.complete(count));
   }
+  guest.scribbler.end();
   return 0;
 }
