@@ -206,7 +206,7 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
   std::size_t count = 0;
   for (; count < limit && is_plain(frames[count], infos[count], accepts.vlan); ++count) {
     const std::uint32_t length = frames[count].length;
-    if (length - kMinFrame > longest - kMinFrame) break;
+    if (length < kMinFrame || length > longest) break;
     Le<std::uint64_t> at;  // the only read of this descriptor
     std::memcpy(&at, ring.data() + count * size_, sizeof at);
     const auto room = memory_.borrow_for_write(Iova{at}, ByteCount{length});

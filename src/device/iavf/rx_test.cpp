@@ -76,6 +76,17 @@ TEST_F(IavfRx, StoresFramesOfAllCommonSizesAsTheyAre) {
   EXPECT_FALSE(queue_.flush());
 }
 
+// As a lane is for a moment when its first queue is enabled: nothing may be longer than nothing.
+TEST_F(IavfRx, NothingIsStoredWhereNothingIsAccepted) {
+  const Bytes before = stored(0, 4096);
+  const Bytes frame = pattern(3000);
+  const View v{frame, 128, {65536}};
+  RxInfo info;
+  steer(rules_, {&v.view, 1}, {&info, 1});
+  static_cast<void>(queue_.deliver({&v.view, 1}, {&info, 1}, accepts(rules_, 0), tail_));
+  EXPECT_EQ(stored(0, 4096), before);
+}
+
 TEST_F(IavfRx, SpreadsALongFrameOverBuffers) {
   const Bytes frame = pattern(5000);
   ASSERT_EQ(deliver(frame), 1u);
