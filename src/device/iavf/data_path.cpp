@@ -91,26 +91,39 @@ void DataPath::map_tx(unsigned queue, VectorChoice choice) noexcept {
   change(queue, [&](Lane&) { pairs_[queue]->tx_vector = choice; });
 }
 
-// Tails fall back to 0 when a queue stops. Linux writes the receive tail before it sends the set-up of the ring, and
-// the transmit tail with its first frame only, so neither configuring nor enabling is the time for it.
-bool DataPath::set_tx_enabled(unsigned queue, bool enabled) noexcept {
-  if (enabled && !pairs_[queue]->has_tx) return false;
-  const std::uint32_t bit = 1u << queue;
-  tx_enabled_ = enabled ? tx_enabled_ | bit : tx_enabled_ & ~bit;
-  change(queue, [&](Lane& lane) { lane.set_tx_enabled(queue, enabled); });
-  if (!enabled) registers_.set(reg::QTX_TAIL1 + queue * 4, 0);
-  return true;
+// Rules first and queues then, so that a lane never receives by rules of a time when it had no queue; published once.
+bool DataPath::set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noexcept {
+  std::uint32_t rx_ready = 0, tx_ready = 0;
+  for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
+    rx_ready |= (pairs_[queue]->has_rx ? 1u : 0u) << queue;
+    tx_ready |= (pairs_[queue]->has_tx ? 1u : 0u) << queue;
+  }
+  const bool ok = !enabled || ((rx & ~rx_ready) | (tx & ~tx_ready)) == 0;
+  if (enabled) {
+    rx &= rx_ready;
+    tx &= tx_ready;
+  }
+  rx_enabled_ = enabled ? rx_enabled_ | rx : rx_enabled_ & ~rx;
+  tx_enabled_ = enabled ? tx_enabled_ | tx : tx_enabled_ & ~tx;
+  draft_.queues = static_cast<std::uint16_t>(std::max(1u, static_cast<unsigned>(std::bit_width(rx_enabled_))));
+  if (rx != 0) publish();
+  for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
+    if ((tx >> queue & 1) != 0) set_tx_enabled(queue, enabled);
+    if ((rx >> queue & 1) != 0) set_rx_enabled(queue, enabled);
+  }
+  return ok;
 }
 
-bool DataPath::set_rx_enabled(unsigned queue, bool enabled) noexcept {
-  if (enabled && !pairs_[queue]->has_rx) return false;
-  const std::uint32_t bit = 1u << queue;
-  rx_enabled_ = enabled ? rx_enabled_ | bit : rx_enabled_ & ~bit;
+// Tails fall back to 0 when a queue stops. Linux writes the receive tail before it sends the set-up of the ring, and
+// the transmit tail with its first frame only, so neither configuring nor enabling is the time for it.
+void DataPath::set_tx_enabled(unsigned queue, bool enabled) noexcept {
+  change(queue, [&](Lane& lane) { lane.set_tx_enabled(queue, enabled); });
+  if (!enabled) registers_.set(reg::QTX_TAIL1 + queue * 4, 0);
+}
+
+void DataPath::set_rx_enabled(unsigned queue, bool enabled) noexcept {
   change(queue, [&](Lane& lane) { lane.set_rx_enabled(queue, enabled); });
   if (!enabled) registers_.set(reg::QRX_TAIL1 + queue * 4, 0);
-  draft_.queues = static_cast<std::uint16_t>(std::max(1u, static_cast<unsigned>(std::bit_width(rx_enabled_))));
-  publish();
-  return true;
 }
 
 FrameStatistics DataPath::statistics() const noexcept {

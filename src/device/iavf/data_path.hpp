@@ -46,9 +46,8 @@ class DataPath {
   bool configure_rx(unsigned queue, const RxQueueConfig& config) noexcept;
   void map_rx(unsigned queue, VectorChoice choice) noexcept;
   void map_tx(unsigned queue, VectorChoice choice) noexcept;
-  /// False: the queue has not been configured.
-  bool set_tx_enabled(unsigned queue, bool enabled) noexcept;
-  bool set_rx_enabled(unsigned queue, bool enabled) noexcept;
+  /// Of all these queues (bit per queue) that have been configured. False: one has not been.
+  bool set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noexcept;
   [[nodiscard]] FrameStatistics statistics() const noexcept;
   /// What decides about frames, to be edited; takes effect with publish().
   [[nodiscard]] Filters& filters() noexcept { return draft_.filters; }
@@ -89,6 +88,8 @@ class DataPath {
     for (const auto& side : sides_)
       side->change(what);
   }
+  void set_tx_enabled(unsigned queue, bool enabled) noexcept;
+  void set_rx_enabled(unsigned queue, bool enabled) noexcept;
   [[nodiscard]] packet::Accepts accepts() const noexcept;
 
   Registers& registers_;

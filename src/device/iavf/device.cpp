@@ -41,7 +41,8 @@ Nic::Nic(NicOptions options, runtime::Poller& poller)
       data_(registers_, interrupts_, port::Port::counters(), options_.name.c_str(), options_.queue_pairs,
             options_.more_pollers, options_.doorbell == Doorbell::poll),
       virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_),
-      reset_timer_(poller, [this] { reset_timer_expired(); }) {}
+      reset_timer_(poller, [this] { reset_timer_expired(); }),
+      pump_timer_(poller, [this] { pump(); }) {}
 
 Nic::~Nic() {
   if (function_ == nullptr) return;
@@ -78,6 +79,7 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
 
 void Nic::forget_everything(bool whole) noexcept {
   reset_timer_.disarm();
+  pump_timer_.disarm();
   data_.reset();
   interrupts_.reset();
   registers_.reset();
@@ -112,7 +114,7 @@ std::uint64_t Nic::interrupts_sent() const noexcept {
 }
 
 void Nic::pump() noexcept {
-  virtchnl_.pump();
+  if (virtchnl_.pump()) pump_timer_.arm_after(0);
   publish_steering();
   obey();
 }

@@ -43,7 +43,9 @@ struct FlowRule {
 /// Rules in the order in which they were added: the first that matches wins.
 class FlowTable {
  public:
-  static constexpr std::size_t kMaxRules = 512;
+  /// As many as Linux ever asks for (IAVF_MAX_FDIR_FILTERS): each costs every frame to this port a comparison, on the
+  /// poller of whoever sends it.
+  static constexpr std::size_t kMaxRules = 128;
   /// False when the table is full.
   [[nodiscard]] bool add(const FlowRule& rule);
   /// False when there is none of this id.

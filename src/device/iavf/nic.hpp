@@ -96,7 +96,7 @@ class Nic final : public pci::Device, public port::Port {
   AdminQueue admin_;
   DataPath data_;
   Virtchnl virtchnl_;
-  runtime::Timer reset_timer_;
+  runtime::Timer reset_timer_, pump_timer_;
 };
 
 }  // namespace vmux::device::iavf

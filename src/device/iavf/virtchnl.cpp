@@ -70,9 +70,10 @@ Virtchnl::Status Virtchnl::handle(const AdminMessage& message, Reply& reply) noe
   return (this->*row->handler)(message.body, reply);
 }
 
-void Virtchnl::pump() noexcept {
+bool Virtchnl::pump() noexcept {
   AdminMessage message;
-  while (!session_.is_resetting && queue_.take(message)) {
+  unsigned taken = 0;
+  for (; taken < kMessagesAtOnce && !session_.is_resetting && queue_.take(message); ++taken) {
     counters_.messages.add();
     reply_.clear();
     reply_.is_wanted = true;
@@ -83,6 +84,7 @@ void Virtchnl::pump() noexcept {
   }
   tell_what_is_due();
   if (queue_.take_completion_wish()) interrupts_.raise_admin(icr0::ADMINQ);
+  return taken == kMessagesAtOnce;
 }
 
 void Virtchnl::post(vc::Op op, Status status, Body body) noexcept {

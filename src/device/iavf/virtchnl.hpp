@@ -36,8 +36,9 @@ class Virtchnl {
   Virtchnl(AdminQueue& queue, DataPath& data, InterruptUnit& interrupts, NicCounters& counters, Identity& identity)
       : queue_(queue), data_(data), interrupts_(interrupts), counters_(counters), identity_(identity) {}
 
-  /// Answers what the driver has sent, as far as the answers find room, and tells it what is due.
-  void pump() noexcept;
+  /// Answers what the driver has sent, as far as the answers find room, and tells it what is due. A few messages at a
+  /// time, for others share the poller: true when there may be more.
+  [[nodiscard]] bool pump() noexcept;
   void link_changed() noexcept;
   /// Told once: the driver asked for a reset (now), or is to be reset for what it asked once it has heard of it (soon).
   enum class ResetWish : std::uint8_t { none, now, soon };
@@ -68,6 +69,7 @@ class Virtchnl {
   };
 
   using Handler = Status (Virtchnl::*)(Body body, Reply& reply);
+  static constexpr unsigned kMessagesAtOnce = 8;
   struct Row {
     wire::virtchnl::Op op;
     std::uint32_t needs;  ///< capabilities, any of them; 0: always there

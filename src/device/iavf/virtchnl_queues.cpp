@@ -122,15 +122,11 @@ Virtchnl::Status Virtchnl::map_queue_vector(Body body, Reply& /*reply*/) noexcep
   return Status::success;
 }
 
-/// One queue that cannot be enabled fails the message; those before it stay enabled, as in hardware.
+/// One queue that cannot be enabled fails the message; the others are enabled, as in hardware.
 Virtchnl::Status Virtchnl::select(std::uint32_t rx, std::uint32_t tx, bool enable) noexcept {
   const std::uint32_t beyond = ~((1u << data_.queue_pairs()) - 1);
   if ((rx | tx) == 0 || ((rx | tx) & beyond) != 0) return Status::err_param;
-  bool ok = true;
-  for (unsigned queue = 0; queue < data_.queue_pairs(); ++queue) {
-    if ((tx >> queue & 1) != 0) ok = data_.set_tx_enabled(queue, enable) && ok;
-    if ((rx >> queue & 1) != 0) ok = data_.set_rx_enabled(queue, enable) && ok;
-  }
+  const bool ok = data_.set_enabled(rx, tx, enable);
   // The driver believes in its link only once its queues run, and then wants to hear of it.
   if (enable) session_.link_event_due = true;
   return ok ? Status::success : Status::err_param;
