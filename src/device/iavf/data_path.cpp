@@ -128,11 +128,15 @@ void DataPath::set_rx_enabled(unsigned queue, bool enabled) noexcept {
 
 FrameStatistics DataPath::statistics() const noexcept {
   FrameStatistics sum;
+  // Other pollers count meanwhile, so that the parts may already be more than the whole.
+  const auto rest = [](std::uint64_t all, const QueueCounters& part) {
+    return all - std::min(all, part.multicast.get() + part.broadcast.get());
+  };
   for (const auto& pair : pairs_) {
     const QueueCounters& tx = pair->tx.counters();
     const QueueCounters& rx = pair->rx.counters();
     sum.tx_bytes += tx.bytes.get();
-    sum.tx_unicast += tx.frames.get() - tx.multicast.get() - tx.broadcast.get();
+    sum.tx_unicast += rest(tx.frames.get(), tx);
     sum.tx_multicast += tx.multicast.get();
     sum.tx_broadcast += tx.broadcast.get();
     sum.tx_discards += tx.dropped.get();
@@ -140,7 +144,7 @@ FrameStatistics DataPath::statistics() const noexcept {
     // As the parts count: received includes what was then discarded, and its bytes include the FCS (DPDK subtracts
     // both).
     sum.rx_bytes += rx.bytes.get() + 4 * rx.frames.get();
-    sum.rx_unicast += rx.frames.get() + rx.dropped.get() - rx.multicast.get() - rx.broadcast.get();
+    sum.rx_unicast += rest(rx.frames.get() + rx.dropped.get(), rx);
     sum.rx_multicast += rx.multicast.get();
     sum.rx_broadcast += rx.broadcast.get();
     sum.rx_discards += rx.dropped.get();

@@ -150,8 +150,7 @@ void Nic::set_link(bool up) noexcept {
 
 std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
   interrupts_.service();
-  if (!identity_.link_up) return 0;
-  return data_.home().peek(into);
+  return identity_.link_up && function_->is_bus_master() ? data_.home().peek(into) : 0;
 }
 
 void Nic::complete(std::size_t count) noexcept { data_.home().complete(count); }

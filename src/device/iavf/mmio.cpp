@@ -48,6 +48,7 @@ void Nic::shared_written(pci::Region /*bar*/, RegionOffset offset, std::size_t s
     if (row != nullptr && row->at == reg::VFINT_DYN_CTLN1) {
       interrupts_.control_changed(1 + (at - reg::VFINT_DYN_CTLN1) / 4);
     }
+    data_.register_written(at);
   }
 }
 
