@@ -40,11 +40,6 @@ void Shard::tell_of_steering(Spread& spread) noexcept {
   }
 }
 
-std::shared_ptr<const port::Steering> Shard::steering_of(PortId id) const noexcept {
-  const Spread* const at = spread(id);
-  return at != nullptr ? at->steering : nullptr;
-}
-
 void Shard::retell_steering(PortId id) noexcept {
   if (Spread* const at = spread(id)) at->untold = 0;
 }

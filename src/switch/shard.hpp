@@ -58,8 +58,7 @@ class Shard final : public runtime::Task {
   void add_member(PortId id, port::Port& port, const VlanRules& rules);
   void remove_member(PortId id) noexcept;
   void set_vlan(PortId id, const VlanRules& rules) noexcept;
-  /// Of the shard that has lane 0: what it knows, and to hand that to all peers once more.
-  [[nodiscard]] std::shared_ptr<const port::Steering> steering_of(PortId id) const noexcept;
+  /// Of the shard that has lane 0: hands its steering to all peers once more.
   void retell_steering(PortId id) noexcept;
   /// Forgets the addresses of a port; frames from it that are still on a link are delivered first.
   void forget(PortId id) noexcept;
