@@ -264,5 +264,49 @@ TEST(IavfLanesOnThreads, ResetsAndQueueCommandsUnderTraffic) {
   }
 }
 
+// A driver that sleeps until its interrupt, drains its ring, and arms the vector by a write to memory that nobody is
+// told of. One frame is under way at a time, so nothing that comes later makes up for an interrupt that was lost.
+TEST(IavfLanesOnThreads, AFrameIsToldWheneverItMeetsTheArming) {
+  constexpr unsigned kFrames = 1000;
+  for (const std::uint8_t queue : {std::uint8_t{0}, std::uint8_t{1}}) {  // a timer's lane, and one of rounds
+    TwoPollers rig;
+    rig.bring_up();
+    rig.lead_all_to(queue);
+    std::atomic<unsigned> received{0};
+    std::atomic<bool> is_over{false};
+    std::thread driver{[&] {
+      while (!is_over.load(std::memory_order_acquire)) {
+        if (rig.guest->interrupts(queue + 1u) == 0) {
+          std::this_thread::yield();
+          continue;
+        }
+        while (rig.guest->receive(queue))
+          received.fetch_add(1, std::memory_order_release);
+        rig.guest->refill(queue);
+        const std::uint64_t until = monotonic_ns() + received.load() % 64 * 100;
+        while (monotonic_ns() < until) {  // between its last look and the arming: the next frame arrives here, too
+        }
+        rig.guest->arm(queue + 1u);
+      }
+    }};
+    const Bytes frame = ip_frame(1);
+    unsigned sent = 0;
+    for (bool is_told = true; is_told && sent < kFrames; ++sent) {
+      EXPECT_EQ(rig.arrive(queue % 2u, frame), 1u);
+      const std::uint64_t end = monotonic_ns() + 20'000'000'000;
+      while (received.load(std::memory_order_acquire) <= sent && is_told) {
+        static_cast<void>(rig.home->run_once(0));
+        rig.take(queue % 2u);
+        is_told = monotonic_ns() < end;
+      }
+      for (unsigned pause = sent % 29; pause > 0; --pause)  // so that they meet at another moment each time
+        rig.take(queue % 2u);
+    }
+    is_over = true;
+    driver.join();
+    EXPECT_EQ(received.load(), kFrames) << "queue " << int{queue};
+  }
+}
+
 }  // namespace
 }  // namespace vmux::rigs
