@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness import BIN  # noqa: E402  (found through the line above)
+from harness import iavf as iavf_harness  # noqa: E402
 from harness.traffic import give_address, wait_for_peer  # noqa: E402
 from harness.vmux import Vmux  # noqa: E402
 from guest import Guest, GuestError, start_all  # noqa: E402  (in lab/, put on the path by harness)
@@ -44,7 +45,7 @@ def pytest_configure(config):
         config.pluginmanager.register(TellsFailuresAtOnce(terminal))
 
 
-USUAL_KERNEL = "linux-6.12"
+USUAL_KERNEL = "6.12"
 
 
 def pytest_addoption(parser):
@@ -55,12 +56,15 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     """A life of a NIC takes minutes: all of it is lived with one kernel, and with the others what is marked."""
     def is_wanted(item):
-        kernel = item.callspec.id if hasattr(item, "callspec") else ""
-        return not kernel.startswith("linux-") or kernel == USUAL_KERNEL or item.get_closest_marker("every_kernel")
+        kernel = item.callspec.params.get("iavf_net") if hasattr(item, "callspec") else None
+        if kernel is None:
+            return True
+        if item.get_closest_marker("two_pollers") and iavf_harness.KERNELS[kernel][1] < 2:
+            return False
+        return kernel == USUAL_KERNEL or config.getoption("--every-kernel") or item.get_closest_marker("every_kernel")
 
-    if not config.getoption("--every-kernel"):
-        config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
-        items[:] = [item for item in items if is_wanted(item)]
+    config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
+    items[:] = [item for item in items if is_wanted(item)]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -153,3 +157,22 @@ def pair(lan):
         give_address(guest, f"{address}/24", mtu=1500)
     wait_for_peer(lan.a, lan.address_b)
     return lan
+
+
+@pytest.fixture(scope="session", params=iavf_harness.KERNELS, ids="linux-{}".format)
+def iavf_net(request, tmp_path_factory):
+    """Two VMs with an iavf each; shared like `lan`. Tests run kernel by kernel, so that one pair at a time is up."""
+    made = Rig(tmp_path_factory.mktemp("iavf"))
+    net = iavf_harness.boot_pair(made, request.param)
+    is_thorough = request.param == USUAL_KERNEL or request.config.getoption("--every-kernel")
+    net.rounds = lambda count: count if is_thorough else 3  # of a loop
+    yield net
+    made.close()
+
+
+@pytest.fixture
+def iavf(iavf_net):
+    """The pair in reach of each other; afterwards nobody may have complained."""
+    iavf_harness.make_ready(iavf_net)
+    yield iavf_net
+    iavf_harness.assert_content(iavf_net)

@@ -87,6 +87,8 @@ def protocol_errors(guest):
     for names, numbers in zip(lines[::2], lines[1::2]):
         protocol = names.split(":")[0]
         values.update({f"{protocol}.{key}": int(value) for key, value in zip(names.split()[1:], numbers.split()[1:])})
+    for cause in ("RcvbufErrors", "MemErrors"):  # among InErrors: a receiver that was too slow
+        values["Udp.InErrors"] -= values.get(f"Udp.{cause}", 0)
     wanted = ("Ip.InHdrErrors", "Tcp.InErrs", "Tcp.InCsumErrors", "Udp.InErrors", "Udp.InCsumErrors", "Icmp.InCsumErrors")
     return {name: values[name] for name in wanted if name in values}
 

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Two guests with iavf NICs, and what their tests ask of the driver."""
+import re
+from types import SimpleNamespace
+
+from .traffic import give_address, wait_for_peer
+from .vmux import wait_until
+
+A, B, B_E1000 = "10.77.1.1", "10.77.1.2", "10.77.1.3"
+# VM a's kernel: VM b's, and the daemon's pollers. Either way of serving queues meets every test in a full run.
+KERNELS = {"6.1": ("7.2", 1), "6.12": ("6.1", 2), "7.2": ("6.12", 1)}
+# Linux 6.1's driver waits for its reset task with the lock that the task waits for (rtnl): -L, -G and a new MTU take five
+# seconds each there, are "busy" then, and are done all the same.
+KNOWN_COMPLAINT = re.compile(r"iavf.*waiting for reset")
+COMPLAINT = re.compile(r"WARNING|BUG:|Call Trace|iavf.*(fail|error|invalid|timeout|Unable)", re.I)
+
+# Shell functions for loops that run inside the guest, where a round costs no round trip to the host.
+SHELL = r"""
+card() {  # card DRIVER: its interface; names go by the order in which drivers are loaded
+  for i in /sys/class/net/*; do
+    test -e $i/device/driver && test $(basename $(readlink $i/device/driver)) = $1 && basename $i && return 0
+  done
+  return 1
+}
+until_true() {  # until_true COMMAND...: within 600 tries, a tenth of a second and the command's own time each
+  tries=0
+  until "$@" >/dev/null 2>&1; do tries=$((tries+1)); test $tries -lt 600 || { echo "never: $*"; return 1; }; sleep 0.1; done
+}
+has_link() { grep -q 1 /sys/class/net/$1/carrier; }
+has_channels() { ethtool -l $1 | grep Combined | tail -n 1 | grep -qw $2; }
+change_channels() { ethtool -L $1 combined $2; has_channels $1 $2; }
+answers() { ping -c 1 -W 0.5 -q $1; }
+"""
+
+
+def boot_pair(rig, kernel):
+    """VM a has four CPUs and as many queues; VM b, of another kernel, two and an e1000 beside its iavf."""
+    kernel_b, pollers = KERNELS[kernel]
+    vmux = rig.vmux("--pollers", pollers)
+    a = rig.guest("a", kernel=kernel, cpus=4, sockets=[vmux.add_port("a", "--queues", "4", "--poller", 0, model="iavf")])
+    b = rig.guest("b", kernel=kernel_b, cpus=2,
+                  sockets=[vmux.add_port("b", "--queues", "2", "--poller", pollers - 1, model="iavf"), vmux.add_port("e")])
+    rig.boot(a, b)
+    b.check("echo 1 >/proc/sys/net/ipv4/conf/all/arp_filter")  # each address answers on its own card
+    return SimpleNamespace(rig=rig, vmux=vmux, a=a, b=b, kernel=kernel, pollers=pollers)
+
+
+def make_ready(net):
+    """Both VMs up, addressed and in reach of each other, whatever the test before did to them."""
+    for guest, address in ((net.a, A), (net.b, B)):
+        guest.check("dmesg -c >/dev/null")
+        if card_or_none(guest) is None:
+            guest.check("modprobe -r iavf; modprobe iavf")
+            wait_until(lambda: card_or_none(guest), "the interface")
+        set_mtu(guest, 1500)
+        give_address(guest, f"{address}/24", card(guest))
+    wait_for_peer(net.a, B)
+
+
+def script(guest, text, timeout):
+    """Runs a script that has SHELL's functions; its output."""
+    return guest.check(SHELL + text, timeout=timeout)
+
+
+def card_or_none(guest, driver="iavf"):
+    return guest.run(f"{SHELL} card {driver}").output.strip() or None
+
+
+def card(guest, driver="iavf"):
+    return script(guest, f"card {driver}", 20).strip()
+
+
+def set_mtu(guest, mtu):
+    """The driver resets its function for this, and says "busy" when that takes it more than a few seconds."""
+    name = card(guest)
+    if guest.check(f"cat /sys/class/net/{name}/mtu").strip() != str(mtu):
+        guest.run(f"ip link set {name} mtu {mtu}")
+        wait_until(lambda: f"mtu {mtu} " in guest.check(f"ip link show {name}"), f"mtu {mtu}")
+
+
+def set_channels(guest, channels):
+    """As set_mtu()."""
+    name = card(guest)
+    script(guest, f"has_channels {name} {channels} || until_true change_channels {name} {channels} && until_true has_link {name}", 90)
+
+
+def numbers(text):
+    """The lines "name: number" of an ethtool report."""
+    return {key.strip(): int(value) for key, value in re.findall(r"^\s*([^:\n]+):\s*(\d+)\s*$", text, re.M)}
+
+
+def statistics(guest):
+    return numbers(guest.check(f"ethtool -S {card(guest)}"))
+
+
+def frames_of_queues(guest, direction):
+    """Frames that each queue of the driver moved so far."""
+    found = statistics(guest)
+    return [found[f"{direction}-{queue}.packets"] for queue in range(4) if f"{direction}-{queue}.packets" in found]
+
+
+def features(guest, name):
+    """Features that can be changed: their names, as in `ethtool -k`, and whether they are on."""
+    lines = guest.check(f"ethtool -k {name}").splitlines()[1:]
+    return {line.split(":")[0].strip(): " on" in line for line in lines if "[fixed]" not in line}
+
+
+def assert_content(net):
+    """Nobody complained: neither kernel, nor the model about what it was asked."""
+    for guest in (net.a, net.b):
+        bad = [line for line in guest.check("dmesg").splitlines() if COMPLAINT.search(line) and not KNOWN_COMPLAINT.search(line)]
+        assert not bad, "\n".join([guest.name, *bad])
+    for name in ("a", "b"):
+        model = net.vmux.stats(name)["model"]
+        assert (model["refused"], model["admin_faults"], model["lost_replies"], model["guest_fault"]) == (0, 0, 0, 0), model
