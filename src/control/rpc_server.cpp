@@ -19,7 +19,11 @@ constexpr std::size_t kMaxPendingOutput = 1 << 20;  // bytes; above this a clien
 Outcome<std::unique_ptr<RpcServer>> RpcServer::create(runtime::Poller& poller, const Methods& methods,
                                                       const std::string& path) {
   auto listener = vfio_user::Listener::open(path, 0600);
-  if (!listener) return refuse("rpc", "listen on " + path, listener.error());
+  if (!listener) {
+    auto problem = refuse("rpc", "listen on " + path, listener.error());
+    if (listener.error().code == Errc::busy) problem.value().text += "; --rpc PATH gives a second vmux its own";
+    return problem;
+  }
   std::unique_ptr<RpcServer> server{new RpcServer(poller, methods)};
   server->listener_.emplace(std::move(*listener));
   auto watch =

@@ -155,6 +155,7 @@ TEST_F(RpcSocket, RefusesTheSocketOfALiveServer) {
   const auto second = RpcServer::create(*poller_, methods_, path_);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().field, "rpc");
+  EXPECT_NE(second.error().text.find("--rpc PATH"), std::string::npos);
   EXPECT_TRUE(std::filesystem::exists(path_));
 }
 

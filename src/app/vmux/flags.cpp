@@ -33,7 +33,7 @@ constexpr const char* kExamples =
     "  vmux -s /tmp/vm0.sock -m e1000-emu -s /tmp/vm1.sock -m e1000-emu    two VMs on one switch\n"
     "  vmux -s /tmp/vm0.sock -m e1000-emu -t tap0                          a VM and the host\n"
     "  vmux --config /etc/vmux/vmux.toml\n"
-    "Exit status: 0 after a clean stop, 1 when the machine refused something, 2 for a usage error. See vmux(1).";
+    "Exit status: 0 after a clean stop, 1 when the machine refused something, 2 for a usage error. See vmux(8).";
 
 /// An option that sets one value of the daemon: the same names as in the configuration file.
 struct ValueOption {
