@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // TOML to JSON, and from there on the way of every other call.
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/toml.hpp"
 #include "control/configuration.hpp"
 
 namespace vmux::control {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The file format of a host's description: TOML by toml++.
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <array>
 #include <functional>
 
+#include "base/toml.hpp"
 #include "host/description.hpp"
 
 namespace vmux::host {

@@ -181,7 +181,9 @@ void Pieces::prepare_cut() noexcept {
     tcp_flags_ = get8(header_, headers_.l4_offset + 13u);
   }
   if (view_.offload.tunnel != 0) {
-    outer_ = *parse(header_);  // check_super_frame() has seen that it is one
+    outer_ = *parse(view_.header);  // check_super_frame() has seen that it is one
+    outer_.l3_offset = static_cast<std::uint16_t>(outer_.l3_offset + tag_size_);
+    outer_.l4_offset = static_cast<std::uint16_t>(outer_.l4_offset + tag_size_);
     if (outer_.l3 == L3::ipv4) first_outer_id_ = get16(header_, outer_.l3_offset + 4u);
   }
   Offload& offload = piece_.offload;

@@ -240,6 +240,41 @@ TEST(Pieces, WritesAUdpChecksumOfZeroAsAllOnes) {
   EXPECT_EQ(receive(v.view, kNothing), std::vector<Bytes>{wanted});
 }
 
+// A TCP super-frame over VXLAN, behind two tags that stand in the bytes.
+Bytes tunnelled(const FrameSpec& spec, const Bytes& payload) {
+  const Bytes inner = whole_frame(spec, payload);
+  Bytes frame{0x52, 0x54, 0, 0, 0, 4, 0x52, 0x54, 0, 0, 0, 3};
+  for (const unsigned word : {0x88a8u, 10u, 0x8100u, 20u, 0x0800u, 0x4500u})
+    test::append16(frame, word);
+  test::append16(frame, static_cast<unsigned>(20 + 8 + 8 + inner.size()));
+  for (const unsigned word : {7u, 0x4000u, 0x4011u, 0u, 0x0a01u, 1u, 0x0a01u, 2u, 5000u, 4789u})
+    test::append16(frame, word);
+  test::append16(frame, static_cast<unsigned>(8 + 8 + inner.size()));
+  for (const unsigned word : {0u, 0x0800u, 0u, 0u, 0x100u})
+    test::append16(frame, word);
+  test::append(frame, inner);
+  return frame;
+}
+
+TEST(Pieces, CutATunnelBehindAThirdTagAsBehindTwo) {
+  constexpr std::uint16_t kOuter = 22 + 20 + 8 + 8;
+  const FrameSpec spec;
+  const Bytes frame = tunnelled(spec, test::pattern(3000));
+  View view{frame, 200, {4096}};
+  view.view.offload = super_frame(spec, 1000);
+  view.view.offload.tunnel = kOuter + 14;
+  view.view.offload.csum_start = static_cast<std::uint16_t>(kOuter + l4_offset(spec));
+  view.view.offload.header_length = static_cast<std::uint16_t>(kOuter + header_size(spec));
+  const std::vector<Bytes> plain = receive(view.view, kNothing);
+  view.view.offload.has_vlan = true;
+  view.view.offload.vlan_tci = 30;
+  std::vector<Bytes> tagged = receive(view.view, kNothing);
+  ASSERT_EQ(plain.size(), 3u);
+  for (Bytes& piece : tagged)
+    piece.erase(piece.begin() + 12, piece.begin() + 16);
+  EXPECT_EQ(tagged, plain);
+}
+
 TEST(Pieces, KeepsATagBesideForAReceiverThatTakesItSo) {
   const Bytes frame = whole_frame({}, test::pattern(100));
   View v{frame, 64, {300}};
