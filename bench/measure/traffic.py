@@ -242,12 +242,13 @@ class Work:
         for patience in (1, 2, 4, 0):
             start = self.run.now()
             answer = self.client.run(line, seconds + 40)
+            if self.server and '"error"' in answer.output:  # of a try that is repeated, too: it may have been more than that
+                log = self.server.run(f"tail -n 50 {SERVER_LOG}").output
+                self._keep(f"{name}-error-{patience}.txt", f"{answer.output}\n--- the server's log ---\n{log}")
             if not patience or not NOT_READY.search(answer.output):
                 break
             time.sleep(patience)
         self._keep(name + ".json", answer.output)
-        if self.server and '"error"' in answer.output:
-            self._keep(name + "-server.txt", self.server.run(f"tail -n 50 {SERVER_LOG}").output)
         result = {"start": round(start, 3), **parse_iperf(answer.output or answer.errors)}
         for end, mbits, lost in result["seconds"]:
             values = {"mbits": mbits}

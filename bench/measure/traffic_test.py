@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import json
+from types import SimpleNamespace
 
 import pytest
 from measure import traffic
@@ -70,6 +71,27 @@ def test_iperf_without_a_report_says_so():
 
 def test_a_server_that_is_still_busy_is_recognised():
     assert traffic.NOT_READY.search('"error":\t"unable to receive control message - port may not be available"')
+
+
+class ToldAtOnce:
+    """A place that answers with what the test gave it."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def run(self, _line, _seconds=0):
+        return SimpleNamespace(output=self.answers.pop(0), errors="")
+
+
+def test_a_try_that_is_repeated_leaves_its_error_and_the_servers_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(traffic.time, "sleep", lambda _seconds: None)
+    client = ToldAtOnce('{"error": "control socket has closed unexpectedly"}', iperf(end={"sum": {"bits_per_second": 1e9}}))
+    run = SimpleNamespace(now=lambda: 0.0, raw=lambda name: tmp_path / name, sample=lambda *_: None, phase=lambda _: None)
+    options = SimpleNamespace(streams=1, iperf_port=5201)
+    record = traffic.Work(run, client, ToldAtOnce("the server says why"), "10.0.0.1", options).measure("tcp", 1, 1)
+    assert record["throughput"]["mbits"] == 1000.0
+    kept = (tmp_path / "tcp-1-error-1.txt").read_text(encoding="utf-8")
+    assert "control socket" in kept and "the server says why" in kept
 
 
 def test_sockperf_reads_mean_and_percentiles():
