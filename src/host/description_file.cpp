@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The file format of a host's description: TOML by toml++.
+// A host's description as a file: which tables and keys it has, whichever the notation.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 
 #include "base/toml.hpp"
 #include "host/description.hpp"
+#include "host/description_tree.hpp"
 
 namespace vmux::host {
 namespace {
@@ -18,21 +19,27 @@ using Complaint = std::optional<std::string>;
 /// One key that a table may have.
 struct Key {
   const char* name;
-  std::function<Complaint(const toml::node&)> take;
+  std::function<Complaint(const Value&)> take;
 };
 
 struct Source {
   const std::string& name;
-  [[nodiscard]] tl::unexpected<Failure> wrong(const toml::node& node, const std::string& text) const {
-    return refuse(Errc::invalid_argument, fmt::format("{}:{}: {}", name, node.source().begin.line, text));
+  FileFormat format;
+  [[nodiscard]] tl::unexpected<Failure> wrong(const Value& value, const std::string& text) const {
+    return refuse(Errc::invalid_argument, fmt::format("{}:{}: {}", name, value.line, text));
+  }
+  /// As the notation writes it.
+  [[nodiscard]] std::string table(const std::string& key) const {
+    return format == FileFormat::toml ? "[" + key + "]" : key;
+  }
+  [[nodiscard]] std::string list(const std::string& key) const {
+    return format == FileFormat::toml ? "[[" + key + "]]" : key;
   }
 };
 
-Outcome<> take_table(const Source& source, const toml::node& node, const char* what, const std::vector<Key>& keys) {
-  const toml::table* const table = node.as_table();
-  if (table == nullptr) return source.wrong(node, fmt::format("expected a table {}", what));
-  for (const auto& [toml_key, value] : *table) {
-    const std::string key{toml_key.str()};
+Outcome<> take_table(const Source& source, const Value& node, const std::string& what, const std::vector<Key>& keys) {
+  if (node.kind != Value::Kind::table) return source.wrong(node, fmt::format("expected a table {}", what));
+  for (const auto& [key, value] : node.table) {
     const auto found = std::find_if(keys.begin(), keys.end(), [&](const Key& each) { return key == each.name; });
     if (found == keys.end()) {
       std::vector<std::string> names;
@@ -48,139 +55,137 @@ Outcome<> take_table(const Source& source, const toml::node& node, const char* w
 }
 
 /// Calls `take` with each table of a list of tables; a key that is missing is an empty list.
-Outcome<> take_list(const Source& source, const toml::table& root, const char* key,
-                    const std::function<Outcome<>(const toml::node&)>& take) {
-  const toml::node* const node = root.get(key);
+Outcome<> take_list(const Source& source, const Value& root, const char* key,
+                    const std::function<Outcome<>(const Value&)>& take) {
+  const Value* const node = root.find(key);
   if (node == nullptr) return {};
-  if (!node->is_array_of_tables()) return source.wrong(*node, fmt::format("expected [[{}]], a list of tables", key));
-  for (const toml::node& element : *node->as_array()) {
+  const bool is_list_of_tables =
+      node->kind == Value::Kind::list && std::all_of(node->list.begin(), node->list.end(),
+                                                     [](const Value& each) { return each.kind == Value::Kind::table; });
+  if (!is_list_of_tables) return source.wrong(*node, fmt::format("expected {}, a list of tables", source.list(key)));
+  for (const Value& element : node->list) {
     if (auto done = take(element); !done) return done;
   }
   return {};
 }
 
-Complaint take_text(const toml::node& node, std::string& into) {
-  const auto* const text = node.as_string();
-  if (text == nullptr || text->get().empty()) return "a text";
-  into = text->get();
+Complaint take_text(const Value& node, std::string& into) {
+  if (!node.text || node.text->empty()) return "a text";
+  into = *node.text;
   return std::nullopt;
 }
 
 template <class Number, class Into>
-Complaint take_number(const toml::node& node, Into& into, std::int64_t most) {
-  const auto* const number = node.as_integer();
-  if (number == nullptr || number->get() < 0 || number->get() > most) return fmt::format("a number from 0 to {}", most);
-  into = static_cast<Number>(number->get());
+Complaint take_number(const Value& node, Into& into, std::int64_t most) {
+  if (!node.number || *node.number < 0 || *node.number > most) return fmt::format("a number from 0 to {}", most);
+  into = static_cast<Number>(*node.number);
   return std::nullopt;
 }
 
 template <class Into>
-Complaint take_flag(const toml::node& node, Into& into) {
-  if (!node.is_boolean()) return "true or false";
-  into = node.as_boolean()->get();
+Complaint take_flag(const Value& node, Into& into) {
+  if (!node.flag) return "true or false";
+  into = *node.flag;
   return std::nullopt;
 }
 
 template <class Into>
-Complaint take_cpus(const toml::node& node, Into& into) {
-  const auto* const text = node.as_string();
-  const auto cpus = text == nullptr ? std::nullopt : parse_cpus(text->get());
+Complaint take_cpus(const Value& node, Into& into) {
+  const auto cpus = node.text ? parse_cpus(*node.text) : std::nullopt;
   if (!cpus || cpus->empty()) return "a list of CPUs such as \"2,4-6\"";
   into = *cpus;
   return std::nullopt;
 }
 
-Complaint take_size(const toml::node& node, std::optional<std::uint64_t>& into) {
-  const auto* const text = node.as_string();
-  into = text == nullptr ? std::nullopt : parse_size_kib(text->get());
+Complaint take_size(const Value& node, std::optional<std::uint64_t>& into) {
+  into = node.text ? parse_size_kib(*node.text) : std::nullopt;
   return into ? Complaint{} : Complaint{"a size such as \"2M\" or \"1G\""};
 }
 
-Complaint take_mac(const toml::node& node, std::optional<std::string>& into) {
-  const auto* const text = node.as_string();
-  into = text == nullptr ? std::nullopt : parse_mac(text->get());
+Complaint take_mac(const Value& node, std::optional<std::string>& into) {
+  into = node.text ? parse_mac(*node.text) : std::nullopt;
   return into ? Complaint{} : Complaint{"a unicast MAC address such as \"52:54:00:12:34:56\""};
 }
 
-constexpr std::array kLinkNames{"auto", "enable", "disable"};
+constexpr std::array<std::string_view, 3> kLinkNames{"auto", "enable", "disable"};
 
-Complaint take_link(const toml::node& node, std::optional<VfLink>& into) {
-  const std::string text = node.value_or(std::string{});
-  const auto found = std::find(kLinkNames.begin(), kLinkNames.end(), text);
+Complaint take_link(const Value& node, std::optional<VfLink>& into) {
+  const auto found = std::find(kLinkNames.begin(), kLinkNames.end(), node.text.value_or(""));
   if (found == kLinkNames.end()) return "\"auto\", \"enable\" or \"disable\"";
   into = static_cast<VfLink>(found - kLinkNames.begin());
   return std::nullopt;
 }
 
-Outcome<> take_hugepages(const Source& source, const toml::node& node, Description& into) {
+Outcome<> take_hugepages(const Source& source, const Value& node, Description& into) {
   HugepagesRequest request;
   const std::vector<Key> keys{
-      {"count", [&](const toml::node& n) { return take_number<std::uint64_t>(n, request.count, 1 << 30); }},
-      {"size", [&](const toml::node& n) { return take_size(n, request.size_kib); }},
-      {"node", [&](const toml::node& n) { return take_number<unsigned>(n, request.node, 1023); }},
+      {"count", [&](const Value& n) { return take_number<std::uint64_t>(n, request.count, 1 << 30); }},
+      {"size", [&](const Value& n) { return take_size(n, request.size_kib); }},
+      {"node", [&](const Value& n) { return take_number<unsigned>(n, request.node, 1023); }},
   };
-  if (auto done = take_table(source, node, "[[hugepages]]", keys); !done) return done;
-  if (node.as_table()->get("count") == nullptr) return source.wrong(node, "[[hugepages]]: count is required");
+  if (auto done = take_table(source, node, source.list("hugepages"), keys); !done) return done;
+  if (node.find("count") == nullptr) return source.wrong(node, source.list("hugepages") + ": count is required");
   into.hugepages.push_back(request);
   return {};
 }
 
-Outcome<> take_vf(const Source& source, const toml::node& node, NicWish& nic) {
+Outcome<> take_vf(const Source& source, const Value& node, NicWish& nic) {
   VfWish wish;
   std::optional<unsigned> index;
   VfSettings& settings = wish.settings;
   const std::vector<Key> keys{
-      {"index", [&](const toml::node& n) { return take_number<unsigned>(n, index, 65535); }},
-      {"mac", [&](const toml::node& n) { return take_mac(n, settings.mac); }},
-      {"vlan", [&](const toml::node& n) { return take_number<std::uint16_t>(n, settings.vlan, 4094); }},
-      {"qos", [&](const toml::node& n) { return take_number<std::uint8_t>(n, settings.qos, 7); }},
-      {"trust", [&](const toml::node& n) { return take_flag(n, settings.is_trusted); }},
-      {"spoofchk", [&](const toml::node& n) { return take_flag(n, settings.checks_spoofing); }},
-      {"link", [&](const toml::node& n) { return take_link(n, settings.link); }},
-      {"driver", [&](const toml::node& n) { return take_text(n, wish.driver); }},
+      {"index", [&](const Value& n) { return take_number<unsigned>(n, index, 65535); }},
+      {"mac", [&](const Value& n) { return take_mac(n, settings.mac); }},
+      {"vlan", [&](const Value& n) { return take_number<std::uint16_t>(n, settings.vlan, 4094); }},
+      {"qos", [&](const Value& n) { return take_number<std::uint8_t>(n, settings.qos, 7); }},
+      {"trust", [&](const Value& n) { return take_flag(n, settings.is_trusted); }},
+      {"spoofchk", [&](const Value& n) { return take_flag(n, settings.checks_spoofing); }},
+      {"link", [&](const Value& n) { return take_link(n, settings.link); }},
+      {"driver", [&](const Value& n) { return take_text(n, wish.driver); }},
   };
-  if (auto done = take_table(source, node, "[[nic.vf]]", keys); !done) return done;
-  if (!index) return source.wrong(node, "[[nic.vf]]: index is required");
+  if (auto done = take_table(source, node, source.list("nic.vf"), keys); !done) return done;
+  if (!index) return source.wrong(node, source.list("nic.vf") + ": index is required");
   if (!nic.wishes.emplace(*index, wish).second)
-    return source.wrong(node, fmt::format("[[nic.vf]]: index {} is here twice", *index));
+    return source.wrong(node, fmt::format("{}: index {} is here twice", source.list("nic.vf"), *index));
   return {};
 }
 
-Outcome<> take_nic(const Source& source, const toml::node& node, Description& into) {
+Outcome<> take_nic(const Source& source, const Value& node, Description& into) {
   NicWish wish;
   std::string vf_driver;
   const std::vector<Key> keys{
-      {"device", [&](const toml::node& n) { return take_text(n, wish.device); }},
-      {"driver", [&](const toml::node& n) { return take_text(n, wish.driver); }},
-      {"vfs", [&](const toml::node& n) { return take_number<unsigned>(n, wish.vfs, 65535); }},
-      {"vf_driver", [&](const toml::node& n) { return take_text(n, vf_driver); }},
-      {"up", [&](const toml::node& n) { return take_flag(n, wish.brings_link_up); }},
-      {"irq_cpus", [&](const toml::node& n) { return take_cpus(n, wish.irq_cpus); }},
-      {"vf", [](const toml::node&) { return Complaint{}; }},
+      {"device", [&](const Value& n) { return take_text(n, wish.device); }},
+      {"driver", [&](const Value& n) { return take_text(n, wish.driver); }},
+      {"vfs", [&](const Value& n) { return take_number<unsigned>(n, wish.vfs, 65535); }},
+      {"vf_driver", [&](const Value& n) { return take_text(n, vf_driver); }},
+      {"up", [&](const Value& n) { return take_flag(n, wish.brings_link_up); }},
+      {"irq_cpus", [&](const Value& n) { return take_cpus(n, wish.irq_cpus); }},
+      {"vf", [](const Value&) { return Complaint{}; }},
   };
-  if (auto done = take_table(source, node, "[[nic]]", keys); !done) return done;
-  if (wish.device.empty()) return source.wrong(node, "[[nic]]: device is required");
-  const auto each = [&](const toml::node& vf) { return take_vf(source, vf, wish); };
-  if (auto done = take_list(source, *node.as_table(), "vf", each); !done) return done;
+  if (auto done = take_table(source, node, source.list("nic"), keys); !done) return done;
+  if (wish.device.empty()) return source.wrong(node, source.list("nic") + ": device is required");
+  const auto each = [&](const Value& vf) { return take_vf(source, vf, wish); };
+  if (auto done = take_list(source, node, "vf", each); !done) return done;
   for (unsigned index = 0; !vf_driver.empty() && index < wish.vfs.value_or(0); ++index) {
     std::string& driver = wish.wishes[index].driver;
     if (driver.empty()) driver = vf_driver;
   }
   if (wish.vfs && !wish.wishes.empty() && wish.wishes.rbegin()->first >= *wish.vfs)
-    return source.wrong(node, fmt::format("[[nic]]: with vfs = {} there is no virtual function {}", *wish.vfs,
-                                          wish.wishes.rbegin()->first));
+    return source.wrong(node, fmt::format("{}: with {} virtual functions there is no number {}", source.list("nic"),
+                                          *wish.vfs, wish.wishes.rbegin()->first));
   const bool is_given_away = wish.driver == "vfio-pci" || wish.driver == "none";
   if (is_given_away && wish.vfs.value_or(0) > 0)
-    return source.wrong(node, fmt::format("[[nic]]: with driver = \"{}\" it makes no virtual functions", wish.driver));
+    return source.wrong(
+        node, fmt::format("{}: with the driver {} it makes no virtual functions", source.list("nic"), wish.driver));
   into.nics.push_back(std::move(wish));
   return {};
 }
 
-Outcome<> take_cpus_table(const Source& source, const toml::table& root, Description& into) {
-  const toml::node* const node = root.get("cpus");
+Outcome<> take_cpus_table(const Source& source, const Value& root, Description& into) {
+  const Value* const node = root.find("cpus");
   if (node == nullptr) return {};
-  return take_table(source, *node, "[cpus]",
-                    {{"isolated", [&](const toml::node& n) { return take_cpus(n, into.isolated); }}});
+  return take_table(source, *node, source.table("cpus"),
+                    {{"isolated", [&](const Value& n) { return take_cpus(n, into.isolated); }}});
 }
 
 std::string vf_text(unsigned index, const VfWish& wish) {
@@ -191,29 +196,34 @@ std::string vf_text(unsigned index, const VfWish& wish) {
   if (settings.qos) out += fmt::format("  qos = {}\n", *settings.qos);
   if (settings.is_trusted) out += fmt::format("  trust = {}\n", *settings.is_trusted);
   if (settings.checks_spoofing) out += fmt::format("  spoofchk = {}\n", *settings.checks_spoofing);
-  if (settings.link) out += fmt::format("  link = \"{}\"\n", kLinkNames[static_cast<unsigned>(*settings.link)]);
+  if (settings.link) out += fmt::format("  link = \"{}\"\n", link_name(*settings.link));
   if (!wish.driver.empty()) out += fmt::format("  driver = \"{}\"\n", wish.driver);
   return out;
 }
 
 }  // namespace
 
-Outcome<Description> parse_description(std::string_view text, const std::string& name) {
-  toml::table root;
-  try {
-    root = toml::parse(text, name);
-  } catch (const toml::parse_error& error) {
-    return refuse(Errc::invalid_argument,
-                  fmt::format("{}:{}: {}", name, error.source().begin.line, error.description()));
-  }
-  const Source source{name};
+FileFormat format_of(std::string_view path) noexcept {
+  const auto ends = [&](std::string_view with) {
+    return path.size() >= with.size() && path.substr(path.size() - with.size()) == with;
+  };
+  return ends(".yaml") || ends(".yml") ? FileFormat::yaml : FileFormat::toml;
+}
+
+std::string_view link_name(VfLink link) noexcept { return kLinkNames[static_cast<unsigned>(link)]; }
+
+Outcome<Description> parse_description(std::string_view text, const std::string& name, FileFormat format) {
+  const auto read = format == FileFormat::yaml ? read_yaml(text, name) : read_toml(text, name);
+  if (!read) return tl::unexpected<Failure>(read.error());
+  const Value& root = *read;
+  const Source source{name, format};
   Description description;
-  const auto nothing = [](const toml::node&) { return Complaint{}; };
+  const auto nothing = [](const Value&) { return Complaint{}; };
   if (auto done = take_table(source, root, "the file", {{"hugepages", nothing}, {"nic", nothing}, {"cpus", nothing}});
       !done)
     return tl::unexpected<Failure>(done.error());
-  const auto pages = [&](const toml::node& node) { return take_hugepages(source, node, description); };
-  const auto nic = [&](const toml::node& node) { return take_nic(source, node, description); };
+  const auto pages = [&](const Value& node) { return take_hugepages(source, node, description); };
+  const auto nic = [&](const Value& node) { return take_nic(source, node, description); };
   auto done = take_list(source, root, "hugepages", pages);
   if (done) done = take_list(source, root, "nic", nic);
   if (done) done = take_cpus_table(source, root, description);
@@ -222,7 +232,7 @@ Outcome<Description> parse_description(std::string_view text, const std::string&
 }
 
 std::string to_toml(const Description& description) {
-  std::string out = "# A host as vmuxctl host found it. `vmuxctl host apply FILE` makes it so again.\n";
+  std::string out{kSavedHeading};
   for (const HugepagesRequest& each : description.hugepages) {
     out += fmt::format("\n[[hugepages]]\ncount = {}\n", each.count);
     if (each.size_kib) out += fmt::format("size = \"{}\"\n", size_text(*each.size_kib));

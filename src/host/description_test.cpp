@@ -41,14 +41,36 @@ driver = "vfio-pci"
 isolated = "4-7"
 )";
 
+/// The same in YAML.
+constexpr const char* kYaml = R"(# two cards
+hugepages:
+  - {count: 256, size: 2M, node: 1}
+nic:
+  - device: ens1
+    vfs: 2
+    vf_driver: vfio-pci
+    vf:
+      - index: 0
+        mac: 52:54:00:00:10:00
+        vlan: 10
+        trust: yes
+      - index: 1
+        spoofchk: false
+        driver: igbvf
+  - device: "0000:02:00.0"
+    driver: vfio-pci
+cpus:
+  isolated: 4-7
+)";
+
 class Descriptions : public testing::Test {
  protected:
   Descriptions() {
     fake::make_good_host(machine_);
     machine_.add_driver("igbvf");
   }
-  Outcome<Report> run(const std::string& text, const Options& options = {}) {
-    const auto description = parse_description(text, "host.toml");
+  Outcome<Report> run(const std::string& text, const Options& options = {}, FileFormat format = FileFormat::toml) {
+    const auto description = parse_description(text, "host", format);
     if (!description) return tl::unexpected<Failure>(description.error());
     auto session = Session::open(machine_, options);
     return session->finish(apply(*session, *description));
@@ -107,6 +129,37 @@ TEST_F(Descriptions, SavedAndAppliedElsewhereMakeTheSame) {
   EXPECT_EQ(to_toml(now()), saved);
 }
 
+TEST_F(Descriptions, InYamlMakeWhatTheyMakeInToml) {
+  ASSERT_TRUE(run(kFile));
+  const auto report = run(kYaml, {}, FileFormat::yaml);
+  ASSERT_TRUE(report) << report.error().text;
+  EXPECT_THAT(report->deeds, IsEmpty());
+  ASSERT_TRUE(Session::open(machine_, {})->restore({}));
+  EXPECT_FALSE(run(kYaml, {}, FileFormat::yaml)->deeds.empty());
+  EXPECT_THAT(run(kFile)->deeds, IsEmpty());
+}
+
+TEST_F(Descriptions, SavedInYamlAreTheSameAsInToml) {
+  ASSERT_TRUE(run(kFile));
+  const std::string toml = to_toml(now()), yaml = to_yaml(now());
+  const auto read = parse_description(yaml, "saved.yaml", FileFormat::yaml);
+  ASSERT_TRUE(read) << read.error().text << yaml;
+  EXPECT_EQ(to_toml(*read), toml);
+}
+
+TEST(DescriptionFormat, GoesByTheNameOfTheFile) {
+  EXPECT_EQ(format_of("/etc/vmux/host.yaml"), FileFormat::yaml);
+  EXPECT_EQ(format_of("h.yml"), FileFormat::yaml);
+  EXPECT_EQ(format_of("/etc/vmux/host.toml"), FileFormat::toml);
+  EXPECT_EQ(format_of("yaml"), FileFormat::toml);
+  EXPECT_EQ(format_of("-"), FileFormat::toml);
+}
+
+TEST(DescriptionInYaml, MayBeEmpty) {
+  for (const char* text : {"", "# nothing\n", "---\n"})
+    EXPECT_TRUE(parse_description(text, "h.yaml", FileFormat::yaml));
+}
+
 TEST_F(Descriptions, SaveInterruptsThatThisToolkitPlaced) {
   machine_.put("/sys/bus/pci/devices/0000:02:00.0/msi_irqs/30", "msix\n");
   machine_.put("/proc/irq/30/smp_affinity_list", "0-7\n");
@@ -122,7 +175,7 @@ struct BadFile {
 };
 class BadDescription : public testing::TestWithParam<BadFile> {};
 TEST_P(BadDescription, IsToldWithItsLine) {
-  const auto description = parse_description(GetParam().text, "h.toml");
+  const auto description = parse_description(GetParam().text, "h.toml", FileFormat::toml);
   ASSERT_FALSE(description);
   EXPECT_EQ(description.error().code, Errc::invalid_argument);
   EXPECT_THAT(description.error().text, HasSubstr(GetParam().expected));
@@ -135,7 +188,7 @@ INSTANTIATE_TEST_SUITE_P(
                     BadFile{"[[nic]]\ndevice = \"a\"\nvfs = -1", "h.toml:3: [[nic]]: vfs: expected a number"},
                     BadFile{"[[nic]]\ndevice = \"a\"\nspeed = 1", "h.toml:3: [[nic]]: 'speed' is not known here"},
                     BadFile{"[[nic]]\ndevice = \"a\"\nvfs = 1\n[[nic.vf]]\nindex = 1",
-                            "there is no virtual function 1"},
+                            "with 1 virtual functions there is no number 1"},
                     BadFile{"[[nic]]\ndevice = \"a\"\n[[nic.vf]]\nindex = 1\n[[nic.vf]]\nindex = 1", "here twice"},
                     BadFile{"[[nic]]\ndevice = \"a\"\n[[nic.vf]]\nmac = \"01:00:5e:00:00:01\"",
                             "h.toml:4: [[nic.vf]]: mac: expected a unicast"},
@@ -144,6 +197,30 @@ INSTANTIATE_TEST_SUITE_P(
                     BadFile{"[[hugepages]]\nsize = \"2M\"", "count is required"},
                     BadFile{"[[hugepages]]\ncount = 1\nsize = \"2\"", "expected a size"},
                     BadFile{"[cpus]\nisolated = \"x\"", "expected a list of CPUs"}));
+
+class BadYaml : public testing::TestWithParam<BadFile> {};
+TEST_P(BadYaml, IsToldWithItsLine) {
+  const auto description = parse_description(GetParam().text, "h.yaml", FileFormat::yaml);
+  ASSERT_FALSE(description);
+  EXPECT_EQ(description.error().code, Errc::invalid_argument);
+  EXPECT_THAT(description.error().text, HasSubstr(GetParam().expected));
+}
+INSTANTIATE_TEST_SUITE_P(
+    Files, BadYaml,
+    testing::Values(BadFile{"nic:\n  - [", "h.yaml:"}, BadFile{"x: 1", "h.yaml:1: the file: 'x' is not known here"},
+                    BadFile{"- 1", "h.yaml:1: expected a table the file"}, BadFile{"7", "h.yaml:1: expected a table"},
+                    BadFile{"nic:\n  device: a", "h.yaml:2: expected nic, a list of tables"},
+                    BadFile{"nic:", "expected nic, a list of tables"},
+                    BadFile{"nic:\n- vfs: 1", "h.yaml:2: nic: device is required"},
+                    BadFile{"nic:\n- device: a\n  vfs: many", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  vfs: \"2\"", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  device: b", "h.yaml:3: 'device' is here twice"},
+                    BadFile{"nic:\n- device: a\n  vf:\n  - {mac: 01:00:5e:00:00:01}",
+                            "h.yaml:4: nic.vf: mac: expected a unicast"},
+                    BadFile{"nic:\n- device: a\n  vf:\n  - {index: 0, link: on}", "nic.vf: link: expected \"auto\""},
+                    BadFile{"nic: &a\n- device: a\n  vf: *a", "h.yaml:2: nested too deep"},
+                    BadFile{"cpus: {}\n---\ncpus: {}", "a second document"}, BadFile{"cpus: *x", "h.yaml:1: "},
+                    BadFile{"hugepages:\n- size: 2M", "h.yaml:2: hugepages: count is required"}));
 
 }  // namespace
 }  // namespace vmux::host

@@ -241,8 +241,10 @@ def test_a_described_host_is_made_saved_and_undone(host):
     assert not host.ctl("apply /run/host.toml")["changed"]
     host.sh(f"{BIN}/vmuxctl host save >/run/saved.toml")
     assert not host.ctl("apply /run/saved.toml")["changed"]
+    host.sh(f"{BIN}/vmuxctl host save --format yaml >/run/saved.yaml")
+    assert not host.ctl("apply /run/saved.yaml")["changed"]
     host.ctl("restore")
-    host.ctl("apply /run/saved.toml")
+    host.ctl("apply /run/saved.yaml")
     assert host.vfs()[0]["vlan_list"][0]["vlan"] == 20 and host.driver(E1000E) == "vfio-pci"
 
 

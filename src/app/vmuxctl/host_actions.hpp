@@ -14,7 +14,7 @@ tl::unexpected<host::Failure> pass(const host::Outcome<T>& failed) {
 // host_look.cpp
 void declare_check(CLI::App& app, HostArguments& arguments);
 void declare_list(CLI::App& app, HostArguments& arguments);
-void declare_nothing(CLI::App& app, HostArguments& arguments);
+void declare_save(CLI::App& app, HostArguments& arguments);
 host::Outcome<control::Json> run_check(host::Machine& machine, const HostArguments& arguments);
 host::Outcome<control::Json> run_list(host::Machine& machine, const HostArguments& arguments);
 host::Outcome<control::Json> run_save(host::Machine& machine, const HostArguments& arguments);
@@ -25,6 +25,7 @@ void declare_bind(CLI::App& app, HostArguments& arguments);
 void declare_functions(CLI::App& app, HostArguments& arguments);
 void declare_hugepages(CLI::App& app, HostArguments& arguments);
 void declare_irq(CLI::App& app, HostArguments& arguments);
+void declare_format(CLI::App& app, HostArguments& arguments, const std::string& help);
 void declare_apply(CLI::App& app, HostArguments& arguments);
 void declare_restore(CLI::App& app, HostArguments& arguments);
 host::Outcome<control::Json> run_bind(host::Machine& machine, const HostArguments& arguments);

@@ -109,7 +109,8 @@ Outcome<Json> run_irq(Machine& machine, const HostArguments& arguments) {
 }
 
 void declare_apply(CLI::App& app, HostArguments& arguments) {
-  app.add_option("FILE", arguments.file, "TOML, as `save` writes it; - for standard input")->type_name("")->required();
+  app.add_option("FILE", arguments.file, "as `save` writes it; - for standard input")->type_name("")->required();
+  declare_format(app, arguments, "toml or yaml (default: yaml if FILE ends in .yaml or .yml, else toml)");
 }
 
 namespace {
@@ -130,7 +131,8 @@ Outcome<std::string> content_of(const std::string& path) {
 Outcome<Json> run_apply(Machine& machine, const HostArguments& arguments) {
   const auto content = content_of(arguments.file);
   if (!content) return pass(content);
-  const auto description = host::parse_description(*content, arguments.file);
+  const auto description =
+      host::parse_description(*content, arguments.file, arguments.format.value_or(host::format_of(arguments.file)));
   if (!description) return pass(description);
   return in_session(machine, arguments, [&](host::Session& session) { return host::apply(session, *description); });
 }

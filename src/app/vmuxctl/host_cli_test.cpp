@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <fstream>
+
 #include "control/json_rpc.hpp"
 #include "host/fake_machine.hpp"
 
@@ -103,6 +105,18 @@ TEST_F(HostCli, SavesWhatApplyTakes) {
   EXPECT_EQ(saved["nic"][0]["device"], "0000:01:00.0");
   EXPECT_EQ(saved["cpus"]["isolated"], "2-7");
   EXPECT_EQ(run({"save"}).out, saved["toml"].get<std::string>());
+  EXPECT_EQ(run({"save", "--format", "yaml"}).out, saved["yaml"].get<std::string>());
+}
+
+TEST_F(HostCli, AppliesYamlByItsNameAndByItsOption) {
+  const std::string path = testing::TempDir() + "host_cli_test.";
+  std::ofstream{path + "yaml"} << "hugepages:\n  - count: 7\n    size: 2M\n    node: 0\n";
+  std::ofstream{path + "conf"} << "hugepages:\n  - count: 9\n    size: 2M\n    node: 0\n";
+  EXPECT_EQ(run({"apply", path + "yaml"}).status, 0);
+  EXPECT_EQ(machine_.text("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"), "7");
+  EXPECT_EQ(run({"apply", path + "conf"}).status, 2) << "this is no TOML";
+  EXPECT_EQ(run({"apply", path + "conf", "--format", "yaml"}).status, 0);
+  EXPECT_EQ(machine_.text("/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"), "9");
 }
 
 struct BadWords {
@@ -127,6 +141,7 @@ INSTANTIATE_TEST_SUITE_P(Words, BadHostCall,
                                                   "2 addresses for 3 virtual functions"},
                                          BadWords{{"vfs", "ens1", "2", "--vlan", "4095"}, "--vlan"},
                                          BadWords{{"hugepages", "5", "--size", "2"}, "'2' is no size"},
+                                         BadWords{{"save", "--format", "xml"}, "--format"},
                                          BadWords{{"irq", "ens1", "--cpus", "2", "--back"}, "--back"},
                                          BadWords{{"bind", "ens2", "--driver", "../x"}, "no name of a driver"},
                                          BadWords{{"bind", "ens2", "--driver=-r"}, "no name of a driver"},

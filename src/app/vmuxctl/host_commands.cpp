@@ -35,10 +35,11 @@ constexpr auto kCommands = std::to_array<HostCommand>({
      "place a function's interrupts on CPUs, or show them",
      "Examples:\n  vmuxctl host irq ens1f0\n  vmuxctl host irq ens1f0 --cpus 2-5\n  vmuxctl host irq ens1f0 --back"},
     {"apply", true, declare_apply, run_apply, print_report, nullptr, "make this machine as a file describes it",
-     "Examples:\n  vmuxctl host apply /etc/vmux/host.toml --dry-run\n  vmuxctl host apply /etc/vmux/host.toml\n"
+     "Examples:\n  vmuxctl host apply /etc/vmux/host.toml --dry-run\n  vmuxctl host apply /etc/vmux/host.yaml\n"
      "The file: see vmux-host.toml(5)."},
-    {"save", false, declare_nothing, run_save, print_saved, nullptr,
-     "describe this machine in the form that apply takes", "Examples:\n  vmuxctl host save > /etc/vmux/host.toml"},
+    {"save", false, declare_save, run_save, print_saved, nullptr, "describe this machine in the form that apply takes",
+     "Examples:\n  vmuxctl host save > /etc/vmux/host.toml\n"
+     "  vmuxctl host save --format yaml > /etc/vmux/host.yaml"},
     {"restore", true, declare_restore, run_restore, print_report, nullptr,
      "undo everything that these commands changed",
      "Examples:\n  vmuxctl host restore --dry-run\n  vmuxctl host restore\n  vmuxctl host restore 0000:01:00.0"},

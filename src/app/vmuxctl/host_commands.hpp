@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "control/params.hpp"
+#include "host/description.hpp"
 #include "host/session.hpp"
 
 namespace CLI {
@@ -24,6 +25,7 @@ struct HostArguments {
   std::string name;                ///< of commands about one
   std::string driver;
   std::string nic, cpus, file, size, link;
+  std::optional<host::FileFormat> format;
   std::vector<std::string> macs;
   std::optional<unsigned> count, node, index, vlan, qos;
   std::optional<bool> trust, spoofchk;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <map>
 
 #include "app/vmuxctl/host_actions.hpp"
 #include "app/vmuxctl/host_print.hpp"
@@ -54,14 +55,24 @@ Outcome<Json> run_list(Machine& machine, const HostArguments& arguments) {
   return json_of(machine, shown);
 }
 
-void declare_nothing(CLI::App&, HostArguments&) {}
+void declare_format(CLI::App& app, HostArguments& arguments, const std::string& help) {
+  const std::map<std::string, host::FileFormat> known{{"toml", host::FileFormat::toml},
+                                                      {"yaml", host::FileFormat::yaml}};
+  app.add_option("--format", arguments.format, help)->type_name("FORMAT")->transform(CLI::CheckedTransformer(known));
+}
+
+void declare_save(CLI::App& app, HostArguments& arguments) {
+  declare_format(app, arguments, "toml or yaml (default toml)");
+}
 
 Outcome<Json> run_save(Machine& machine, const HostArguments& arguments) {
   const auto journal = host::Journal::load(machine, arguments.options.state_directory + "/host.journal");
   if (!journal) return pass(journal);
   const auto description = host::describe(machine, *journal);
   if (!description) return pass(description);
-  return json_of(*description);
+  Json saved = json_of(*description);
+  saved["format"] = arguments.format.value_or(host::FileFormat::toml) == host::FileFormat::yaml ? "yaml" : "toml";
+  return saved;
 }
 
 }  // namespace vmux::app

@@ -99,7 +99,10 @@ std::string print_irq_result(const Json& result) {
 }
 
 Json json_of(const host::Description& description) {
-  Json json{{"toml", host::to_toml(description)}, {"hugepages", Json::array()}, {"nic", Json::array()}};
+  Json json{{"toml", host::to_toml(description)},
+            {"yaml", host::to_yaml(description)},
+            {"hugepages", Json::array()},
+            {"nic", Json::array()}};
   for (const host::HugepagesRequest& each : description.hugepages) {
     Json pages{{"count", each.count}, {"node", maybe(each.node)}};
     pages["size"] = each.size_kib ? Json(host::size_text(*each.size_kib)) : Json();
@@ -112,6 +115,6 @@ Json json_of(const host::Description& description) {
   return json;
 }
 
-std::string print_saved(const Json& saved) { return text(saved, "toml"); }
+std::string print_saved(const Json& saved) { return text(saved, saved["format"].get<std::string>().c_str()); }
 
 }  // namespace vmux::app

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// TOML by toml++.
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+
+#include "host/description_tree.hpp"
+
+namespace vmux::host {
+namespace {
+
+Value value_of(const toml::node& node) {
+  Value value;
+  value.line = node.source().begin.line;
+  if (const auto* const table = node.as_table()) {
+    value.kind = Value::Kind::table;
+    for (const auto& [key, each] : *table)
+      value.table.emplace_back(std::string{key.str()}, value_of(each));
+  } else if (const auto* const list = node.as_array()) {
+    value.kind = Value::Kind::list;
+    for (const toml::node& each : *list)
+      value.list.push_back(value_of(each));
+  } else if (const auto* const text = node.as_string()) {
+    value.text = text->get();
+  } else if (const auto* const number = node.as_integer()) {
+    value.number = number->get();
+  } else if (const auto* const flag = node.as_boolean()) {
+    value.flag = flag->get();
+  }
+  return value;
+}
+
+}  // namespace
+
+const Value* Value::find(std::string_view key) const noexcept {
+  const auto found = std::find_if(table.begin(), table.end(), [&](const auto& each) { return each.first == key; });
+  return found == table.end() ? nullptr : &found->second;
+}
+
+Outcome<Value> read_toml(std::string_view text, const std::string& name) {
+  try {
+    return value_of(toml::parse(text, name));
+  } catch (const toml::parse_error& error) {
+    return refuse(Errc::invalid_argument,
+                  fmt::format("{}:{}: {}", name, error.source().begin.line, error.description()));
+  }
+}
+
+}  // namespace vmux::host
