@@ -79,14 +79,16 @@ def test_four_vlans_on_a_trunk(iavf):
 
 
 def test_vlans_within_a_vlan(iavf):
-    """QinQ (802.1ad outside, 802.1Q inside), with what the driver offers for the outer tag on and off."""
-    offered = [feature for feature in ("tx-vlan-stag-hw-insert", "rx-vlan-stag-hw-parse") if feature in features(iavf.a, card(iavf.a))]
+    """QinQ (802.1ad outside, 802.1Q inside): the card moves outer tags of the one kind or of the other, as it is told."""
+    name, service = card(iavf.a), ("tx-vlan-stag-hw-insert", "rx-vlan-stag-hw-parse")
     with vlan_links(iavf, "ip link add link {card} name q100 type vlan proto 802.1ad id 100 && ip link set q100 up && "
                           "ip link add link q100 name q100.5 type vlan id 5 && ip link set q100.5 up && "
                           "ip addr add 10.79.0.{host}/24 dev q100.5"):
-        for state in ("on", "off") if offered else ("as it is",):
-            for feature in offered:
-                iavf.a.check(f"ethtool -K {card(iavf.a)} {feature} {state}")
+        for state in (True, False):
+            own, others = ("on", "off") if state else ("off", "on")  # both kinds together are not to be had
+            iavf.a.check(f"ethtool -K {name} rxvlan off txvlan off && ethtool -K {name} " +
+                         " ".join(f"{feature} {own}" for feature in service) + f" && ethtool -K {name} rxvlan {others} txvlan {others}")
+            assert all(features(iavf.a, name)[feature] == state for feature in service)
             wait_for_peer(iavf.a, "10.79.0.2")
             assert ping(iavf.a, "10.79.0.2", count=5, size=1400).loss == 0
             send_file(iavf.a, iavf.b, "10.79.0.2", megabytes=2)

@@ -293,6 +293,7 @@ std::optional<IavfFrame> IavfGuest::receive(unsigned queue) {
     const std::uint64_t at = rx_ring(queue) + state.rx_next * 32;
     frame.qword0 = load<std::uint64_t>(memory(), at);
     frame.qword1 = load<std::uint64_t>(memory(), at + 8);
+    frame.qword2 = load<std::uint64_t>(memory(), at + 16);
     if ((frame.qword1 & 1) == 0) return std::nullopt;
     const std::uint64_t size = frame.qword1 >> 38 & 0x3fff;
     const std::uint64_t buffer = kRxBuffers + (queue * 64 + state.rx_next) % 512 * kBufferStride;

@@ -68,7 +68,7 @@ struct IavfSetup {
 
 struct IavfFrame {
   Bytes bytes;
-  std::uint64_t qword0 = 0, qword1 = 0;  ///< of the last descriptor
+  std::uint64_t qword0 = 0, qword1 = 0, qword2 = 0;  ///< of the last descriptor
 };
 
 class IavfGuest {

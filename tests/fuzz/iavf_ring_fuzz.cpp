@@ -63,8 +63,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                       .keep_crc = (data[0] & 8) != 0});
   VlanOffload vlan;
   vlan.outer = {(data[3] & 1) != 0, true, static_cast<std::uint16_t>((data[3] & 2) != 0 ? 0x88a8 : 0x8100),
-                TagPlace::l2tag2};
-  vlan.inner = {(data[3] & 4) != 0, true, 0x8100, TagPlace::l2tag1};
+                TagPlace::l2tag1};
+  vlan.inner = {(data[3] & 4) != 0, true, 0x8100, TagPlace::l2tag2};
   guest.tx.set_vlan(vlan);
   guest.tx.enable();
   guest.rx.enable();

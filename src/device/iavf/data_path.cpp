@@ -176,9 +176,6 @@ void DataPath::reset() noexcept {
   tx_enabled_ = rx_enabled_ = 0;
   draft_ = {};
   draft_.rss.hena = kHashedPackets;  // as physical functions leave it: Linux sends key and table only
-  // A part's single VLAN mode: the 802.1Q tag in L2TAG1; whoever puts another into L2TAG2 wants it in front.
-  draft_.vlan.inner = {.strip = false, .insert = true, .tpid = 0x8100, .place = TagPlace::l2tag1};
-  draft_.vlan.outer = {.strip = false, .insert = true, .tpid = 0x88a8, .place = TagPlace::l2tag2};
   publish();
 }
 

@@ -12,6 +12,8 @@ namespace vmux::device::iavf {
 
 using Mac = std::array<std::uint8_t, 6>;
 
+inline constexpr std::uint16_t kTpid = 0x8100, kServiceTpid = 0x88a8;  // IEEE 802.1Q and 802.1ad
+
 /// An address as a number, in the order of the wire: the first byte is the lowest.
 [[nodiscard]] constexpr std::uint64_t key_of(const Mac& mac) noexcept {
   std::uint64_t key = 0;
@@ -27,8 +29,9 @@ class Filters {
   static constexpr std::size_t kMaxMacs = 256;
 
   bool unicast_promisc = false, multicast_promisc = false;
-  bool vlan_filtering = false;  ///< frames with a tag pass only when `vlans` has it; those without always do
-  std::bitset<4096> vlans;
+  /// Frames with a tag pass only when the set of its kind has it; those without always do.
+  bool vlan_filtering = false;
+  std::bitset<4096> vlans, service_vlans;  ///< 802.1Q, 802.1ad
 
   [[nodiscard]] bool has(const Mac& mac) const noexcept { return contains(key_of(mac)); }
   /// False when the table is full; adding what is there is fine.
@@ -42,8 +45,11 @@ class Filters {
     if (is_group(mac_key)) return multicast_promisc || mac_key == kBroadcastKey || contains(mac_key);
     return unicast_promisc || contains(mac_key);
   }
-  [[nodiscard]] bool admits_vlan(std::uint16_t tci) const noexcept {
-    return !vlan_filtering || (tci & 0xfff) == 0 || vlans[tci & 0xfff];
+  /// Of a frame's outermost tag.
+  [[nodiscard]] bool admits_vlan(std::uint16_t tpid, std::uint16_t tci) const noexcept {
+    const std::uint16_t vid = tci & 0xfff;
+    if (!vlan_filtering || vid == 0) return true;
+    return tpid == kTpid ? vlans[vid] : tpid == kServiceTpid && service_vlans[vid];
   }
 
  private:

@@ -50,10 +50,10 @@ struct VlanTag {
 
 /// Receive: each tag that is to be stripped is taken when it is the first in the frame at that point, `outer` before
 /// `inner`; so either of them alone means the first tag. Transmit: a descriptor's tag is the one with that `place`;
-/// `outer` goes in front of `inner`.
+/// `outer` goes in front of `inner`, and either of them alone is the frame's only one.
 struct VlanOffload {
   VlanTag outer{false, true, 0x8100, TagPlace::l2tag1};
-  VlanTag inner{false, false, 0x8100, TagPlace::l2tag2};
+  VlanTag inner{false, true, 0x8100, TagPlace::l2tag2};
 };
 
 /// Why a queue stopped. It runs again when it is enabled anew.

@@ -14,8 +14,8 @@ namespace vmux::device::iavf {
 namespace {
 
 constexpr std::size_t kEthernet = 14;  // bytes
-constexpr std::uint16_t kTypeIpv4 = 0x0800, kTypeArp = 0x0806, kTypeVlan = 0x8100, kTypeIpv6 = 0x86dd,
-                        kTypeServiceVlan = 0x88a8, kTypeOldVlan = 0x9100, kTypeLldp = 0x88cc;
+constexpr std::uint16_t kTypeIpv4 = 0x0800, kTypeArp = 0x0806, kTypeIpv6 = 0x86dd, kTypeOldVlan = 0x9100,
+                        kTypeLldp = 0x88cc;
 constexpr std::uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kIcmp6 = 58, kSctp = 132;
 
 // What L4 is, beside its number: packet type, classifier type, how much of its header must be there, and where in it
@@ -110,7 +110,7 @@ Look look_at_ipv6(packet::Slice bytes, std::size_t at, RxInfo& info) noexcept { 
 }
 
 inline bool is_tag(std::uint16_t ethertype) noexcept {
-  return ethertype == kTypeVlan || ethertype == kTypeServiceVlan || ethertype == kTypeOldVlan;
+  return ethertype == kTpid || ethertype == kServiceTpid || ethertype == kTypeOldVlan;
 }
 
 inline Look look_at(packet::Slice bytes, RxInfo& info) noexcept {
@@ -141,7 +141,7 @@ bool take_tags(const RxRules& rules, const packet::FrameView& view, RxInfo& info
   std::size_t at = kMacs;
   const auto next = [&](std::uint16_t& tpid, std::uint16_t& tci) {
     if (is_beside) {
-      tpid = kTypeVlan;
+      tpid = kTpid;
       tci = view.offload.vlan_tci;
       return true;
     }
@@ -152,7 +152,7 @@ bool take_tags(const RxRules& rules, const packet::FrameView& view, RxInfo& info
   };
   std::uint16_t tpid = 0, tci = 0;
   if (!next(tpid, tci)) return true;
-  if (!rules.filters.admits_vlan(tci)) return false;
+  if (!rules.filters.admits_vlan(tpid, tci)) return false;
   for (const VlanTag* rule : {&rules.vlan.outer, &rules.vlan.inner}) {
     if (!rule->strip || !next(tpid, tci) || tpid != rule->tpid) continue;
     put_tag(*rule, tci, info);

@@ -124,15 +124,29 @@ TEST(IavfSteer, KeepsOutVlansThatAreNotWanted) {
   EXPECT_EQ(info_of(rules, whole_frame({}, {})).queue, 0);
 }
 
+TEST(IavfSteer, TellsVlansOfBothKindsApart) {
+  RxRules rules = open_rules();
+  rules.filters.vlan_filtering = true;
+  rules.filters.service_vlans.set(7);
+  Bytes service = whole_frame({.tag = 7}, {});
+  service[12] = 0x88;
+  service[13] = 0xa8;
+  EXPECT_EQ(info_of(rules, service).queue, 0);
+  EXPECT_EQ(info_of(rules, whole_frame({.tag = 7}, {})).queue, RxInfo::kNobody);
+  service[12] = 0x91;
+  service[13] = 0x00;
+  EXPECT_EQ(info_of(rules, service).queue, RxInfo::kNobody);
+}
+
 TEST(IavfSteer, StripsTwoTagsToTheirPlaces) {
   RxRules rules = open_rules();
-  rules.vlan = {.outer = {true, false, 0x8100, TagPlace::l2tag2}, .inner = {true, false, 0x8100, TagPlace::l2tag1}};
+  rules.vlan = {.outer = {true, false, 0x8100, TagPlace::l2tag1}, .inner = {true, false, 0x8100, TagPlace::l2tag2}};
   Bytes bytes = whole_frame({.tag = 5}, {});
   const Bytes outer{0x81, 0x00, 0x00, 0x64};
   bytes.insert(bytes.begin() + 12, outer.begin(), outer.end());
   const RxInfo info = info_of(rules, bytes);
-  EXPECT_EQ(info.l2tag2, 100);
-  EXPECT_EQ(info.l2tag1, 5);
+  EXPECT_EQ(info.l2tag1, 100);
+  EXPECT_EQ(info.l2tag2, 5);
   EXPECT_EQ(info.cut, 8);
 }
 

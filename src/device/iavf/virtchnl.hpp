@@ -124,9 +124,9 @@ class Virtchnl {
   Status disable_vlan_insertion_v2(Body body, Reply& reply) noexcept;
   Status enable_vlan_filtering_v2(Body body, Reply& reply) noexcept;
   Status disable_vlan_filtering_v2(Body body, Reply& reply) noexcept;
-  void set_vlan(std::uint16_t vid, bool wanted) noexcept;
   Status set_vlans(Body body, bool wanted) noexcept;
   Status set_vlans_v2(Body body, bool wanted) noexcept;
+  Status set_vlan_offload(Body body, bool VlanTag::*what, bool enabled) noexcept;
   // virtchnl_rss.cpp
   Status config_rss_key(Body body, Reply& reply) noexcept;
   Status config_rss_lut(Body body, Reply& reply) noexcept;

@@ -13,7 +13,7 @@ using fake_guest::IavfMessage;
 constexpr std::uint32_t kVersion = 1, kReset = 2, kResources = 3, kConfigQueues = 6, kIrqMap = 7, kEnable = 8,
                         kDisable = 9, kAddMac = 10, kDelMac = 11, kAddVlan = 12, kPromisc = 14, kStats = 15,
                         kEvent = 17, kKey = 23, kLut = 24, kHenaCaps = 25, kSetHena = 26, kRequestQueues = 29,
-                        kRxdids = 44, kVlanCaps = 51, kAddVlanV2 = 52, kStripV2 = 54, kEnableV2 = 107, kMapVector = 111;
+                        kRxdids = 44, kEnableV2 = 107, kMapVector = 111;
 constexpr std::int32_t kOk = 0, kParam = -5, kNotSupported = -64;
 constexpr std::uint32_t kL2 = 1, kReqQueues = 1 << 6, kAdvSpeed = 1 << 7, kLarge = 1 << 9, kVlanV2 = 1 << 15,
                         kVlan = 1 << 16, kRssPf = 1 << 19, kFlex = 1 << 26;
@@ -259,39 +259,6 @@ TEST(IavfVirtchnl, KeyAndTableHaveTheirSizesAndQueuesThatExist) {
   const std::uint64_t hashed = rig.guest->call(kHenaCaps).number(0, 8);
   EXPECT_NE(hashed, 0u);
   EXPECT_EQ(rig.guest->call(kSetHena, IavfBody{}.u64(~0ull).bytes()).status, kOk);
-}
-
-TEST(IavfVirtchnl, VlanFiltersOfTheSecondDialect) {
-  IavfRig rig;
-  rig.guest->bring_up({.capabilities = kL2 | kVlanV2});
-  EXPECT_EQ(rig.guest->call(kVlanCaps).body.size(), 40u);
-  const auto filter = [](std::uint16_t tci, std::uint16_t tpid) {
-    return IavfBody{}.u16(1).u16(1).u32(0).u16(tci).u16(0).u16(tpid).u16(0).zeros(24).bytes();
-  };
-  EXPECT_EQ(rig.guest->call(kAddVlanV2, filter(100, 0x8100)).status, kOk);
-  EXPECT_EQ(rig.guest->call(kAddVlanV2, filter(100, 0x9100)).status, kParam);
-  EXPECT_EQ(rig.guest->call(kAddVlanV2, filter(4096, 0x8100)).status, kParam);
-  EXPECT_EQ(rig.guest->call(kStripV2, IavfBody{}.u32(0).u32(1).u16(1).zeros(6).bytes()).status, kOk);
-  EXPECT_EQ(rig.guest->call(kStripV2, IavfBody{}.u32(1).u32(0).u16(1).zeros(6).bytes()).status, kParam);
-}
-
-TEST(IavfVirtchnl, TagOfADescriptorIsSentAndTheFrameWithItArrivesOnlyWhenItsVlanIsWanted) {
-  IavfRig rig;
-  rig.guest->bring_up({.capabilities = kL2 | kVlanV2});
-  const auto filter = IavfBody{}.u16(1).u16(1).u32(0).u16(100).u16(0).u16(0x8100).u16(0).zeros(24).bytes();
-  EXPECT_EQ(rig.guest->call(kAddVlanV2, filter).status, kOk);
-  rig.guest->send_frame(to_iavf(64), 0, std::uint64_t{8} << 4 | std::uint64_t{100} << 48);  // IL2TAG1
-  const auto sent = rig.take();
-  ASSERT_EQ(sent.size(), 1u);
-  EXPECT_EQ(sent[0].size(), 68u);
-  EXPECT_EQ(sent[0][15], std::byte{100});
-  EXPECT_EQ(rig.arrive(sent[0]), 1u);
-  EXPECT_TRUE(rig.guest->receive().has_value());
-  packet::Offload other;
-  other.has_vlan = true;
-  other.vlan_tci = 101;
-  EXPECT_EQ(rig.arrive(to_iavf(64), other), 1u);
-  EXPECT_FALSE(rig.guest->receive().has_value());
 }
 
 TEST(IavfVirtchnl, FlowRuleLeadsToItsQueueOnceAndIsDeletedByItsId) {
