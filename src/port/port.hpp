@@ -53,6 +53,10 @@ class Port {
   /// False while nothing can be received (no driver, link down): frames for it are dropped, not queued.
   [[nodiscard]] virtual bool is_ready() const noexcept = 0;
 
+  /// On the port's poller, after the last of the calls above: the switch has let go of the port. What the port keeps on
+  /// that thread (a timer) ends here.
+  virtual void released() noexcept {}
+
   [[nodiscard]] PortCounters& counters() noexcept { return counters_; }
   [[nodiscard]] const PortCounters& counters() const noexcept { return counters_; }
 

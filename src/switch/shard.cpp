@@ -64,7 +64,11 @@ void Shard::remove_member(PortId id) noexcept {
     lanes->here = nullptr;
     std::erase(homes_, lanes);
   }
-  std::erase_if(members_, [id](const auto& member) { return member->id == id; });
+  std::erase_if(members_, [id](const auto& member) {
+    if (member->id != id) return false;
+    member->port.released();
+    return true;
+  });
 }
 
 void Shard::set_vlan(PortId id, const VlanRules& rules) noexcept {

@@ -31,11 +31,11 @@ class QueueSteering final : public port::Steering {
 
 }  // namespace
 
-DataPath::DataPath(Registers& registers, InterruptUnit& interrupts, port::PortCounters& port, const char* name,
-                   unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped)
+DataPath::DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, port::PortCounters& port,
+                   const char* name, unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped)
     : registers_(registers), home_(registers, interrupts, port) {
   for (runtime::Poller* const poller : others.first(std::min<std::size_t>(others.size(), pairs - 1)))
-    sides_.push_back(std::make_unique<SideLane>(registers, *poller, is_mapped));
+    sides_.push_back(std::make_unique<SideLane>(registers, vectors, *poller, is_mapped));
   for (unsigned index = 0; index < pairs; ++index) {
     QueuePair& pair = *pairs_.emplace_back(std::make_unique<QueuePair>(name, index));
     SideLane* const side = side_of(index);
@@ -195,6 +195,12 @@ void DataPath::set_dma(bool enabled) noexcept {
 }
 
 void DataPath::register_written(std::uint32_t offset) noexcept {
+  if (offset >= reg::VFINT_DYN_CTLN1 &&
+      offset < reg::VFINT_DYN_CTLN1 + kQueueVectors * 4) {  // whoever has news for that vector may tell them
+    for (const auto& side : sides_)
+      side->wake();
+    return;
+  }
   if (offset < reg::QTX_TAIL1 || offset >= reg::QTX_TAIL1 + kMaxQueuePairs * 4) return;
   if (SideLane* const side = side_of((offset - reg::QTX_TAIL1) / 4)) side->wake();
 }

@@ -36,9 +36,9 @@ pci::FunctionSpec spec_of(const NicOptions& options) {
 Nic::Nic(NicOptions options, runtime::Poller& poller)
     : options_(std::move(options)),
       identity_{options_.mac, options_.queue_pairs, options_.link_mbps, options_.link_up},
-      interrupts_(registers_, nic_counters_, poller),
+      interrupts_(registers_, vectors_, nic_counters_, poller),
       admin_(registers_, nic_counters_, options_.name.c_str()),
-      data_(registers_, interrupts_, port::Port::counters(), options_.name.c_str(), options_.queue_pairs,
+      data_(registers_, vectors_, interrupts_, port::Port::counters(), options_.name.c_str(), options_.queue_pairs,
             options_.more_pollers, options_.doorbell == Doorbell::poll),
       virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_),
       reset_timer_(poller, [this] { reset_timer_expired(); }),

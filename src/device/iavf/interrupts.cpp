@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace vmux::device::iavf {
 namespace {
@@ -20,10 +21,20 @@ std::uint32_t itr_register(unsigned vector, unsigned itr) noexcept {
 
 }  // namespace
 
-InterruptUnit::InterruptUnit(Registers& registers, NicCounters& counters, runtime::Poller& poller, Clock clock)
-    : registers_(registers), counters_(counters), poller_(poller) {
-  if (clock == Clock::timer) timer_.emplace(poller, [this] { expired(); });
+InterruptUnit::InterruptUnit(Registers& registers, VectorStates& vectors, NicCounters& counters,
+                             runtime::Poller& poller)
+    : registers_(registers), states_(vectors), counters_(counters), poller_(poller), is_home_(true) {
+  timer_.emplace(poller, [this] { expired(); });
 }
+
+InterruptUnit::InterruptUnit(Registers& registers, VectorStates& vectors, NicCounters& counters,
+                             runtime::Poller& poller, std::function<void()> on_timer)
+    : registers_(registers),
+      states_(vectors),
+      counters_(counters),
+      poller_(poller),
+      is_home_(false),
+      on_timer_(std::move(on_timer)) {}
 
 void InterruptUnit::raise_admin(std::uint32_t cause) noexcept {
   registers_.set(reg::VFINT_ICR01, registers_.get(reg::VFINT_ICR01) | cause);
@@ -48,10 +59,11 @@ void InterruptUnit::write_icr0_ena(std::uint32_t value) noexcept {
   fire_pending();
 }
 
-/// INTERVAL sets the ITR that ITR_INDX names; a software trigger is news. Each written value counts once.
+/// INTERVAL sets the ITR that ITR_INDX names; a software trigger is news. Each written value counts once, for the unit
+/// that is the first to see it.
 void InterruptUnit::absorb(unsigned vector, std::uint32_t control) noexcept {
-  if (control == seen_[vector]) return;
-  seen_[vector] = control;
+  const std::uint32_t seen = states_.seen(vector);
+  if (control == seen || !states_.replace_seen(vector, seen, control)) return;
   const auto itr = static_cast<unsigned>(dyn_ctl::itr_indx::get(control));
   if (itr != kNoItr) registers_.set(itr_register(vector, itr), dyn_ctl::interval::get(control));
   if (dyn_ctl::swint_trig::is_set(control)) {
@@ -75,7 +87,7 @@ void InterruptUnit::control_written(unsigned vector, std::uint32_t value) noexce
 }
 
 void InterruptUnit::control_changed(unsigned vector) noexcept {
-  seen_[vector] = ~registers_.get(control_register(vector));  // written means new, even when it is the same value
+  states_.set_seen(vector, ~registers_.get(control_register(vector)));  // written is new, even if it is the same value
   absorb(vector, registers_.get(control_register(vector)));
   if (pending_ != 0) fire_pending();
 }
@@ -97,16 +109,16 @@ std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
   absorb(vector, control);
   if ((pending_ >> vector & 1) == 0) return kNever;
   if (!dyn_ctl::intena::is_set(control)) {
-    return vector == 0 || !Registers::is_data_page(at) ? kNever : now + patience_ns_;
+    return vector == 0 && is_home_ ? kNever : now + patience_ns_;
   }
-  const std::uint64_t due = fired_ns_[vector] + interval_ns(vector);
+  const std::uint64_t due = states_.fired_ns(vector) + interval_ns(vector);
   if (now < due) return due;
   const std::uint32_t fired = dyn_ctl::swint_trig::set(dyn_ctl::clearpba::set(dyn_ctl::intena::set(control, 0), 0), 0);
   if (!registers_.replace(at, control, fired)) return now;  // the driver writes right now: look again
-  seen_[vector] = fired;
+  states_.set_fired_ns(vector, now);
+  static_cast<void>(states_.replace_seen(vector, control, fired));
   pending_ &= ~(1u << vector);
   causes_[vector] = 0;
-  fired_ns_[vector] = now;
   if (vector == 0) untold_ = 0;
   patience_ns_ = kFirstPatience;
   counters_.interrupts.add();
@@ -119,9 +131,14 @@ void InterruptUnit::fire_pending() noexcept {
   std::uint64_t next = kNever;
   for (std::uint32_t left = pending_; left != 0; left &= left - 1)
     next = std::min(next, fire(static_cast<unsigned>(std::countr_zero(left)), now));
-  if (next == kNever || !timer_ || (timer_->is_armed() && armed_for_ns_ <= next)) return;
-  armed_for_ns_ = next;
-  timer_->arm_at(next);
+  if (next != kNever) wake_at(next);
+}
+
+void InterruptUnit::wake_at(std::uint64_t when) noexcept {
+  if (!timer_) timer_.emplace(poller_, on_timer_);
+  if (timer_->is_armed() && armed_for_ns_ <= when) return;
+  armed_for_ns_ = when;
+  timer_->arm_at(when);
 }
 
 void InterruptUnit::expired() noexcept {
@@ -130,19 +147,22 @@ void InterruptUnit::expired() noexcept {
 }
 
 void InterruptUnit::look_for_software_triggers() noexcept {
-  if (!timer_) return;  // the home poller's unit looks
+  if (!is_home_) return;
   for (unsigned vector = 1; vector < kVectors; ++vector)
     absorb(vector, registers_.get(control_register(vector)));
   if (pending_ != 0) fire_pending();
 }
 
+// By the home thread: the timer of another lane's unit stays as it is and will find nothing.
 void InterruptUnit::reset() noexcept {
-  if (timer_) timer_->disarm();
+  if (is_home_) timer_->disarm();
   pending_ = untold_ = 0;
   causes_ = {};
-  seen_ = {};
-  fired_ns_ = {};
   patience_ns_ = kFirstPatience;
+  for (unsigned vector = 0; is_home_ && vector < kVectors; ++vector) {
+    states_.set_seen(vector, 0);
+    states_.set_fired_ns(vector, 0);
+  }
 }
 
 }  // namespace vmux::device::iavf

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Cause -> moderation -> MSI-X vector. Home thread.
+// Cause -> moderation -> MSI-X vector: one unit for the home poller's queues and one for each other lane's, on its
+// poller.
 //
 // A vector fires when it has news, its DYN_CTL has INTENA, and its ITR has passed since it last fired; firing clears
 // INTENA. In poll mode the guest arms a vector by writing to memory, so "armed" is only looked at while there is news:
@@ -8,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "device/iavf/state.hpp"
@@ -18,10 +20,13 @@ namespace vmux::device::iavf {
 
 class InterruptUnit {
  public:
-  /// What brings back what had to wait: a timer, for which the unit must be made on its poller (or while that does not
-  /// run) and destroyed there; or service() in every round, which has_news() asks for.
-  enum class Clock : std::uint8_t { timer, rounds };
-  InterruptUnit(Registers& registers, NicCounters& counters, runtime::Poller& poller, Clock clock = Clock::timer);
+  /// The home poller's: it is told of registers that are written by message. Made and destroyed on its poller, or while
+  /// that does not run.
+  InterruptUnit(Registers& registers, VectorStates& vectors, NicCounters& counters, runtime::Poller& poller);
+  /// Another lane's. It makes its timer when it first needs one, so on its poller, where release_timer() takes it away
+  /// again; `on_timer` calls expired(), with whatever else that takes.
+  InterruptUnit(Registers& registers, VectorStates& vectors, NicCounters& counters, runtime::Poller& poller,
+                std::function<void()> on_timer);
   /// The vectors exist once the function does; they outlive this object's use.
   void connect(pci::Interrupts& vectors) noexcept { vectors_ = &vectors; }
 
@@ -39,7 +44,9 @@ class InterruptUnit {
     if (++rounds_ % kLookForSoftware == 0) look_for_software_triggers();
   }
 
-  [[nodiscard]] bool has_news() const noexcept { return pending_ != 0; }
+  /// What had to wait may be due.
+  void expired() noexcept;
+  void release_timer() noexcept { timer_.reset(); }
 
   /// DYN_CTL of a vector was written by message.
   void control_written(unsigned vector, std::uint32_t value) noexcept;
@@ -57,25 +64,26 @@ class InterruptUnit {
   static constexpr std::uint32_t kLookForSoftware = 64;  // rounds
 
   void fire_pending() noexcept;
-  void expired() noexcept;
+  void wake_at(std::uint64_t when) noexcept;
   [[nodiscard]] std::uint64_t fire(unsigned vector, std::uint64_t now) noexcept;
   void absorb(unsigned vector, std::uint32_t control) noexcept;
   [[nodiscard]] std::uint64_t interval_ns(unsigned vector) const noexcept;
   void look_for_software_triggers() noexcept;
 
   Registers& registers_;
+  VectorStates& states_;
   NicCounters& counters_;
   runtime::Poller& poller_;
+  const bool is_home_;
+  const std::function<void()> on_timer_;
   pci::Interrupts* vectors_ = nullptr;
-  std::optional<runtime::Timer> timer_;  // none: Clock::rounds
-  std::uint32_t pending_ = 0;            // bit per vector
-  std::uint32_t untold_ = 0;             // causes of the admin vector since it last fired
+  std::optional<runtime::Timer> timer_;
+  std::uint32_t pending_ = 0;  // bit per vector
+  std::uint32_t untold_ = 0;   // causes of the admin vector since it last fired
   std::uint32_t rounds_ = 0;
   std::uint64_t patience_ns_ = 0;                // until an unarmed vector is looked at again
   std::uint64_t armed_for_ns_ = 0;               // when the timer will fire, if it is armed
   std::array<std::uint8_t, kVectors> causes_{};  // bit per ITR index
-  std::array<std::uint32_t, kVectors> seen_{};   // DYN_CTL as it was last looked at
-  std::array<std::uint64_t, kVectors> fired_ns_{};
 };
 
 }  // namespace vmux::device::iavf

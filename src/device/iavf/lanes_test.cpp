@@ -191,6 +191,81 @@ TEST(IavfLanes, CountMessagesOfAllLanes) {
   EXPECT_GE(admin, before);
 }
 
+// ITR 0 of vector 1 for two queues: 0, of the home poller, and 1, of the other.
+struct SharedVector : TwoPollers {
+  static constexpr std::uint32_t kConfigIrqMap = 7, kEna = 1, kLongest = 0xfff;  // ITR: 8190 us
+  SharedVector() {
+    bring_up();
+    EXPECT_EQ(guest->call(kConfigIrqMap, IavfBody{}.u16(1).u16(1).u16(1).u16(3).u16(3).u16(0).u16(0).bytes()).status,
+              0);
+    EXPECT_EQ(guest->call(kSetHena, IavfBody{}.u64(~0ull).bytes()).status, 0);
+    guest->arm(1, kEna | kLongest << 5);
+    home->run_once(0);
+    other->run_once(0);
+  }
+  void fire(unsigned lane) {
+    static_cast<void>(guest->interrupts(1));
+    EXPECT_EQ(arrive(lane, ip_frame(1)), 1u);
+    EXPECT_EQ(guest->interrupts(1), 1u);
+  }
+  // Whether a message comes while this poller runs.
+  bool fires_on(runtime::Poller& poller) {
+    const std::uint64_t end = monotonic_ns() + 2'000'000'000;
+    while (monotonic_ns() < end) {
+      if (guest->interrupts(1) == 1) return true;
+      poller.run_once(1'000'000);
+    }
+    return false;
+  }
+};
+
+TEST(IavfLanesInterrupts, AVectorOfTwoLanesFiresOnceAnInterval) {
+  for (const unsigned first : {0u, 1u}) {
+    SharedVector rig;
+    const unsigned second = 1 - first;
+    rig.fire(first);
+    const std::uint64_t before = (first == 0 ? rig.home : rig.other)->now_ns();  // as the lane has it
+    rig.guest->arm(1, SharedVector::kEna | SharedVector::kLongest << 5);
+    EXPECT_EQ(rig.arrive(second, ip_frame(1)), 1u);
+    runtime::Poller& owner = second == 0 ? *rig.home : *rig.other;
+    EXPECT_TRUE(rig.fires_on(owner));
+    EXPECT_GE(monotonic_ns() - before, 8'190'000u);
+  }
+}
+
+TEST(IavfLanesInterrupts, ATimerOfTheLanesPollerTellsWhatHadToWait) {
+  SharedVector rig;
+  rig.fire(1);
+  rig.guest->arm(1, SharedVector::kEna | SharedVector::kLongest << 5);
+  EXPECT_EQ(rig.arrive(1, ip_frame(1)), 1u);
+  EXPECT_EQ(rig.guest->interrupts(1), 0u);
+  EXPECT_TRUE(rig.fires_on(*rig.other));  // nobody calls the lane any more: only the timer can
+}
+
+TEST(IavfLanesInterrupts, AnUnarmedVectorKeepsNobodyAwake) {
+  TwoPollers rig{Doorbell::trap};
+  rig.guest->bring_up({.queues = 4});
+  EXPECT_EQ(rig.arrive(1, ip_frame(1)), 1u);  // fires and takes INTENA back
+  EXPECT_EQ(rig.arrive(1, ip_frame(1)), 1u);
+  static_cast<void>(rig.guest->interrupts(2));
+  EXPECT_FALSE(rig.lanes[1]->needs_polling());
+  rig.guest->arm(2);
+  static_cast<void>(rig.take(1));  // the round that the write has asked for
+  EXPECT_EQ(rig.guest->interrupts(2), 1u);
+}
+
+TEST(IavfLanesInterrupts, NoTimerIsLeftBehindWhenTheSwitchLetsGo) {
+  SharedVector rig;
+  rig.fire(1);
+  rig.guest->arm(1, SharedVector::kEna | SharedVector::kLongest << 5);
+  EXPECT_EQ(rig.arrive(1, ip_frame(1)), 1u);
+  rig.lanes[1]->released();
+  const std::uint64_t end = monotonic_ns() + 20'000'000;
+  while (monotonic_ns() < end)
+    rig.other->run_once(1'000'000);
+  EXPECT_EQ(rig.guest->interrupts(1), 0u);
+}
+
 // The other poller's work, on a thread of its own, while the home thread does to the device what guests and clients do.
 class Worker {
  public:

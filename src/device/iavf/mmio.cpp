@@ -67,7 +67,8 @@ void Nic::write_register(std::uint32_t offset, std::uint32_t value) noexcept {
 
 void Nic::write_effect(std::uint32_t offset, std::uint32_t value) noexcept {
   if (offset >= reg::VFINT_DYN_CTLN1 && offset < reg::VFINT_DYN_CTLN1 + kQueueVectors * 4) {
-    return interrupts_.control_written(1 + (offset - reg::VFINT_DYN_CTLN1) / 4, value);
+    interrupts_.control_written(1 + (offset - reg::VFINT_DYN_CTLN1) / 4, value);
+    return data_.register_written(offset);
   }
   switch (offset) {
     case reg::VFINT_DYN_CTL01:

@@ -89,6 +89,7 @@ class Nic final : public pci::Device, public port::Port {
   NicOptions options_;
   Identity identity_;
   Registers registers_;
+  VectorStates vectors_;
   NicCounters nic_counters_;
   std::vector<std::byte> own_data_pages_;  // trap mode: the memory of the data pages
   std::unique_ptr<pci::Function> function_;

@@ -17,10 +17,10 @@ class Inside {
 
 }  // namespace
 
-SideLane::SideLane(Registers& registers, runtime::Poller& poller, bool is_mapped)
+SideLane::SideLane(Registers& registers, VectorStates& vectors, runtime::Poller& poller, bool is_mapped)
     : poller_(poller),
       is_mapped_(is_mapped),
-      interrupts_(registers, nic_counters_, poller, InterruptUnit::Clock::rounds),
+      interrupts_(registers, vectors, nic_counters_, poller, [this] { timer_expired(); }),
       lane_(registers, interrupts_, port::Port::counters()) {}
 
 // --- the home thread ---
@@ -103,12 +103,22 @@ packet::Accepts SideLane::accepts() const noexcept {
 
 bool SideLane::needs_polling() const noexcept {
   const Inside inside{gate_};
-  return (is_mapped_ && is_dma_on_ && lane_.is_any_enabled()) || interrupts_.has_news();
+  return is_mapped_ && is_dma_on_ && lane_.is_any_enabled();
 }
 
 bool SideLane::is_ready() const noexcept {
   const Inside inside{gate_};
   return is_link_up_ && is_dma_on_ && lane_.can_receive();
+}
+
+void SideLane::timer_expired() noexcept {
+  const Inside inside{gate_};
+  interrupts_.expired();
+}
+
+void SideLane::released() noexcept {
+  const Inside inside{gate_};
+  interrupts_.release_timer();
 }
 
 }  // namespace vmux::device::iavf

@@ -21,7 +21,7 @@ namespace vmux::device::iavf {
 /// each other.
 class SideLane final : public port::Port, private memory::Observer {
  public:
-  SideLane(Registers& registers, runtime::Poller& poller, bool is_mapped);
+  SideLane(Registers& registers, VectorStates& vectors, runtime::Poller& poller, bool is_mapped);
 
   // The home thread:
   void connect(pci::Interrupts& vectors, memory::AddressSpace& space);
@@ -48,10 +48,12 @@ class SideLane final : public port::Port, private memory::Observer {
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override;
   [[nodiscard]] bool is_ready() const noexcept override;
+  void released() noexcept override;
 
  private:
   void adopt(std::shared_ptr<const memory::Table> table, std::uint64_t generation) noexcept override;
   void hand_out_memory() noexcept;
+  void timer_expired() noexcept;
 
   runtime::Poller& poller_;
   const bool is_mapped_;  // doorbells are memory: the poller has to look

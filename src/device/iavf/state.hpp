@@ -42,6 +42,32 @@ class Registers {
   std::span<std::byte> pages_;  // belongs to the function or to the Nic
 };
 
+/// What the interrupt units of all lanes know of each vector together: a vector may serve queues of several.
+class VectorStates {
+ public:
+  /// When it last fired.
+  [[nodiscard]] std::uint64_t fired_ns(unsigned vector) const noexcept {
+    return memory::load_acquire64(fired_[vector]);
+  }
+  void set_fired_ns(unsigned vector, std::uint64_t now) noexcept { memory::store_release64(fired_[vector], now); }
+  /// DYN_CTL as it was last looked at.
+  [[nodiscard]] std::uint32_t seen(unsigned vector) const noexcept {
+    return memory::load_acquire32(std::as_bytes(std::span{seen_}), vector * sizeof(std::uint32_t));
+  }
+  void set_seen(unsigned vector, std::uint32_t control) noexcept {
+    memory::store_release32(std::as_writable_bytes(std::span{seen_}), vector * sizeof control, control);
+  }
+  /// False when somebody else has looked meanwhile.
+  [[nodiscard]] bool replace_seen(unsigned vector, std::uint32_t expected, std::uint32_t control) noexcept {
+    return memory::compare_exchange32(std::as_writable_bytes(std::span{seen_}), vector * sizeof control, expected,
+                                      control);
+  }
+
+ private:
+  std::array<std::uint64_t, kVectors> fired_{};
+  std::array<std::uint32_t, kVectors> seen_{};
+};
+
 /// The model's own statistics, beside those of the queues.
 struct NicCounters {
   Counter interrupts;    ///< messages sent, all vectors
