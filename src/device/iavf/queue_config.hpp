@@ -15,8 +15,9 @@ namespace rxdid {
 inline constexpr std::uint8_t legacy16 = 0, legacy32 = 1, flex_nic = 2, comms_generic = 16, comms_ovs = 22;
 }
 /// Those that a driver may ask for, as VIRTCHNL_OP_GET_SUPPORTED_RXDIDS has them: bit n for layout n.
-inline constexpr std::uint64_t kSupportedRxdids =
-    1u << rxdid::legacy32 | 1u << rxdid::flex_nic | 1u << rxdid::comms_generic | 1u << rxdid::comms_ovs;
+inline constexpr std::uint64_t kSupportedRxdids = 1u << rxdid::legacy16 | 1u << rxdid::legacy32 |
+                                                  1u << rxdid::flex_nic | 1u << rxdid::comms_generic |
+                                                  1u << rxdid::comms_ovs;
 
 inline constexpr std::uint16_t kMaxRingLength = 8160;    ///< descriptors; the tail has 13 bits
 inline constexpr std::uint32_t kMaxFrameWithFcs = 9728;  ///< bytes

@@ -37,6 +37,7 @@ const Virtchnl::Row Virtchnl::kRows[] = {
     {vc::Op::disable_vlan_stripping,        cap::kVlan,              false, 0,                                &Virtchnl::disable_vlan_stripping},
     {vc::Op::request_queues,                cap::kReqQueues,         false, sizeof(vc::VfResRequest),         &Virtchnl::request_queues},
     {vc::Op::get_supported_rxdids,          cap::kRxFlexDesc,        false, 0,                                &Virtchnl::get_supported_rxdids},
+    {vc::Op::get_max_rss_qregion,           cap::kLargeNumQpairs,    false, 0,                                &Virtchnl::get_max_rss_qregion},
     {vc::Op::get_offload_vlan_v2_caps,      cap::kVlanV2,            false, 0,                                &Virtchnl::get_offload_vlan_v2_caps},
     {vc::Op::add_vlan_v2,                   cap::kVlanV2,            false, sizeof(vc::VlanFilterListV2),     &Virtchnl::add_vlan_v2},
     {vc::Op::del_vlan_v2,                   cap::kVlanV2,            false, sizeof(vc::VlanFilterListV2),     &Virtchnl::del_vlan_v2},

@@ -133,6 +133,7 @@ class Virtchnl {
   Status config_rss_hfunc(Body body, Reply& reply) noexcept;
   Status get_rss_hena_caps(Body body, Reply& reply) noexcept;
   Status set_rss_hena(Body body, Reply& reply) noexcept;
+  Status get_max_rss_qregion(Body body, Reply& reply) noexcept;
   Status add_rss_cfg(Body body, Reply& reply) noexcept;
   Status del_rss_cfg(Body body, Reply& reply) noexcept;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Receive side scaling: key, table, which packets are hashed and how.
 #include <algorithm>
+#include <bit>
 #include <iterator>
 
 #include "device/iavf/virtchnl.hpp"
@@ -107,6 +108,15 @@ Virtchnl::Status Virtchnl::get_rss_hena_caps(Body /*body*/, Reply& reply) noexce
 Virtchnl::Status Virtchnl::set_rss_hena(Body body, Reply& /*reply*/) noexcept {
   data_.rss().hena = read_at<vc::RssHena>(body).hena & kHashedPackets;
   data_.publish();
+  return Status::success;
+}
+
+/// The table can lead to every queue there is.
+Virtchnl::Status Virtchnl::get_max_rss_qregion(Body /*body*/, Reply& reply) noexcept {
+  vc::MaxRssQregion answer{};
+  answer.vport_id = kVsiId;
+  answer.qregion_width = static_cast<std::uint16_t>(std::bit_width(data_.queue_pairs()) - 1);
+  reply.put(answer);
   return Status::success;
 }
 

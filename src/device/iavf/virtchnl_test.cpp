@@ -7,6 +7,7 @@
 namespace vmux::rigs {
 namespace {
 
+using fake_guest::Bytes;
 using fake_guest::IavfBody;
 using fake_guest::IavfMessage;
 
@@ -77,6 +78,19 @@ TEST(IavfVirtchnl, UnknownAndUnnegotiatedAreNotSupported) {
   EXPECT_EQ(rig.guest->call(9999).status, kNotSupported);
   EXPECT_EQ(rig.guest->call(kAddVlan, IavfBody{}.u16(1).u16(0).bytes()).status, kNotSupported);
   EXPECT_EQ(rig.guest->call(66).status, kNotSupported);  // GET_QOS_CAPS
+}
+
+// RDMA, time stamps, traffic management and shaping, inline IPsec, flow subscription, and what has no meaning yet.
+TEST(IavfVirtchnl, WhatIsNotOfferedIsNotSupportedWhateverIsNegotiated) {
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  const std::uint64_t given = rig.guest->negotiate(~0u).number(8, 4);
+  EXPECT_EQ(given & (1u << 1 | 1u << 29 | 1u << 31), 0u);  // RDMA, QOS, PTP
+  for (const std::uint32_t op : {16u, 17u, 20u, 21u, 22u, 34u,  43u,  49u,  60u,  61u,  62u,  63u,  64u,
+                                 65u, 66u, 67u, 68u, 69u, 104u, 109u, 112u, 113u, 114u, 115u, 116u, 5000u}) {
+    EXPECT_EQ(rig.guest->call(op, Bytes(64)).status, kNotSupported) << op;
+  }
+  EXPECT_EQ(rig.guest->call(kStats, IavfBody{}.u16(1).zeros(10).bytes()).status, kOk);  // nobody minds
 }
 
 TEST(IavfVirtchnl, ShortMessagesAreRefusedForEveryOpcode) {
@@ -182,7 +196,16 @@ TEST(IavfVirtchnl, OffersTheLayoutsThatItWrites) {
   rig.guest->open_admin_queue();
   static_cast<void>(rig.guest->negotiate(kL2 | kFlex));
   const std::uint64_t layouts = rig.guest->call(kRxdids).number(0, 8);
-  EXPECT_NE(layouts & 2, 0u);
+  EXPECT_EQ(layouts,
+            1u << 0 | 1u << 1 | 1u << 2 | 1u << 16 | 1u << 22);  // legacy ones, NIC, and DPDK's without extraction
+}
+
+TEST(IavfVirtchnl, NarrowDescriptorsAreForDriversThatChooseThem) {
+  IavfRig chosen, silent;
+  chosen.guest->bring_up({.capabilities = kL2 | kFlex, .rxdid = 0});
+  silent.guest->bring_up({.capabilities = kL2, .rxdid = 0});
+  EXPECT_FALSE(chosen.nic->data_path().rx(0).state().config.wide);
+  EXPECT_TRUE(silent.nic->data_path().rx(0).state().config.wide);
 }
 
 TEST(IavfVirtchnl, EnablingAQueueThatWasNotSetUpIsRefused) {
