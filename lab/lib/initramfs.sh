@@ -6,7 +6,7 @@ USERLAND_PROGRAMS=(dash ping ip bridge tc ethtool iperf3 tcpdump gpioget gpioset
 
 # Modules that a test may load, each with what it depends on; not every series has every one.
 GUEST_MODULES=(e1000 e1000e igb igbvf iavf virtio_net virtio_pci virtio_console virtio_blk 8021q bridge gpio-pci-idio-16
-  sch_ingress cls_u32 af_packet tun vxlan geneve sctp)
+  sch_ingress sch_mqprio cls_u32 cls_flower af_packet tun vxlan geneve sctp)
 
 library_closure() {  # library_closure ROOT FILE...: the shared libraries these need, as paths in ROOT
   local root=$1

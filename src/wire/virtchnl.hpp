@@ -393,6 +393,39 @@ struct FdirDel {
 };
 static_assert(sizeof(FdirDel) == 12);
 
+// --- traffic classes and cloud filters ---
+
+struct ChannelInfo {
+  Le<std::uint16_t> count, offset;  ///< queues
+  Le<std::uint32_t> pad;
+  Le<std::uint64_t> max_tx_rate;  ///< Mbit/s; 0: no limit
+};
+static_assert(sizeof(ChannelInfo) == 16);
+struct TcInfo {  // num_tc ChannelInfo follow
+  Le<std::uint32_t> num_tc, pad;
+};
+static_assert(sizeof(TcInfo) == 8);
+
+struct L4Spec {  // as on the wire
+  std::array<std::uint8_t, 6> src_mac, dst_mac;
+  std::array<std::uint8_t, 2> vlan_id, pad;
+  std::array<std::uint8_t, 16> src_ip, dst_ip;  ///< an IPv4 address takes the first four bytes
+  std::array<std::uint8_t, 2> src_port, dst_port;
+};
+static_assert(sizeof(L4Spec) == 52);
+inline constexpr std::uint32_t kTcpV4Flow = 0, kTcpV6Flow = 1, kUdpV4Flow = 2, kUdpV6Flow = 3;
+struct CloudFilter {
+  L4Spec data;
+  std::array<std::uint8_t, 76> data_rest;
+  L4Spec mask;
+  std::array<std::uint8_t, 76> mask_rest;
+  Le<std::uint32_t> flow_type, action, action_meta;  ///< an Action; tc_redirect: the class
+  std::uint8_t field_flags;
+  std::array<std::uint8_t, 3> pad;
+};
+static_assert(sizeof(CloudFilter) == 272 && offsetof(CloudFilter, mask) == 128 &&
+              offsetof(CloudFilter, flow_type) == 256);
+
 // --- the second forms: chunks of queues ---
 
 inline constexpr std::uint32_t kQueueTypeTx = 0, kQueueTypeRx = 1;

@@ -110,6 +110,40 @@ def test_rules_send_flows_to_a_queue_or_nowhere(iavf):
     assert "Total 0 rules" in iavf.a.check(f"ethtool -n {name}")
 
 
+def test_traffic_classes(iavf):
+    """mqprio splits the queues into two classes, flower leads a port's flows to the second; without a filter all belong to the first."""
+    name = card(iavf.a)
+
+    def received():
+        before = frames_of_queues(iavf.a, "rx")
+        iperf(iavf.b, iavf.a, A, seconds=1, options="-P 16")
+        return [after - then for then, after in zip(before, frames_of_queues(iavf.a, "rx"))]
+
+    def settle():  # the function is reset for either change
+        script(iavf.a, f"until_true has_link {name}", 60)
+        wait_for_peer(iavf.a, B)
+
+    iavf.a.check(f"modprobe -a sch_mqprio cls_flower sch_ingress && ethtool -K {name} hw-tc-offload on")
+    try:
+        resets = iavf.vmux.stats("a")["model"]["resets"]
+        iavf.a.check(f"tc qdisc add dev {name} root mqprio num_tc 2 map 0 1 queues 2@0 2@2 hw 1 mode channel")
+        wait_until(lambda: iavf.vmux.stats("a")["model"]["resets"] > resets, "the classes to be granted")
+        settle()
+        frames = received()
+        assert min(frames[:2]) > 10 and max(frames[2:]) < 10, frames
+        iavf.a.check(f"tc qdisc add dev {name} ingress && tc filter add dev {name} protocol ip parent ffff: prio 1 flower "
+                     f"dst_ip {A} ip_proto tcp dst_port 5201 skip_sw hw_tc 1")
+        wait_until(lambda: sum(received()[:2]) < 100, "the flows to come by the other class")
+        frames = received()
+        assert min(frames[2:]) > 10 and max(frames[:2]) < 100, frames
+        iavf.a.check(f"tc filter del dev {name} parent ffff: prio 1")
+        wait_until(lambda: sum(received()[2:]) < 10, "the flows to come by the first class again")
+    finally:
+        iavf.a.run(f"tc qdisc del dev {name} ingress; tc qdisc del dev {name} root; ethtool -K {name} hw-tc-offload off")
+        settle()
+    assert sum(count > 10 for count in received()) >= 3
+
+
 def test_statistics_of_the_function(iavf):
     before = statistics(iavf.a)
     assert ping(iavf.a, B, count=40, interval=0.02).loss == 0

@@ -211,7 +211,11 @@ void IavfGuest::bring_up(const IavfSetup& setup) {
   setup_ = setup;
   queues_ = {};
   open_admin_queue();
-  VMUX_ASSERT(negotiate(setup.capabilities).status == 0);
+  if (setup.is_after_reset) {
+    VMUX_ASSERT(call(3, IavfBody{}.u32(setup.capabilities).bytes()).status == 0);
+  } else {
+    VMUX_ASSERT(negotiate(setup.capabilities).status == 0);
+  }
   for (unsigned i = 0; i < setup.queues; ++i) {
     std::memset(memory_.data() + tx_ring(i), 0, 0x1'0000);
     std::memset(memory_.data() + rx_ring(i), 0, 0x1'0000);

@@ -63,6 +63,7 @@ struct IavfSetup {
   std::uint32_t buffer_size = 2048, max_frame = 9728;
   std::uint8_t rxdid = 0;
   bool head_writeback = false;
+  bool is_after_reset = false;  ///< the driver goes on: it does not introduce itself (VERSION) again, as Linux does not
   bool mapped_doorbells = false;  ///< write tails and DYN_CTLN1 through the shared memory, as with a mapped BAR
 };
 

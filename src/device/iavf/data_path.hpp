@@ -54,6 +54,7 @@ class DataPath {
   [[nodiscard]] Rss& rss() noexcept { return draft_.rss; }
   [[nodiscard]] VlanOffload& vlan() noexcept { return draft_.vlan; }
   [[nodiscard]] FlowTable& flows() noexcept { return draft_.flows; }
+  [[nodiscard]] Channels& channels() noexcept { return draft_.channels; }
   void publish() noexcept;
   void reset() noexcept;
   void set_station_address(const Mac& mac) noexcept;

@@ -26,6 +26,10 @@ void take(std::array<std::uint8_t, N>& into, packet::Slice from, std::size_t at,
 
 }  // namespace
 
+bool is_same(const FlowRule& a, const FlowRule& b) noexcept {
+  return std::memcmp(&a.value, &b.value, sizeof a.value) == 0 && std::memcmp(&a.mask, &b.mask, sizeof a.mask) == 0;
+}
+
 bool FlowTable::add(const FlowRule& rule) {
   if (rules_.size() == kMaxRules) return false;
   rules_.push_back(rule);

@@ -35,10 +35,14 @@ struct FlowRule {
   FlowFields value, mask;
   FlowAction action = FlowAction::pass;  ///< pass: where RSS leads
   std::uint16_t queue = 0;               ///< of a group: the first
-  std::uint16_t group_size = 1;          ///< a power of two
-  std::uint32_t id = 0;                  ///< what names the rule between driver and device
-  std::optional<std::uint32_t> mark;     ///< told in the write-back
+  std::uint16_t group_size = 1;
+  std::uint32_t id = 0;               ///< what names the rule between driver and device
+  std::optional<std::uint32_t> mark;  ///< told in the write-back
+  bool is_cloud = false;              ///< added as a cloud filter
 };
+
+/// Whether two rules are about the same frames.
+[[nodiscard]] bool is_same(const FlowRule& a, const FlowRule& b) noexcept;
 
 /// Rules in the order in which they were added: the first that matches wins.
 class FlowTable {

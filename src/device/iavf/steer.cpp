@@ -222,7 +222,7 @@ bool apply_flow_rule(const RxRules& rules, const packet::FrameView& view, RxInfo
   if (rule->action == FlowAction::pass) return true;
   info.queue = rule->queue;
   if (rule->action == FlowAction::queue_group) {
-    info.queue = static_cast<std::uint16_t>(rule->queue + (info.hash & (rule->group_size - 1u)));
+    info.queue = static_cast<std::uint16_t>(rule->queue + info.hash % rule->group_size);
   }
   return true;
 }
@@ -248,7 +248,7 @@ inline void steer_one(const RxRules& rules, bool has_flows, const packet::FrameV
     info.hash = chosen == 0 ? hash_of(rules, view.header, info, look.ports)
                             : hash_of_chosen(rules, view.header, info, look.ports, chosen);
     info.flags |= RxInfo::has_hash;
-    info.queue = rules.rss.lut[info.hash % Rss::kLutSize];
+    info.queue = rules.lut[info.hash % Rss::kLutSize];
   }
   if (has_flows && !apply_flow_rule(rules, view, info)) return;
   if (info.queue >= rules.queues) info.queue = 0;
@@ -256,6 +256,14 @@ inline void steer_one(const RxRules& rules, bool has_flows, const packet::FrameV
 }
 
 }  // namespace
+
+void RxRules::prepare_hash() noexcept {
+  toeplitz = Toeplitz{rss.key};
+  lut = rss.lut;
+  if (channels.count == 0) return;
+  for (std::uint8_t& queue : lut)
+    queue = static_cast<std::uint8_t>(queue % channels.ranges[0].queues);
+}
 
 void steer(const RxRules& rules, std::span<const packet::FrameView> frames, std::span<RxInfo> into) noexcept {
   const bool has_flows = !rules.flows.empty();

@@ -3,6 +3,7 @@
 // Each frame's headers are looked at once, here.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,17 +17,29 @@
 
 namespace vmux::device::iavf {
 
+/// Traffic classes: ranges of queues, one behind the other. None: all queues are one class.
+struct Channels {
+  static constexpr std::size_t kMost = 4;
+  struct Range {
+    std::uint16_t first = 0, queues = 0;
+  };
+  std::array<Range, kMost> ranges{};
+  std::size_t count = 0;
+};
+
 /// All that decides about arriving frames, as one value: made anew by control when something changes, immutable then.
 struct RxRules {
   Filters filters;
   VlanOffload vlan;
   Rss rss;
-  Toeplitz toeplitz;  ///< of rss.key
+  Toeplitz toeplitz;                              ///< of rss.key
+  std::array<std::uint8_t, Rss::kLutSize> lut{};  ///< rss.lut within traffic class 0
   FlowTable flows;
+  Channels channels;
   std::uint16_t queues = 1;  ///< in use; whatever leads to another leads to queue 0
 
-  /// After a change of `rss`.
-  void prepare_hash() noexcept { toeplitz = Toeplitz{rss.key}; }
+  /// After a change of `rss` or `channels`.
+  void prepare_hash() noexcept;
 };
 
 /// What steer() found out about one frame.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The physical function's side of virtchnl 1.1: one table of opcodes, one small handler each, in files by theme
-// (virtchnl_session, _queues, _filters, _vlan, _rss, _flow). Home thread.
+// (virtchnl_session, _queues, _channels, _filters, _vlan, _rss, _flow). Home thread.
 #pragma once
 
 #include <array>
@@ -103,9 +103,15 @@ class Virtchnl {
   Status disable_queues_v2(Body body, Reply& reply) noexcept;
   Status request_queues(Body body, Reply& reply) noexcept;
   Status get_supported_rxdids(Body body, Reply& reply) noexcept;
+  Status announce_reset(Reply& reply) noexcept;
   Status select(std::uint32_t rx, std::uint32_t tx, bool enable) noexcept;
   Status select_chunks(Body body, bool enable) noexcept;
   [[nodiscard]] std::optional<RxQueueConfig> rx_config(const wire::virtchnl::RxqInfo& info) const noexcept;
+  // virtchnl_channels.cpp
+  Status enable_channels(Body body, Reply& reply) noexcept;
+  Status disable_channels(Body body, Reply& reply) noexcept;
+  Status add_cloud_filter(Body body, Reply& reply) noexcept;
+  Status del_cloud_filter(Body body, Reply& reply) noexcept;
   // virtchnl_filters.cpp
   Status add_eth_addr(Body body, Reply& reply) noexcept;
   Status del_eth_addr(Body body, Reply& reply) noexcept;
@@ -159,6 +165,7 @@ class Virtchnl {
   NicCounters& counters_;
   Identity& identity_;
   Session session_;
+  Channels channels_;  // survive the driver's resets, but not the driver
   Reply reply_;
 };
 

@@ -152,10 +152,6 @@ std::optional<FlowRule> rule_of(const vc::FdirAdd& message, unsigned queues) noe
   return rule;
 }
 
-bool is_same(const FlowRule& a, const FlowRule& b) noexcept {
-  return std::memcmp(&a.value, &b.value, sizeof a.value) == 0 && std::memcmp(&a.mask, &b.mask, sizeof a.mask) == 0;
-}
-
 }  // namespace
 
 /// The answer repeats the request with an id and a status of its own; the message itself has gone well.

@@ -170,6 +170,11 @@ Virtchnl::Status Virtchnl::request_queues(Body body, Reply& reply) noexcept {
     reply.put(vc::VfResRequest{static_cast<std::uint16_t>(identity_.queue_pairs)});
     return Status::success;
   }
+  return announce_reset(reply);
+}
+
+/// What was asked for is granted by a reset, of which an event tells: there is no answer.
+Virtchnl::Status Virtchnl::announce_reset(Reply& reply) noexcept {
   reply.is_wanted = false;
   session_.reset_event_due = true;
   session_.reset_wish = ResetWish::soon;

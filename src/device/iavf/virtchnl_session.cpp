@@ -21,10 +21,12 @@ constexpr Speed kSpeeds[] = {{100, vc::link_speed::k100Mb},  {1000, vc::link_spe
 
 }  // namespace
 
-/// The highest minor that both know.
+/// The highest minor that both know. A driver says this when it is loaded and not after its resets, so traffic classes
+/// are another's that is gone.
 Virtchnl::Status Virtchnl::version(Body body, Reply& reply) noexcept {
   const auto asked = read_at<vc::VersionInfo>(body);
   session_.minor = asked.major == vc::kMajor && asked.minor < vc::kMinor ? std::uint32_t{asked.minor} : vc::kMinor;
+  channels_ = {};
   reply.put(vc::VersionInfo{vc::kMajor, session_.minor});
   return Status::success;
 }
@@ -40,7 +42,7 @@ Virtchnl::Status Virtchnl::reset_vf(Body /*body*/, Reply& reply) noexcept {
 std::uint32_t Virtchnl::offered() const noexcept {
   return cap::kL2 | cap::kRssPf | cap::kWbOnItr | cap::kReqQueues | cap::kAdvLinkSpeed | cap::kLargeNumQpairs |
          cap::kVlan | cap::kVlanV2 | cap::kRxFlexDesc | cap::kEncap | cap::kEncapCsum | cap::kCrc | cap::kFdirPf |
-         cap::kAdvRssPf;
+         cap::kAdvRssPf | cap::kAdq;
 }
 
 Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {
@@ -54,6 +56,9 @@ Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {
   session_.capabilities = given | cap::kL2;
   session_.has_resources = true;
   session_.link_event_due = true;
+  if (!has(cap::kAdq)) channels_ = {};
+  data_.channels() = channels_;
+  data_.publish();
 
   vc::VfResource answer{};
   answer.num_vsis = 1;
@@ -129,6 +134,7 @@ Virtchnl::ResetWish Virtchnl::take_reset_wish() noexcept { return std::exchange(
 
 void Virtchnl::reset(bool whole) noexcept {
   const Mac mac = whole ? identity_.mac : session_.mac;
+  if (whole) channels_ = {};
   session_ = {};
   session_.mac = mac;
 }
