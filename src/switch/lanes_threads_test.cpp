@@ -7,8 +7,8 @@
 #include <cstring>
 #include <thread>
 
-#include "packet/transfer.hpp"
 #include "switch/switch.hpp"
+#include "switch/talking_port.hpp"
 
 namespace vmux::switching {
 namespace {
@@ -34,63 +34,35 @@ class ByFlow final : public port::Steering {
   std::uint32_t lanes_, shift_;
 };
 
-/// A lane of a NIC: sends numbered frames of its flows, one after the other, while there is credit; checks what it
-/// gets.
-class LanePort final : public port::Port {
+/// A lane of a NIC: sends frames of its flows, one after the other; checks what it gets.
+class LanePort final : public test::TalkingPort<kFrame> {
  public:
   void set_up(std::uint8_t self, std::uint8_t peer, std::uint32_t lane, std::uint32_t lanes) {
     lane_ = lane;
     lanes_ = lanes;
-    const std::array<std::uint8_t, 14> header{2, 0, 0, 0, 0, peer, 2, 0, 0, 0, 0, self, 0x88, 0xb5};
-    for (auto& frame : frames_)
-      std::memcpy(frame.data(), header.data(), header.size());
+    set_stations(self, peer);
   }
   using Port::publish;
-  // Any thread.
-  std::atomic<std::uint64_t> credit{0}, received{0}, disordered{0};
 
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
-    const std::size_t count = std::min<std::size_t>(into.size(), credit.load());
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::uint64_t number = next_ + i;
-      const auto flow = static_cast<std::uint32_t>(number % (kFlows / lanes_)) * lanes_ + lane_;
-      std::memcpy(frames_[i].data() + kFlowAt, &flow, sizeof flow);
-      std::memcpy(frames_[i].data() + kSequenceAt, &number, sizeof number);
-      const packet::Slice all{frames_[i]};
-      payloads_[i] = all.subspan(packet::kHeaderRoom);
-      into[i] = {};
-      into[i].header = all.first(packet::kHeaderRoom);
-      into[i].payload = std::span{&payloads_[i], 1};
-      into[i].length = kFrame;
-    }
-    return count;
-  }
-  void complete(std::size_t count) noexcept override {
-    next_ += count;
-    credit.fetch_sub(count);
-  }
   std::size_t deliver(std::span<const packet::FrameView> views) noexcept override {
     for (const packet::FrameView& view : views) {
       std::uint64_t number = 0;
       std::memcpy(&number, view.header.data() + kSequenceAt, sizeof number);
-      std::uint64_t& expected = expected_[flow_of(view) % kFlows];
-      if (number < expected) disordered.fetch_add(1);
-      expected = number + 1;
+      note(number, expected_[flow_of(view) % kFlows]);
     }
     received.fetch_add(views.size());
     return views.size();
   }
-  void flush() noexcept override {}
-  [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
-  [[nodiscard]] bool needs_polling() const noexcept override { return true; }
-  [[nodiscard]] bool is_ready() const noexcept override { return true; }
 
  private:
+  void mark(Frame& frame, std::uint64_t number) noexcept override {
+    const auto flow = static_cast<std::uint32_t>(number % (kFlows / lanes_)) * lanes_ + lane_;
+    std::memcpy(frame.data() + kFlowAt, &flow, sizeof flow);
+    std::memcpy(frame.data() + kSequenceAt, &number, sizeof number);
+  }
+
   std::uint32_t lane_ = 0, lanes_ = 1;
-  std::array<std::array<std::byte, kFrame>, port::kMaxBurst> frames_{};
-  std::array<packet::Slice, port::kMaxBurst> payloads_;
   std::array<std::uint64_t, kFlows> expected_{};
-  std::uint64_t next_ = 0;
 };
 
 constexpr std::size_t kPollers = 3;

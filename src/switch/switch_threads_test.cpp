@@ -10,47 +10,22 @@
 #include "packet/transfer.hpp"
 #include "rigs/allocations.hpp"
 #include "switch/switch.hpp"
+#include "switch/talking_port.hpp"
 
 namespace vmux::switching {
 namespace {
 
 constexpr std::size_t kFrame = 600, kSequenceAt = 20;  // bytes
 
-// Sends numbered frames from its station to another, as long as it has credit; checks what it gets.
-class Talker final : public port::Port {
+// Checks what it gets.
+class Talker final : public test::TalkingPort<kFrame> {
  public:
-  Talker(std::uint8_t self, std::uint8_t peer) {
-    for (std::size_t i = 0; i < frames_.size(); ++i) {
-      const std::array<std::uint8_t, 14> header{2, 0, 0, 0, 0, peer, 2, 0, 0, 0, 0, self, 0x88, 0xb5};
-      std::memset(frames_[i].data(), self, kFrame);
-      std::memcpy(frames_[i].data(), header.data(), header.size());
-    }
-  }
-  // Any thread.
-  std::atomic<std::uint64_t> credit{0};
-  std::atomic<std::uint64_t> received{0}, disordered{0}, damaged{0};
+  Talker(std::uint8_t self, std::uint8_t peer) { set_stations(self, peer); }
+  std::atomic<std::uint64_t> damaged{0};  // any thread
 
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
-    const std::size_t count = std::min<std::size_t>(into.size(), credit.load());
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::uint64_t sequence = next_ + i;
-      std::memcpy(frames_[i].data() + kSequenceAt, &sequence, sizeof sequence);
-      const packet::Slice all{frames_[i]};
-      payloads_[i] = all.subspan(packet::kHeaderRoom);
-      into[i] = {};
-      into[i].header = all.first(packet::kHeaderRoom);
-      into[i].payload = std::span{&payloads_[i], 1};
-      into[i].length = kFrame;
-    }
-    return count;
-  }
-  void complete(std::size_t count) noexcept override {
-    next_ += count;
-    credit.fetch_sub(count);
-  }
   std::size_t deliver(std::span<const packet::FrameView> views) noexcept override {
     for (const packet::FrameView& view : views) {
-      std::array<std::byte, kFrame> bytes;
+      Frame bytes;
       const std::span<std::byte> to[] = {bytes};
       packet::Pieces pieces{view, {}};
       while (const packet::Piece* piece = pieces.next()) {
@@ -61,23 +36,19 @@ class Talker final : public port::Port {
     }
     return views.size();
   }
-  void flush() noexcept override {}
-  [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
-  [[nodiscard]] bool needs_polling() const noexcept override { return true; }
-  [[nodiscard]] bool is_ready() const noexcept override { return true; }
 
  private:
-  void check(const std::array<std::byte, kFrame>& bytes) noexcept {
-    std::uint64_t sequence = 0;
-    std::memcpy(&sequence, bytes.data() + kSequenceAt, sizeof sequence);
-    if (sequence < expected_) disordered.fetch_add(1);
-    expected_ = sequence + 1;
+  void mark(Frame& frame, std::uint64_t number) noexcept override {
+    std::memcpy(frame.data() + kSequenceAt, &number, sizeof number);
+  }
+  void check(const Frame& bytes) noexcept {
+    std::uint64_t number = 0;
+    std::memcpy(&number, bytes.data() + kSequenceAt, sizeof number);
+    note(number, expected_);
     if (bytes[300] != bytes[11] || bytes[kFrame - 1] != bytes[11]) damaged.fetch_add(1);
     received.fetch_add(1);
   }
-  std::array<std::array<std::byte, kFrame>, port::kMaxBurst> frames_;
-  std::array<packet::Slice, port::kMaxBurst> payloads_;
-  std::uint64_t next_ = 0, expected_ = 0;
+  std::uint64_t expected_ = 0;
 };
 
 // Sends in portions that the ring has room for, so that nothing is dropped and the end is known.

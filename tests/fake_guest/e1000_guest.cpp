@@ -35,58 +35,7 @@ enum : std::uint32_t {
 };
 constexpr std::uint32_t kSk = 1, kCs = 2, kDi = 4, kDo = 8, kReq = 0x40, kGnt = 0x80;
 
-template <class T>
-T load(std::span<const std::byte> bytes, std::uint64_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
-template <class T>
-void store(std::span<std::byte> bytes, std::uint64_t at, T value) {
-  std::memcpy(bytes.data() + at, &value, sizeof value);
-}
-
 }  // namespace
-
-E1000Guest::E1000Guest(pci::Function& function) : function_(function) {
-  auto fd = make_memfd("fake-guest", kMemory);
-  VMUX_ASSERT(fd.has_value());
-  auto mapping = Mapping::create(fd->get(), 0, kMemory, true);
-  VMUX_ASSERT(mapping.has_value());
-  memory_ = std::move(*mapping);
-  memory::MapRequest request{Iova{0}, ByteCount{kMemory}, memory::Access::read_write, std::move(*fd), 0};
-  VMUX_ASSERT(function_.memory().map(std::move(request)).has_value());
-  auto event = make_eventfd();
-  VMUX_ASSERT(event.has_value());
-  interrupt_ = std::move(*event);
-  auto sink = interrupt_.duplicate();
-  VMUX_ASSERT(sink.has_value());
-  pci::IrqRequest irq{.irq = pci::Irq::intx,
-                      .action = pci::IrqAction::trigger,
-                      .data = pci::IrqData::eventfd,
-                      .start = 0,
-                      .count = 1,
-                      .booleans = {},
-                      .eventfds = std::span{&*sink, 1}};
-  VMUX_ASSERT(function_.interrupts().configure(std::move(irq)).has_value());
-  set_bus_master(true);
-}
-
-E1000Guest::~E1000Guest() {
-  function_.client_gone([] {});
-}
-
-std::uint32_t E1000Guest::read(std::uint32_t offset) {
-  std::array<std::byte, 4> bytes{};
-  VMUX_ASSERT(function_.read(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
-  return load<std::uint32_t>(bytes, 0);
-}
-
-void E1000Guest::write(std::uint32_t offset, std::uint32_t value) {
-  std::array<std::byte, 4> bytes{};
-  store(std::span{bytes}, 0, value);
-  VMUX_ASSERT(function_.write(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
-}
 
 void E1000Guest::write_mapped(std::uint32_t offset, std::uint32_t value) {
   memory::store_release32(function_.shared(pci::Region::bar0), offset, value);
@@ -170,12 +119,6 @@ void E1000Guest::write_eeprom_wires(unsigned word, std::uint16_t value) {
   command(0x5, 3, (word << 16) | value, 22);  // WRITE
   command(0x10, 5, 0, 4);                     // EWDS
   write(kEecd, eecd_ = 0);
-}
-
-void E1000Guest::set_bus_master(bool enabled) {
-  std::array<std::byte, 2> bytes{};
-  store<std::uint16_t>(bytes, 0, enabled ? 0x7 : 0x3);
-  VMUX_ASSERT(function_.write(pci::Region::config, RegionOffset{4}, bytes).has_value());
 }
 
 void E1000Guest::reset_device() {
@@ -316,7 +259,5 @@ std::optional<E1000Frame> E1000Guest::receive() {
     return frame;
   }
 }
-
-std::uint64_t E1000Guest::interrupts() { return drain_eventfd(interrupt_.get()); }
 
 }  // namespace vmux::fake_guest

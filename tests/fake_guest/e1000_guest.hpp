@@ -10,13 +10,9 @@
 #include <span>
 #include <vector>
 
-#include "vmux/base/mapping.hpp"
-#include "vmux/base/unique_fd.hpp"
-#include "vmux/pci/function.hpp"
+#include "fake_guest/guest.hpp"
 
 namespace vmux::fake_guest {
-
-using Bytes = std::vector<std::byte>;
 
 /// What a driver chooses when it starts the card.
 struct E1000Setup {
@@ -53,18 +49,13 @@ struct E1000Send {
   unsigned first_part = 0;  ///< bytes in the first buffer, the rest in a second one; 0: one buffer
 };
 
-class E1000Guest {
+class E1000Guest : public Guest {
  public:
   static constexpr std::uint64_t kMemory = 4 << 20;
 
-  explicit E1000Guest(pci::Function& function);
-  ~E1000Guest();
-  E1000Guest(const E1000Guest&) = delete;
-  E1000Guest& operator=(const E1000Guest&) = delete;
+  explicit E1000Guest(pci::Function& function) : Guest(function, kMemory, pci::Irq::intx) {}
 
   // --- registers ---
-  [[nodiscard]] std::uint32_t read(std::uint32_t offset);
-  void write(std::uint32_t offset, std::uint32_t value);
   /// Through the memory that a client would have mapped, without a message.
   void write_mapped(std::uint32_t offset, std::uint32_t value);
   [[nodiscard]] std::uint32_t read_mapped(std::uint32_t offset);
@@ -78,7 +69,6 @@ class E1000Guest {
   void write_eeprom_wires(unsigned word, std::uint16_t value);
 
   // --- life ---
-  void set_bus_master(bool enabled);
   void reset_device();
   void bring_up(const E1000Setup& setup = {});
   /// Gives the card back all receive buffers that are free.
@@ -97,8 +87,7 @@ class E1000Guest {
 
   // --- interrupts ---
   /// Rising edges of INTx since the last call.
-  [[nodiscard]] std::uint64_t interrupts();
-  [[nodiscard]] std::span<std::byte> memory() noexcept { return memory_.bytes(); }
+  [[nodiscard]] std::uint64_t interrupts() { return Guest::interrupts(0); }
   [[nodiscard]] std::uint64_t rx_ring() const noexcept { return kRxRing; }
   [[nodiscard]] std::uint64_t tx_ring() const noexcept { return kTxRing; }
 
@@ -111,9 +100,6 @@ class E1000Guest {
   void clock_eeprom(bool bit, bool* out);
   void eeprom_bits(std::uint32_t bits, unsigned count);
 
-  pci::Function& function_;
-  Mapping memory_;
-  UniqueFd interrupt_;
   E1000Setup setup_;
   unsigned tx_next_ = 0, tx_reaped_ = 0, rx_next_ = 0, rx_tail_ = 0;
   std::deque<unsigned> reported_;  // descriptors with RS, oldest first

@@ -30,17 +30,6 @@ enum : std::uint32_t {
 constexpr std::uint32_t kEnable = 0x8000'0000;
 constexpr std::uint64_t kAdminBuffer = 4096;
 
-template <class T>
-T load(std::span<const std::byte> bytes, std::uint64_t at) {
-  T value;
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  return value;
-}
-template <class T>
-void store(std::span<std::byte> bytes, std::uint64_t at, T value) {
-  std::memcpy(bytes.data() + at, &value, sizeof value);
-}
-
 }  // namespace
 
 std::uint64_t IavfMessage::number(std::size_t at, unsigned size) const {
@@ -51,59 +40,9 @@ std::uint64_t IavfMessage::number(std::size_t at, unsigned size) const {
   return value;
 }
 
-IavfGuest::IavfGuest(pci::Function& function) : function_(function) {
-  auto fd = make_memfd("fake-guest", kMemory);
-  VMUX_ASSERT(fd.has_value());
-  auto mapping = Mapping::create(fd->get(), 0, kMemory, true);
-  VMUX_ASSERT(mapping.has_value());
-  memory_ = std::move(*mapping);
-  memory::MapRequest request{Iova{0}, ByteCount{kMemory}, memory::Access::read_write, std::move(*fd), 0};
-  VMUX_ASSERT(function_.memory().map(std::move(request)).has_value());
-  const std::uint32_t vectors = function_.interrupts().info(pci::Irq::msix).count;
-  std::vector<UniqueFd> sinks;
-  for (std::uint32_t i = 0; i < vectors; ++i) {
-    auto event = make_eventfd();
-    VMUX_ASSERT(event.has_value());
-    auto sink = event->duplicate();
-    VMUX_ASSERT(sink.has_value());
-    interrupts_.push_back(std::move(*event));
-    sinks.push_back(std::move(*sink));
-  }
-  pci::IrqRequest irq{.irq = pci::Irq::msix,
-                      .action = pci::IrqAction::trigger,
-                      .data = pci::IrqData::eventfd,
-                      .start = 0,
-                      .count = vectors,
-                      .booleans = {},
-                      .eventfds = sinks};
-  VMUX_ASSERT(function_.interrupts().configure(std::move(irq)).has_value());
-  set_bus_master(true);
-}
-
-IavfGuest::~IavfGuest() {
-  function_.client_gone([] {});
-}
-
-std::uint32_t IavfGuest::read(std::uint32_t offset) {
-  std::array<std::byte, 4> bytes{};
-  VMUX_ASSERT(function_.read(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
-  return load<std::uint32_t>(bytes, 0);
-}
-
-void IavfGuest::write(std::uint32_t offset, std::uint32_t value) {
-  std::array<std::byte, 4> bytes{};
-  store(std::span{bytes}, 0, value);
-  VMUX_ASSERT(function_.write(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
-}
-
 void IavfGuest::write_data_page(std::uint32_t offset, std::uint32_t value) {
   if (!setup_.mapped_doorbells) return write(offset, value);
   memory::store_release32(function_.shared(pci::Region::bar0), offset, value);
-}
-
-void IavfGuest::set_bus_master(bool enabled) {
-  const std::array<std::byte, 2> command{enabled ? std::byte{6} : std::byte{2}, std::byte{0}};
-  VMUX_ASSERT(function_.write(pci::Region::config, RegionOffset{4}, command).has_value());
 }
 
 // As the drivers do it: lengths with the enable bit before the addresses, and the receive tail last.
@@ -308,7 +247,5 @@ std::optional<IavfFrame> IavfGuest::receive(unsigned queue) {
   refill(queue);
   return frame;
 }
-
-std::uint64_t IavfGuest::interrupts(unsigned vector) { return drain_eventfd(interrupts_.at(vector).get()); }
 
 }  // namespace vmux::fake_guest

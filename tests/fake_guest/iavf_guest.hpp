@@ -12,13 +12,9 @@
 #include <span>
 #include <vector>
 
-#include "vmux/base/mapping.hpp"
-#include "vmux/base/unique_fd.hpp"
-#include "vmux/pci/function.hpp"
+#include "fake_guest/guest.hpp"
 
 namespace vmux::fake_guest {
-
-using Bytes = std::vector<std::byte>;
 
 /// A message body, field by field, little endian.
 class IavfBody {
@@ -72,22 +68,15 @@ struct IavfFrame {
   std::uint64_t qword0 = 0, qword1 = 0, qword2 = 0;  ///< of the last descriptor
 };
 
-class IavfGuest {
+class IavfGuest : public Guest {
  public:
   static constexpr std::uint64_t kMemory = 16 << 20;
   static constexpr unsigned kAdminEntries = 32;
   static constexpr std::uint16_t kVsi = 1;
 
-  explicit IavfGuest(pci::Function& function);
-  ~IavfGuest();
-  IavfGuest(const IavfGuest&) = delete;
-  IavfGuest& operator=(const IavfGuest&) = delete;
+  explicit IavfGuest(pci::Function& function) : Guest(function, kMemory, pci::Irq::msix) {}
 
-  // --- registers ---
-  [[nodiscard]] std::uint32_t read(std::uint32_t offset);
-  void write(std::uint32_t offset, std::uint32_t value);
   void write_data_page(std::uint32_t offset, std::uint32_t value);  ///< mapped or by message, as set up
-  void set_bus_master(bool enabled);
 
   // --- admin queue ---
   void open_admin_queue();
@@ -119,9 +108,6 @@ class IavfGuest {
   void refill(unsigned queue = 0);
   [[nodiscard]] std::optional<IavfFrame> receive(unsigned queue = 0);
 
-  /// Messages of this vector since the last call.
-  [[nodiscard]] std::uint64_t interrupts(unsigned vector);
-  [[nodiscard]] std::span<std::byte> memory() noexcept { return memory_.bytes(); }
   [[nodiscard]] static constexpr std::uint64_t tx_ring(unsigned queue) { return 0x10'0000 + queue * 0x1'0000u; }
   [[nodiscard]] static constexpr std::uint64_t rx_ring(unsigned queue) { return 0x20'0000 + queue * 0x1'0000u; }
   static constexpr std::uint64_t kSendRing = 0x1000, kReceiveRing = 0x2000, kSendBuffers = 0x1'0000,
@@ -133,9 +119,6 @@ class IavfGuest {
     unsigned tx_next = 0, tx_reaped = 0, rx_next = 0, rx_tail = 0;
   };
 
-  pci::Function& function_;
-  Mapping memory_;
-  std::vector<UniqueFd> interrupts_;
   IavfSetup setup_;
   std::array<Queue, 16> queues_{};
   unsigned send_next_ = 0, receive_next_ = 0;

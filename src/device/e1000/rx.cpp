@@ -6,8 +6,8 @@
 
 #include "base/logf.hpp"
 #include "device/e1000/filter.hpp"
-#include "device/e1000/spans.hpp"
 #include "packet/bytes.hpp"
+#include "packet/spans.hpp"
 
 namespace vmux::device::e1000 {
 namespace {
@@ -203,14 +203,15 @@ void Receiver::copy(packet::Pieces& pieces, const packet::Piece& piece, std::siz
     std::array<std::span<std::byte>, kMaxSpans + 3> around;
     std::size_t count = 0;
     const auto append = [&](std::span<std::byte> part) { around[count++] = part; };
-    for_range(stored, 0, kMacs, append);
+    packet::for_range(stored, 0, kMacs, append);
     append(tag_);
-    for_range(stored, kMacs, kMaxLongFrame, append);
+    packet::for_range(stored, kMacs, kMaxLongFrame, append);
     pieces.copy(std::span{around}.first(count));
   }
   const std::size_t written = piece.length - (strip ? kTag : 0);
   if (written < kMinFrame) {
-    for_range(stored, written, kMinFrame, [](std::span<std::byte> part) { std::ranges::fill(part, std::byte{0}); });
+    packet::for_range(stored, written, kMinFrame,
+                      [](std::span<std::byte> part) { std::ranges::fill(part, std::byte{0}); });
   }
 }
 

@@ -3,10 +3,10 @@
 #include <array>
 
 #include "device/e1000/rx.hpp"
-#include "device/e1000/spans.hpp"
 #include "packet/bytes.hpp"
 #include "packet/checksum.hpp"
 #include "packet/headers.hpp"
+#include "packet/spans.hpp"
 
 namespace vmux::device::e1000 {
 namespace {
@@ -25,7 +25,7 @@ bool Receiver::is_transport_sum_right(const packet::Headers& headers, packet::Sl
   if (end < l4 || end > length) return false;
   const std::uint16_t pseudo = packet::pseudo_header_sum(header, headers, static_cast<std::uint32_t>(end - l4));
   packet::Checksum sum;
-  for_range(stored, l4 - removed, end - l4, [&sum](std::span<std::byte> part) { sum.add(part); });
+  packet::for_range(stored, l4 - removed, end - l4, [&sum](std::span<std::byte> part) { sum.add(part); });
   if (((end - l4) & 1) != 0) sum.add(packet::Slice{std::array<std::byte, 1>{}});
   const std::array<std::byte, 2> field{static_cast<std::byte>(pseudo >> 8), static_cast<std::byte>(pseudo & 0xff)};
   sum.add(field);

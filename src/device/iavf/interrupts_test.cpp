@@ -25,7 +25,7 @@ struct InterruptRig : IavfRig, testing::TestWithParam<Doorbell> {
     static_cast<void>(guest->interrupts(0));
     guest->arm(0);
   }
-  void arrive_broadcast() { EXPECT_EQ(arrive(ethernet({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 64)), 1u); }
+  void arrive_broadcast() { EXPECT_EQ(arrive(frame_to({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 64)), 1u); }
 };
 
 using IavfInterrupts = InterruptRig;
@@ -91,7 +91,7 @@ TEST_P(IavfInterrupts, WriteBackOnItrWritesAndIsSilent) {
 }
 
 TEST_P(IavfInterrupts, VectorsAreThoseOfTheMap) {
-  guest->send_frame(ethernet({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 64), 1);
+  guest->send_frame(frame_to({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 64), 1);
   EXPECT_EQ(take().size(), 1u);
   EXPECT_EQ(guest->interrupts(2), 1u);
   EXPECT_EQ(guest->interrupts(1), 0u);

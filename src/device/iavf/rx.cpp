@@ -2,13 +2,13 @@
 #include "device/iavf/rx.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <utility>
 
 #include "base/logf.hpp"
 #include "device/iavf/fault.hpp"
 #include "packet/crc.hpp"
+#include "packet/spans.hpp"
 #include "vmux/memory/ordered.hpp"
 
 namespace vmux::device::iavf {
@@ -16,22 +16,6 @@ namespace {
 
 constexpr std::size_t kLine = 64;          // bytes of a cache line
 constexpr std::size_t kAhead = 2 * kLine;  // asked for in every buffer of a burst before the first copy
-
-/// Calls `each` with the parts of `spans` that hold bytes [from, from + count).
-template <class F>
-void for_range(std::span<const std::span<std::byte>> spans, std::size_t from, std::size_t count, F&& each) noexcept {
-  for (const std::span<std::byte> span : spans) {
-    if (count == 0) return;
-    if (from >= span.size()) {
-      from -= span.size();
-      continue;
-    }
-    const std::size_t part = std::min(count, span.size() - from);
-    each(span.subspan(from, part));
-    count -= part;
-    from = 0;
-  }
-}
 
 // Nothing is to be done to the bytes of such a frame, and they are in at most two pieces.
 inline bool is_plain(const packet::FrameView& view, const RxInfo& info, bool takes_tag) noexcept {
@@ -54,79 +38,6 @@ inline void copy_header(std::byte* to, packet::Slice from) noexcept {
   } else {
     std::memcpy(to, from.data(), size);
   }
-}
-
-// RxInfo::flags as the write-backs say them.
-constexpr bool has(std::size_t flags, unsigned flag) noexcept { return (flags & flag) != 0; }
-constexpr auto kLegacyStatus = [] {
-  std::array<std::uint32_t, 256> words{};  // status and errors: the low half of word 1
-  for (std::size_t flags = 0; flags < words.size(); ++flags) {
-    words[flags] =
-        rx_status::DD | rx_status::EOP | (has(flags, RxInfo::multicast) ? rx_status::MULTICAST : 0) |
-        (has(flags, RxInfo::broadcast) ? rx_status::BROADCAST : 0) |
-        (has(flags, RxInfo::has_tag1) ? rx_status::L2TAG1P : 0) | (has(flags, RxInfo::has_hash) ? rx_status::HASH : 0) |
-        (has(flags, RxInfo::has_mark) ? rx_status::FLM : 0) | (has(flags, RxInfo::is_ip) ? rx_status::L3L4P : 0) |
-        (has(flags, RxInfo::bad_ip) ? rx_error::IPE << 19 : 0);
-  }
-  return words;
-}();
-constexpr auto kFlexStatus = [] {
-  std::array<std::uint16_t, 256> words{};
-  for (std::size_t flags = 0; flags < words.size(); ++flags) {
-    words[flags] = static_cast<std::uint16_t>(
-        flex_status0::DD | flex_status0::EOP | (has(flags, RxInfo::has_tag1) ? flex_status0::L2TAG1P : 0) |
-        (has(flags, RxInfo::has_hash) ? flex_status0::RSS_VALID : 0) |
-        (has(flags, RxInfo::is_ip) ? flex_status0::L3L4P : 0) | (has(flags, RxInfo::bad_ip) ? flex_status0::IPE : 0));
-  }
-  return words;
-}();
-
-// The write-back of a frame's last buffer.
-inline RxQueue::WriteBack legacy(std::uint32_t length, const RxInfo& info, bool is_l4_bad) noexcept {
-  RxQueue::WriteBack words;
-  words[0] = std::uint64_t{info.l2tag1} << 16 | std::uint64_t{info.hash} << 32;
-  words[1] = kLegacyStatus[info.flags] | (is_l4_bad ? std::uint64_t{rx_error::L4E} << 19 : 0) |
-             std::uint64_t{info.ptype} << 30 | std::uint64_t{length} << 38;
-  words[2] = (has(info.flags, RxInfo::has_tag2) ? rx_extended::L2TAG2P : 0) |
-             (has(info.flags, RxInfo::has_mark) ? rx_extended::FD_ID : 0) | std::uint64_t{info.l2tag2} << 48;
-  words[3] = std::uint64_t{info.mark} << 32;
-  return words;
-}
-
-inline RxQueue::WriteBack flexible(std::uint32_t length, const RxInfo& info, bool is_l4_bad,
-                                   std::uint8_t layout) noexcept {
-  const std::uint64_t cast = (info.flags / RxInfo::multicast) & 3u;  // the two flags are the field
-  const std::uint64_t flow = has(info.flags, RxInfo::has_mark) ? info.mark : kNoFlow;
-  const bool swapped = layout == rxdid::comms_ovs;
-  RxQueue::WriteBack words;
-  words[0] = layout | cast << 14 | std::uint64_t{info.ptype} << 16 | std::uint64_t{length} << 32;
-  words[1] = kFlexStatus[info.flags] | (is_l4_bad ? flex_status0::L4E : 0) | std::uint64_t{info.l2tag1} << 16 |
-             (swapped ? flow : std::uint64_t{info.hash}) << 32;
-  words[2] = (has(info.flags, RxInfo::has_tag2) ? flex_status1::L2TAG2P : 0) | std::uint64_t{info.l2tag2} << 48;
-  words[3] = swapped ? std::uint64_t{info.hash} : flow;
-  return words;
-}
-static_assert(RxInfo::broadcast == 2 * RxInfo::multicast);
-
-inline RxQueue::WriteBack whole(std::uint8_t layout, std::uint32_t length, const RxInfo& info,
-                                bool is_l4_bad) noexcept {
-  return layout >= rxdid::flex_nic ? flexible(length, info, is_l4_bad, layout) : legacy(length, info, is_l4_bad);
-}
-
-// Words 2 and 3 first, DD last.
-template <std::uint32_t kSize>
-inline void write_back(std::byte* at, const RxQueue::WriteBack& words) noexcept {
-  auto* const to = reinterpret_cast<std::uint64_t*>(at);
-  const auto put = [&](std::size_t word, int order) {
-    const Le<std::uint64_t> value = words[word];
-    __atomic_store_n(to + word, std::bit_cast<std::uint64_t>(value), order);
-  };
-  if constexpr (kSize == kRxWide) {
-    put(2, __ATOMIC_RELAXED);
-    put(3, __ATOMIC_RELAXED);
-  }
-  put(0, __ATOMIC_RELAXED);
-  put(1, __ATOMIC_RELEASE);
 }
 
 }  // namespace
@@ -227,7 +138,7 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
     }
     copy_header(buffers[i], view.header);
     const bool is_l4_bad = finish_plain(view, info, buffers[i]);
-    out[i] = whole(layout, length, info, is_l4_bad);
+    out[i] = rx_words::whole(layout, length, info, is_l4_bad);
     totals.add(length, info);
   }
   totals_.add(totals);
@@ -287,13 +198,14 @@ bool RxQueue::take_piece(packet::Pieces& pieces, const packet::Piece& piece, con
     std::array<std::span<std::byte>, kMaxSpans + 4> around;
     std::size_t parts = 0;
     const auto append = [&](std::span<std::byte> part) { around[parts++] = part; };
-    for_range(stored, 0, kMacs, append);
+    packet::for_range(stored, 0, kMacs, append);
     append(std::span{tags}.first(info.cut));
-    for_range(stored, kMacs, length, append);
+    packet::for_range(stored, kMacs, length, append);
     pieces.copy(std::span{around}.first(parts));
   }
   if (bare < length) {
-    for_range(stored, bare, length - bare, [](std::span<std::byte> part) { std::ranges::fill(part, std::byte{0}); });
+    packet::for_range(stored, bare, length - bare,
+                      [](std::span<std::byte> part) { std::ranges::fill(part, std::byte{0}); });
   }
   const bool is_l4_bad = info.l4 != 0 && !piece.offload.checksum_verified &&
                          !is_transport_right(piece.header, stored, info, piece.length, inserted, info.cut);
@@ -305,10 +217,10 @@ bool RxQueue::take_piece(packet::Pieces& pieces, const packet::Piece& piece, con
 
 void RxQueue::store_fcs(std::span<const std::span<std::byte>> stored, std::uint32_t length) noexcept {
   packet::EthernetCrc crc;
-  for_range(stored, 0, length, [&crc](std::span<std::byte> part) { crc.add(part); });
+  packet::for_range(stored, 0, length, [&crc](std::span<std::byte> part) { crc.add(part); });
   const Le<std::uint32_t> fcs = crc.finish();
   packet::Slice bytes = std::as_bytes(std::span{&fcs, 1});
-  for_range(stored, length, kFcs, [&bytes](std::span<std::byte> part) {
+  packet::for_range(stored, length, kFcs, [&bytes](std::span<std::byte> part) {
     std::memcpy(part.data(), bytes.data(), part.size());
     bytes = bytes.subspan(part.size());
   });
@@ -354,7 +266,7 @@ bool RxQueue::add_buffer(Iova at, std::uint32_t length, Placement& placement) no
 void RxQueue::commit(const Placement& placement, const RxInfo& info, bool is_l4_bad) noexcept {
   for (std::size_t i = 0; i + 1 < placement.buffers; ++i)
     stage(partial(lengths_[i]));
-  WriteBack last = whole(state_.config.rxdid, lengths_[placement.buffers - 1], info, is_l4_bad);
+  WriteBack last = rx_words::whole(state_.config.rxdid, lengths_[placement.buffers - 1], info, is_l4_bad);
   if (state_.config.keep_crc) last[1] |= is_flexible() ? flex_status0::CRCP : rx_status::CRCP;
   stage(last);
 }
@@ -386,10 +298,10 @@ void RxQueue::publish() noexcept {
     }
     if (size_ == kRxWide) {
       for (std::size_t i = 0; i < fit; ++i)
-        write_back<kRxWide>(ring.data() + i * kRxWide, staged_[done + i]);
+        rx_words::write_back<kRxWide>(ring.data() + i * kRxWide, staged_[done + i]);
     } else {
       for (std::size_t i = 0; i < fit; ++i)
-        write_back<kRxNarrow>(ring.data() + i * kRxNarrow, staged_[done + i]);
+        rx_words::write_back<kRxNarrow>(ring.data() + i * kRxNarrow, staged_[done + i]);
     }
     done += fit;
     state_.head = static_cast<std::uint16_t>((state_.head + fit) % state_.config.length);

@@ -10,6 +10,7 @@
 #include "device/iavf/descriptors.hpp"
 #include "device/iavf/queue_config.hpp"
 #include "device/iavf/rx_verify.hpp"
+#include "device/iavf/rx_words.hpp"
 #include "device/iavf/steer.hpp"
 #include "packet/frame.hpp"
 #include "packet/transfer.hpp"
@@ -20,7 +21,7 @@ namespace vmux::device::iavf {
 
 class RxQueue {
  public:
-  using WriteBack = std::array<std::uint64_t, 4>;  ///< the words of a descriptor; the last two for wide ones
+  using WriteBack = RxWriteBack;
 
   /// `name` and `index` are for logs; what `name` points to must outlive the queue.
   RxQueue(const char* name, unsigned index) noexcept : name_(name), index_(index) {}

@@ -9,35 +9,20 @@
 #include "packet/bytes.hpp"
 #include "packet/checksum.hpp"
 #include "packet/crc.hpp"
+#include "packet/spans.hpp"
 
 namespace vmux::device::iavf {
 namespace {
 
 constexpr std::size_t kSctpChecksum = 8;  // offset of the field, RFC 9260 3.1
 
-/// Calls `each` with the parts of `spans` that hold bytes [from, from + count).
-template <class F>
-void for_range(std::span<const std::span<std::byte>> spans, std::size_t from, std::size_t count, F&& each) noexcept {
-  for (const std::span<std::byte> span : spans) {
-    if (count == 0) return;
-    if (from >= span.size()) {
-      from -= span.size();
-      continue;
-    }
-    const std::size_t part = std::min(count, span.size() - from);
-    each(packet::Slice{span.subspan(from, part)});
-    count -= part;
-    from = 0;
-  }
-}
-
 bool is_sctp_right(packet::Slice header, std::span<const std::span<std::byte>> stored, std::size_t l4, std::size_t end,
                    std::uint32_t removed) noexcept {
   packet::Crc32c crc;
   crc.add(header.subspan(l4, kSctpChecksum));
   crc.add(packet::Slice{std::array<std::byte, 4>{}});
-  for_range(stored, l4 + kSctpChecksum + 4 - removed, end - l4 - kSctpChecksum - 4,
-            [&crc](packet::Slice part) { crc.add(part); });
+  packet::for_range(stored, l4 + kSctpChecksum + 4 - removed, end - l4 - kSctpChecksum - 4,
+                    [&crc](packet::Slice part) { crc.add(part); });
   Le<std::uint32_t> field;
   std::memcpy(&field, header.data() + l4 + kSctpChecksum, sizeof field);
   return crc.finish() == field;
@@ -103,7 +88,7 @@ bool is_transport_right(packet::Slice header, std::span<const std::span<std::byt
   if (info.protocol == kSctpNumber) return end >= l4 + 12 && is_sctp_right(header, stored, l4, end, removed);
   packet::Checksum sum;
   add_pseudo_header(header, info, l3, end - l4, sum);
-  for_range(stored, l4 - removed, end - l4, [&sum](packet::Slice part) { sum.add(part); });
+  packet::for_range(stored, l4 - removed, end - l4, [&sum](packet::Slice part) { sum.add(part); });
   return sum.finish() == 0;
 }
 

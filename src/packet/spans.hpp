@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A frame that lies in several places.
+// Bytes that lie in several places.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <span>
 
-namespace vmux::device::e1000 {
+namespace vmux::packet {
 
 /// Calls `each` with the parts of `spans` that hold bytes [from, from + count).
 template <class F>
@@ -24,4 +24,4 @@ void for_range(std::span<const std::span<std::byte>> spans, std::size_t from, st
   }
 }
 
-}  // namespace vmux::device::e1000
+}  // namespace vmux::packet

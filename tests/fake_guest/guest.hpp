@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the fake guests of all cards have: memory of their own that the card reaches, registers, interrupts as eventfds.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "vmux/base/assert.hpp"
+#include "vmux/base/mapping.hpp"
+#include "vmux/base/unique_fd.hpp"
+#include "vmux/pci/function.hpp"
+
+namespace vmux::fake_guest {
+
+using Bytes = std::vector<std::byte>;
+
+/// Little endian, like the guests'.
+template <class T>
+T load(std::span<const std::byte> bytes, std::uint64_t at) {
+  T value;
+  std::memcpy(&value, bytes.data() + at, sizeof value);
+  return value;
+}
+template <class T>
+void store(std::span<std::byte> bytes, std::uint64_t at, T value) {
+  std::memcpy(bytes.data() + at, &value, sizeof value);
+}
+
+class Guest {
+ public:
+  Guest(const Guest&) = delete;
+  Guest& operator=(const Guest&) = delete;
+
+  // --- registers of BAR 0 ---
+  [[nodiscard]] std::uint32_t read(std::uint32_t offset) {
+    std::array<std::byte, 4> bytes{};
+    VMUX_ASSERT(function_.read(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
+    return load<std::uint32_t>(bytes, 0);
+  }
+  void write(std::uint32_t offset, std::uint32_t value) {
+    std::array<std::byte, 4> bytes{};
+    store(std::span{bytes}, 0, value);
+    VMUX_ASSERT(function_.write(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
+  }
+  /// Memory and I/O space stay on.
+  void set_bus_master(bool enabled) {
+    const std::array<std::byte, 2> command{enabled ? std::byte{7} : std::byte{3}, std::byte{0}};
+    VMUX_ASSERT(function_.write(pci::Region::config, RegionOffset{4}, command).has_value());
+  }
+
+  [[nodiscard]] std::span<std::byte> memory() noexcept { return memory_.bytes(); }
+  /// Messages of this interrupt since the last call.
+  [[nodiscard]] std::uint64_t interrupts(unsigned vector) { return drain_eventfd(interrupts_.at(vector).get()); }
+
+ protected:
+  /// Maps `size` bytes at address 0, connects all interrupts of this kind, and lets the card be a bus master.
+  Guest(pci::Function& function, std::uint64_t size, pci::Irq kind) : function_(function) {
+    auto fd = make_memfd("fake-guest", size);
+    VMUX_ASSERT(fd.has_value());
+    auto mapping = Mapping::create(fd->get(), 0, size, true);
+    VMUX_ASSERT(mapping.has_value());
+    memory_ = std::move(*mapping);
+    memory::MapRequest request{Iova{0}, ByteCount{size}, memory::Access::read_write, std::move(*fd), 0};
+    VMUX_ASSERT(function_.memory().map(std::move(request)).has_value());
+    connect_interrupts(kind);
+    set_bus_master(true);
+  }
+  ~Guest() {
+    function_.client_gone([] {});
+  }
+
+  pci::Function& function_;
+  Mapping memory_;
+
+ private:
+  void connect_interrupts(pci::Irq kind) {
+    const std::uint32_t count = function_.interrupts().info(kind).count;
+    std::vector<UniqueFd> sinks;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      auto event = make_eventfd();
+      VMUX_ASSERT(event.has_value());
+      auto sink = event->duplicate();
+      VMUX_ASSERT(sink.has_value());
+      interrupts_.push_back(std::move(*event));
+      sinks.push_back(std::move(*sink));
+    }
+    pci::IrqRequest irq{.irq = kind,
+                        .action = pci::IrqAction::trigger,
+                        .data = pci::IrqData::eventfd,
+                        .start = 0,
+                        .count = count,
+                        .booleans = {},
+                        .eventfds = sinks};
+    VMUX_ASSERT(function_.interrupts().configure(std::move(irq)).has_value());
+  }
+
+  std::vector<UniqueFd> interrupts_;
+};
+
+}  // namespace vmux::fake_guest

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the rigs of all NIC models share: a card with a poller of its own, a fake driver on the one side, and a test
+// that plays the switch on the other.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "packet/transfer.hpp"
+#include "port/port.hpp"
+#include "vmux/base/assert.hpp"
+#include "vmux/base/clock.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::rigs {
+
+using FrameBytes = std::vector<std::byte>;
+
+/// A frame as the switch would see it, with everything still to be done done.
+struct Sent {
+  FrameBytes bytes;          // finished: checksums in, cut
+  packet::Offload offload;   // as the view had it
+  std::size_t header = 0;    // bytes of the view's header
+  std::uint32_t length = 0;  // bytes of the view
+};
+
+template <class Nic, class Guest>
+struct NicRig {
+  std::unique_ptr<runtime::Poller> poller;
+  std::unique_ptr<Nic> nic;
+  std::unique_ptr<Guest> guest;
+
+  template <class Options>
+  explicit NicRig(Options options) {
+    auto made_poller = runtime::Poller::create();
+    VMUX_ASSERT(made_poller.has_value());
+    poller = std::move(*made_poller);
+    auto made = Nic::create(std::move(options), *poller);
+    VMUX_ASSERT(made.has_value());
+    nic = std::move(*made);
+    guest = std::make_unique<Guest>(nic->function());
+  }
+
+  /// Takes what the card sends: up to `most` frames, each finished into pieces.
+  std::vector<Sent> take(std::size_t most = port::kMaxBurst) {
+    std::array<packet::FrameView, port::kMaxBurst> views;
+    const std::size_t count = nic->peek_burst(std::span{views}.first(most));
+    std::vector<Sent> sent;
+    for (std::size_t i = 0; i < count; ++i) {
+      packet::Pieces pieces{views[i], packet::Accepts{.max_frame = 65'535}};
+      while (const packet::Piece* piece = pieces.next()) {
+        FrameBytes bytes(piece->length);
+        const std::span<std::byte> to{bytes};
+        pieces.copy(std::span{&to, 1});
+        sent.push_back({std::move(bytes), views[i].offload, views[i].header.size(), views[i].length});
+      }
+    }
+    nic->complete(count);
+    return sent;
+  }
+
+  /// One frame arrives at the card: its first `header` bytes as a copied header, the rest as payload.
+  std::size_t arrive(const FrameBytes& frame, packet::Offload offload = {}, std::size_t header = 64) {
+    header = std::min(header, frame.size());
+    const packet::Slice payload = std::span{frame}.subspan(header);
+    packet::FrameView view;
+    view.header = std::span{frame}.first(header);
+    if (!payload.empty()) view.payload = std::span{&payload, 1};
+    view.length = static_cast<std::uint32_t>(frame.size());
+    view.offload = offload;
+    const std::size_t taken = nic->deliver(std::span{&view, 1});
+    nic->flush();
+    return taken;
+  }
+
+  /// Lets the poller run until `condition` holds; false when it does not within two seconds.
+  template <class F>
+  bool run_until(F condition) {
+    const std::uint64_t end = monotonic_ns() + 2'000'000'000;
+    while (monotonic_ns() < end) {  // asked once a round: some conditions count what has happened since
+      if (condition()) return true;
+      poller->run_once(1'000'000);
+    }
+    return false;
+  }
+};
+
+/// An Ethernet frame of `size` bytes to `destination` with a counting payload, from one and the same station.
+inline FrameBytes frame_to(std::initializer_list<unsigned> destination, std::size_t size, unsigned ethertype = 0x88b5) {
+  FrameBytes frame;
+  for (const unsigned value : destination)
+    frame.push_back(std::byte(value));
+  for (const unsigned value : {0x52u, 0x54u, 0x00u, 0x65u, 0x43u, 0x21u, ethertype >> 8, ethertype & 0xff})
+    frame.push_back(std::byte(value));
+  while (frame.size() < size)
+    frame.push_back(std::byte(frame.size() & 0xff));
+  return frame;
+}
+inline FrameBytes frame_to_us(std::size_t size) { return frame_to({0x52, 0x54, 0x00, 0x12, 0x34, 0x56}, size); }
+
+}  // namespace vmux::rigs
