@@ -8,6 +8,15 @@ USERLAND_PROGRAMS=(dash ping ip bridge tc ethtool iperf3 tcpdump gpioget gpioset
 GUEST_MODULES=(e1000 e1000e igb igbvf iavf virtio_net virtio_pci virtio_console virtio_blk 8021q bridge gpio-pci-idio-16
   sch_ingress sch_mqprio cls_u32 cls_flower af_packet tun vxlan geneve sctp)
 
+# The ethtool of a kernel's own time, beside the newest: Linux 6.1 refuses what newer ones fill in for -X.
+add_older_ethtool() {  # add_older_ethtool DIRECTORY FILE
+  mkdir -p "$1"
+  (cd "$1" && lab_apt apt-get download ethtool/bookworm >download.log 2>&1) || { cat "$1/download.log" >&2; fail "cannot download ethtool"; }
+  dpkg-deb --fsys-tarfile "$1"/ethtool_*.deb | tar -x -O --wildcards '*sbin/ethtool' >"$2"
+  chmod +x "$2"
+  rm -rf "$1"
+}
+
 library_closure() {  # library_closure ROOT FILE...: the shared libraries these need, as paths in ROOT
   local root=$1
   shift
@@ -32,6 +41,7 @@ build_userland() {
       cp -Lnu "$library" "$tree/usr/lib/x86_64-linux-gnu/"
     done
   done
+  add_older_ethtool "$LAB_CACHE/ethtool-older" "$tree/bin/ethtool-6.1"
   # Opened at run time only, when a thread is cancelled.
   cp -L "$root/usr/lib/x86_64-linux-gnu/libgcc_s.so.1" "$tree/usr/lib/x86_64-linux-gnu/"
   # Debian's busybox shell prefers its own applets to programs of the same name, so the shell is dash.

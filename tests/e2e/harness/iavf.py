@@ -29,7 +29,7 @@ until_true() {  # until_true COMMAND...: within 600 tries, a tenth of a second a
 has_link() { grep -q 1 /sys/class/net/$1/carrier; }
 has_channels() { ethtool -l $1 | grep Combined | tail -n 1 | grep -qw $2; }
 change_channels() { ethtool -L $1 combined $2; has_channels $1 $2; }
-answers() { ping -c 1 -W 0.5 -q $1; }
+answers() { ping -c 1 -W 0.2 -q $1; }
 """
 
 
