@@ -102,8 +102,8 @@ int Device::failure(const Error& error, int when_gone) {
 
 // --- region accesses ---
 
-long Device::access(std::uint64_t offset, std::size_t size,
-                    const std::function<Result<void>(pci::Region, RegionOffset, std::size_t, std::size_t)>& step) {
+template <class Step>
+long Device::access(std::uint64_t offset, std::size_t size, const Step& step) {
   const std::uint64_t index = offset >> abi::kRegionShift;
   const std::uint64_t at = offset & kOffsetMask;
   if (!is_bound_ || index >= regions_.size()) return -EINVAL;

@@ -5,7 +5,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -101,8 +100,9 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
   long map_emulated(void* hint, std::size_t length, int protection, int flags, unsigned region, std::uint64_t offset);
   [[nodiscard]] bool is_memory_bar(unsigned region) const noexcept;
 
-  long access(std::uint64_t offset, std::size_t size,
-              const std::function<Result<void>(pci::Region, RegionOffset, std::size_t, std::size_t)>& step);
+  /// `step(region, offset, done, part)` for each access of a bus, as a Result<void>.
+  template <class Step>
+  long access(std::uint64_t offset, std::size_t size, const Step& step);
   /// 0, or the errno for a failed call; notices that the server is gone (said once).
   template <class T>
   int outcome(const Result<T>& result, int when_gone = ENODEV) {

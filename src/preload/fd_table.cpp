@@ -36,7 +36,7 @@ std::shared_ptr<Object> FdTable::find(int fd) {
   const auto entry = files_.find(fd);
   if (entry == files_.end()) return nullptr;
   if (still_leads_to(fd, *entry->second)) return entry->second->object;
-  stale = take(fd);
+  if (!is_borrowed()) stale = take(fd);
   return nullptr;
 }
 
@@ -47,6 +47,7 @@ std::shared_ptr<Object> FdTable::adopt(int fd) {
   const std::lock_guard lock{mutex_};
   for (const auto& [number, file] : files_) {
     if (file->device != status.st_dev || file->inode != status.st_ino) continue;
+    if (is_borrowed()) return file->object;
     const auto same = file;
     mark(fd, true);
     files_[fd] = same;
@@ -56,6 +57,7 @@ std::shared_ptr<Object> FdTable::adopt(int fd) {
 }
 
 void FdTable::duplicated(int from, int to) {
+  if (is_borrowed()) return;
   const std::lock_guard lock{mutex_};
   const auto entry = files_.find(from);
   if (entry == files_.end() || !still_leads_to(to, *entry->second)) return;
@@ -65,13 +67,14 @@ void FdTable::duplicated(int from, int to) {
 }
 
 void FdTable::closing(int fd) {
-  if (!may_be_ours(fd)) return;
+  if (!may_be_ours(fd) || is_borrowed()) return;
   std::shared_ptr<File> gone;
   const std::lock_guard lock{mutex_};
   gone = take(fd);
 }
 
 void FdTable::closing_range(unsigned first, unsigned last) {
+  if (is_borrowed()) return;
   std::vector<std::shared_ptr<File>> gone;
   const std::lock_guard lock{mutex_};
   std::vector<int> numbers;

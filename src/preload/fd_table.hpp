@@ -5,6 +5,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <memory>
@@ -40,6 +41,8 @@ class FdTable {
   [[nodiscard]] std::size_t size();
 
   [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
+  /// In the child of a fork(), which has a table of its own.
+  void forked() noexcept { owner_ = ::getpid(); }
 
  private:
   static constexpr std::size_t kQuick = 65536;
@@ -50,12 +53,15 @@ class FdTable {
   };
   using Files = std::unordered_map<int, std::shared_ptr<File>>;
 
+  /// True in the child of a vfork(): it closes descriptors of its own, but this table is its parent's memory.
+  [[nodiscard]] bool is_borrowed() const noexcept { return ::getpid() != owner_; }
   [[nodiscard]] bool still_leads_to(int fd, const File& file) const noexcept;
   void mark(int fd, bool is_ours) noexcept;
   [[nodiscard]] std::shared_ptr<File> take(int fd);
 
   std::mutex mutex_;  // innermost: nothing else is locked while it is held
   Files files_;
+  pid_t owner_ = ::getpid();
   std::atomic<bool> quick_[kQuick]{};
 };
 

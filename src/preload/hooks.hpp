@@ -3,12 +3,18 @@
 #pragma once
 
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <optional>
 #include <string>
 
+#include "preload/settings.hpp"
 #include "preload/world.hpp"
 
 /// Marks a function of the C library that we stand in front of.
@@ -28,16 +34,38 @@
 
 namespace vmux::preload {
 
-/// While one lives on a thread, that thread's calls into the C library are our own and pass through every hook.
+/// While one lives on a thread, that thread's calls into the C library are our own and pass through every hook. Signals
+/// wait meanwhile, as they do while the kernel is in a driver: a handler of the program may use a device, and must not
+/// find our locks held by the thread that it interrupted. Faults do not wait, nor does what the C library sends itself.
 class Inside {
  public:
-  Inside() noexcept { ++depth(); }
-  ~Inside() { --depth(); }
+  Inside() noexcept {
+    if (depth()++ == 0) set_mask(held_back(), before_);
+  }
+  ~Inside() {
+    std::uint64_t ignored = 0;
+    if (--depth() == 0) set_mask(before_, ignored);
+  }
   Inside(const Inside&) = delete;
   Inside& operator=(const Inside&) = delete;
   [[nodiscard]] static bool is() noexcept { return depth() != 0; }
 
  private:
+  static constexpr std::uint64_t held_back() noexcept {
+    // Faults; and 32 and 33, which are nptl's SIGCANCEL and SIGSETXID.
+    std::uint64_t mask = ~std::uint64_t{0};
+    for (const int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT, 32, 33}) {
+      mask &= ~(std::uint64_t{1} << (number - 1));
+    }
+    return mask;
+  }
+  static void set_mask(std::uint64_t wanted, std::uint64_t& before) noexcept {
+    const int error = errno;
+    (void)::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &wanted, &before, sizeof wanted);
+    errno = error;
+  }
+  std::uint64_t before_ = 0;
+
   static int& depth() noexcept {
     static thread_local int value __attribute__((tls_model("initial-exec"))) = 0;
     return value;
@@ -52,14 +80,16 @@ template <class T = int>
   return static_cast<T>(-1);
 }
 
-/// Where a path of the program leads.
+/// Where a path of the program leads; one that does not begin at the root begins at a directory.
 class Target {
  public:
-  explicit Target(const char* path) : path_(path) {
-    if (path == nullptr || Inside::is() || !Paths::may_concern(path)) return;
+  explicit Target(const char* path, int directory = AT_FDCWD) : path_(path) {
+    if (path == nullptr || *path == '\0' || Inside::is()) return;
+    const bool is_relative = *path != '/';
+    if (is_relative ? settings().devices.empty() : !Paths::may_concern(path)) return;
     const Inside inside;
     const int before = errno;
-    look_up();
+    is_relative ? look_up_from(directory) : look_up(path);
     errno = before;
   }
   [[nodiscard]] const char* path() const noexcept { return redirected_ ? redirected_->c_str() : path_; }
@@ -67,7 +97,8 @@ class Target {
   [[nodiscard]] const std::optional<Node>& node() const noexcept { return node_; }
 
  private:
-  void look_up();
+  void look_up(const std::string& path);
+  void look_up_from(int directory);
   const char* path_;
   std::optional<std::string> redirected_;
   std::optional<Node> node_;

@@ -194,6 +194,23 @@ VMUX_HOOK ssize_t pwritev(int fd, const iovec* parts, int count, off_t offset) {
 VMUX_HOOK ssize_t pwritev64(int fd, const iovec* parts, int count, off64_t offset) {
   return pwritev(fd, parts, count, offset);
 }
+// With flags: the kernel knows none for such files (do_loop_readv_writev), and takes position -1 for the file's own.
+VMUX_HOOK ssize_t preadv2(int fd, const iovec* parts, int count, off_t offset, int flags) {
+  if (Inside::is() || !table().may_be_ours(fd)) return VMUX_REAL(preadv2)(fd, parts, count, offset, flags);
+  if (flags != 0) return returned<ssize_t>(-EOPNOTSUPP);
+  return offset == -1 ? readv(fd, parts, count) : preadv(fd, parts, count, offset);
+}
+VMUX_HOOK ssize_t preadv64v2(int fd, const iovec* parts, int count, off64_t offset, int flags) {
+  return preadv2(fd, parts, count, offset, flags);
+}
+VMUX_HOOK ssize_t pwritev2(int fd, const iovec* parts, int count, off_t offset, int flags) {
+  if (Inside::is() || !table().may_be_ours(fd)) return VMUX_REAL(pwritev2)(fd, parts, count, offset, flags);
+  if (flags != 0) return returned<ssize_t>(-EOPNOTSUPP);
+  return offset == -1 ? writev(fd, parts, count) : pwritev(fd, parts, count, offset);
+}
+VMUX_HOOK ssize_t pwritev64v2(int fd, const iovec* parts, int count, off64_t offset, int flags) {
+  return pwritev2(fd, parts, count, offset, flags);
+}
 // VFIO's files cannot be sought in.
 VMUX_HOOK off_t lseek(int fd, off_t offset, int whence) noexcept {
   return dispatch<off_t>(

@@ -2,12 +2,14 @@
 // Functions that take a path: redirected into the generated tree, or opening one of our character devices.
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <climits>
 #include <cstdarg>
 #include <cstring>
 
@@ -15,11 +17,22 @@
 
 namespace vmux::preload {
 
-void Target::look_up() {
-  World* world = World::get_for(path_);
+void Target::look_up(const std::string& path) {
+  World* world = World::get_for(path);
   if (world == nullptr) return;
-  redirected_ = world->paths().redirect(path_);
-  if (redirected_) node_ = world->paths().node(path_);
+  redirected_ = world->paths().redirect(path);
+  if (redirected_) node_ = world->paths().node(path);
+}
+
+/// From a directory of the machine above ours; one in our own tree leads to the right place by itself.
+void Target::look_up_from(int directory) {
+  char base[PATH_MAX];
+  const std::string link =
+      directory == AT_FDCWD ? std::string{"/proc/self/cwd"} : fmt::format("/proc/self/fd/{}", directory);
+  const ssize_t length = ::readlink(link.c_str(), base, sizeof base);
+  if (length <= 0) return;
+  const auto whole = join_paths({base, static_cast<std::size_t>(length)}, path_);
+  if (Paths::may_concern(whole)) look_up(whole);
 }
 
 namespace {
@@ -27,8 +40,8 @@ namespace {
 constexpr bool takes_mode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE; }
 
 template <class Real>
-int open_with(const char* path, int flags, Real real) {
-  const Target target{path};
+int open_with(int directory, const char* path, int flags, Real real) {
+  const Target target{path, directory};
   if (!target.node() || (flags & O_PATH) != 0) return real(target.path());
   const Inside inside;
   return returned(World::existing()->open(*target.node(), flags));
@@ -55,19 +68,21 @@ using vmux::preload::World;
 
 VMUX_HOOK int open(const char* path, int flags, ...) {
   VMUX_MODE(flags)
-  return open_with(path, flags, [&](const char* real) { return VMUX_REAL(open)(real, flags, mode); });
+  return open_with(AT_FDCWD, path, flags, [&](const char* real) { return VMUX_REAL(open)(real, flags, mode); });
 }
 VMUX_HOOK int open64(const char* path, int flags, ...) {
   VMUX_MODE(flags)
-  return open_with(path, flags, [&](const char* real) { return VMUX_REAL(open64)(real, flags, mode); });
+  return open_with(AT_FDCWD, path, flags, [&](const char* real) { return VMUX_REAL(open64)(real, flags, mode); });
 }
 VMUX_HOOK int openat(int directory, const char* path, int flags, ...) {
   VMUX_MODE(flags)
-  return open_with(path, flags, [&](const char* real) { return VMUX_REAL(openat)(directory, real, flags, mode); });
+  return open_with(directory, path, flags,
+                   [&](const char* real) { return VMUX_REAL(openat)(directory, real, flags, mode); });
 }
 VMUX_HOOK int openat64(int directory, const char* path, int flags, ...) {
   VMUX_MODE(flags)
-  return open_with(path, flags, [&](const char* real) { return VMUX_REAL(openat64)(directory, real, flags, mode); });
+  return open_with(directory, path, flags,
+                   [&](const char* real) { return VMUX_REAL(openat64)(directory, real, flags, mode); });
 }
 // What -D_FORTIFY_SOURCE makes of open() without a mode.
 VMUX_HOOK int __open_2(const char* path, int flags) { return open(path, flags); }
@@ -94,7 +109,7 @@ VMUX_HOOK int euidaccess(const char* path, int mode) noexcept {
   return VMUX_REAL(euidaccess)(Target{path}.path(), mode);
 }
 VMUX_HOOK int faccessat(int directory, const char* path, int mode, int flags) noexcept {
-  return VMUX_REAL(faccessat)(directory, Target{path}.path(), mode, flags);
+  return VMUX_REAL(faccessat)(directory, Target{path, directory}.path(), mode, flags);
 }
 
 VMUX_HOOK ssize_t getxattr(const char* path, const char* name, void* value, size_t size) noexcept {
@@ -108,7 +123,7 @@ VMUX_HOOK ssize_t readlink(const char* path, char* into, size_t size) noexcept {
   return VMUX_REAL(readlink)(Target{path}.path(), into, size);
 }
 VMUX_HOOK ssize_t readlinkat(int directory, const char* path, char* into, size_t size) noexcept {
-  return VMUX_REAL(readlinkat)(directory, Target{path}.path(), into, size);
+  return VMUX_REAL(readlinkat)(directory, Target{path, directory}.path(), into, size);
 }
 VMUX_HOOK ssize_t __readlink_chk(const char* path, char* into, size_t size, size_t room) {
   using Function = ssize_t (*)(const char*, char*, size_t, size_t);
@@ -116,7 +131,7 @@ VMUX_HOOK ssize_t __readlink_chk(const char* path, char* into, size_t size, size
 }
 VMUX_HOOK ssize_t __readlinkat_chk(int directory, const char* path, char* into, size_t size, size_t room) {
   using Function = ssize_t (*)(int, const char*, char*, size_t, size_t);
-  return VMUX_REAL_AS(__readlinkat_chk, Function)(directory, Target{path}.path(), into, size, room);
+  return VMUX_REAL_AS(__readlinkat_chk, Function)(directory, Target{path, directory}.path(), into, size, room);
 }
 
 VMUX_HOOK char* realpath(const char* path, char* into) noexcept {

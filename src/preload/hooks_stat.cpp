@@ -32,29 +32,38 @@ void show_device(Stat& status, dev_t number) {
 }
 
 template <class Stat, class Real>
-int stat_path(const char* path, Stat* status, Real real) {
-  const Target target{path};
+int stat_path(const char* path, Stat* status, Real real, int directory = AT_FDCWD) {
+  const Target target{path, directory};
   const int result = real(target.path());
   if (result == 0 && target.node()) show_device(*status, number_of(*target.node()));
   return result;
 }
 
+/// Device number of a descriptor of ours, else 0.
+dev_t number_of_fd(int fd) {
+  if (Inside::is() || !FdTable::instance().may_be_ours(fd)) return 0;
+  const Inside inside;
+  const auto object = FdTable::instance().find(fd);
+  return object ? object->device_number() : 0;
+}
+
 template <class Stat, class Real>
 int stat_fd(int fd, Stat* status, Real real) {
   const int result = real();
-  if (result != 0 || Inside::is() || !FdTable::instance().may_be_ours(fd)) return result;
-  const Inside inside;
-  const auto object = FdTable::instance().find(fd);
-  if (object && object->device_number() != 0) show_device(*status, object->device_number());
+  if (result != 0) return result;
+  if (const dev_t number = number_of_fd(fd); number != 0) show_device(*status, number);
   return result;
+}
+
+/// fstatat() and statx() of the descriptor itself.
+bool is_of_fd(const char* path, int flags) {
+  return (flags & AT_EMPTY_PATH) != 0 && (path == nullptr || *path == '\0');
 }
 
 }  // namespace
 }  // namespace vmux::preload
 
-using vmux::preload::stat_fd;
-using vmux::preload::stat_path;
-using vmux::preload::Target;
+using namespace vmux::preload;
 
 VMUX_HOOK int stat(const char* path, struct stat* status) noexcept {
   return stat_path(path, status, [&](const char* real) { return VMUX_REAL(stat)(real, status); });
@@ -75,17 +84,21 @@ VMUX_HOOK int fstat64(int fd, struct stat64* status) noexcept {
   return stat_fd(fd, status, [&] { return VMUX_REAL(fstat64)(fd, status); });
 }
 VMUX_HOOK int fstatat(int directory, const char* path, struct stat* status, int flags) noexcept {
-  return stat_path(path, status, [&](const char* real) { return VMUX_REAL(fstatat)(directory, real, status, flags); });
+  const auto real = [&](const char* where) { return VMUX_REAL(fstatat)(directory, where, status, flags); };
+  if (is_of_fd(path, flags)) return stat_fd(directory, status, [&] { return real(path); });
+  return stat_path(path, status, real, directory);
 }
 VMUX_HOOK int fstatat64(int directory, const char* path, struct stat64* status, int flags) noexcept {
-  return stat_path(path, status,
-                   [&](const char* real) { return VMUX_REAL(fstatat64)(directory, real, status, flags); });
+  const auto real = [&](const char* where) { return VMUX_REAL(fstatat64)(directory, where, status, flags); };
+  if (is_of_fd(path, flags)) return stat_fd(directory, status, [&] { return real(path); });
+  return stat_path(path, status, real, directory);
 }
 VMUX_HOOK int statx(int directory, const char* path, int flags, unsigned mask, struct statx* status) noexcept {
-  const Target target{path};
+  const Target target{path, directory};
   const int result = VMUX_REAL(statx)(directory, target.path(), flags, mask, status);
-  if (result != 0 || !target.node()) return result;
-  const dev_t number = vmux::preload::number_of(*target.node());
+  if (result != 0) return result;
+  const dev_t number = is_of_fd(path, flags) ? number_of_fd(directory) : target.node() ? number_of(*target.node()) : 0;
+  if (number == 0) return result;
   status->stx_mode = static_cast<decltype(status->stx_mode)>((status->stx_mode & ~(S_IFMT | 0777)) | S_IFCHR | 0600);
   status->stx_rdev_major = major(number);
   status->stx_rdev_minor = minor(number);

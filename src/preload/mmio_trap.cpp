@@ -124,14 +124,28 @@ bool emulate(const Hit& hit, ucontext_t& context) {
 bool emulate(const Hit&, ucontext_t&) { return false; }
 #endif
 
+/// What the program wants to be done with a fault now.
+struct sigaction take_program_action() {
+  const std::lock_guard lock{trap_mutex};
+  const struct sigaction action = program_action;
+  if ((action.sa_flags & static_cast<int>(SA_RESETHAND)) != 0) program_action.sa_handler = SIG_DFL;
+  return action;
+}
+
 /// A fault that is not ours: what the program asked for, or the end that it would have met without us.
 void pass_on(int number, siginfo_t* info, void* context) {
-  if ((program_action.sa_flags & SA_SIGINFO) != 0 && program_action.sa_sigaction != nullptr) {
-    program_action.sa_sigaction(number, info, context);
-    return;
-  }
-  if (program_action.sa_handler != SIG_DFL && program_action.sa_handler != SIG_IGN) {
-    program_action.sa_handler(number);
+  const struct sigaction action = take_program_action();
+  if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
+    // As the kernel would have set it; it restores the old one when we return. SIGSEGV is not blocked: the handler may
+    // reach registers too.
+    sigset_t mask;
+    sigorset(&mask, &static_cast<const ucontext_t*>(context)->uc_sigmask, &action.sa_mask);
+    pthread_sigmask(SIG_SETMASK, &mask, nullptr);
+    if ((action.sa_flags & SA_SIGINFO) != 0) {
+      action.sa_sigaction(number, info, context);
+    } else {
+      action.sa_handler(number);
+    }
     return;
   }
   struct sigaction ordinary {};
@@ -152,6 +166,9 @@ void install() {
   struct sigaction ours {};
   ours.sa_sigaction = on_fault;
   ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+  sigfillset(&ours.sa_mask);  // no handler of the program interrupts an access, which holds the device's lock
+  for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT})
+    sigdelset(&ours.sa_mask, fault);
   sigaction(SIGSEGV, &ours, &program_action);
   is_installed = true;
 }
@@ -164,6 +181,8 @@ void trap_range(std::uint64_t start, std::size_t size, std::shared_ptr<Device> d
   install();
   ranges()[start] = {size, offset, std::move(device), region};
 }
+
+bool has_trapped() noexcept { return is_installed; }
 
 void forget_trapped(std::uint64_t start, std::size_t size) {
   if (!is_installed) return;
@@ -194,6 +213,7 @@ bool keep_segv_action(const struct sigaction* wanted, struct sigaction* before) 
   const std::lock_guard lock{trap_mutex};
   if (before != nullptr) *before = program_action;
   if (wanted != nullptr) program_action = *wanted;
+  sigdelset(&program_action.sa_mask, SIGSEGV);
   return true;
 }
 

@@ -24,6 +24,8 @@ namespace vmux::preload {
 /// From now on, faults in [start, start + size) are accesses to `region` of `device` at `offset`. Keeps the device.
 void trap_range(std::uint64_t start, std::size_t size, std::shared_ptr<Device> device, unsigned region,
                 std::uint64_t offset);
+/// Has there ever been such a range?
+[[nodiscard]] bool has_trapped() noexcept;
 /// The program unmapped, or mapped over, this range.
 void forget_trapped(std::uint64_t start, std::size_t size);
 

@@ -28,6 +28,19 @@ std::string tidy(std::string_view path) {
   return out.empty() ? "/" : out;
 }
 
+std::string join_paths(std::string_view base, std::string_view relative) {
+  for (;;) {
+    if (base.ends_with('/')) base.remove_suffix(1);
+    const std::string_view first = relative.substr(0, relative.find('/'));
+    if (first != "." && first != "..") break;
+    relative.remove_prefix(std::min(relative.size(), first.size() + 1));
+    while (relative.starts_with('/'))
+      relative.remove_prefix(1);
+    if (first == "..") base = base.substr(0, base.rfind('/') == std::string_view::npos ? 0 : base.rfind('/'));
+  }
+  return std::string{base}.append("/").append(relative);
+}
+
 Paths::Paths(std::string root, const std::string& host_root, const std::vector<Identity>& identities)
     : root_(std::move(root)) {
   for (const Identity& identity : identities) {

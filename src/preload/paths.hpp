@@ -39,6 +39,8 @@ class Paths {
   std::vector<unsigned> groups_;
 };
 
+/// A relative path from a directory whose name has no links: leading ".." are taken away with what they leave.
+[[nodiscard]] std::string join_paths(std::string_view base, std::string_view relative);
 /// Collapses repeated slashes, "/./" and a slash at the end. ".." stays: what it means depends on links.
 [[nodiscard]] std::string tidy(std::string_view path);
 

@@ -116,6 +116,13 @@ TEST_F(PathTable, HostBridgeIsOursUnlessTheMachineHasIt) {
   EXPECT_FALSE(Paths("/root", root, {network_card()}).redirect("/sys/devices/pci0000:40"));
   fs::remove_all(root);
 }
+TEST(JoinPaths, LeadingDotsAreResolved) {
+  EXPECT_EQ(join_paths("/sys/bus/pci", "devices/0000:40:00.0"), "/sys/bus/pci/devices/0000:40:00.0");
+  EXPECT_EQ(join_paths("/sys/bus/pci", "../../.././/dev/vfio"), "/dev/vfio");
+  EXPECT_EQ(join_paths("/", "sys"), "/sys");
+  EXPECT_EQ(join_paths("/", "../.."), "/");
+  EXPECT_EQ(join_paths("/sys/bus", "pci/../x"), "/sys/bus/pci/../x");  // pci might be a link
+}
 TEST_F(PathTable, NodesAreKnown) {
   EXPECT_EQ(paths_.node("/dev/vfio/vfio")->kind, Node::Kind::container);
   EXPECT_EQ(paths_.node("/dev/vfio/7")->number, 7u);

@@ -148,6 +148,9 @@ int World::open(const Node& node, int flags) {
   return fd;
 }
 
+void World::lock_making() noexcept { making_mutex.lock(); }
+void World::unlock_making() noexcept { making_mutex.unlock(); }
+
 void World::before_fork() noexcept {
   if (!root_.empty()) next_hold_ = lock_tree(root_, LOCK_SH);
 }

@@ -28,7 +28,9 @@ class World {
   /// open() of one of our character devices: a descriptor, or a negated errno.
   [[nodiscard]] int open(const Node& node, int flags);
 
-  // Around fork(): each process holds the tree by a lock of its own.
+  // Around fork(): nobody is half way through making a world, and each process holds the tree by a lock of its own.
+  static void lock_making() noexcept;
+  static void unlock_making() noexcept;
   void before_fork() noexcept;
   void after_fork(bool is_child) noexcept;
   /// At exit: the last process that uses the tree takes it away.

@@ -72,10 +72,17 @@ TEST(Device, VectorsGoThroughReadvAndPreadv) {
   EXPECT_EQ(preadv(it.device, parts, 2, Opened::at(0, probe::kScratch)), 8);
   EXPECT_EQ(low, 0x55667788u);
   EXPECT_EQ(high, 0x11223344u);
+  low = high = 0;
+  EXPECT_EQ(preadv2(it.device, parts, 2, Opened::at(0, probe::kScratch), 0), 8);
+  EXPECT_EQ(low, 0x55667788u);
+  EXPECT_EQ(high, 0x11223344u);
   low = 0;
   EXPECT_EQ(read(it.device, &low, 4), 4);  // position 0 is BAR 0, offset 0
   EXPECT_EQ(low, 0x55667788u);
   EXPECT_EQ(errno_of(lseek(it.device, 0, SEEK_SET)), ESPIPE);
+  low = 1, high = 2;
+  EXPECT_EQ(pwritev2(it.device, parts, 2, Opened::at(0, probe::kScratch), 0), 8);
+  EXPECT_EQ(it.read<std::uint64_t>(probe::kScratch), 0x200000001u);
 }
 TEST(Device, ReadsBeyondARegionAreRefusedAsTheKernelDoes) {
   const Opened it;
@@ -126,7 +133,9 @@ TEST(Device, UnknownRequestsAreENOTTY) {
   EXPECT_EQ(errno_of(ioctl(it.device, VFIO_GROUP_GET_STATUS, nullptr)), ENOTTY);
   vfio_device_feature feature{sizeof feature, VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET | 99};
   EXPECT_EQ(errno_of(ioctl(it.device, VFIO_DEVICE_FEATURE, &feature)), ENOTTY);
-  feature.flags = 1;
+  feature.flags = 6;
+  EXPECT_EQ(errno_of(ioctl(it.device, VFIO_DEVICE_FEATURE, &feature)), EINVAL);
+  feature.flags = 99 | VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_GET;
   EXPECT_EQ(errno_of(ioctl(it.device, VFIO_DEVICE_FEATURE, &feature)), EINVAL);
 }
 

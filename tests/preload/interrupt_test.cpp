@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <poll.h>
+
 #include "preload/program.hpp"
 
 namespace vmux::tests {
@@ -19,7 +21,7 @@ TEST(Interrupts, KindsAndCountsAreTheServers) {
   const Opened it;
   EXPECT_EQ(irq_info(it, VFIO_PCI_INTX_IRQ_INDEX).count, 1u);
   EXPECT_NE(irq_info(it, VFIO_PCI_INTX_IRQ_INDEX).flags & VFIO_IRQ_INFO_AUTOMASKED, 0u);
-  EXPECT_EQ(irq_info(it, VFIO_PCI_MSI_IRQ_INDEX).count, 0u);
+  EXPECT_EQ(irq_info(it, VFIO_PCI_MSI_IRQ_INDEX).count, probe::kMsiVectors);
   EXPECT_EQ(irq_info(it, VFIO_PCI_MSIX_IRQ_INDEX).count, probe::kVectors);
   EXPECT_EQ(irq_info(it, VFIO_PCI_ERR_IRQ_INDEX).count, 1u);
   EXPECT_EQ(irq_info(it, VFIO_PCI_REQ_IRQ_INDEX).count, 1u);
@@ -59,6 +61,46 @@ TEST(Interrupts, IntxMasksItselfUntilUnmasked) {
   it.write<std::uint32_t>(probe::kLevel, 0);
   EXPECT_EQ(set_irqs(it.device, VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, 0, 1), 0);
   EXPECT_EQ(wait_for(event), 0u);
+}
+TEST(Interrupts, MsiVectorsReachTheirEventfds) {
+  const Opened it;
+  it.enable_bus_master();
+  const Fd first{eventfd(0, 0)}, second{eventfd(0, 0)};
+  ASSERT_EQ(set_irqs(it.device, VFIO_PCI_MSI_IRQ_INDEX, kEvent, 0, 2, {first, second}), 0);
+  it.write<std::uint32_t>(probe::kTrigger, 1);
+  EXPECT_EQ(wait_for(second), 1u);
+  it.write<std::uint32_t>(probe::kTrigger, 0);
+  EXPECT_EQ(wait_for(first), 1u);
+  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSI_IRQ_INDEX, kNone, 0, 0), 0);
+  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSI_IRQ_INDEX, kEvent, 1, 2, {-1, -1}), EINVAL);
+}
+TEST(Interrupts, IntxIsMaskedByTheProgram) {
+  const Opened it;
+  const Fd event{eventfd(0, EFD_NONBLOCK)};
+  ASSERT_EQ(set_irqs(it.device, VFIO_PCI_INTX_IRQ_INDEX, kEvent, 0, 1, {event}), 0);
+  ASSERT_EQ(set_irqs(it.device, VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK, 0, 1), 0);
+  it.write<std::uint32_t>(probe::kLevel, 1);
+  (void)it.read(probe::kLevel);
+  EXPECT_EQ(wait_for(event), 0u);
+  constexpr std::uint32_t unmask = VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_UNMASK;
+  ASSERT_EQ(set_irqs(it.device, VFIO_PCI_INTX_IRQ_INDEX, unmask, 0, 1, {0}), 0);
+  EXPECT_EQ(wait_for(event), 0u);
+  ASSERT_EQ(set_irqs(it.device, VFIO_PCI_INTX_IRQ_INDEX, unmask, 0, 1, {1}), 0);
+  EXPECT_EQ(wait_for(event), 1u);
+}
+TEST(Interrupts, IntxIsUnmaskedByAnEventfd) {
+  const Opened it;
+  const Fd event{eventfd(0, 0)}, resample{eventfd(0, 0)};
+  ASSERT_EQ(set_irqs(it.device, VFIO_PCI_INTX_IRQ_INDEX, kEvent, 0, 1, {event}), 0);
+  ASSERT_EQ(set_irqs(it.device, VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK, 0, 1,
+                     {resample}),
+            0);
+  it.write<std::uint32_t>(probe::kLevel, 1);
+  EXPECT_EQ(wait_for(event), 1u);
+  ASSERT_EQ(eventfd_write(resample, 1), 0);
+  pollfd watched{event, POLLIN, 0};
+  ASSERT_EQ(poll(&watched, 1, 10'000), 1);  // the level is still high
+  EXPECT_EQ(wait_for(event), 1u);
 }
 TEST(Interrupts, ErrAndReqReachTheirEventfds) {
   const Opened it;

@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
            ("0000:40:00.0=" + a + ",0000:40:00.1=" + b + ",0000:40:00.2=" + directory + "/none").c_str(), 1);
     setenv("VMUX_VFIO_DIR", directory.c_str(), 1);
     setenv("LD_PRELOAD", INTERPOSER, 1);
+    setenv("PROBE_SERVER_PID", std::to_string(servers[0]).c_str(), 1);
     execv("/proc/self/exe", arguments.data());
     _exit(127);
   }

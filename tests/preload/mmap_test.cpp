@@ -116,6 +116,51 @@ TEST(Mmap, ProgramsOwnFaultHandlerStillRuns) {
   ASSERT_EQ(sigaction(SIGSEGV, nullptr, &before), 0);
   EXPECT_EQ(before.sa_handler, wanted.sa_handler);
 }
+TEST(Mmap, ThreadThatBlocksAllSignalsReachesRegisters) {
+  const Opened it;
+  std::uint32_t found = 0;
+  const auto body = [&](auto set_mask) {
+    std::thread{[&, set_mask] {
+      sigset_t all;
+      sigfillset(&all);
+      ASSERT_EQ(set_mask(&all), 0);
+      const Mapped bar{it, 0, 0, probe::kBarSize};
+      bar.at(probe::kScratch) = 6;
+      found = bar.at(probe::kScratch);
+    }}.join();
+  };
+  body([](const sigset_t* set) { return pthread_sigmask(SIG_SETMASK, set, nullptr); });
+  EXPECT_EQ(found, 6u);
+  found = 0;
+  body([](const sigset_t* set) { return sigprocmask(SIG_BLOCK, set, nullptr); });
+  EXPECT_EQ(found, 6u);
+}
+TEST(Mmap, ProgramsOwnFaultHandlerRunsAsTheKernelWouldRunIt) {
+  const Opened it;
+  const Mapped bar{it, 0, 0, probe::kBarSize};
+  bar.at(probe::kScratch) = 5;
+  static sigset_t within;
+  struct sigaction wanted {
+  }, after{};
+  sigemptyset(&wanted.sa_mask);
+  sigaddset(&wanted.sa_mask, SIGUSR1);
+  wanted.sa_flags = SA_SIGINFO | static_cast<int>(SA_RESETHAND);
+  wanted.sa_sigaction = [](int, siginfo_t* info, void*) {
+    pthread_sigmask(SIG_SETMASK, nullptr, &within);
+    mprotect(info->si_addr, kPage, PROT_READ | PROT_WRITE);
+  };
+  ASSERT_EQ(sigaction(SIGSEGV, &wanted, nullptr), 0);
+  const Memory memory{kPage, MAP_PRIVATE | MAP_ANONYMOUS};
+  ASSERT_EQ(mprotect(memory.data(), kPage, PROT_NONE), 0);
+  *static_cast<volatile std::uint8_t*>(memory.data()) = 1;
+  EXPECT_EQ(sigismember(&within, SIGUSR1), 1);
+  EXPECT_EQ(sigismember(&within, SIGUSR2), 0);
+  ASSERT_EQ(sigaction(SIGSEGV, nullptr, &after), 0);
+  EXPECT_EQ(after.sa_handler, SIG_DFL);
+  sigset_t now;
+  pthread_sigmask(SIG_SETMASK, nullptr, &now);
+  EXPECT_EQ(sigismember(&now, SIGUSR1), 0);
+}
 TEST(MmapDeathTest, RealFaultStillKills) {
   const Opened it;
   const Mapped bar{it, 0, 0, probe::kBarSize};

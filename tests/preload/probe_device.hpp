@@ -8,7 +8,7 @@ namespace vmux::tests::probe {
 
 inline constexpr std::uint16_t kVendor = 0x1234, kDevice = 0x11e9;
 inline constexpr std::uint64_t kBarSize = 0x10000, kSharedAt = 0x2000, kSharedSize = 0x1000;
-inline constexpr unsigned kVectors = 4;
+inline constexpr unsigned kVectors = 4, kMsiVectors = 2;
 
 // Registers of BAR 0, 32 bits unless noted. Everything outside [kSharedAt, kSharedAt + kSharedSize) traps.
 inline constexpr std::uint64_t kScratch = 0x00;   // 64 bits: what was written last
@@ -19,8 +19,11 @@ inline constexpr std::uint64_t kCommand = 0x1c;   // one of the below
 inline constexpr std::uint64_t kStatus = 0x20;    // 0 busy, 1 done, 2 failed
 inline constexpr std::uint64_t kSum = 0x24;       // of the bytes that the last kSumUp read
 inline constexpr std::uint64_t kLevel = 0x28;     // INTx level
-inline constexpr std::uint64_t kTrigger = 0x2c;   // write: signal this MSI-X vector
+inline constexpr std::uint64_t kTrigger = 0x2c;   // write: signal this vector of MSI-X or MSI
 inline constexpr std::uint64_t kRequest = 0x30;   // write 1: ERR, write 2: REQ
+inline constexpr std::uint64_t kHeap = 0x38;      // read-only, 64 bits: bytes that the server has allocated
+
+inline constexpr std::uint64_t kStateSize = 8;  // of a migration
 
 inline constexpr std::uint32_t kSumUp = 1;  // read memory
 inline constexpr std::uint32_t kFill = 2;   // write memory with kFillByte

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // probe-server SOCKET [no-message-dma]: serves the test function until it is killed.
+#include <malloc.h>
 #include <unistd.h>
 
 #include <array>
@@ -18,12 +19,16 @@ namespace {
 using namespace vmux;
 namespace probe = vmux::tests::probe;
 
-class Probe final : public pci::Device {
+class Probe final : public pci::Device, public pci::Migratable {
  public:
   void attach(pci::Function& function) { function_ = &function; }
 
   void read_bar(pci::Region, RegionOffset offset, std::span<std::byte> into) noexcept override {
     ++registers_[probe::kAccesses / 4];
+    if (offset.raw == probe::kHeap) {
+      const std::uint64_t used = mallinfo2().uordblks;
+      std::memcpy(bytes() + probe::kHeap, &used, sizeof used);
+    }
     std::memset(into.data(), 0, into.size());
     if (fits(offset.raw, into.size(), sizeof registers_)) {
       std::memcpy(into.data(), bytes() + offset.raw, into.size());
@@ -53,6 +58,25 @@ class Probe final : public pci::Device {
   }
   void reset(pci::ResetKind) noexcept override { registers_ = {}; }
 
+  // Its scratch register moves with it; while it runs too, as what it holds at that moment.
+  pci::Migratable* migration() noexcept override { return this; }
+  bool supports_pre_copy() const noexcept override { return true; }
+  Result<void> enter(pci::MigrationState) override {
+    moved_ = 0;
+    return {};
+  }
+  Result<std::size_t> save(std::span<std::byte> into) override {
+    const std::size_t size = std::min(into.size(), probe::kStateSize - moved_);
+    std::memcpy(into.data(), bytes() + probe::kScratch + moved_, size);
+    moved_ += size;
+    return size;
+  }
+  Result<void> load(std::span<const std::byte> from) override {
+    for (const std::byte byte : from)  // a later image, made when it had stopped, replaces one from before
+      bytes()[probe::kScratch + moved_++ % probe::kStateSize] = byte;
+    return {};
+  }
+
  private:
   std::byte* bytes() { return reinterpret_cast<std::byte*>(registers_.data()); }
   void run(std::uint32_t command) {
@@ -78,6 +102,7 @@ class Probe final : public pci::Device {
   }
 
   pci::Function* function_ = nullptr;
+  std::size_t moved_ = 0;  // bytes of the state that is saved or loaded
   std::array<std::uint32_t, 16> registers_{};
   std::array<std::byte, 4096> buffer_{};
 };
@@ -92,7 +117,8 @@ pci::FunctionSpec description() {
   spec.bars[0] = pci::BarSpec{pci::BarKind::memory32, false, probe::kBarSize, {{probe::kSharedAt, probe::kSharedSize}}};
   spec.bars[2] = pci::BarSpec{pci::BarKind::io, false, 64, {}};
   spec.bars[4] = pci::BarSpec{pci::BarKind::memory32, false, 0x4000, {}};
-  spec.capabilities = {pci::Express{}, pci::Msix{probe::kVectors, pci::Region::bar4, 0, pci::Region::bar4, 0x2000}};
+  spec.capabilities = {pci::Express{}, pci::Msi{probe::kMsiVectors},
+                       pci::Msix{probe::kVectors, pci::Region::bar4, 0, pci::Region::bar4, 0x2000}};
   return spec;
 }
 

@@ -39,8 +39,10 @@ TEST(Sysfs, ListShowsOursBesideTheMachinesDevices) {
   EXPECT_TRUE(names.count(kBdf) == 1 && names.count("0000:40:00.1") == 1);
   FILE* pipe = popen("LD_PRELOAD= ls /sys/bus/pci/devices", "r");
   char name[64];
-  while (fscanf(pipe, "%63s", name) == 1)
+  while (fscanf(pipe, "%63s", name) == 1) {
     EXPECT_EQ(names.count(name), 1u) << name;
+    EXPECT_EQ(first_line(std::string{"/sys/bus/pci/devices/"} + name + "/vendor").substr(0, 2), "0x") << name;
+  }
   pclose(pipe);
 }
 TEST(Sysfs, DeviceWithoutServerIsAbsent) {
@@ -80,6 +82,31 @@ TEST(Sysfs, RelativePathsFromAnOpenDirectory) {
   EXPECT_EQ(read(vendor, text, 6), 6);
   EXPECT_STREQ(text, "0x1234");
 }
+TEST(Sysfs, RelativePathsFromDirectoriesAboveOurs) {
+  char text[8]{}, target[PATH_MAX]{};
+  struct stat status {};
+  for (const char* above : {"/sys/bus/pci", "/sys/bus", "/sys", "/"}) {
+    const Fd directory{open(above, O_RDONLY | O_DIRECTORY)};
+    const std::string relative = kDevice.substr(std::strlen(above) + (std::strlen(above) == 1 ? 0 : 1));
+    const Fd vendor{openat(directory, (relative + "/vendor").c_str(), O_RDONLY)};
+    EXPECT_EQ(read(vendor, text, 6), 6) << above;
+    EXPECT_STREQ(text, "0x1234") << above;
+    EXPECT_EQ(fstatat(directory, relative.c_str(), &status, 0), 0) << above;
+    EXPECT_EQ(faccessat(directory, (relative + "/config").c_str(), R_OK, 0), 0) << above;
+    EXPECT_GT(readlinkat(directory, (relative + "/driver").c_str(), target, sizeof target), 0) << above;
+  }
+  const Fd dev{open("/dev", O_RDONLY | O_DIRECTORY)};
+  const Fd container{openat(dev, "vfio/vfio", O_RDWR)};
+  EXPECT_EQ(ioctl(container, VFIO_GET_API_VERSION), VFIO_API_VERSION);
+}
+TEST(Sysfs, RelativePathsFromTheWorkingDirectory) {
+  const std::filesystem::path before = std::filesystem::current_path();
+  ASSERT_EQ(chdir("/sys/bus/pci"), 0);
+  EXPECT_EQ(first_line(std::string{"devices/"} + kBdf + "/vendor"), "0x1234");
+  EXPECT_EQ(list("devices").count(kBdf), 1u);
+  EXPECT_EQ(list("../pci/devices").count(kBdf), 1u);
+  ASSERT_EQ(chdir(before.c_str()), 0);
+}
 TEST(Sysfs, GlobAndScandirAndFilesystem) {
   glob_t found{};
   ASSERT_EQ(glob((kDevice + "/vfio-dev/vfio*").c_str(), 0, nullptr, &found), 0);
@@ -103,6 +130,13 @@ TEST(Dev, NodesAreCharacterDevices) {
   ASSERT_EQ(fstat(container, &by_fd), 0);
   EXPECT_TRUE(S_ISCHR(by_fd.st_mode));
   EXPECT_EQ(by_fd.st_rdev, by_path.st_rdev);
+  by_fd = {};
+  ASSERT_EQ(fstatat(container, "", &by_fd, AT_EMPTY_PATH), 0);
+  EXPECT_EQ(by_fd.st_rdev, by_path.st_rdev);
+  struct statx extended {};
+  ASSERT_EQ(statx(container, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &extended), 0);
+  EXPECT_TRUE(S_ISCHR(extended.stx_mode));
+  EXPECT_EQ(makedev(extended.stx_rdev_major, extended.stx_rdev_minor), by_path.st_rdev);
   EXPECT_EQ(list("/dev/vfio").count(group_of(kBdf)), 1u);
   EXPECT_EQ(errno_of(open("/dev/vfio/9999", O_RDWR)), ENOENT);
 }
