@@ -43,6 +43,8 @@ inline constexpr unsigned long kIoasUnmap = iommufd_command(6);
 inline constexpr unsigned long kOption = iommufd_command(7);
 inline constexpr unsigned long kHwptAlloc = iommufd_command(9);
 inline constexpr unsigned long kGetHwInfo = iommufd_command(10);
+inline constexpr unsigned long kHwptSetDirtyTracking = iommufd_command(11);
+inline constexpr unsigned long kHwptGetDirtyBitmap = iommufd_command(12);
 inline constexpr unsigned long kIoasMapFile = iommufd_command(15);
 
 struct Destroy {
@@ -91,6 +93,18 @@ struct HwptAlloc {
   std::uint32_t fault_id, reserved2;
 };
 static_assert(sizeof(HwptAlloc) == 48);
+inline constexpr std::uint32_t kHwptAllocDirtyTracking = 2;
+inline constexpr std::uint64_t kHwCapDirtyTracking = 1;
+struct HwptSetDirtyTracking {
+  std::uint32_t size, flags, hwpt_id, reserved;
+};
+inline constexpr std::uint32_t kDirtyTrackingEnable = 1;
+struct HwptGetDirtyBitmap {
+  std::uint32_t size, hwpt_id, flags, reserved;
+  std::uint64_t iova, length, page_size, data;
+};
+static_assert(sizeof(HwptGetDirtyBitmap) == 48);
+inline constexpr std::uint32_t kDirtyBitmapNoClear = 1;
 struct GetHwInfo {
   std::uint32_t size, flags, dev_id, data_len;
   std::uint64_t data_uptr;

@@ -28,13 +28,14 @@ auto find_row(const Rows& rows, unsigned long request) {
 
 // --- containers ---
 
-const std::array<Container::Handler, 6> Container::kHandlers = {{
+const std::array<Container::Handler, 7> Container::kHandlers = {{
     {VFIO_GET_API_VERSION, "GET_API_VERSION", &Container::get_api_version},
     {VFIO_CHECK_EXTENSION, "CHECK_EXTENSION", &Container::check_extension},
     {VFIO_SET_IOMMU, "SET_IOMMU", &Container::set_iommu},
     {VFIO_IOMMU_GET_INFO, "IOMMU_GET_INFO", &Container::get_info},
     {VFIO_IOMMU_MAP_DMA, "IOMMU_MAP_DMA", &Container::map_dma},
     {VFIO_IOMMU_UNMAP_DMA, "IOMMU_UNMAP_DMA", &Container::unmap_dma},
+    {VFIO_IOMMU_DIRTY_PAGES, "IOMMU_DIRTY_PAGES", &Container::dirty_pages},
 }};
 
 long Container::ioctl(unsigned long request, void* argument) {
@@ -72,6 +73,7 @@ long Container::set_iommu(void* argument) {
   if (groups_ == 0 || space_) return -EINVAL;
   if (kind != VFIO_TYPE1_IOMMU && kind != VFIO_TYPE1v2_IOMMU) return -ENODEV;
   space_ = std::make_shared<DmaSpace>();
+  is_v2_ = kind == VFIO_TYPE1v2_IOMMU;
   return 0;
 }
 
@@ -84,6 +86,7 @@ long Container::get_info(void* argument) {
 
   struct {
     vfio_iommu_type1_info info;
+    vfio_iommu_type1_info_cap_migration migration;
     abi::IovaRangeCap ranges;  // linux/vfio.h's ends in a flexible array, which C++ does not take in here
     vfio_iova_range range[kUsableIovas.size()];
     vfio_iommu_type1_info_dma_avail available;
@@ -91,6 +94,9 @@ long Container::get_info(void* argument) {
   reply.info.argsz = info.argsz;
   reply.info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
   reply.info.iova_pgsizes = ~(kIovaPage - 1);
+  reply.migration.header = {VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1, offsetof(decltype(reply), ranges)};
+  reply.migration.pgsize_bitmap = kIovaPage;
+  reply.migration.max_dirty_bitmap_size = kLargestBitmap;
   reply.ranges.header = {VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 1, offsetof(decltype(reply), available)};
   reply.ranges.nr_iovas = static_cast<std::uint32_t>(kUsableIovas.size());
   for (std::size_t i = 0; i < kUsableIovas.size(); ++i) {
@@ -100,7 +106,9 @@ long Container::get_info(void* argument) {
   reply.available.avail = static_cast<std::uint32_t>(space_->available());
 
   const bool has_room = info.argsz >= sizeof reply;
-  if (has_room) reply.info.cap_offset = offsetof(decltype(reply), ranges);
+  // A container of the first type tracks nothing.
+  if (has_room)
+    reply.info.cap_offset = is_v2_ ? offsetof(decltype(reply), migration) : offsetof(decltype(reply), ranges);
   if (!has_room) reply.info.argsz = static_cast<std::uint32_t>(sizeof reply);
   const std::size_t size = has_room ? sizeof reply : std::min<std::size_t>(info.argsz, sizeof reply.info);
   return copy_out(argument, &reply, size) ? 0 : -EFAULT;
@@ -128,11 +136,21 @@ long Container::unmap_dma(void* argument) {
   const std::size_t least = offsetof(vfio_iommu_type1_dma_unmap, size) + sizeof unmap.size;
   if (!copy_in(&unmap, argument, least)) return -EFAULT;
   const bool is_all = (unmap.flags & VFIO_DMA_UNMAP_FLAG_ALL) != 0;
-  if (unmap.argsz < least || (unmap.flags & ~std::uint32_t{VFIO_DMA_UNMAP_FLAG_ALL}) != 0) return -EINVAL;
+  const bool reports = (unmap.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) != 0;
+  constexpr std::uint32_t known = VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
+  if (unmap.argsz < least || (unmap.flags & ~known) != 0 || (is_all && reports)) return -EINVAL;
   if (is_all ? unmap.iova != 0 || unmap.size != 0 : unmap.size == 0) return -EINVAL;
   if (((unmap.size | unmap.iova) & (kIovaPage - 1)) != 0) return -EINVAL;
   const std::uint64_t last = is_all ? UINT64_MAX : unmap.iova + (unmap.size - 1);
   if (last < unmap.iova) return -EINVAL;
+  if (reports) {
+    vfio_bitmap bitmap{};
+    if (unmap.argsz < least + sizeof bitmap) return -EINVAL;
+    if (!copy_in(bitmap, static_cast<const std::byte*>(argument) + least)) return -EFAULT;
+    if (const long error = check_bitmap(bitmap, unmap.size); error != 0) return error;
+    if (!space_->is_tracking()) return -EINVAL;
+    if (const long error = report_dirty(unmap.iova, unmap.size, bitmap); error != 0) return error;
+  }
   const auto done = space_->unmap(unmap.iova, last);
   if (done.cuts) return -EINVAL;
   trace("container: unmap iova {:#x}, {:#x} bytes: {:#x} were mapped", unmap.iova, unmap.size, done.bytes);

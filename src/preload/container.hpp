@@ -27,15 +27,21 @@ class Container final : public Object {
     const char* name;
     long (Container::*handle)(void* argument);
   };
-  static const std::array<Handler, 6> kHandlers;
+  static const std::array<Handler, 7> kHandlers;
   long get_api_version(void* argument);
   long check_extension(void* argument);
   long set_iommu(void* argument);
   long get_info(void* argument);
   long map_dma(void* argument);
   long unmap_dma(void* argument);
+  long dirty_pages(void* argument);
+
+  // pieces of the above; container_dirty.cpp
+  long check_bitmap(const vfio_bitmap& bitmap, std::uint64_t size) const;
+  long report_dirty(std::uint64_t iova, std::uint64_t size, const vfio_bitmap& bitmap);
 
   std::shared_ptr<DmaSpace> space_;
+  bool is_v2_ = false;
   unsigned groups_ = 0;
 };
 

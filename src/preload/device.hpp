@@ -44,6 +44,11 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
   int dma_map(const DmaPiece& piece) override;
   int dma_unmap(const DmaPiece& piece) override;
   [[nodiscard]] std::size_t dma_limit() const noexcept override { return limits_.max_dma_maps; }
+  int dirty_start() override;
+  void dirty_stop() override;
+  int dirty_report(std::uint64_t iova, std::span<std::uint64_t> bits, std::uint64_t pages) override;
+  /// Does its server keep a log of the pages that it writes?
+  [[nodiscard]] bool can_log_dma();
 
   /// Which address space it uses; the old one is left. state_mutex() is held.
   int use(std::shared_ptr<DmaSpace> space);

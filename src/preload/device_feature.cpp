@@ -7,6 +7,7 @@
 
 #include "preload/device.hpp"
 #include "preload/fd_table.hpp"
+#include "preload/iova.hpp"
 #include "preload/trace.hpp"
 
 namespace vmux::preload {
@@ -41,7 +42,12 @@ long Device::feature(void* argument) {
   const bool gets = (header.flags & VFIO_DEVICE_FEATURE_GET) != 0, sets = (header.flags & VFIO_DEVICE_FEATURE_SET) != 0;
   const bool probes = (header.flags & VFIO_DEVICE_FEATURE_PROBE) != 0;
   if (header.argsz < sizeof header || (header.flags & ~known) != 0) return -EINVAL;
-  if (probes ? false : gets == sets) return -EINVAL;
+  if (!probes && gets && sets) return -EINVAL;
+  // vfio_check_feature() comes after the question whether the device has the feature at all.
+  if (!probes && !gets && !sets) {
+    const int error = feature_plain(header.flags | VFIO_DEVICE_FEATURE_PROBE, nullptr, 0);
+    return error != 0 ? error : -EINVAL;
+  }
   const std::size_t size = std::min<std::size_t>(header.argsz - sizeof header, kMostData);
   std::vector<std::byte> data(size);
   std::byte* const place = static_cast<std::byte*>(argument) + sizeof header;
@@ -145,6 +151,39 @@ int Device::feature_logging_report(std::uint32_t flags, void* data, std::size_t 
   for (std::size_t i = 0; i < words; ++i)
     have[i] |= answer[3 + i];  // the kernel only ever sets bits
   return copy_out(bitmap, have.data(), 8 * words) ? 0 : -EFAULT;
+}
+
+// --- the same log for an address space: containers and iommufds ask for it in their own ways ---
+
+bool Device::can_log_dma() {
+  return feature_plain(abi::kFeatureLoggingStart | VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PROBE, nullptr, 0) ==
+         0;
+}
+
+int Device::dirty_start() {
+  // Page size, one range: whatever will be mapped.
+  std::vector<std::uint64_t> message{kIovaPage, 1, 0, ~(kIovaPage - 1)};
+  const std::lock_guard lock{lock_};
+  if (is_gone_) return -ENODEV;
+  return outcome(client_->device_feature(abi::kFeatureLoggingStart | VFIO_DEVICE_FEATURE_SET, bytes(message)));
+}
+
+void Device::dirty_stop() {
+  const std::lock_guard lock{lock_};
+  if (!is_gone_) (void)outcome(client_->device_feature(abi::kFeatureLoggingStop | VFIO_DEVICE_FEATURE_SET, {}));
+}
+
+int Device::dirty_report(std::uint64_t iova, std::span<std::uint64_t> bits, std::uint64_t pages) {
+  std::vector<std::uint64_t> question{iova, pages * kIovaPage, kIovaPage}, answer(3 + bits.size());
+  const std::lock_guard lock{lock_};
+  if (is_gone_) return -ENODEV;
+  const auto got =
+      client_->device_feature(abi::kFeatureLoggingReport | VFIO_DEVICE_FEATURE_GET, bytes(question), bytes(answer));
+  if (!got) return outcome(got);
+  if (*got != answer.size() * sizeof answer[0]) return -EIO;
+  for (std::size_t i = 0; i < bits.size(); ++i)
+    bits[i] |= answer[3 + i];
+  return 0;
 }
 
 long Device::migration_read(std::span<std::byte> into) {

@@ -5,10 +5,14 @@
 #include <cerrno>
 #include <iterator>
 
+#include "preload/iova.hpp"
+
 namespace vmux::preload {
 namespace {
 
 constexpr std::size_t kKernelLimit = 65535;  // vfio_iommu_type1's dma_entry_limit
+// Pages of one report of a server: 16 KiB of bits, which every server sends in one message.
+constexpr std::uint64_t kReportPages = 16384 * 8;
 
 }  // namespace
 
@@ -59,17 +63,21 @@ int DmaSpace::give(DmaUser& user, const std::vector<DmaPiece>& pieces) {
   return 0;
 }
 
+bool DmaSpace::cuts(std::uint64_t iova, std::uint64_t last) const noexcept {
+  auto after = ranges_.upper_bound(last);
+  if (after == ranges_.begin()) return false;
+  const auto end = std::prev(after);  // the last that begins in the range, or before it
+  if (end->first < iova) return end->first + (end->second.size - 1) >= iova;
+  if (end->first + (end->second.size - 1) > last) return true;
+  const auto first = ranges_.lower_bound(iova);
+  if (first == ranges_.begin()) return false;
+  const auto before = std::prev(first);
+  return before->first + (before->second.size - 1) >= iova;
+}
+
 DmaSpace::Unmapped DmaSpace::unmap(std::uint64_t iova, std::uint64_t last) {
-  auto first = ranges_.lower_bound(iova);
-  if (first != ranges_.begin()) {
-    const auto before = std::prev(first);
-    if (before->first + (before->second.size - 1) >= iova) return {0, true};
-  }
-  auto end = first;
-  while (end != ranges_.end() && end->first <= last) {
-    if (end->first + (end->second.size - 1) > last) return {0, true};
-    ++end;
-  }
+  if (cuts(iova, last)) return {0, true};
+  const auto first = ranges_.lower_bound(iova), end = ranges_.upper_bound(last);
   Unmapped result;
   for (auto entry = first; entry != end; ++entry) {
     result.bytes += entry->second.size;
@@ -99,10 +107,65 @@ int DmaSpace::add(DmaUser& user) {
     given.push_back(&range);
   }
   users_.push_back(&user);
+  if (is_tracking_ && user.dirty_start() == 0) loggers_.push_back(&user);
   return 0;
 }
 
-void DmaSpace::remove(DmaUser& user) noexcept { std::erase(users_, &user); }
+void DmaSpace::remove(DmaUser& user) noexcept {
+  std::erase(users_, &user);
+  std::erase(loggers_, &user);
+}
+
+void DmaSpace::start_dirty() {
+  if (is_tracking_) return;
+  is_tracking_ = true;
+  for (DmaUser* user : users_) {
+    if (user->dirty_start() == 0) loggers_.push_back(user);
+  }
+}
+
+void DmaSpace::stop_dirty() {
+  for (DmaUser* user : loggers_)
+    user->dirty_stop();
+  loggers_.clear();
+  is_tracking_ = false;
+}
+
+void DmaSpace::take_dirty(std::uint64_t iova, std::uint64_t pages, std::span<std::uint64_t> bits) {
+  const std::uint64_t last = iova + (pages * kIovaPage - 1);
+  auto range = ranges_.upper_bound(iova);
+  if (range != ranges_.begin()) --range;
+  for (; range != ranges_.end() && range->first <= last; ++range) {
+    const std::uint64_t range_last = range->first + (range->second.size - 1);
+    if (range_last < iova) continue;
+    const std::uint64_t from = std::max(iova, range->first), to = std::min(last, range_last);
+    const std::uint64_t count = (to - from) / kIovaPage + 1;
+    for (std::uint64_t done = 0; done < count; done += kReportPages) {
+      const std::uint64_t at = from + done * kIovaPage;
+      merge(ask(at, std::min(count - done, kReportPages)), (at - iova) / kIovaPage, bits);
+    }
+  }
+}
+
+/// What all devices together may have written.
+DmaSpace::Report DmaSpace::ask(std::uint64_t iova, std::uint64_t pages) {
+  Report report{pages, std::vector<std::uint64_t>((pages + 63) / 64)};
+  bool is_unknown = false;
+  for (DmaUser* user : users_) {  // each of them: a report clears what it tells
+    const bool logs = std::find(loggers_.begin(), loggers_.end(), user) != loggers_.end();
+    is_unknown |= !logs || user->dirty_report(iova, report.bits, pages) != 0;
+  }
+  if (is_unknown) std::fill(report.bits.begin(), report.bits.end(), ~std::uint64_t{0});
+  return report;
+}
+
+void DmaSpace::merge(const Report& report, std::uint64_t first, std::span<std::uint64_t> into) {
+  for (std::uint64_t page = 0; page < report.pages; ++page) {
+    std::uint64_t& word = into[(first + page) / 64];
+    const std::uint64_t bit = std::uint64_t{1} << ((first + page) % 64);
+    word = (report.bits[page / 64] >> (page % 64) & 1) != 0 ? word | bit : word & ~bit;
+  }
+}
 
 std::size_t DmaSpace::available() const noexcept {
   std::size_t limit = kKernelLimit;

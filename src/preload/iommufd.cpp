@@ -24,7 +24,7 @@ T& as(void* command) {
 
 }  // namespace
 
-const std::array<Iommufd::Handler, 9> Iommufd::kHandlers = {{
+const std::array<Iommufd::Handler, 11> Iommufd::kHandlers = {{
     {abi::kDestroy, "DESTROY", sizeof(abi::Destroy), sizeof(abi::Destroy), &Iommufd::destroy},
     {abi::kIoasAlloc, "IOAS_ALLOC", sizeof(abi::IoasAlloc), sizeof(abi::IoasAlloc), &Iommufd::ioas_alloc},
     {abi::kIoasIovaRanges, "IOAS_IOVA_RANGES", sizeof(abi::IoasIovaRanges), sizeof(abi::IoasIovaRanges),
@@ -37,6 +37,10 @@ const std::array<Iommufd::Handler, 9> Iommufd::kHandlers = {{
      &Iommufd::hwpt_alloc},
     {abi::kGetHwInfo, "GET_HW_INFO", sizeof(abi::GetHwInfo), offsetof(abi::GetHwInfo, out_data_type) + 8,
      &Iommufd::hw_info},
+    {abi::kHwptSetDirtyTracking, "HWPT_SET_DIRTY_TRACKING", sizeof(abi::HwptSetDirtyTracking),
+     sizeof(abi::HwptSetDirtyTracking), &Iommufd::set_dirty_tracking},
+    {abi::kHwptGetDirtyBitmap, "HWPT_GET_DIRTY_BITMAP", sizeof(abi::HwptGetDirtyBitmap),
+     sizeof(abi::HwptGetDirtyBitmap), &Iommufd::get_dirty_bitmap},
 }};
 
 long Iommufd::ioctl(unsigned long request, void* argument) {
@@ -97,6 +101,7 @@ long Iommufd::destroy(void* command) {
     if ((*space)->has_users()) return -EBUSY;
   }
   entries_.erase(entry);
+  kept_.erase(id);
   return 0;
 }
 
@@ -185,11 +190,15 @@ long Iommufd::option(void* command) {
 
 long Iommufd::hwpt_alloc(void* command) {
   auto& alloc = as<abi::HwptAlloc>(command);
-  if (alloc.flags != 0 || alloc.data_type != 0 || alloc.data_len != 0) return -EOPNOTSUPP;
+  const bool tracks = (alloc.flags & abi::kHwptAllocDirtyTracking) != 0;
+  if ((alloc.flags & ~abi::kHwptAllocDirtyTracking) != 0 || alloc.data_type != 0 || alloc.data_len != 0) {
+    return -EOPNOTSUPP;
+  }
   const auto* device = get<std::weak_ptr<Device>>(alloc.dev_id);
   if (device == nullptr || device->expired()) return -ENOENT;
   if (get<std::shared_ptr<DmaSpace>>(alloc.pt_id) == nullptr) return -ENOENT;
-  entries_.emplace(next_id_, PageTable{alloc.pt_id});
+  if (tracks && !device->lock()->can_log_dma()) return -EOPNOTSUPP;
+  entries_.emplace(next_id_, PageTable{alloc.pt_id, tracks});
   alloc.out_hwpt_id = next_id_++;
   return 0;
 }
@@ -201,7 +210,7 @@ long Iommufd::hw_info(void* command) {
   if (device == nullptr || device->expired()) return -ENOENT;
   info.data_len = 0;  // IOMMU_HW_INFO_TYPE_NONE: there is no IOMMU to describe
   info.out_data_type = 0;
-  info.out_capabilities = 0;
+  info.out_capabilities = device->lock()->can_log_dma() ? abi::kHwCapDirtyTracking : 0;
   return 0;
 }
 
@@ -232,6 +241,7 @@ long Device::attach_pt(void* argument) {
   if (!iommufd) return -ENOTTY;  // opened through its group
   auto space = iommufd->space_of(attach.pt_id);
   if (!space) return -ENOENT;
+  if (iommufd->wants_log(attach.pt_id) && !can_log_dma()) return -EINVAL;
   return use(std::move(space));
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <set>
 #include <variant>
 
 #include "preload/device.hpp"
@@ -22,10 +23,15 @@ class Iommufd final : public Object, public std::enable_shared_from_this<Iommufd
   [[nodiscard]] std::uint32_t bind(std::weak_ptr<Device> device);
   /// The space that an id of a space or page table leads to, or null.
   [[nodiscard]] std::shared_ptr<DmaSpace> space_of(std::uint32_t id) const;
+  [[nodiscard]] bool wants_log(std::uint32_t id) const {
+    const auto* table = get<PageTable>(id);
+    return table != nullptr && table->tracks_dirty;
+  }
 
  private:
   struct PageTable {
     std::uint32_t space_id = 0;
+    bool tracks_dirty = false;  // allocated for it: only devices that log may use it
   };
   using Entry = std::variant<std::shared_ptr<DmaSpace>, PageTable, std::weak_ptr<Device>>;
   struct Handler {
@@ -35,7 +41,7 @@ class Iommufd final : public Object, public std::enable_shared_from_this<Iommufd
     std::size_t least;  ///< of what a program must give
     long (Iommufd::*handle)(void* command);
   };
-  static const std::array<Handler, 9> kHandlers;
+  static const std::array<Handler, 11> kHandlers;
   long destroy(void* command);
   long ioas_alloc(void* command);
   long iova_ranges(void* command);
@@ -45,6 +51,8 @@ class Iommufd final : public Object, public std::enable_shared_from_this<Iommufd
   long option(void* command);
   long hwpt_alloc(void* command);
   long hw_info(void* command);
+  long set_dirty_tracking(void* command);
+  long get_dirty_bitmap(void* command);
 
   template <class T>
   [[nodiscard]] const T* get(std::uint32_t id) const {
@@ -55,6 +63,7 @@ class Iommufd final : public Object, public std::enable_shared_from_this<Iommufd
                            DmaSpace*& space);
 
   std::map<std::uint32_t, Entry> entries_;
+  std::map<std::uint32_t, std::set<std::uint64_t>> kept_;  // by page table: dirty pages that were told and not cleared
   std::uint32_t next_id_ = 1;
 };
 

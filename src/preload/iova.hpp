@@ -10,6 +10,8 @@
 namespace vmux::preload {
 
 inline constexpr std::uint64_t kIovaPage = 4096;
+/// Bytes of the largest bitmap of dirty pages: one of 2^31 - 1 pages (DIRTY_BITMAP_SIZE_MAX of vfio_iommu_type1.c).
+inline constexpr std::uint64_t kLargestBitmap = std::uint64_t{1} << 28;
 
 struct IovaSpan {
   std::uint64_t first, last;

@@ -71,7 +71,8 @@ TEST(Container, TellsRangesAndLimitsInTwoSteps) {
     kinds.push_back(header.id);
     at = header.next;
   }
-  EXPECT_EQ(kinds, (std::vector<unsigned>{VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL}));
+  EXPECT_EQ(kinds, (std::vector<unsigned>{VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
+                                          VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL}));
   info.argsz = 8;
   EXPECT_EQ(errno_of(ioctl(it.container, VFIO_IOMMU_GET_INFO, &info)), EINVAL);
 }
