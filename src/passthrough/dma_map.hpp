@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <deque>
 #include <map>
 
 #include "passthrough/kernel.hpp"
@@ -24,6 +25,7 @@ struct DmaCounters {
   std::uint64_t maps = 0, unmaps = 0;  ///< calls to the kernel
   std::uint64_t shared = 0;            ///< ranges that were mapped already, for another function of the group
   std::uint64_t pinned = 0;            ///< pages that are pinned now
+  std::uint64_t waiting = 0;           ///< pages that were promised and are not pinned yet
   std::uint64_t pinned_ever = 0;       ///< pages that have been pinned
   std::uint64_t map_ns = 0, unmap_ns = 0;
   std::uint64_t refused = 0;
@@ -32,15 +34,26 @@ struct DmaCounters {
 /// Which function of the group: a bit.
 using OwnerBit = std::uint32_t;
 
+/// Pinning memory that nobody has touched makes its pages first, and takes seconds for a large VM. It goes piece by
+/// piece, and what does not fit into the time that a client waits for its answer may follow after the answer.
+struct PinPace {
+  std::uint64_t answer_within_ns = 1'500'000'000;  ///< of all maps that come together. QEMU waits 5 s for all of them
+  std::uint64_t together_ns = 5'000'000'000;
+  std::uint64_t smallest_piece = 16ull << 20, largest_piece = 1ull << 30;  ///< powers of two
+  std::uint64_t quick_ns = 50'000'000, slow_ns = 200'000'000;  ///< of a piece: the next is twice as large, or half
+};
+
 /// One thread.
 class DmaMap {
  public:
+  explicit DmaMap(PinPace pace = {}) noexcept : pace_(pace), piece_(pace.smallest_piece) {}
   struct Request {
     Iova start{};
     ByteCount size{};
     memory::Access access = memory::Access::none;
     MemorySource source;
-    const std::byte* host = nullptr;
+    const std::byte* host = nullptr;  ///< valid until the range is unmapped
+    bool may_follow = false;          ///< pinned as far as time allows; work() does the rest
   };
   /// Pins once, however many functions ask. already_exists when the range overlaps other memory.
   [[nodiscard]] Result<void> map(KernelDomain& domain, OwnerBit owner, const Request& request) noexcept;
@@ -48,6 +61,11 @@ class DmaMap {
   /// one call.
   void unmap(KernelDomain& domain, OwnerBit owner, Iova start, ByteCount size) noexcept;
   void unmap_all(KernelDomain& domain, OwnerBit owner) noexcept;
+  [[nodiscard]] bool has_backlog() const noexcept { return counters_.waiting != 0; }
+  /// Pins one more piece of what was promised. After an error nothing is promised any more.
+  [[nodiscard]] Result<void> work(KernelDomain& domain) noexcept;
+  /// All that was promised.
+  [[nodiscard]] Result<void> finish(KernelDomain& domain) noexcept;
   /// The domain has gone, and all of this with it.
   void clear() noexcept;
 
@@ -60,12 +78,22 @@ class DmaMap {
     memory::Access access = memory::Access::none;
     MemorySource source;
     OwnerBit owners = 0;
+    const std::byte* host = nullptr;
+    std::uint64_t pinned = 0;  // bytes, from the first on
+    bool is_promised = false;  // what is missing counts as waiting
   };
   using Ranges = std::map<std::uint64_t, Range>;
   void release(KernelDomain& domain, OwnerBit owner, Ranges::iterator from, Ranges::iterator to) noexcept;
   void give_back(KernelDomain& domain, Ranges::iterator from, Ranges::iterator to) noexcept;
+  [[nodiscard]] static std::uint64_t missing(const Ranges::value_type& range) noexcept;
+  [[nodiscard]] Result<void> pin_piece(KernelDomain& domain, Ranges::value_type& range) noexcept;
+  void forget_backlog() noexcept;
 
-  Ranges ranges_;  // by first byte
+  PinPace pace_;
+  std::uint64_t piece_;                // grows while the kernel is quick, so that large pages stay large in the IOMMU
+  std::uint64_t answering_ns_ = 0;     // since when maps have come together
+  std::deque<std::uint64_t> backlog_;  // first bytes of ranges that are not pinned whole; may name some that are gone
+  Ranges ranges_;                      // by first byte
   DmaCounters counters_;
 };
 

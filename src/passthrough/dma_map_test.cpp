@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "passthrough/dma_map.hpp"
 
+#include <array>
+
 #include "passthrough/fake_kernel.hpp"
 
 namespace vmux::passthrough {
@@ -85,6 +87,82 @@ TEST_F(ADmaMap, TakesARangeThatEndsAtTheTop) {
   ASSERT_TRUE(map(kOne, ~0ull - 0xfff, 0x1000));
   unmap(kOne, 0, ~0ull);
   EXPECT_TRUE(kernel_.maps.empty());
+}
+
+// No time is measured: every answer is late, every piece was quick.
+constexpr PinPace kImpatient{
+    .answer_within_ns = 0, .smallest_piece = 0x4000, .largest_piece = 0x10000, .quick_ns = ~0ull, .slow_ns = ~0ull};
+
+class AnImpatientDmaMap : public testing::Test {
+ protected:
+  Result<void> map(OwnerBit owner, std::uint64_t start, std::uint64_t size, bool may_follow = true) {
+    return map_.map(
+        domain_, owner,
+        {Iova{start}, ByteCount{size}, memory::Access::read_write, {1, 7, start}, memory_.data(), may_follow});
+  }
+
+  std::array<std::byte, 0x20000> memory_{};
+  fake::TestKernel kernel_;
+  fake::Domain domain_{kernel_};
+  DmaMap map_{kImpatient};
+};
+
+TEST_F(AnImpatientDmaMap, AnswersBeforeAllIsPinnedAndPinsTheRestInAlignedPieces) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x9000));
+  EXPECT_TRUE(kernel_.maps.empty());
+  EXPECT_EQ(map_.counters().waiting, 9u);
+  ASSERT_TRUE(map_.work(domain_));
+  EXPECT_EQ(kernel_.maps, (std::map<std::uint64_t, std::uint64_t>{{0x1000, 0x3000}}));
+  EXPECT_EQ(map_.counters().waiting, 6u);
+  ASSERT_TRUE(map_.finish(domain_));
+  EXPECT_EQ(map_.counters().pinned, 9u);
+  EXPECT_FALSE(map_.has_backlog());
+  map_.unmap_all(domain_, kOne);
+  EXPECT_TRUE(kernel_.maps.empty());
+  EXPECT_EQ(kernel_.unmap_calls, 1);
+}
+
+TEST_F(AnImpatientDmaMap, TakesLargerPiecesWhileTheKernelIsQuick) {
+  ASSERT_TRUE(map(kOne, 0x100000, 0x20000));
+  ASSERT_TRUE(map_.finish(domain_));
+  EXPECT_EQ(kernel_.maps, (std::map<std::uint64_t, std::uint64_t>{
+                              {0x100000, 0x4000}, {0x104000, 0x4000}, {0x108000, 0x8000}, {0x110000, 0x10000}}));
+}
+
+TEST_F(AnImpatientDmaMap, PinsAtOnceWhatMayNotFollow) {
+  ASSERT_TRUE(map(kOne, 0x0, 0x9000));
+  ASSERT_TRUE(map(kOne, 0x100000, 0x1000, /*may_follow=*/false));
+  EXPECT_EQ(kernel_.maps.count(0x100000), 1u);
+  EXPECT_EQ(map_.counters().waiting, 9u);
+}
+
+TEST_F(AnImpatientDmaMap, ForgetsAPromiseThatIsUnmapped) {
+  ASSERT_TRUE(map(kOne, 0x0, 0x9000));
+  ASSERT_TRUE(map_.work(domain_));
+  map_.unmap(domain_, kOne, Iova{0}, ByteCount{0x9000});
+  EXPECT_EQ(map_.counters().waiting, 0u);
+  EXPECT_EQ(map_.counters().pinned, 0u);
+  ASSERT_TRUE(map_.finish(domain_));
+  EXPECT_TRUE(kernel_.maps.empty());
+}
+
+TEST_F(AnImpatientDmaMap, KeepsItsPromiseBeforeAnotherFunctionSharesTheRange) {
+  ASSERT_TRUE(map(kOne, 0x0, 0x9000));
+  ASSERT_TRUE(map(kTwo, 0x0, 0x9000));
+  EXPECT_FALSE(map_.has_backlog());
+  map_.unmap_all(domain_, kOne);
+  EXPECT_EQ(map_.counters().pinned, 9u);
+}
+
+TEST_F(AnImpatientDmaMap, TellsThatAPromiseCannotBeKept) {
+  ASSERT_TRUE(map(kOne, 0x0, 0x9000));
+  ASSERT_TRUE(map_.work(domain_));
+  kernel_.can_pin = false;
+  EXPECT_FALSE(map_.finish(domain_));
+  EXPECT_FALSE(map_.has_backlog());
+  map_.unmap_all(domain_, kOne);
+  EXPECT_EQ(map_.counters().pinned, 0u);
+  EXPECT_EQ(map_.counters().waiting, 0u);
 }
 
 }  // namespace

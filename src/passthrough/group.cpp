@@ -12,12 +12,16 @@ namespace {
 constexpr std::size_t kMostMembers = 32;         // bits of OwnerBit
 constexpr std::uint64_t kRetry_ns = 50'000'000;  // a killed VMM needs this long to let go of everything
 constexpr std::uint64_t kSlowRetry_ns = 1'000'000'000;
-constexpr unsigned kPatience = 40;  // attempts before someone is told, and asked less often
+constexpr std::uint64_t kBetweenPieces_ns = 1'000'000;  // messages are served meanwhile
+constexpr unsigned kPatience = 40;                      // attempts before someone is told, and asked less often
 
 }  // namespace
 
 Group::Group(Kernel& kernel, unsigned number, runtime::Poller& poller)
-    : kernel_(kernel), number_(number), retry_(poller, [this] { take_anew(); }) {}
+    : kernel_(kernel),
+      number_(number),
+      retry_(poller, [this] { take_anew(); }),
+      pinning_(poller, [this] { pin_piece(); }) {}
 
 Group::~Group() = default;
 
@@ -146,6 +150,27 @@ void Group::take_anew() noexcept {
   for (std::size_t i = 0; i < seats_.size(); ++i) {
     if (auto call = std::exchange(seats_[i].ready, nullptr)) call();
   }
+}
+
+void Group::pin_later() noexcept {
+  if (dma_.has_backlog() && !pinning_.is_armed()) pinning_.arm_after(kBetweenPieces_ns);
+}
+
+void Group::pin_piece() noexcept {
+  if (!domain_ || !dma_.has_backlog()) return;
+  if (settle(dma_.work(*domain_))) pin_later();
+}
+
+bool Group::pin_now() noexcept { return !domain_ || settle(dma_.finish(*domain_)); }
+
+bool Group::settle(const Result<void>& pinned) noexcept {
+  if (pinned) return true;
+  logf(LogLevel::error, "IOMMU group {}: memory that a VM was promised cannot be given to its devices: {}", number_,
+       pinned.error().text());
+  for (const Seat& seat : seats_) {
+    if (seat.member != nullptr && seat.has_client) seat.member->memory_failed();
+  }
+  return false;
 }
 
 std::shared_ptr<Group> Groups::get(Kernel& kernel, unsigned number, runtime::Poller& poller) {

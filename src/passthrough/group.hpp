@@ -26,6 +26,8 @@ class Group {
     virtual ~Member() = default;
     [[nodiscard]] virtual Result<void> open(KernelDomain& domain) = 0;
     virtual void close() noexcept = 0;
+    /// Memory that was promised to the member's client cannot be pinned.
+    virtual void memory_failed() noexcept = 0;
   };
 
   Group(Kernel& kernel, unsigned number, runtime::Poller& poller);
@@ -53,6 +55,10 @@ class Group {
   [[nodiscard]] KernelDomain* domain() noexcept { return domain_.get(); }
   [[nodiscard]] DmaMap& dma() noexcept { return dma_; }
   [[nodiscard]] const DmaMap& dma() const noexcept { return dma_; }
+  /// Pins in the background what dma() has promised.
+  void pin_later() noexcept;
+  /// Pins it now: a device is about to reach for it. False if it cannot be; the members know then.
+  bool pin_now() noexcept;
   /// True while no member but this one has a client.
   [[nodiscard]] bool is_alone(const Member& member) const noexcept;
 
@@ -68,13 +74,15 @@ class Group {
   void give_back() noexcept;
   void drop_idle_domain() noexcept;
   void take_anew() noexcept;
+  void pin_piece() noexcept;
+  bool settle(const Result<void>& pinned) noexcept;
 
   Kernel& kernel_;
   unsigned number_;
   std::vector<Seat> seats_;  // by OwnerBit; a seat without member is free
   std::unique_ptr<KernelDomain> domain_;
   DmaMap dma_;
-  runtime::Timer retry_;
+  runtime::Timer retry_, pinning_;
   unsigned attempts_ = 0;
 };
 

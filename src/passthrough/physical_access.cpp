@@ -134,6 +134,11 @@ void PhysicalFunction::read_config(std::size_t at, std::span<std::byte> into) no
 void PhysicalFunction::write_config(std::size_t at, std::span<const std::byte> from) noexcept {
   ++counters_.config_writes;
   open_->config.split(at, from, [this](std::size_t begin, std::span<const std::byte> bytes) {
+    constexpr std::size_t kCommand = offsetof(wp::Type0Header, command);
+    const bool has_command = begin <= kCommand && kCommand - begin < bytes.size();
+    if (has_command && wp::command::bus_master::is_set(std::to_integer<std::uint16_t>(bytes[kCommand - begin]))) {
+      before_bus_mastering();
+    }
     write_raw(Region::config, begin, bytes);
     follow_config_write(begin, bytes);
   });
@@ -160,6 +165,22 @@ void PhysicalFunction::follow_config_write(std::size_t at, std::span<const std::
     open_->is_function_masked = wp::msix_control::function_mask::is_set(*high);
     open_->irqs->set_function_mask(open_->is_function_masked);
   }
+}
+
+/// From here on the device reaches for memory: what has been promised must be there.
+void PhysicalFunction::before_bus_mastering() noexcept {
+  const DmaMap& dma = group_->dma();
+  if (!dma.has_backlog()) return;
+  logf(LogLevel::warning, "{}: the VM switches {} on while {} MiB of its memory wait to be pinned, and waits for that",
+       name_, address_, dma.counters().waiting * kPage >> 20);
+  static_cast<void>(group_->pin_now());
+}
+
+bool PhysicalFunction::masters_bus() const noexcept {
+  Le<std::uint16_t> command{};
+  const std::uint64_t at = facts(Region::config)->offset + offsetof(wp::Type0Header, command);
+  const bool is_answered = open_->device->read(at, std::as_writable_bytes(std::span{&command, 1})).has_value();
+  return is_answered && wp::command::bus_master::is_set(std::uint16_t{command});
 }
 
 void PhysicalFunction::stop_bus_mastering() noexcept {

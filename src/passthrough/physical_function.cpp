@@ -16,7 +16,9 @@ namespace vmux::passthrough {
 namespace {
 
 constexpr char kTaken[] = "the host takes the device back";
-constexpr std::uint32_t kPoliteRequests = 2;  // ten seconds apart (the kernel's doing) before a client is thrown out
+constexpr char kUnpinned[] = "the VM's memory cannot be pinned";
+constexpr std::uint64_t kSmall = 16ull << 20;  // pinned before it is answered, whatever comes: a transfer waits for it
+constexpr std::uint32_t kPoliteRequests = 2;   // ten seconds apart (the kernel's doing) before a client is thrown out
 
 }  // namespace
 
@@ -73,6 +75,8 @@ Result<void> PhysicalFunction::open(KernelDomain& domain) {
 }
 
 void PhysicalFunction::close() noexcept { open_.reset(); }
+
+void PhysicalFunction::memory_failed() noexcept { failure_ = kUnpinned; }
 
 Result<void> PhysicalFunction::listen(Notice& notice, pci::Irq irq, std::function<void()> heard) {
   if (open_->device->irq(irq).count == 0) return {};
@@ -198,9 +202,19 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
   const auto host = memory::allows(access, memory::Access::read) ? reader_.borrow(start, size)
                                                                  : reader_.borrow_for_write(start, size);
   KernelDomain* const domain = group_->domain();
+  DmaMap& dma = group_->dma();
+  const bool had_backlog = dma.has_backlog(), may_follow = size.raw > kSmall && open_ && !masters_bus();
   auto done = domain == nullptr || host.size() != size.raw
                   ? Result<void>{fail(Errc::disconnected, "the device is gone")}
-                  : group_->dma().map(*domain, group_->bit_of(*this), {start, size, access, source, host.data()});
+                  : dma.map(*domain, group_->bit_of(*this), {start, size, access, source, host.data(), may_follow});
+  if (dma.has_backlog() && !had_backlog) {
+    logf(
+        LogLevel::warning,
+        "{}: pinning the VM's memory takes long, {} MiB are left and follow while it boots; huge pages, or prealloc=on "
+        "of QEMU's memory backend, make it quick",
+        name_, dma.counters().waiting * 4096 >> 20);
+  }
+  group_->pin_later();
   if (!done) {
     logf(LogLevel::error, "{}: {:#x} bytes at {:#x} cannot be given to {}: {}", name_, size.raw, start.raw, address_,
          done.error().text());
@@ -210,7 +224,10 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
 }
 
 Result<void> PhysicalFunction::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
-  if (auto done = space_.unmap(start, size, nullptr); !done) return done;
+  // Nothing there is no mistake, as it is none for the kernel's VFIO: QEMU unmaps all of a vIOMMU's space when that
+  // changes.
+  auto done = space_.unmap(start, size, nullptr);
+  if (!done && done.error().code != Errc::not_found) return done;
   if (group_->domain() != nullptr) group_->dma().unmap(*group_->domain(), group_->bit_of(*this), start, size);
   if (quiet) quiet();
   return {};

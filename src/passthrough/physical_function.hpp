@@ -85,6 +85,7 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
   PhysicalFunction(std::string name, std::string address, std::shared_ptr<Group> group, runtime::Poller& poller);
   [[nodiscard]] Result<void> open(KernelDomain& domain) override;
   void close() noexcept override;
+  void memory_failed() noexcept override;
   [[nodiscard]] Result<void> listen(Notice& notice, pci::Irq irq, std::function<void()> heard);
   void on_error();
   void on_release_request();
@@ -99,6 +100,8 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
   void write_raw(pci::Region region, std::uint64_t offset, std::span<const std::byte> from) noexcept;
   void follow_config_write(std::size_t at, std::span<const std::byte> from) noexcept;
   void stop_bus_mastering() noexcept;
+  [[nodiscard]] bool masters_bus() const noexcept;
+  void before_bus_mastering() noexcept;
 
   std::string name_, address_;
   std::shared_ptr<Group> group_;

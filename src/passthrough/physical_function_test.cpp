@@ -135,6 +135,62 @@ TEST_F(APhysicalFunction, PinsWhatTheClientMapsUntilItIsUnmapped) {
   EXPECT_TRUE(kernel_.maps.empty());
 }
 
+TEST_F(APhysicalFunction, UnmapsWhereNothingIsAsTheKernelDoes) {
+  one_->client_attached(nullptr);
+  bool is_quiet = false;
+  EXPECT_TRUE(one_->unmap(Iova{0x100000}, ByteCount{0x100000}, [&] { is_quiet = true; }));
+  EXPECT_TRUE(is_quiet);
+}
+
+/// Memory whose pinning takes longer than a client waits.
+class ALargeVm : public APhysicalFunction {
+ protected:
+  static constexpr std::uint64_t kSize = 32 << 20;
+  ALargeVm() {
+    groups_.get(kernel_, 7, *poller_)->dma() = DmaMap{{.answer_within_ns = 0}};
+    one_->client_attached(nullptr);
+  }
+  Result<void> give_memory() {
+    const UniqueFd file = std::move(*make_memfd("vm", kSize));
+    return one_->map(memory_of(file, 0, kSize));
+  }
+  std::uint64_t pinned() const { return one_->dma_counters().pinned * 4096; }
+  void set_command(std::uint16_t value) { write<std::uint16_t>(*one_, Region::config, 4, value); }
+};
+
+TEST_F(ALargeVm, IsAnsweredAndPinnedPieceByPieceMeanwhile) {
+  ASSERT_TRUE(give_memory());
+  EXPECT_EQ(pinned(), 0u);
+  pass_time();
+  EXPECT_EQ(pinned(), kSize / 2);
+  pass_time();
+  EXPECT_EQ(pinned(), kSize);
+}
+
+TEST_F(ALargeVm, IsPinnedWholeBeforeItsDeviceMastersTheBus) {
+  ASSERT_TRUE(give_memory());
+  set_command(2);
+  EXPECT_EQ(pinned(), 0u);
+  set_command(6);
+  EXPECT_EQ(pinned(), kSize);
+  EXPECT_EQ(one_->failure(), nullptr);
+}
+
+TEST_F(ALargeVm, IsPinnedBeforeTheAnswerWhileItsDeviceMastersTheBus) {
+  set_command(6);
+  ASSERT_TRUE(give_memory());
+  EXPECT_EQ(pinned(), kSize);
+}
+
+TEST_F(ALargeVm, LosesItsDeviceWhenItsMemoryCannotBePinned) {
+  ASSERT_TRUE(give_memory());
+  kernel_.can_pin = false;
+  pass_time();
+  ASSERT_NE(one_->failure(), nullptr);
+  EXPECT_TRUE(has_gone(*one_));
+  EXPECT_EQ(one_->failure(), nullptr);
+}
+
 TEST_F(APhysicalFunction, KnowsMemoryWithoutADescriptorAndPinsNone) {
   one_->client_attached(nullptr);
   ASSERT_TRUE(one_->map({Iova{0xf0000}, ByteCount{0x1000}, memory::Access::read_write, {}, 0}));
