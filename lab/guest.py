@@ -83,10 +83,11 @@ class Background:
 
 class Guest:
     def __init__(self, name, kernel="6.1", memory=256, cpus=1, sockets=(), qemu_args=(), append="", directory=None,
-                 may_reboot=True, accel=None):
+                 may_reboot=True, accel=None, has_memory_ready=False):
         self.name, self.kernel, self.memory, self.cpus = name, kernel, memory, cpus
         self.sockets, self.qemu_args, self.append = list(sockets), list(qemu_args), append
         self.may_reboot, self.accel = may_reboot, accel or accelerator()
+        self.has_memory_ready = has_memory_ready  # QEMU makes all pages before anyone is asked to pin them
         self._own_directory = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix=f"guest-{name}-"))
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,8 @@ class Guest:
             str(CACHE / "bin" / "qemu-system-x86_64"), "-name", self.name, "-nodefaults", "-no-user-config",
             "-machine", "q35,memory-backend=ram", "-accel", "tcg,thread=multi" if self.accel == "tcg" else self.accel,
             "-cpu", "max", "-smp", str(self.cpus), "-m", size,
-            "-object", f"memory-backend-memfd,id=ram,size={size},share=on",
+            "-object", f"memory-backend-memfd,id=ram,size={size},share=on"
+                       + (",prealloc=on" if self.has_memory_ready else ""),
             "-display", "none", "-serial", f"file:{self.directory}/console.log",
             "-kernel", str(images / "vmlinux"), "-initrd", str(images / "initrd"),
             "-append", f"{KERNEL_OPTIONS} {self.append}",
