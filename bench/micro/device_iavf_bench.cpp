@@ -49,7 +49,7 @@ void tx_peek_complete(benchmark::State& state) {
   std::array<packet::FrameView, kBurst> views;
   std::uint64_t posted = 0, sum = 0;
   const std::uint64_t begin = __rdtsc();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (std::size_t i = 0; i < kBurst; ++i, ++posted) {  // DPDK asks for a report every 32 descriptors
       const std::uint64_t at = test::kTxRing + posted % kRing * 16;
       memory.put64(at, mbuf(posted));
@@ -97,7 +97,7 @@ void rx_steer_deliver_flush(benchmark::State& state) {
   for (std::uint64_t i = 0; i < kRing; ++i)
     memory.put64(test::kRxRing + i * 32, mbuf(i));
   const std::uint64_t begin = __rdtsc();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const auto tail = static_cast<std::uint32_t>((done + kRing - 1) % kRing);
     steer(*rules, frames, infos);
     taken += queue.deliver(frames, infos, takes, tail);
@@ -124,7 +124,7 @@ void copy_alone(benchmark::State& state) {
   const std::vector<test::Bytes> frames(kBurst, frame_of(size));
   std::uint64_t done = 0;
   const std::uint64_t begin = __rdtsc();
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (std::size_t i = 0; i < kBurst; ++i, ++done)
       memory.put(mbuf(done), frames[i]);
   }

@@ -56,7 +56,7 @@ void map_and_unmap(benchmark::State& state) {
   Map map{static_cast<std::uint64_t>(state.range(0))};
   const auto numbers = map.some();
   std::size_t next = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     const std::uint64_t page = 2 * numbers[next++ % numbers.size()] + 1;
     map.add(page);
     map.remove(page);
@@ -68,7 +68,7 @@ void find_another(benchmark::State& state) {
   Map map{static_cast<std::uint64_t>(state.range(0))};
   const auto numbers = map.some();
   std::size_t next = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     benchmark::DoNotOptimize(map.reader().borrow(Iova{numbers[next++ % numbers.size()] * kStride}, ByteCount{64}));
   }
 }

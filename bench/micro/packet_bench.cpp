@@ -16,7 +16,7 @@ namespace {
 void memcpy_alone(benchmark::State& state) {
   const auto size = static_cast<std::size_t>(state.range(0));
   std::vector<std::byte> from(size), to(size);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     std::memcpy(to.data(), from.data(), size);
     benchmark::ClobberMemory();
   }
@@ -27,7 +27,7 @@ BENCHMARK(memcpy_alone)->Arg(64)->Arg(256)->Arg(1500)->Arg(9000);
 void copy_with_checksum(benchmark::State& state) {
   const auto size = static_cast<std::size_t>(state.range(0));
   std::vector<std::byte> from(size), to(size);
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     Checksum sum;
     sum.copy(to, from);
     benchmark::DoNotOptimize(sum.finish());
@@ -42,7 +42,7 @@ void deliver_plain(benchmark::State& state) {
   const test::View v{frame, kHeaderRoom, {65536}};
   std::vector<std::byte> room(frame.size());
   const std::span<std::byte> to[] = {room};
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     Pieces pieces{v.view, {.max_frame = 65536}};
     while (pieces.next() != nullptr)
       pieces.copy(to);
@@ -57,7 +57,7 @@ void deliver_finishing_checksum(benchmark::State& state) {
   v.view.offload = {.needs_checksum = true, .csum_start = 34, .csum_offset = 16};
   std::vector<std::byte> room(frame.size());
   const std::span<std::byte> to[] = {room};
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     Pieces pieces{v.view, {.max_frame = 65536}};
     while (pieces.next() != nullptr)
       pieces.copy(to);
@@ -78,7 +78,7 @@ void deliver_cut(benchmark::State& state) {
   std::array<std::byte, 2048> room;
   const std::span<std::byte> to[] = {room};
   std::int64_t count = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     Pieces pieces{v.view, {.max_frame = 1518}};
     for (; pieces.next() != nullptr; ++count)
       pieces.copy(to);

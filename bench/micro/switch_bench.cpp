@@ -57,7 +57,7 @@ void forward(benchmark::State& state) {
   ports[1]->stop();
   ports[0]->send(2, 1);
   const std::uint64_t before = ports[0]->counters().rx_frames.get();
-  for (auto _ : state)
+  for ([[maybe_unused]] auto _ : state)
     poller->run_once(0);
   state.SetItemsProcessed(static_cast<std::int64_t>(ports[0]->counters().rx_frames.get() - before));
 }

@@ -27,7 +27,7 @@ inline constexpr int host = -32005;
 }  // namespace rpc_code
 
 /// Largest request line, newline not counted.
-inline constexpr std::size_t kMaxRequest = 64 * 1024;
+inline constexpr std::size_t kMaxRequest = 65'536;
 
 /// The methods a server answers to.
 class Methods {

@@ -104,7 +104,7 @@ Result<Report> run_dma(const Options& options) {
                 .ours = "DMA_MAP of a 4 KiB window of one memfd, then DMA_UNMAP, by a device served by libvmux",
                 .reference = "an AF_UNIX ping-pong of the same bytes and descriptors with a bare process"};
   constexpr std::uint64_t kWindow = 4096;
-  auto memory = make_memfd("bench-guest", 64 * 1024 * kWindow);
+  auto memory = make_memfd("bench-guest", 65'536 * kWindow);
   if (!memory) return tl::unexpected(memory.error());
   vu::DmaMap map;
   map.argsz = sizeof map;

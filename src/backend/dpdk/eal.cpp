@@ -103,6 +103,7 @@ Result<void> start_eal(const std::string& device) {
   route_log();
   std::vector<std::string> arguments = arguments_for(device, allowed);
   std::vector<char*> argv;
+  argv.reserve(arguments.size());
   for (std::string& argument : arguments)
     argv.push_back(argument.data());
   const int status = rte_eal_init(static_cast<int>(argv.size()), argv.data());

@@ -54,7 +54,7 @@ void write_frame(std::span<std::byte> frame, const TrafficOptions& options, std:
 
 TrafficPort::TrafficPort(const TrafficOptions& options) : generates_(options.generates), sink_(kBuffers * kBuffer) {
   if (!generates_) return;
-  const std::size_t stride = (options.size + 63) / 64 * 64;
+  const std::size_t stride = (std::size_t{options.size} + 63) / 64 * 64;
   frames_.resize(kPool * stride);
   payloads_.resize(kPool);
   views_.resize(kPool);

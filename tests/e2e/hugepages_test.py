@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A VM whose memory is on hugetlbfs: mapped, used, and given back to the host when the VM goes."""
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Guest
+from harness.traffic import give_address, iperf, mbits, ping, wait_for_peer
+from harness.vmux import wait_until
+
+POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+MEGABYTES = 192
+
+
+class HugeGuest(Guest):
+    def command_line(self):
+        return [part.replace("share=on", "share=on,hugetlb=on,hugetlbsize=2M") for part in super().command_line()]
+
+
+def free_pages():
+    return int((POOL / "free_hugepages").read_text())
+
+
+@pytest.fixture
+def pages():
+    """Enough huge pages for the VM; afterwards as many as there were before."""
+    pool, wanted = POOL / "nr_hugepages", MEGABYTES // 2
+    if not pool.exists():
+        pytest.skip("no 2 MiB huge pages in this kernel")
+    before = int(pool.read_text())
+    try:
+        pool.write_text(str(before + wanted - min(free_pages(), wanted)))
+    except OSError as problem:
+        pytest.skip(f"huge pages cannot be set aside: {problem}")
+    if free_pages() < wanted:
+        pool.write_text(str(before))
+        pytest.skip(f"the kernel found {free_pages()} of {wanted} huge pages")
+    yield
+    pool.write_text(str(before))
+
+
+def huge_mappings(daemon):
+    """The daemon's mappings of guest memory that the kernel keeps in huge pages."""
+    blocks = re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", Path(f"/proc/{daemon.process.pid}/smaps").read_text())
+    return [block.splitlines()[0] for block in blocks if re.search(r"KernelPageSize: +2048 kB", block)]
+
+
+def test_memory_on_hugetlbfs_is_mapped_used_and_given_back(pair, pages):
+    free = free_pages()
+    socket = pair.vmux.add_port("huge")
+    guest = HugeGuest("huge", memory=MEGABYTES, sockets=[socket])
+    pair.rig.adopt(guest)
+    try:
+        guest.start()
+        give_address(guest, "10.77.0.7/24")
+        wait_for_peer(guest, pair.address_a)
+        assert ping(guest, pair.address_a, count=20).loss == 0
+        assert mbits(iperf(pair.a, guest, "10.77.0.7")) > 10
+        assert len(huge_mappings(pair.vmux)) == 1, "guest memory is one file, mapped once, in huge pages"
+        guest.kill()
+        wait_until(lambda: not pair.vmux.is_connected("huge"), "vmux to notice that the VM is gone")
+        assert huge_mappings(pair.vmux) == []
+        wait_until(lambda: free_pages() >= free, "the kernel to have all huge pages back")
+        assert ping(pair.b, pair.address_a).loss == 0
+    finally:
+        pair.rig.forget(guest)
+        pair.vmux.remove_port("huge")
