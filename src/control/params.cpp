@@ -15,7 +15,7 @@ const Json kNothing = Json::object();
 std::string quote(const Json& value) {
   std::string text =
       value.is_structured() ? value.type_name() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 80) text = text.substr(0, 77) + "...";
+  if (text.size() > 80) text.replace(77, text.npos, "...");
   return text;
 }
 

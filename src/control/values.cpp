@@ -132,15 +132,14 @@ Parsed<std::vector<unsigned>> parse_cpu_list(std::string_view text) {
 std::string to_text(const std::vector<unsigned>& cpus) { return fmt::format("{}", fmt::join(cpus, ",")); }
 
 std::optional<std::string> parse_pci_address(std::string_view text) {
-  const std::string full = text.size() == 7 ? "0000:" + std::string{text} : std::string{text};
+  std::string address = text.size() == 7 ? "0000:" + std::string{text} : std::string{text};
   constexpr std::string_view kShape = "xxxx:xx:xx.x";
-  if (full.size() != kShape.size()) return std::nullopt;
-  std::string address;
-  for (std::size_t i = 0; i < full.size(); ++i) {
-    const auto c = static_cast<unsigned char>(full[i]);
-    const bool fits = kShape[i] == 'x' ? std::isxdigit(c) != 0 : full[i] == kShape[i];
+  if (address.size() != kShape.size()) return std::nullopt;
+  for (std::size_t i = 0; i < kShape.size(); ++i) {
+    const auto c = static_cast<unsigned char>(address[i]);
+    const bool fits = kShape[i] == 'x' ? std::isxdigit(c) != 0 : address[i] == kShape[i];
     if (!fits) return std::nullopt;
-    address += static_cast<char>(std::tolower(c));
+    address[i] = static_cast<char>(std::tolower(c));
   }
   const bool is_function = address.back() >= '0' && address.back() <= '7';
   const bool is_slot = address[8] == '0' || address[8] == '1';  // five bits

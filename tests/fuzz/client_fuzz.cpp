@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "fuzz/input.hpp"
+#include "fuzz/socket.hpp"
 #include "vmux/base/assert.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/vfio_user/client.hpp"
@@ -52,24 +53,6 @@ constexpr std::uint8_t kFitsRequest = 0x01,  // id and command of the next reque
 // Commands in the order in which make_calls() sends them.
 constexpr std::uint16_t kCommands[] = {1, 4, 5, 5, 5, 7, 7, 6, 2, 3, 3, 9, 10, 15, 8, 8, 16, 16, 17, 18, 13, 9, 9};
 
-void send(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
-  iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
-  if (!fds.empty()) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
-    cmsghdr* const head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(fds.size_bytes());
-    std::memcpy(CMSG_DATA(head), fds.data(), fds.size_bytes());
-  }
-  ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 int any_fd() noexcept {
   static const int fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   return fd;
@@ -101,11 +84,11 @@ void speak(int socket, Input& input) {
     const int fds[] = {any_fd(), any_fd()};
     const auto sent = std::span{fds}.first((control & kWithFds) != 0 ? 2 : 0);
     if ((control & kInPieces) != 0) {
-      send(socket, bytes, sent);
+      send_piece(socket, bytes, sent);
       bytes.clear();
     }
     bytes.insert(bytes.end(), body.begin(), body.end());
-    if (!bytes.empty()) send(socket, bytes, (control & kInPieces) != 0 ? std::span<const int>{} : sent);
+    if (!bytes.empty()) send_piece(socket, bytes, (control & kInPieces) != 0 ? std::span<const int>{} : sent);
   }
   ::shutdown(socket, SHUT_WR);
 }

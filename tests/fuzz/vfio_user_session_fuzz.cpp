@@ -11,6 +11,7 @@
 #include <array>
 #include <cstring>
 
+#include "fuzz/socket.hpp"
 #include "protocol/bytes.hpp"
 #include "vmux/pci/function.hpp"
 #include "vmux/runtime/poller.hpp"
@@ -75,24 +76,6 @@ struct World {
   std::unique_ptr<vfio_user::Server> server;
 };
 
-void send_piece(int socket, std::span<const std::uint8_t> bytes, std::span<const int> fds) {
-  iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))];
-  if (!fds.empty()) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
-    cmsghdr* const head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(fds.size_bytes());
-    std::memcpy(CMSG_DATA(head), fds.data(), fds.size_bytes());
-  }
-  ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 void drop_replies(int socket) {
   std::array<char, 65536> sink;
   while (::recv(socket, sink.data(), sink.size(), MSG_DONTWAIT) > 0) {
@@ -111,14 +94,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::span input{data + 1, size - 1};
   if ((data[0] & 1) != 0) {
     const auto hello = (data[0] & 2) != 0 ? protocol_test::cloud_hypervisor_version() : protocol_test::qemu_version();
-    send_piece(client.get(), hello, {});
+    fuzz::send_piece(client.get(), std::as_bytes(std::span{hello}), {});
   }
   while (!input.empty()) {
     const std::uint8_t control = input[0];
     const std::size_t length =
         std::min<std::size_t>(input.size() - 1, (control & 0x1f) == 0x1f ? 96 : 16 + (control & 0x1f) * 2);
     const int fds[] = {(control & 0x80) != 0 ? world.file : world.event, world.event, world.event};
-    if (length != 0) send_piece(client.get(), input.subspan(1, length), std::span{fds}.first(control >> 5 & 3));
+    const auto piece = std::as_bytes(input.subspan(1, length));
+    if (length != 0) fuzz::send_piece(client.get(), piece, std::span{fds}.first(control >> 5 & 3));
     input = input.subspan(1 + length);
     if ((control & 3) != 0) world.settle();
     drop_replies(client.get());
