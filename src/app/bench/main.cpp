@@ -76,16 +76,19 @@ struct ScriptOptions {
   std::vector<std::string> rest;  ///< as the script takes them
 };
 
+/// guests and passthrough are scripts of their own; the others are rows of one, of a model each.
+bool is_of_a_model(const std::string& name) { return name == "nic" || name == "switch"; }
+
 int run_named_script(const std::string& name, const ScriptOptions& options) {
   std::vector<std::string> arguments;
-  if (name != "guests") {
+  if (is_of_a_model(name)) {
     arguments = {name, "--model", options.model};
     if (const double hertz = cycles_per_second(); hertz > 0) arguments.push_back(fmt::format("--hertz={:.0f}", hertz));
   }
   if (options.rounds > 0) arguments.insert(arguments.end(), {"--rounds", std::to_string(options.rounds)});
   if (options.as_json) arguments.emplace_back("--json");
   arguments.insert(arguments.end(), options.rest.begin(), options.rest.end());
-  return run_script(name == "guests" ? "guests" : "yardstick", arguments);
+  return run_script(is_of_a_model(name) ? "yardstick" : name.c_str(), arguments);
 }
 
 int main_of(int argc, char** argv) {
@@ -98,7 +101,8 @@ int main_of(int argc, char** argv) {
   bool& as_json = script.as_json;
   unsigned& rounds = script.rounds;
   app.add_flag("--json", as_json, "print one JSON object instead of a table");
-  app.add_option("--rounds", rounds, "interleaved rounds of each side (default: 7; guests 3; nic and switch 5)")
+  app.add_option("--rounds", rounds,
+                 "interleaved rounds of each side (default: 7; guests, passthrough 3; nic, switch 5)")
       ->check(CLI::Range(1, 1000));
   app.fallthrough();
   const std::map<std::string, std::pair<Run, const char*>> in_process = {
@@ -111,12 +115,13 @@ int main_of(int argc, char** argv) {
     app.add_subcommand(name, bench.second);
   const std::map<std::string, const char*> scripts = {
       {"guests", "iperf3 and ping between two guests, beside the same guests on QEMU's own e1000"},
+      {"passthrough", "a virtual function through vMux, beside its twin on QEMU's vfio-pci, in a host VM"},
       {"nic", "DPDK's driver of a model against vMux, beside DPDK's virtio-user against its vhost"},
       {"switch", "the same driver on two ports that the switch joins, beside testpmd joining two vhost ports"},
   };
   for (const auto& [name, help] : scripts) {
     CLI::App* const command = app.add_subcommand(name, help);
-    if (name != "guests") command->add_option("--model", script.model, "vMux's model (default e1000)");
+    if (is_of_a_model(name)) command->add_option("--model", script.model, "vMux's model (default e1000)");
     command->add_option("rest", script.rest, "more options of the script, behind --: see its --help");
   }
   app.add_subcommand("vm",
