@@ -39,7 +39,9 @@ struct Source {
 
 Outcome<> take_table(const Source& source, const Value& node, const std::string& what, const std::vector<Key>& keys) {
   if (node.kind != Value::Kind::table) return source.wrong(node, fmt::format("expected a table {}", what));
-  for (const auto& [key, value] : node.table) {
+  for (std::size_t i = 0; i < node.keys.size(); ++i) {
+    const std::string& key = node.keys[i];
+    const Value& value = node.list[i];
     const auto found = std::find_if(keys.begin(), keys.end(), [&](const Key& each) { return key == each.name; });
     if (found == keys.end()) {
       std::vector<std::string> names;

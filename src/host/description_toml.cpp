@@ -16,7 +16,7 @@ Value value_of(const toml::node& node) {
   if (const auto* const table = node.as_table()) {
     value.kind = Value::Kind::table;
     for (const auto& [key, each] : *table)
-      value.table.emplace_back(std::string{key.str()}, value_of(each));
+      value.add(std::string{key.str()}, value_of(each));
   } else if (const auto* const list = node.as_array()) {
     value.kind = Value::Kind::list;
     for (const toml::node& each : *list)
@@ -34,8 +34,13 @@ Value value_of(const toml::node& node) {
 }  // namespace
 
 const Value* Value::find(std::string_view key) const noexcept {
-  const auto found = std::find_if(table.begin(), table.end(), [&](const auto& each) { return each.first == key; });
-  return found == table.end() ? nullptr : &found->second;
+  const auto found = std::find(keys.begin(), keys.end(), key);
+  return found == keys.end() ? nullptr : &list[static_cast<std::size_t>(found - keys.begin())];
+}
+
+void Value::add(std::string key, Value value) {
+  keys.push_back(std::move(key));
+  list.push_back(std::move(value));
 }
 
 Outcome<Value> read_toml(std::string_view text, const std::string& name) {

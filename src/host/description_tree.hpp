@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "host/failure.hpp"
@@ -22,10 +21,11 @@ struct Value {
   std::optional<std::string> text;
   std::optional<std::int64_t> number;
   std::optional<bool> flag;
-  std::vector<Value> list;
-  std::vector<std::pair<std::string, Value>> table;  ///< no key twice
+  std::vector<Value> list;        ///< of a list its elements, of a table its values
+  std::vector<std::string> keys;  ///< of a table, in the order of its values; none twice
 
   [[nodiscard]] const Value* find(std::string_view key) const noexcept;
+  void add(std::string key, Value value);
 };
 
 /// The file's outermost table. A mistake is told with `name` and its line.
