@@ -145,16 +145,20 @@ Result<std::unique_ptr<Nic>> make_iavf(const NicRequest& request, runtime::Polle
   options.mac = request.mac.bytes;
   options.doorbell = request.doorbell == Doorbell::poll ? device::iavf::Doorbell::poll : device::iavf::Doorbell::trap;
   options.queue_pairs = request.queues.value_or(options.queue_pairs);
+  options.parent = request.variant == "xl710" ? device::iavf::Parent::xl710 : device::iavf::Parent::e810;
   options.more_pollers.assign(request.pollers.begin() + 1, request.pollers.end());
   auto nic = device::iavf::Nic::create(std::move(options), poller);
   if (!nic) return tl::unexpected<Error>(nic.error());
   return std::make_unique<IavfNic>(std::move(*nic));
 }
 
+constexpr std::string_view kIavfVariants[] = {"e810", "xl710"};
+
 constexpr auto kModels = std::to_array<ModelEntry>({
     // name         mode           description                                             device queues doorbell make
     {"e1000", "e1000-emu", "Intel 82540EM, emulated", false, 1, Doorbell::trap, make_e1000},
-    {"iavf", "iavf", "Intel adaptive virtual function, emulated", false, 16, Doorbell::poll, make_iavf},
+    {"iavf", "iavf", "Intel adaptive virtual function, emulated", false, 16, Doorbell::poll, make_iavf, true, nullptr,
+     nullptr, kIavfVariants},
     {"virtio-net", "virtio-net", "virtio 1 network card", false, 16, Doorbell::poll, nullptr},
     {"e810", "emulation", "Intel E810, emulated", false, 16, Doorbell::poll, nullptr},
     {"mediation", "mediation", "Intel E810 whose offloads a physical NIC does", true, 16, Doorbell::poll, nullptr},

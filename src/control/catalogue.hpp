@@ -45,6 +45,7 @@ struct NicRequest {
   Doorbell doorbell{};
   std::optional<unsigned> queues;  ///< pairs; the model's own choice when not given
   std::optional<std::string> device;
+  std::string variant;                    ///< one of the model's; empty when it has none
   std::vector<runtime::Poller*> pollers;  ///< home first; queue pair i may go to poller i modulo their number
 };
 
@@ -85,6 +86,7 @@ struct ModelEntry {
   bool has_port = true;  ///< false: no side towards a switch
   NameThread own_thread = nullptr;  ///< nullptr: a poller like others
   ExplainNic explain = nullptr;
+  std::span<const std::string_view> variants = {};  ///< the first is what ports get that do not say
 };
 
 enum class DeviceRule : unsigned char { none, interface_name, text };

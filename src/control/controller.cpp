@@ -140,6 +140,7 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
                      spec.doorbell.value_or(model.doorbell),
                      spec.queues,
                      spec.device,
+                     spec.variant.value_or(model.variants.empty() ? "" : std::string{model.variants.front()}),
                      pollers_for(spec.poller.value_or(0), spec.queues.value_or(model.max_queues))};
   if (model.own_thread != nullptr) {
     auto thread = thread_named(model.own_thread(request));

@@ -97,9 +97,12 @@ class SilentUplink final : public Uplink {
   std::vector<SilentPort> ports_;
 };
 
+inline constexpr std::string_view kVariants[] = {"blue", "red"};
+
 inline constexpr auto kModels = std::to_array<ModelEntry>({
     {"silent", "silent-emu", "a NIC without registers", false, 1, Doorbell::trap, &SilentNic::make},
-    {"real", "real-emu", "a NIC that uses hardware", true, 4, Doorbell::poll, &SilentNic::make},
+    {"real", "real-emu", "a NIC that uses hardware", true, 4, Doorbell::poll, &SilentNic::make, true, nullptr, nullptr,
+     kVariants},
     {"device", "device", "a NIC that is hardware", true, 1, Doorbell::trap, &DeviceNic::make, false,
      [](const NicRequest& request) { return "own-" + request.device.value_or("").substr(0, 4); },
      [](const NicRequest& request, const Error&) { return "ask the vendor of " + *request.device; }},

@@ -113,6 +113,13 @@ Outcome<> Inventory::check_model(PortSpec& spec) const {
     return refuse(ProblemKind::invalid, "queues",
                   fmt::format("{} has at most {} queue(s), got {}", entry->name, entry->max_queues, *spec.queues));
   }
+  if (spec.variant &&
+      std::find(entry->variants.begin(), entry->variants.end(), *spec.variant) == entry->variants.end()) {
+    return refuse(ProblemKind::invalid, "variant",
+                  entry->variants.empty()
+                      ? fmt::format("{} has no variants", entry->name)
+                      : fmt::format("expected one of {}, got '{}'", fmt::join(entry->variants, ", "), *spec.variant));
+  }
   spec.model = entry->name;
   return spec.device ? check_device(spec) : Outcome<>{};
 }

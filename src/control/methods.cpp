@@ -288,6 +288,7 @@ Outcome<Json> model_list(Controller& controller, const Json& params) {
                         {"description", entry.description},
                         {"max_queues", entry.max_queues},
                         {"doorbell", to_text(entry.doorbell)},
+                        {"variants", std::vector<std::string>(entry.variants.begin(), entry.variants.end())},
                         {"built", entry.make != nullptr}});
   }
   return after(nothing(params), std::move(list));

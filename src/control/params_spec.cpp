@@ -57,6 +57,7 @@ Outcome<PortSpec> port_spec(const Json& object) {
   spec.poller = small(params.number("poller", 0, kMaxPollers - 1));
   spec.queues = small(params.number("queues", 1, kMaxQueues));
   spec.device = params.text("device");
+  spec.variant = params.text("variant");
   return finish(params, std::move(spec));
 }
 
@@ -91,6 +92,7 @@ Json to_json(const PortSpec& spec) {
   if (spec.doorbell) object["doorbell"] = to_text(*spec.doorbell);
   if (spec.queues) object["queues"] = *spec.queues;
   if (spec.device) object["device"] = *spec.device;
+  if (spec.variant) object["variant"] = *spec.variant;
   if (spec.poller) object["poller"] = *spec.poller;
   return object;
 }

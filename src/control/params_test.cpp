@@ -48,7 +48,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(PortParams, RoundTrip) {
   const Json params = Json::parse(R"({"name": "vm0", "model": "e1000", "socket": "/s", "switch": "br0",
-    "mac": "02:00:00:00:00:01", "trunk": "10-20", "native": 5, "doorbell": "trap", "poller": 0})");
+    "mac": "02:00:00:00:00:01", "trunk": "10-20", "native": 5, "doorbell": "trap",
+    "variant": "old", "poller": 0})");
   const auto spec = port_spec(params);
   ASSERT_TRUE(spec);
   EXPECT_EQ(to_json(*spec), params);

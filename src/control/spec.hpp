@@ -41,10 +41,11 @@ struct PortSpec {
   std::string switch_name = kDefaultSwitch;  ///< emptied for a model that has no side on a switch
   std::optional<MacAddress> mac;             ///< derived from the base MAC when not given
   VlanSpec vlan;
-  std::optional<Doorbell> doorbell;   ///< the daemon's when not given, else the model's
-  std::optional<unsigned> poller;     ///< index; the least loaded when not given
-  std::optional<unsigned> queues;     ///< models with several queues only
-  std::optional<std::string> device;  ///< PCI address, models that use hardware only
+  std::optional<Doorbell> doorbell;    ///< the daemon's when not given, else the model's
+  std::optional<unsigned> poller;      ///< index; the least loaded when not given
+  std::optional<unsigned> queues;      ///< models with several queues only
+  std::optional<std::string> device;   ///< PCI address, models that use hardware only
+  std::optional<std::string> variant;  ///< one of the model's; its first when not given
 };
 
 struct UplinkSpec {

@@ -31,6 +31,7 @@ constexpr auto kPortAdd = std::to_array<Argument>({
     {"--doorbell", "doorbell", Take::text, false, "poll|trap",
      "how the guest rings (default: the daemon's, else the model's)"},
     {"--queues", "queues", Take::number, false, "N", "queue pairs (models with several only)"},
+    {"--variant", "variant", Take::text, false, "VARIANT", "of the model: see `vmuxctl models` (default: its first)"},
     {"--device", "device", Take::text, false, "PCI", "physical function behind it (models that use one only)"},
     kPoller,
 });

@@ -140,7 +140,7 @@ std::string print_pollers(const Json& pollers) {
 }
 
 std::string print_models(const Json& models) {
-  return table_of(models, {"model", "mode", "built", "doorbell", "description"});
+  return table_of(models, {"model", "mode", "built", "doorbell", "variants", "description"});
 }
 
 std::string print_backends(const Json& backends) { return table_of(backends, {"backend", "built", "description"}); }

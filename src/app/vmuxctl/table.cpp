@@ -74,8 +74,10 @@ std::string table_of(const Json& list, std::initializer_list<const char*> keys) 
   }
   for (const Json& object : list) {
     Row row;
-    for (const char* key : keys)
-      row.push_back(text(object, key));
+    for (const char* key : keys) {
+      const Json& value = member(object, key);
+      row.push_back(value.is_array() ? list_text(value) : text(value));
+    }
     rows.push_back(std::move(row));
   }
   return table(rows);

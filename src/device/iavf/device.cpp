@@ -35,7 +35,7 @@ pci::FunctionSpec spec_of(const NicOptions& options) {
 
 Nic::Nic(NicOptions options, runtime::Poller& poller)
     : options_(std::move(options)),
-      identity_{options_.mac, options_.queue_pairs, options_.link_mbps, options_.link_up},
+      identity_{options_.mac, options_.queue_pairs, options_.link_mbps, options_.link_up, options_.parent},
       interrupts_(registers_, vectors_, nic_counters_, poller),
       admin_(registers_, nic_counters_, options_.name.c_str()),
       data_(registers_, vectors_, interrupts_, port::Port::counters(), options_.name.c_str(), options_.queue_pairs,

@@ -33,6 +33,7 @@ struct NicOptions {
   unsigned queue_pairs = 4;           ///< 1 to kMaxQueuePairs
   std::uint32_t link_mbps = 100'000;  ///< what the guest is told
   bool link_up = true;
+  Parent parent = Parent::e810;
   std::vector<runtime::Poller*> more_pollers;  ///< beside the home one: queue pairs are spread over all, home first
 };
 

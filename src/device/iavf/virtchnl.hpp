@@ -17,12 +17,17 @@
 
 namespace vmux::device::iavf {
 
+/// Whose virtual function it is: what the physical function offers to drivers differs by family. With `xl710` they are
+/// left with legacy descriptors, VLANs of virtchnl 1.0 and HENA, and without flow rules: a driver's other half.
+enum class Parent : std::uint8_t { e810, xl710 };
+
 /// What the daemon says about this function.
 struct Identity {
   Mac mac{};                    ///< as the daemon gave it
   unsigned queue_pairs = 1;     ///< at most kMaxQueuePairs
   std::uint32_t link_mbps = 0;  ///< speed that the guest is told
   bool link_up = true;
+  Parent parent = Parent::e810;
 };
 
 /// The one virtual station interface of the function; the number means nothing to anyone but has to be repeated.

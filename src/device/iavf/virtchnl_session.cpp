@@ -40,9 +40,11 @@ Virtchnl::Status Virtchnl::reset_vf(Body /*body*/, Reply& reply) noexcept {
 }
 
 std::uint32_t Virtchnl::offered() const noexcept {
-  return cap::kL2 | cap::kRssPf | cap::kWbOnItr | cap::kReqQueues | cap::kAdvLinkSpeed | cap::kLargeNumQpairs |
-         cap::kVlan | cap::kVlanV2 | cap::kRxFlexDesc | cap::kEncap | cap::kEncapCsum | cap::kCrc | cap::kFdirPf |
-         cap::kAdvRssPf | cap::kAdq;
+  constexpr std::uint32_t kBoth = cap::kL2 | cap::kRssPf | cap::kWbOnItr | cap::kReqQueues | cap::kAdvLinkSpeed |
+                                  cap::kVlan | cap::kEncap | cap::kEncapCsum | cap::kAdq;
+  constexpr std::uint32_t kE810 =
+      cap::kLargeNumQpairs | cap::kVlanV2 | cap::kRxFlexDesc | cap::kCrc | cap::kFdirPf | cap::kAdvRssPf;
+  return identity_.parent == Parent::e810 ? kBoth | kE810 : kBoth;
 }
 
 Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {

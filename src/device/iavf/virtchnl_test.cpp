@@ -64,6 +64,15 @@ TEST(IavfVirtchnl, GivesOneDialectOfVlansOnly) {
   EXPECT_EQ(rig.guest->negotiate(kVlan | kVlanV2).number(8, 4), kL2 | kVlanV2);
 }
 
+TEST(IavfVirtchnl, ChildOfA700SeriesNicIsOfferedTheOlderHalf) {
+  constexpr std::uint32_t kFlexible = 1u << 26, kAdvancedRss = 1u << 27, kFlowDirector = 1u << 28, kGetRxdids = 44;
+  constexpr std::uint32_t kNewer = kVlanV2 | kFlexible | kAdvancedRss | kFlowDirector | kLarge;
+  IavfRig rig{IavfRig::Doorbell::trap, 4, device::iavf::Parent::xl710};
+  rig.guest->open_admin_queue();
+  EXPECT_EQ(rig.guest->negotiate(kVlan | kNewer).number(8, 4), kL2 | kVlan);
+  EXPECT_EQ(rig.guest->call(kGetRxdids).status, kNotSupported);
+}
+
 TEST(IavfVirtchnl, NothingBeforeResources) {
   IavfRig rig;
   rig.guest->open_admin_queue();
