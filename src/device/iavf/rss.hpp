@@ -33,6 +33,8 @@ struct Rss {
   bool symmetric = false;  ///< both directions of a flow hash alike
   /// What is hashed of each classifier type, where a driver has chosen: HashField bits. 0: addresses, and ports if any.
   std::array<std::uint8_t, 64> fields{};
+  std::uint64_t by_transport = 0;                 ///< types of `fields` that were chosen by their L4 header
+  std::uint8_t all_of_ipv4 = 0, all_of_ipv6 = 0;  ///< fields of all others of the version; 0: not chosen
 };
 
 enum HashField : std::uint8_t {

@@ -166,6 +166,13 @@ bool take_tags(const RxRules& rules, const packet::FrameView& view, RxInfo& info
   return true;
 }
 
+/// Both directions alike: each half becomes what the two have in difference.
+void fold(std::span<std::byte> halves) noexcept {
+  const std::size_t half = halves.size() / 2;
+  for (std::size_t i = 0; i < half; ++i)
+    halves[i] = halves[half + i] = halves[i] ^ halves[half + i];
+}
+
 // The fields that the driver has chosen for this type, one behind the other.
 std::uint32_t hash_of_chosen(const RxRules& rules, packet::Slice bytes, const RxInfo& info, std::size_t ports,
                              unsigned chosen) noexcept {
@@ -179,8 +186,11 @@ std::uint32_t hash_of_chosen(const RxRules& rules, packet::Slice bytes, const Rx
   };
   if ((chosen & kHashSource) != 0) take(from, address);
   if ((chosen & kHashDestination) != 0) take(from + address, address);
+  const std::size_t addresses = size;
   if (ports != 0 && (chosen & kHashSourcePort) != 0) take(ports, 2);
   if (ports != 0 && (chosen & kHashDestinationPort) != 0) take(ports + 2, 2);
+  if (rules.rss.symmetric && addresses == 2 * address) fold(std::span{input}.first(addresses));
+  if (rules.rss.symmetric && size - addresses == 4) fold(std::span{input}.subspan(addresses, 4));
   return rules.toeplitz(packet::Slice{input}.first(size));
 }
 
@@ -197,13 +207,9 @@ std::uint32_t hash_of(const RxRules& rules, packet::Slice bytes, const RxInfo& i
     std::memcpy(input.data() + addresses, bytes.data() + ports, 4);
     size += 4;
   }
-  if (rules.rss.symmetric) {  // both directions: what is mirrored is folded together
-    const auto fold = [&](std::size_t at, std::size_t half) {
-      for (std::size_t i = 0; i < half; ++i)
-        input[at + i] = input[at + half + i] = input[at + i] ^ input[at + half + i];
-    };
-    fold(0, addresses / 2);
-    if (ports != 0) fold(addresses, 2);
+  if (rules.rss.symmetric) {
+    fold(std::span{input}.first(addresses));
+    if (ports != 0) fold(std::span{input}.subspan(addresses, 4));
   }
   return rules.toeplitz(packet::Slice{input}.first(size));
 }

@@ -17,6 +17,7 @@ namespace {
 struct HashChoice {
   std::uint64_t types = 0;  ///< bits of HENA
   std::uint8_t fields = 0;
+  bool is_v4 = false, has_transport = false;
 };
 
 constexpr std::uint64_t bit(std::uint8_t type) noexcept { return 1ull << type; }
@@ -31,8 +32,19 @@ constexpr TransportTypes kTransports[] = {
     {vc::ProtoHdrType::tcp, bit(32) | bit(pctype::ipv4_tcp), bit(42) | bit(pctype::ipv6_tcp)},
     {vc::ProtoHdrType::sctp, bit(pctype::ipv4_sctp), bit(pctype::ipv6_sctp)},
 };
-constexpr std::uint64_t kIpv4Only = bit(pctype::ipv4_other) | bit(pctype::ipv4_fragment);
-constexpr std::uint64_t kIpv6Only = bit(pctype::ipv6_other) | bit(pctype::ipv6_fragment);
+constexpr std::uint64_t kPortless =
+    bit(pctype::ipv4_other) | bit(pctype::ipv4_fragment) | bit(pctype::ipv6_other) | bit(pctype::ipv6_fragment);
+constexpr std::uint64_t kAllOfIpv4 = 0xffull << 29, kAllOfIpv6 = 0xffull << 39;
+
+void hash(Rss& rss, std::uint64_t types, std::uint8_t fields) noexcept {
+  constexpr unsigned kAddresses = kHashSource | kHashDestination, kPorts = kHashSourcePort | kHashDestinationPort;
+  for (unsigned type = 0; type < rss.fields.size(); ++type) {
+    if ((types >> type & 1) == 0) continue;
+    const unsigned all = (bit(static_cast<std::uint8_t>(type)) & kPortless) != 0 ? kAddresses : kAddresses | kPorts;
+    rss.fields[type] = fields == all ? std::uint8_t{0} : fields;
+  }
+  rss.hena |= types & kHashedPackets;
+}
 
 /// Inner headers of a tunnel are hashed only where there is no tunnel: the part's own packages differ in that too.
 std::optional<HashChoice> choice_of(const vc::RssCfg& message) noexcept {
@@ -44,10 +56,15 @@ std::optional<HashChoice> choice_of(const vc::RssCfg& message) noexcept {
     const vc::ProtoHdr& header = message.proto_hdrs.proto_hdr[i];
     const auto type = static_cast<vc::ProtoHdrType>(std::uint32_t{header.type});
     const std::uint32_t selected = header.field_selector;
-    if (type == vc::ProtoHdrType::eth) continue;
+    const bool is_below_ip =
+        type == vc::ProtoHdrType::eth || type == vc::ProtoHdrType::s_vlan || type == vc::ProtoHdrType::c_vlan;
+    if (is_below_ip && selected == 0) continue;  // DPDK names them to say that they may be there
     if (type == vc::ProtoHdrType::ipv4 || type == vc::ProtoHdrType::ipv6) {
       (type == vc::ProtoHdrType::ipv4 ? v4 : v6) = true;
-      choice.types = type == vc::ProtoHdrType::ipv4 ? kIpv4Only : kIpv6Only;
+      // The protocol may be named too: each type has one of its own.
+      if ((selected & ~(field::kIpv4Src | field::kIpv4Dst | field::kIpv4Prot)) != 0) return std::nullopt;
+      choice.is_v4 = v4;
+      choice.types = v4 ? kAllOfIpv4 : kAllOfIpv6;
       if ((selected & field::kIpv4Src) != 0) choice.fields |= kHashSource;  // the same bits for both versions
       if ((selected & field::kIpv4Dst) != 0) choice.fields |= kHashDestination;
       continue;
@@ -55,6 +72,8 @@ std::optional<HashChoice> choice_of(const vc::RssCfg& message) noexcept {
     const auto transport = std::find_if(std::begin(kTransports), std::end(kTransports),
                                         [type](const TransportTypes& row) { return row.header == type; });
     if (transport == std::end(kTransports) || v4 == v6) return std::nullopt;
+    if ((selected & ~(field::kPortSrc | field::kPortDst)) != 0) return std::nullopt;
+    choice.has_transport = true;
     choice.types = v4 ? transport->ipv4 : transport->ipv6;
     if ((selected & field::kPortSrc) != 0) choice.fields |= kHashSourcePort;
     if ((selected & field::kPortDst) != 0) choice.fields |= kHashDestinationPort;
@@ -106,7 +125,11 @@ Virtchnl::Status Virtchnl::get_rss_hena_caps(Body /*body*/, Reply& reply) noexce
 }
 
 Virtchnl::Status Virtchnl::set_rss_hena(Body body, Reply& /*reply*/) noexcept {
-  data_.rss().hena = read_at<vc::RssHena>(body).hena & kHashedPackets;
+  Rss& rss = data_.rss();
+  rss.hena = read_at<vc::RssHena>(body).hena & kHashedPackets;
+  rss.fields = {};  // all that was chosen by headers is gone: drivers clear it with 0 before they choose anew
+  rss.by_transport = 0;
+  rss.all_of_ipv4 = rss.all_of_ipv6 = 0;
   data_.publish();
   return Status::success;
 }
@@ -120,6 +143,7 @@ Virtchnl::Status Virtchnl::get_max_rss_qregion(Body /*body*/, Reply& reply) noex
   return Status::success;
 }
 
+/// An IP header alone means all packets of the version, as in the part, but for those whose L4 header was named.
 Virtchnl::Status Virtchnl::add_rss_cfg(Body body, Reply& /*reply*/) noexcept {
   const auto message = read_at<vc::RssCfg>(body);
   const auto choice = choice_of(message);
@@ -129,12 +153,13 @@ Virtchnl::Status Virtchnl::add_rss_cfg(Body body, Reply& /*reply*/) noexcept {
   }
   Rss& rss = data_.rss();
   rss.symmetric = message.rss_algorithm == vc::kToeplitzSymmetric;
-  const bool has_ports = (choice->types & (kIpv4Only | kIpv6Only)) == 0;
-  const unsigned all = kHashSource | kHashDestination | (has_ports ? kHashSourcePort | kHashDestinationPort : 0u);
-  for (unsigned type = 0; type < rss.fields.size(); ++type) {
-    if ((choice->types >> type & 1) != 0) rss.fields[type] = choice->fields == all ? std::uint8_t{0} : choice->fields;
+  if (choice->has_transport) {
+    rss.by_transport |= choice->types;
+    hash(rss, choice->types, choice->fields);
+  } else {
+    (choice->is_v4 ? rss.all_of_ipv4 : rss.all_of_ipv6) = choice->fields;
+    hash(rss, choice->types & ~rss.by_transport, choice->fields);
   }
-  rss.hena |= choice->types & kHashedPackets;
   data_.publish();
   return Status::success;
 }
@@ -142,7 +167,15 @@ Virtchnl::Status Virtchnl::add_rss_cfg(Body body, Reply& /*reply*/) noexcept {
 Virtchnl::Status Virtchnl::del_rss_cfg(Body body, Reply& /*reply*/) noexcept {
   const auto choice = choice_of(read_at<vc::RssCfg>(body));
   if (!choice) return Status::err_param;
-  data_.rss().hena &= ~choice->types;
+  Rss& rss = data_.rss();
+  std::uint8_t& rest = choice->is_v4 ? rss.all_of_ipv4 : rss.all_of_ipv6;
+  if (choice->has_transport) {
+    rss.by_transport &= ~choice->types;
+  } else {
+    rest = 0;
+  }
+  rss.hena &= ~(choice->types & ~rss.by_transport);
+  if (rest != 0) hash(rss, choice->types, rest);
   data_.publish();
   return Status::success;
 }
