@@ -30,6 +30,8 @@ class Testpmd:
     __test__ = False  # not a test, whatever its name
 
     PROMPT = "testpmd> "
+    # What other threads say may come in the middle of it.
+    NEWS = re.compile(r"\n?Port \d+: [a-z ]+ event\n|iavf_\w+\(\): [^\n]*\n")
 
     def __init__(self, name, eal, options=(), wrap=lambda command: command):
         """`wrap` makes the command line that runs the command line it is given."""
@@ -51,6 +53,24 @@ class Testpmd:
         """What it says to a command."""
         os.write(self.terminal, command.encode() + b"\n")
         return self._until_prompt(timeout)
+
+    def begin(self, command):
+        """Forwarding is started and told not to be waited for: what it prints may come in the middle of the prompt."""
+        os.write(self.terminal, command.encode() + b"\n")
+
+    def end(self, timeout=60):
+        """Stops forwarding; behind that, prompts are whole again."""
+        start = len(self.text)
+        os.write(self.terminal, b"stop\n")
+        done = ("\nDone.\n", "Packet forwarding not started")
+
+        def is_over():
+            at = max(self.text.find(word, start) for word in done)
+            return at >= 0 and self.text.find(self.PROMPT, at) >= 0
+
+        if not self._read_until(is_over, timeout):
+            raise TestpmdError(f"{self.name}: did not stop within {timeout} s; it said:\n{self.story()}")
+        return self.text[start:]
 
     def statistics(self, port=0):
         """`show port stats`: RX-packets, TX-bytes and so on."""
@@ -99,7 +119,7 @@ class Testpmd:
     def _until_prompt(self, timeout):
         start = len(self.text)
         # One prompt for each command; an event may be told after it.
-        found = self._read_until(lambda: self.text.find(self.PROMPT, start) >= 0, timeout)
+        found = self._read_until(lambda: self.PROMPT in self.NEWS.sub("", self.text[start:]), timeout)
         if not found:
             raise TestpmdError(f"{self.name}: no prompt within {timeout} s; it said:\n{self.story()}")
         return self.text[start:]

@@ -20,11 +20,8 @@ struct IavfRig : NicRig<device::iavf::Nic, fake_guest::IavfGuest> {
 
   explicit IavfRig(Doorbell doorbell = Doorbell::trap, unsigned queues = 4,
                    device::iavf::Parent parent = device::iavf::Parent::e810)
-      : NicRig(device::iavf::NicOptions{.name = "test",
-                                        .mac = kIavfStation,
-                                        .doorbell = doorbell,
-                                        .queue_pairs = queues,
-                                        .parent = parent}) {}
+      : NicRig(device::iavf::NicOptions{
+            .name = "test", .mac = kIavfStation, .doorbell = doorbell, .queue_pairs = queues, .parent = parent}) {}
 
   /// The bytes alone of what the card sends.
   std::vector<Bytes> take(std::size_t most = port::kMaxBurst) {
