@@ -53,8 +53,11 @@ struct Poller::Impl {
   [[nodiscard]] std::uint64_t idle_wait() noexcept;
   [[nodiscard]] std::uint64_t until_next_timer(std::uint64_t limit) const noexcept;
   void set_external_alarm() noexcept;
+  [[nodiscard]] std::uint64_t next_deadline() const noexcept;
   void arm_alarm() noexcept;
+  void set_alarm(std::uint64_t deadline) noexcept;
   void note_work() noexcept;
+  void keep_awake() noexcept;
   void fall_asleep() noexcept;
 
   static constexpr std::uint64_t kForever = ~0ull;
@@ -81,11 +84,12 @@ struct Poller::Impl {
   bool tasks_changed = false;
   TimerHeap<Timer, TimerAccess> timers;
   std::size_t timer_count = 0;
-  std::uint64_t alarm_set_to = 0;
+  std::uint64_t alarm_set_to = 0;  // 0: not at all
 
   std::uint64_t now = 0;
   std::uint64_t last_work = 0;
   std::uint64_t last_events = 0;
+  std::uint64_t awake_until = 0;  // while CPUs are kept awake
   std::uint64_t sleep_ns = 0;
   unsigned rounds_without_look = 0;
   bool tasks_found_work = false;  // in the last round

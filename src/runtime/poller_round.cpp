@@ -51,6 +51,7 @@ unsigned Poller::Impl::take_events(std::uint64_t wait_ns) noexcept {
       drain_eventfd(alarm.get());  // a timerfd is read like an eventfd
       alarm_set_to = 0;
     } else if (Slot* slot = find(key)) {
+      keep_awake();
       // Runs from a local: the handler may unwatch itself, or add watches and so move the slots.
       Handler handler = std::move(slot->handler);
       handler(event.events);
@@ -119,17 +120,10 @@ std::uint64_t Poller::Impl::idle_wait() noexcept {
   // often the one that the thread was put on which the last reply woke.
   const bool must_look = tasks_need_polling();
   if (must_look && idle < options.spin_ns) return 0;
-  std::uint64_t limit = kForever;
-  if (wakefulness.is_held()) {
-    if (idle >= options.keep_awake_ns) {
-      wakefulness.release();
-    } else {
-      limit = options.keep_awake_ns - idle;  // someone has to be there to release it
-    }
-  }
-  if (!must_look) return limit;
+  if (wakefulness.is_held() && now >= awake_until) wakefulness.release();
+  if (!must_look) return kForever;
   sleep_ns = sleep_ns == 0 ? options.min_sleep_ns : std::min(2 * sleep_ns, options.max_sleep_ns);
-  return std::min(sleep_ns, limit);
+  return sleep_ns;
 }
 
 // A look costs a system call. One that is about to wait in epoll sees the events there, and tasks that find their work
@@ -147,30 +141,33 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
   unsigned done = 0;
   if (should_look_for_events(wait_ns)) done += take_events(0);
   done += take_messages();
-  done += expire_timers();
+  unsigned expired = expire_timers();
   const unsigned found = run_tasks();
   tasks_found_work = found > 0;
   done += found;
-  if (done == 0 && wait_ns > 0) {
+  if (done + expired == 0 && wait_ns > 0) {
     // Say that we sleep, then look once more: whoever adds work after this look sees the flag and rings (wake()).
     fall_asleep();
     done += run_tasks();
     if (done == 0 && mailbox.is_empty() && !stop_asked.load(std::memory_order_relaxed)) {
       const std::uint64_t wait = until_next_timer(wait_ns);
       if (wait > 0) sleeps.add();
-      // A sleep without end leaves the timers to a descriptor that stays set, where a time-out would be set each time.
+      // A sleep without end leaves the timers to a descriptor that stays set. A time-out would be set, and taken back,
+      // each time: in a virtual machine both leave to the hypervisor, 25 us each.
       if (wait > 0 && wait_ns == kForever) arm_alarm();
       done += take_events(wait > 0 && wait_ns == kForever ? kForever : wait);
       now = monotonic_ns();
     }
     asleep.store(false, std::memory_order_relaxed);
     done += take_messages();
-    done += expire_timers();
-    if (done > 0) done += run_tasks();
+    expired += expire_timers();
+    if (done + expired > 0) done += run_tasks();
   }
   rounds.add();
-  if (done == 0) return false;
+  if (done + expired == 0) return false;
   note_work();
+  // Timers alone tell of no exchange: those of dozens of idle VMs must not keep anything awake.
+  if (done > 0) keep_awake();
   return true;
 }
 
@@ -178,10 +175,20 @@ void Poller::Impl::note_work() noexcept {
   busy_rounds.add();
   last_work = now;
   sleep_ns = 0;
+}
+
+// Asked for before an event is handled as well as after all work: a CPU that is halted comes back while the work that
+// ends in waking a thread on it is done.
+void Poller::Impl::keep_awake() noexcept {
+  if (wakefulness.is_held()) {
+    awake_until = now + options.keep_awake_ns;
+    return;
+  }
   // In a caller's own loop nobody might come back to let go of it.
-  if (wakefulness.is_held() || !wakefulness.is_available() || !running.load(std::memory_order_relaxed)) return;
+  if (!wakefulness.is_available() || !running.load(std::memory_order_relaxed)) return;
   wakefulness.hold();
   keeps_awake.add();
+  awake_until = monotonic_ns() + options.keep_awake_ns;
 }
 
 void Poller::Impl::run_until_stopped() noexcept {
@@ -203,12 +210,27 @@ void Poller::Impl::fall_asleep() noexcept { asleep.exchange(true, std::memory_or
 void Poller::Impl::set_external_alarm() noexcept {
   fall_asleep();
   if (!mailbox.is_empty()) signal_eventfd(doorbell.get());
-  arm_alarm();
+  if (const std::uint64_t deadline = next_deadline(); deadline != alarm_set_to) set_alarm(deadline);
 }
 
+/// 0: none.
+std::uint64_t Poller::Impl::next_deadline() const noexcept {
+  return timers.is_empty() ? 0 : std::max<std::uint64_t>(timers.first().deadline_ns_, 1);
+}
+
+// Timers are set again and again, to later times mostly. An alarm that is early enough stays as it is and wakes once
+// for nothing, which costs less than setting it for each of them. For the same reason letting go of the CPUs may be
+// late by as much as they are kept.
 void Poller::Impl::arm_alarm() noexcept {
-  const std::uint64_t deadline = timers.is_empty() ? 0 : std::max<std::uint64_t>(timers.first().deadline_ns_, 1);
-  if (deadline == alarm_set_to) return;
+  std::uint64_t deadline = next_deadline();
+  if (wakefulness.is_held()) {
+    const std::uint64_t release = awake_until + options.keep_awake_ns;
+    deadline = deadline == 0 ? release : std::min(deadline, release);
+  }
+  if (deadline != 0 && (alarm_set_to == 0 || deadline < alarm_set_to)) set_alarm(deadline);
+}
+
+void Poller::Impl::set_alarm(std::uint64_t deadline) noexcept {
   alarm_set_to = deadline;
   const itimerspec when{.it_interval = {}, .it_value = to_timespec(deadline)};
   ::timerfd_settime(alarm.get(), TFD_TIMER_ABSTIME, &when, nullptr);

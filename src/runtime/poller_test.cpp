@@ -208,6 +208,25 @@ TEST(Poller, FindsPolledWorkWithoutAnyEvent) {
   poller->call([&] { poller->remove_task(task); });
 }
 
+// The alarm that was set for the first deadline rings for nothing; the timer must fire after it none the less.
+TEST(Poller, FiresATimerThatWasPutOffWhileItSlept) {
+  const auto poller = make_poller({.spin_ns = 0});
+  Timer timer{*poller, [&] { poller->stop(); }};
+  const UniqueFd event = *make_eventfd();
+  std::uint64_t put_off_to = 0;
+  auto watch = poller->watch(event.get(), EPOLLIN, [&](std::uint32_t) {
+    drain_eventfd(event.get());
+    put_off_to = monotonic_ns() + 20'000'000;
+    timer.arm_at(put_off_to);
+  });
+  ASSERT_TRUE(watch);
+  timer.arm_after(10'000'000);
+  poller->run_once(0);  // sets the alarm
+  signal_eventfd(event.get());
+  poller->run();  // returns; ctest's time limit is the failure
+  EXPECT_GE(monotonic_ns(), put_off_to);
+}
+
 TEST(Poller, SleepsForGoodWhenNothingNeedsPolling) {
   const auto poller = make_poller({.spin_ns = 0});
   CountingTask task{false};
@@ -315,6 +334,31 @@ TEST_F(AWakefulPoller, KeepsCpusAwakeAfterWorkAndLetsGoByItself) {
   wait_until_asked(2);
   EXPECT_EQ(asked(), (std::vector<std::int32_t>{0, -1}));
   EXPECT_EQ(poller->stats().keeps_awake, 1u);
+}
+
+TEST_F(AWakefulPoller, AsksBeforeItHandlesAnEvent) {
+  PollerOptions forever = options();
+  forever.keep_awake_ns = 3'600'000'000'000;
+  const auto poller = make_poller(forever);
+  const UniqueFd event = *make_eventfd();
+  std::vector<std::int32_t> asked_in_handler;
+  auto watch = poller->watch(event.get(), EPOLLIN, [&](std::uint32_t) {
+    drain_eventfd(event.get());
+    asked_in_handler = asked();
+    poller->stop();
+  });
+  ASSERT_TRUE(watch);
+  signal_eventfd(event.get());
+  poller->run();
+  EXPECT_EQ(asked_in_handler, (std::vector<std::int32_t>{0}));
+}
+
+TEST_F(AWakefulPoller, KeepsNothingAwakeForATimer) {
+  const auto poller = make_poller(options());
+  Timer timer{*poller, [&] { poller->stop(); }};
+  timer.arm_after(0);
+  poller->run();
+  EXPECT_TRUE(asked().empty());
 }
 
 TEST_F(AWakefulPoller, LetsGoWhenItStops) {
