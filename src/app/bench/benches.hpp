@@ -11,7 +11,7 @@
 namespace vmux::bench {
 
 struct Options {
-  unsigned rounds = 7;  ///< interleaved: one sample of each side in every round
+  unsigned rounds = 0;  ///< interleaved: one sample of each side in every round
   std::function<void(const std::string& what, unsigned round)> progress;
 };
 

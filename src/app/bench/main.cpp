@@ -19,7 +19,11 @@
 namespace vmux::bench {
 namespace {
 
-using Run = Result<Report> (*)(const Options&);
+struct Bench {
+  Result<Report> (*run)(const Options&);
+  unsigned rounds;  ///< unless told otherwise
+  const char* help;
+};
 
 int print(const Result<Report>& report, bool as_json) {
   if (!report) {
@@ -101,18 +105,19 @@ int main_of(int argc, char** argv) {
   bool& as_json = script.as_json;
   unsigned& rounds = script.rounds;
   app.add_flag("--json", as_json, "print one JSON object instead of a table");
-  app.add_option("--rounds", rounds,
-                 "interleaved rounds of each side (default: 7; guests, passthrough 3; nic, switch 5)")
+  app.add_option(
+         "--rounds", rounds,
+         "interleaved rounds of each side (default: rtt, dma 100; forward 7; guests, passthrough 3; nic, switch 5)")
       ->check(CLI::Range(1, 1000));
   app.fallthrough();
-  const std::map<std::string, std::pair<Run, const char*>> in_process = {
-      {"rtt", {run_rtt, "register read round trip, beside an AF_UNIX ping-pong of the same bytes"}},
-      {"dma", {run_dma, "DMA map + unmap of 4 KiB windows of one file, beside the same ping-pong"}},
+  const std::map<std::string, Bench> in_process = {
+      {"rtt", {run_rtt, 100, "register read round trip, beside an AF_UNIX ping-pong of the same bytes"}},
+      {"dma", {run_dma, 100, "DMA map + unmap of 4 KiB windows of one file, beside the same ping-pong"}},
       {"forward",
-       {run_forward, "frames between two e1000 ports through the switch, beside bare copies between their rings"}},
+       {run_forward, 7, "frames between two e1000 ports through the switch, beside bare copies between their rings"}},
   };
   for (const auto& [name, bench] : in_process)
-    app.add_subcommand(name, bench.second);
+    app.add_subcommand(name, bench.help);
   const std::map<std::string, const char*> scripts = {
       {"guests", "iperf3 and ping between two guests, beside the same guests on QEMU's own e1000"},
       {"passthrough", "a virtual function through vMux, beside its twin on QEMU's vfio-pci, in a host VM"},
@@ -134,10 +139,12 @@ int main_of(int argc, char** argv) {
   const std::string name = app.get_subcommands().front()->get_name();
   if (scripts.count(name) != 0) return run_named_script(name, script);
   const bool show = ::isatty(STDERR_FILENO) == 1;
-  Options options{.rounds = rounds == 0 ? 7 : rounds, .progress = [&](const std::string& what, unsigned round) {
+  const Bench& bench = in_process.at(name);
+  Options options{.rounds = rounds == 0 ? bench.rounds : rounds,
+                  .progress = [&](const std::string& what, unsigned round) {
                     if (show) fmt::print(stderr, "\r{} {}: round {} ...   ", name, what, round + 1);
                   }};
-  const auto report = in_process.at(name).first(options);
+  const auto report = bench.run(options);
   if (show) fmt::print(stderr, "\r\033[K");
   return print(report, as_json);
 }

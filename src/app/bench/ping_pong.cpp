@@ -118,6 +118,13 @@ Result<Child> Child::spawn(const std::function<void()>& body) {
   return child;
 }
 
+void Child::pause() const noexcept {
+  ::kill(pid_, SIGSTOP);
+  ::waitpid(pid_, nullptr, WUNTRACED);
+}
+
+void Child::resume() const noexcept { ::kill(pid_, SIGCONT); }
+
 Child::~Child() {
   if (pid_ <= 0) return;
   ::kill(pid_, SIGKILL);

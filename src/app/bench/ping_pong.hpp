@@ -38,6 +38,10 @@ class Child {
   }
   ~Child();
 
+  /// Stops the process, and returns once it does not run any more; lets it run again.
+  void pause() const noexcept;
+  void resume() const noexcept;
+
  private:
   pid_t pid_ = -1;
 };

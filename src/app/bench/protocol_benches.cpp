@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "app/bench/benches.hpp"
 #include "app/bench/ping_pong.hpp"
@@ -55,24 +56,62 @@ Result<ServedDevice> serve_bouncer(std::span<const Exchange> script, Wait wait) 
   return ServedDevice{std::move(*child), std::move(ours)};
 }
 
-/// One sample: a fresh process (two spinning ones would share a CPU), a warm-up, the measurement.
-Result<double> sample(Result<ServedDevice> served, std::span<const Exchange> script, Wait wait, bool check) {
-  if (!served) return tl::unexpected(served.error());
-  const unsigned passes = (wait == Wait::spinning ? 40'000 : 3'000) / static_cast<unsigned>(script.size());
-  const int socket = served->connection.get();
-  if (auto warm = time_script(socket, script, wait, passes / 10, check); !warm) return warm;
-  return time_script(socket, script, wait, passes, check);
-}
+/// What is asked, and how both sides wait for it.
+struct Script {
+  std::span<const Exchange> steps;
+  Wait wait;
+};
 
-Result<Row> compare(Row row, std::span<const Exchange> script, Wait wait, const Options& options) {
+/// A server and what its answers are checked for. It is stopped but while it is measured: two that spin would share a
+/// CPU.
+class Side {
+ public:
+  [[nodiscard]] static Result<Side> start(const Script& script, bool is_ours) {
+    auto served = is_ours ? serve_device(script.wait) : serve_bouncer(script.steps, script.wait);
+    if (!served) return tl::unexpected(served.error());
+    served->server.pause();
+    return Side{std::move(*served), is_ours};
+  }
+
+  /// One sample: nanoseconds per pass over the script, after a warm-up.
+  [[nodiscard]] Result<double> measure(const Script& script) const {
+    const unsigned passes = (script.wait == Wait::spinning ? 2'000 : 200) / static_cast<unsigned>(script.steps.size());
+    const int socket = served_.connection.get();
+    served_.server.resume();
+    auto time = time_script(socket, script.steps, script.wait, passes / 5, is_ours_);
+    if (time) time = time_script(socket, script.steps, script.wait, passes, is_ours_);
+    served_.server.pause();
+    return time;
+  }
+
+ private:
+  Side(ServedDevice served, bool is_ours) : served_(std::move(served)), is_ours_(is_ours) {}
+  ServedDevice served_;
+  bool is_ours_;
+};
+
+// A sample is short, so that the two of a round meet the same machine; which comes first changes from round to round,
+// and each side gets a new process now and then, as where its memory lies makes a difference of some percent.
+Result<Row> compare(Row row, const Script& script, const Options& options) {
+  constexpr unsigned kRoundsPerProcess = 10;
+  std::optional<Side> reference, ours;
   for (unsigned round = 0; round < options.rounds; ++round) {
     options.progress(row.name, round);
-    const auto reference = sample(serve_bouncer(script, wait), script, wait, false);
-    if (!reference) return tl::unexpected(reference.error());
-    const auto ours = sample(serve_device(wait), script, wait, true);
-    if (!ours) return tl::unexpected(ours.error());
-    row.reference.push_back(*reference);
-    row.ours.push_back(*ours);
+    if (round % kRoundsPerProcess == 0) {
+      for (auto* const side : {&reference, &ours}) {
+        side->reset();
+        auto started = Side::start(script, side == &ours);
+        if (!started) return tl::unexpected(started.error());
+        side->emplace(std::move(*started));
+      }
+    }
+    const bool ours_first = round % 2 == 1;
+    const auto first = (ours_first ? ours : reference)->measure(script);
+    const auto second = (ours_first ? reference : ours)->measure(script);
+    if (!first) return tl::unexpected(first.error());
+    if (!second) return tl::unexpected(second.error());
+    row.ours.push_back(ours_first ? *first : *second);
+    row.reference.push_back(ours_first ? *second : *first);
   }
   return row;
 }
@@ -92,7 +131,7 @@ Result<Report> run_rtt(const Options& options) {
   for (const Wait wait : {Wait::blocking, Wait::spinning}) {
     auto row = compare(
         {.name = name_of(wait), .bytes = request.size(), .direction = "round trip", .unit = "ns", .goal = "<= 1.15"},
-        script, wait, options);
+        {script, wait}, options);
     if (!row) return tl::unexpected(row.error());
     report.rows.push_back(std::move(*row));
   }
@@ -128,7 +167,7 @@ Result<Report> run_dma(const Options& options) {
                         .direction = "map + unmap",
                         .unit = "ns",
                         .goal = "<= 1.3"},
-                       script, wait, options);
+                       {script, wait}, options);
     if (!row) return tl::unexpected(row.error());
     report.rows.push_back(std::move(*row));
   }

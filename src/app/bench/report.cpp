@@ -25,14 +25,19 @@ std::string kernel_release() {
   return ::uname(&name) == 0 ? name.release : "unknown";
 }
 
-double ratio_of(const Row& row) {
-  const double reference = median(row.reference);
-  return reference == 0 ? 0 : median(row.ours) / reference;
+/// Of each round, in ascending order.
+std::vector<double> ratios_of(const Row& row) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < std::min(row.ours.size(), row.reference.size()); ++i)
+    ratios.push_back(row.reference[i] == 0 ? 0 : row.ours[i] / row.reference[i]);
+  std::sort(ratios.begin(), ratios.end());
+  return ratios;
 }
 
-std::string spread(const std::vector<double>& samples) {
-  const auto [low, high] = std::minmax_element(samples.begin(), samples.end());
-  return fmt::format("{:.0f}..{:.0f}", *low, *high);
+/// The middle half.
+std::string spread(const std::vector<double>& sorted) {
+  if (sorted.empty()) return "-";
+  return fmt::format("{:.2f}..{:.2f}", sorted[sorted.size() / 4], sorted[(sorted.size() - 1) - sorted.size() / 4]);
 }
 
 }  // namespace
@@ -53,7 +58,7 @@ std::string Report::to_json() const {
                        {"unit", row.unit},
                        {"ours", median(row.ours)},
                        {"reference", median(row.reference)},
-                       {"ratio", ratio_of(row)},
+                       {"ratio", median(ratios_of(row))},
                        {"rounds", row.ours.size()}});
   }
   const nlohmann::json report = {
@@ -69,11 +74,12 @@ std::string Report::to_table() const {
   std::string text = fmt::format("{}: {} CPUs, {}, Linux {}\n  ours:      {}\n  reference: {}\n\n", benchmark,
                                  ::sysconf(_SC_NPROCESSORS_ONLN), cpu_model(), kernel_release(), ours, reference);
   text += fmt::format("{:<24} {:>6} {:<16} {:>13} {:>13} {:>7}  {:<9} {:<9} {}\n", "what", "bytes", "direction", "ours",
-                      "reference", "ratio", "goal", "unit", "ours, lowest..highest round");
+                      "reference", "ratio", "goal", "unit", "ratios of the middle half of rounds");
   for (const Row& row : rows) {
+    const auto ratios = ratios_of(row);
     text += fmt::format("{:<24} {:>6} {:<16} {:>13.0f} {:>13.0f} {:>7.3f}  {:<9} {:<9} {} ({} rounds)\n", row.name,
-                        row.bytes, row.direction, median(row.ours), median(row.reference), ratio_of(row), row.goal,
-                        row.unit, spread(row.ours), row.ours.size());
+                        row.bytes, row.direction, median(row.ours), median(row.reference), median(ratios), row.goal,
+                        row.unit, spread(ratios), row.ours.size());
   }
   return text;
 }

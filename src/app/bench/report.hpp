@@ -8,7 +8,8 @@
 
 namespace vmux::bench {
 
-/// Interleaved samples of one comparison, one value a round and side.
+/// Interleaved samples of one comparison, one value a round and side. Its ratio is the median of the rounds' ratios:
+/// the two samples of a round met the same machine, those of different rounds need not have.
 struct Row {
   std::string name;         ///< what is measured, e.g. "blocking"
   std::uint64_t bytes = 0;  ///< size of the message or frame, 0: does not apply
