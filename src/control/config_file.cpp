@@ -96,6 +96,9 @@ Outcome<> Reader::all(const toml::table& root) const {
 }  // namespace
 
 Outcome<> parse_configuration(std::string_view text, const std::string& name, Configuration& into) {
+  if (const auto line = stray_character(text)) {
+    return refuse(ProblemKind::invalid, "", fmt::format("{}:{}: {}", name, *line, kStrayCharacter));
+  }
   try {
     return Reader{name, into}.all(toml::parse(text, name));
   } catch (const toml::parse_error& error) {

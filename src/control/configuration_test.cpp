@@ -77,6 +77,9 @@ TEST_P(BadFile, IsRefusedWithItsLine) {
 INSTANTIATE_TEST_SUITE_P(
     Texts, BadFile,
     testing::Values(Case{"[daemon", "x.toml:1: "}, Case{"\n[\x03]", "x.toml:2: "}, Case{"a = {\x03 = 1}", "x.toml:1: "},
+                    Case{"# \u00fc\n\u030f", "x.toml:2: a character that is not ASCII"},
+                    Case{"daemon = \"\u00fc\"\n\u00fc = 1", "x.toml:2: a character that is not ASCII"},
+                    Case{"x = '''\u00fc\n\u00fc'''\n", "x.toml:1: 'x' is not known"},
                     Case{"\nx = 1", "x.toml:2: 'x' is not known here; known are: daemon, pollers"},
                     Case{"port = 1", "expected [[port]]"}, Case{"[port]\nname = \"a\"", "expected [[port]]"},
                     Case{"daemon = 3", "x.toml:1: [daemon]: expected an object"},

@@ -6,7 +6,6 @@
 #include <array>
 #include <functional>
 
-#include "base/toml.hpp"
 #include "host/description.hpp"
 #include "host/description_tree.hpp"
 

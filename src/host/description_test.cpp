@@ -182,7 +182,8 @@ TEST_P(BadDescription, IsToldWithItsLine) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Files, BadDescription,
-    testing::Values(BadFile{"\n[nic", "h.toml:2: "}, BadFile{"x = 1", "h.toml:1: the file: 'x' is not known here"},
+    testing::Values(BadFile{"\n[nic", "h.toml:2: "}, BadFile{"\n\u00e9 = 1", "h.toml:2: a character that is not ASCII"},
+                    BadFile{"x = 1", "h.toml:1: the file: 'x' is not known here"},
                     BadFile{"[nic]\ndevice = \"a\"", "expected [[nic]]"},
                     BadFile{"[[nic]]\nvfs = 1", "h.toml:1: [[nic]]: device is required"},
                     BadFile{"[[nic]]\ndevice = \"a\"\nvfs = -1", "h.toml:3: [[nic]]: vfs: expected a number"},

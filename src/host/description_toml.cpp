@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // TOML by toml++.
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 
+#include "base/toml.hpp"
 #include "host/description_tree.hpp"
 
 namespace vmux::host {
@@ -44,6 +44,9 @@ void Value::add(std::string key, Value value) {
 }
 
 Outcome<Value> read_toml(std::string_view text, const std::string& name) {
+  if (const auto line = stray_character(text)) {
+    return refuse(Errc::invalid_argument, fmt::format("{}:{}: {}", name, *line, kStrayCharacter));
+  }
   try {
     return value_of(toml::parse(text, name));
   } catch (const toml::parse_error& error) {

@@ -76,6 +76,7 @@ class Scribbler {
  public:
   /// Adds a place to be flipped; those beyond `memory` are moved into it.
   void add(std::span<std::byte> memory, std::uint64_t offset, std::uint64_t other) {
+    beside_.end();  // the list is the thread's while it runs
     Flip flip;
     flip.at = memory.data() + (offset % (memory.size() - 8));
     std::memcpy(flip.values, flip.at, 8);
