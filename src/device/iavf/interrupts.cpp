@@ -11,7 +11,8 @@ namespace {
 constexpr std::uint64_t kItrUnit = 2000;  // ns, VFINT_ITRN1.INTERVAL
 
 // A driver that polls its rings re-arms when it has found nothing. It may do so just when the poller begins to sleep,
-// so a vector with news is looked at again after this long, at first and at most.
+// so a vector with news is looked at again after this long, at first and at last. A driver that has not armed until
+// then may never do so (DPDK's does not): from there on the poller's own rounds look, and no timer keeps it awake.
 constexpr std::uint64_t kFirstPatience = 30'000, kLastPatience = 500'000;  // ns
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
@@ -109,7 +110,7 @@ std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
   absorb(vector, control);
   if ((pending_ >> vector & 1) == 0) return kNever;
   if (!dyn_ctl::intena::is_set(control)) {
-    return vector == 0 && is_home_ ? kNever : now + patience_ns_;
+    return (vector == 0 && is_home_) || patience_ns_ > kLastPatience ? kNever : now + patience_ns_;
   }
   const std::uint64_t due = states_.fired_ns(vector) + interval_ns(vector);
   if (now < due) return due;
@@ -142,7 +143,7 @@ void InterruptUnit::wake_at(std::uint64_t when) noexcept {
 }
 
 void InterruptUnit::expired() noexcept {
-  patience_ns_ = std::min(patience_ns_ * 2, kLastPatience);
+  if (patience_ns_ <= kLastPatience) patience_ns_ *= 2;
   fire_pending();
 }
 

@@ -48,6 +48,26 @@ TEST_P(IavfInterrupts, NewsWhileUnarmedAreToldWhenArmed) {
   EXPECT_TRUE(run_until([&] { return guest->interrupts(1) == 1; }));
 }
 
+// DPDK's driver polls and never arms: no timer may go on for its news.
+TEST_P(IavfInterrupts, WhoDoesNotArmForLongIsServedByTheRoundsAlone) {
+  arrive_broadcast();
+  arrive_broadcast();
+  EXPECT_EQ(guest->interrupts(1), 1u);
+  const auto turn = [&](std::uint64_t ns) {
+    unsigned work = 0;
+    for (const std::uint64_t end = monotonic_ns() + ns; monotonic_ns() < end;)
+      work += poller->run_once(0) ? 1 : 0;
+    return work;
+  };
+  EXPECT_GT(turn(10'000'000), 0u);  // at first timers look again
+  EXPECT_EQ(turn(10'000'000), 0u);
+  guest->arm(1);
+  EXPECT_TRUE(run_until([&] {
+    static_cast<void>(take());  // a round of the switch
+    return guest->interrupts(1) == 1;
+  }));
+}
+
 TEST_P(IavfInterrupts, ArmingWithClearPbaLosesNothing) {
   arrive_broadcast();
   arrive_broadcast();
