@@ -8,8 +8,9 @@ namespace vmux::switching {
 namespace {
 
 constexpr unsigned kBurstsPerTurn = 2;      // of a port, or a link, in one round
-constexpr std::uint32_t kQuietRounds = 64;  // a port without a frame for so many rounds is looked at less often...
-constexpr std::uint32_t kQuietStep = 8;     // ...in every 8th busy round
+constexpr std::uint32_t kQuietRounds = 64;  // a port without a frame for so many rounds is quiet: it is looked at...
+constexpr std::size_t kQuietStep = 8;       // ...in every 8th busy round,
+constexpr std::size_t kQuietLooks = 2;      // and with how many others it may be: this many looks in such a round
 constexpr std::uint64_t kSweepEvery_ns = 100'000'000;
 constexpr std::uint32_t kSweepCount = 128;
 
@@ -23,6 +24,8 @@ Shard::Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_
       place_of_slot_(kMaxPorts, kHere),
       spreads_(kMaxPorts) {
   members_.reserve(kMaxPorts);
+  busy_.reserve(kMaxPorts);
+  quiet_.reserve(kMaxPorts);
   pending_.reserve(kMaxPorts);
   touched_.reserve(kMaxPorts);
 }
@@ -50,6 +53,7 @@ void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules) {
   Spread* const lanes = spread(id);
   members_.push_back(std::make_unique<Member>(id, port, rules, lanes));
   Member* const member = members_.back().get();
+  busy_.push_back(member);
   if (lanes == nullptr) {
     by_slot_[slot_of(id)] = member;
     return;
@@ -64,6 +68,9 @@ void Shard::remove_member(PortId id) noexcept {
     lanes->here = nullptr;
     std::erase(homes_, lanes);
   }
+  const auto is_it = [id](const Member* member) { return member->id == id; };
+  std::erase_if(busy_, is_it);
+  std::erase_if(quiet_, is_it);
   std::erase_if(members_, [id](const auto& member) {
     if (member->id != id) return false;
     member->port.released();
@@ -104,23 +111,10 @@ bool Shard::needs_polling() const noexcept {
                      [this](const Spread* spread) { return spread->untold < peers_.size(); });
 }
 
-// Looking at idle ports is what a crowd would cost an active one. Never while the poller is about to sleep.
-bool Shard::may_skip(const Member& member) const noexcept {
-  return was_busy_ && member.quiet_rounds >= kQuietRounds && (round_ + slot_of(member.id)) % kQuietStep != 0;
-}
-
 unsigned Shard::poll() noexcept {
-  ++round_;
   if (!homes_.empty()) follow_steering();
-  unsigned done = 0;
-  const std::size_t count = members_.size();
-  if (++first_ >= count) first_ = 0;  // another port begins in every round: room at a receiver is shared fairly
-  std::size_t at = first_;
-  for (std::size_t i = 0; i < count; ++i) {
-    Member& member = *members_[at];
-    if (!may_skip(member)) done += serve(member);
-    if (++at == count) at = 0;
-  }
+  unsigned done = serve_busy();
+  done += serve_quiet();
   if (!peers_.empty()) {
     for (Peer& peer : peers_)
       done += receive(peer);
@@ -128,6 +122,50 @@ unsigned Shard::poll() noexcept {
   }
   if (poller_.now_ns() >= next_sweep_ns_) housekeep();
   was_busy_ = done > 0;
+  return done;
+}
+
+unsigned Shard::serve_busy() noexcept {
+  if (++first_ >= busy_.size()) first_ = 0;  // another port begins in every round: room at a receiver is shared fairly
+  unsigned done = 0;
+  std::size_t at = first_;
+  for (std::size_t i = busy_.size(); i > 0; --i) {
+    if (at >= busy_.size()) at = 0;
+    Member& member = *busy_[at];
+    done += serve(member);
+    if (member.quiet_rounds < kQuietRounds) {
+      ++at;
+      continue;
+    }
+    quiet_.push_back(&member);
+    busy_[at] = busy_.back();
+    busy_.pop_back();
+  }
+  return done;
+}
+
+// Looking at idle ports is what a crowd would cost an active one, so they take turns. Not while the poller has nothing
+// else to do, and never when it is about to sleep: then all of them are looked at.
+unsigned Shard::serve_quiet() noexcept {
+  std::size_t looks = quiet_.size();
+  if (was_busy_) {
+    due_looks_ += looks;
+    looks = std::min(due_looks_ / kQuietStep, kQuietLooks);
+    due_looks_ %= kQuietStep;
+  }
+  unsigned done = 0;
+  for (; looks > 0; --looks) {
+    if (next_quiet_ >= quiet_.size()) next_quiet_ = 0;
+    Member& member = *quiet_[next_quiet_];
+    done += serve(member);
+    if (member.quiet_rounds != 0) {
+      ++next_quiet_;
+      continue;
+    }
+    busy_.push_back(&member);
+    quiet_[next_quiet_] = quiet_.back();
+    quiet_.pop_back();
+  }
   return done;
 }
 

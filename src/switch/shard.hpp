@@ -95,9 +95,10 @@ class Shard final : public runtime::Task {
 
   // shard.cpp: rounds and links
   unsigned serve(Member& member) noexcept;
+  unsigned serve_busy() noexcept;
+  unsigned serve_quiet() noexcept;
   unsigned receive(Peer& peer) noexcept;
   void reclaim() noexcept;
-  [[nodiscard]] bool may_skip(const Member& member) const noexcept;
   void housekeep() noexcept;
 
   // lanes.cpp: ports that are spread over pollers
@@ -137,10 +138,13 @@ class Shard final : public runtime::Task {
   std::vector<Spread*> homes_;                    // those whose lane 0 is here
   std::unique_ptr<packet::Pool> pool_;            // made with the first peer
   std::vector<Member*> pending_, touched_;        // with queued frames; delivered to and not yet flushed
-  std::uint64_t round_ = 0, next_sweep_ns_ = 0;
-  std::size_t first_ = 0;     // member that has the first turn
-  Member* sender_ = nullptr;  // of the frames of the current burst; nullptr: they came over a link,
-  Place origin_ = kHere;      // that of this peer
+  std::vector<Member*> busy_, quiet_;             // all members: by whether they sent anything of late
+  std::uint64_t next_sweep_ns_ = 0;
+  std::size_t first_ = 0;       // of busy_, that has the first turn
+  std::size_t next_quiet_ = 0;  // of quiet_, to be looked at next
+  std::size_t due_looks_ = 0;   // at quiet ports, in eighths
+  Member* sender_ = nullptr;    // of the frames of the current burst; nullptr: they came over a link,
+  Place origin_ = kHere;        // that of this peer
   bool was_busy_ = false;
 
   std::array<packet::FrameView, port::kMaxBurst> peeked_, gathered_;

@@ -132,6 +132,41 @@ TEST(Switch, LooksAtQuietPortsLessOftenWhileOthersAreBusy) {
   EXPECT_GT(bench[2].peeks, 64u);
 }
 
+TEST(Switch, CrowdOfQuietPortsCostsABusyOneTwoLooksARoundAtMost) {
+  constexpr unsigned kCrowd = 60, kRounds = 400;
+  Bench bench{std::vector<VlanConfig>(2 + kCrowd, kPlain)};
+  bench.introduce(1, frame(9, 2));
+  bench[1].room = 1'000'000;
+  for (unsigned i = 0; i < 64 * kRounds; ++i)
+    bench[0].send(frame(2, 1));
+  const auto looks = [&bench] {
+    unsigned sum = 0;
+    for (unsigned port = 2; port < 2 + kCrowd; ++port)
+      sum += bench[port].peeks;
+    return sum;
+  };
+  const unsigned before = looks();
+  bench.run();
+  EXPECT_LT(looks() - before, kCrowd * 66 + 2 * kRounds);  // until they are quiet, two a round, and all when it is over
+  for (unsigned port = 2; port < 2 + kCrowd; ++port)
+    EXPECT_GT(bench[port].peeks, 64u) << port;
+}
+
+TEST(Switch, QuietPortInACrowdIsHeardWhileAnotherIsBusy) {
+  Bench bench{std::vector<VlanConfig>(62, kPlain)};
+  bench.introduce(1, frame(9, 2));
+  bench[1].room = 1'000'000;
+  for (unsigned i = 0; i < 64 * 200; ++i)
+    bench[0].send(frame(2, 1));
+  for (unsigned round = 0; round < 100; ++round)
+    bench.poller->run_once(0);
+  bench[40].send(frame(2, 3));
+  for (unsigned round = 0; round < 40; ++round)
+    bench.poller->run_once(0);
+  EXPECT_FALSE(bench[0].outgoing.empty());
+  EXPECT_EQ(bench[40].counters().rx_frames.get(), 1u);
+}
+
 TEST(Switch, ShowsWhoWasHeardWhere) {
   Bench bench{{kPlain, access(5)}};
   bench.introduce(0, frame(9, 1));
