@@ -63,7 +63,7 @@ Result<std::unique_ptr<Uplink>> make_tap(const UplinkRequest& request, runtime::
 }
 
 Result<std::unique_ptr<Uplink>> make_sink(const UplinkRequest&, runtime::Poller& poller) {
-  return make_uplink<backend::TrafficPort>(backend::TrafficOptions{}, poller);
+  return make_uplink<backend::TrafficPort>(backend::kSink, poller);
 }
 
 Result<std::unique_ptr<Uplink>> make_generator(const UplinkRequest& request, runtime::Poller& poller) {

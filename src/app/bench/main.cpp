@@ -80,19 +80,21 @@ struct ScriptOptions {
   std::vector<std::string> rest;  ///< as the script takes them
 };
 
-/// guests and passthrough are scripts of their own; the others are rows of one, of a model each.
-bool is_of_a_model(const std::string& name) { return name == "nic" || name == "switch"; }
+/// Two rows of one script; the others are scripts of their own.
+bool is_of_the_yardstick(const std::string& name) { return name == "nic" || name == "switch"; }
+bool is_of_a_model(const std::string& name) { return is_of_the_yardstick(name) || name == "ports"; }
 
 int run_named_script(const std::string& name, const ScriptOptions& options) {
   std::vector<std::string> arguments;
-  if (is_of_a_model(name)) {
-    arguments = {name, "--model", options.model};
+  if (is_of_a_model(name)) arguments = {"--model", options.model};
+  if (is_of_the_yardstick(name)) {
+    arguments.insert(arguments.begin(), name);
     if (const double hertz = cycles_per_second(); hertz > 0) arguments.push_back(fmt::format("--hertz={:.0f}", hertz));
   }
   if (options.rounds > 0) arguments.insert(arguments.end(), {"--rounds", std::to_string(options.rounds)});
   if (options.as_json) arguments.emplace_back("--json");
   arguments.insert(arguments.end(), options.rest.begin(), options.rest.end());
-  return run_script(is_of_a_model(name) ? "yardstick" : name.c_str(), arguments);
+  return run_script(is_of_the_yardstick(name) ? "yardstick" : name.c_str(), arguments);
 }
 
 int main_of(int argc, char** argv) {
@@ -105,9 +107,9 @@ int main_of(int argc, char** argv) {
   bool& as_json = script.as_json;
   unsigned& rounds = script.rounds;
   app.add_flag("--json", as_json, "print one JSON object instead of a table");
-  app.add_option(
-         "--rounds", rounds,
-         "interleaved rounds of each side (default: rtt, dma 100; forward 7; guests, passthrough 3; nic, switch 5)")
+  app.add_option("--rounds", rounds,
+                 "interleaved rounds of each side (default: rtt, dma 100; forward 7; guests, passthrough 3; nic, "
+                 "switch, ports 5)")
       ->check(CLI::Range(1, 1000));
   app.fallthrough();
   const std::map<std::string, Bench> in_process = {
@@ -123,6 +125,7 @@ int main_of(int argc, char** argv) {
       {"passthrough", "a virtual function through vMux, beside its twin on QEMU's vfio-pci, in a host VM"},
       {"nic", "DPDK's driver of a model against vMux, beside DPDK's virtio-user against its vhost"},
       {"switch", "the same driver on two ports that the switch joins, beside testpmd joining two vhost ports"},
+      {"ports", "what a frame costs with 64 ports attached, beside one alone; and what 64 idle ports cost"},
   };
   for (const auto& [name, help] : scripts) {
     CLI::App* const command = app.add_subcommand(name, help);

@@ -13,12 +13,15 @@ namespace vmux::backend {
 struct TrafficOptions {
   using Mac = std::array<std::uint8_t, 6>;
 
-  bool generates = false;   ///< false: a sink only; the rest does not matter then
+  bool generates = false;   ///< false: a sink only, which says once that it is at `from`; the rest does not matter then
   std::uint32_t size = 64;  ///< bytes of a frame, FCS not counted
   std::uint32_t flows = 1;  ///< UDP source ports
   Mac to{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
   Mac from{0x02, 0x00, 0x00, 0x67, 0x65, 0x6e};
 };
+
+/// Of every sink: so that a switch need not flood what is meant for it.
+inline constexpr TrafficOptions kSink{.from = {0x02, 0x00, 0x00, 0x73, 0x6e, 0x6b}};
 
 /// "size=64,to=02:00:00:00:00:01,flows=4": the options of a generator.
 [[nodiscard]] Result<TrafficOptions> parse_generator(std::string_view text);

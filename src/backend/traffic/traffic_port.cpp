@@ -53,12 +53,12 @@ void write_frame(std::span<std::byte> frame, const TrafficOptions& options, std:
 }  // namespace
 
 TrafficPort::TrafficPort(const TrafficOptions& options) : generates_(options.generates), sink_(kBuffers * kBuffer) {
-  if (!generates_) return;
+  const std::size_t pool = generates_ ? kPool : 1;
   const std::size_t stride = (std::size_t{options.size} + 63) / 64 * 64;
-  frames_.resize(kPool * stride);
-  payloads_.resize(kPool);
-  views_.resize(kPool);
-  for (std::size_t i = 0; i < kPool; ++i) {
+  frames_.resize(pool * stride);
+  payloads_.resize(pool);
+  views_.resize(pool);
+  for (std::size_t i = 0; i < pool; ++i) {
     const std::span frame{frames_.data() + i * stride, options.size};
     write_frame(frame, options, static_cast<std::uint32_t>(i));
     const std::size_t header = std::min(frame.size(), kHeader);
@@ -74,7 +74,11 @@ Result<std::unique_ptr<TrafficPort>> TrafficPort::create(const TrafficOptions& o
 }
 
 std::size_t TrafficPort::peek_burst(std::span<packet::FrameView> into) noexcept {
-  if (!generates_) return 0;
+  if (!generates_) {
+    if (was_heard_ || into.empty()) return 0;
+    into[0] = views_[0];
+    return 1;
+  }
   for (std::size_t i = 0; i < into.size(); ++i) {
     into[i] = views_[(next_ + i) % kPool];
     __builtin_prefetch(into[i].header.data());  // as a driver of a real port does
@@ -82,7 +86,10 @@ std::size_t TrafficPort::peek_burst(std::span<packet::FrameView> into) noexcept 
   return into.size();
 }
 
-void TrafficPort::complete(std::size_t count) noexcept { next_ = (next_ + count) % kPool; }
+void TrafficPort::complete(std::size_t count) noexcept {
+  was_heard_ = was_heard_ || count > 0;
+  next_ = (next_ + count) % kPool;
+}
 
 std::span<std::byte> TrafficPort::sink_room(std::size_t bytes) noexcept {
   if (bytes > sink_.size() - sink_used_) sink_used_ = 0;

@@ -35,7 +35,8 @@ class TrafficPort final : public port::Port {
   [[nodiscard]] std::span<std::byte> sink_room(std::size_t bytes) noexcept;
 
   bool generates_;
-  std::vector<std::byte> frames_;        // of the generator, one behind the other
+  bool was_heard_ = false;               // a sink's one frame is with the switch
+  std::vector<std::byte> frames_;        // one behind the other: a generator's pool, or a sink's one
   std::vector<packet::Slice> payloads_;  // of each: what stands behind its header
   std::vector<packet::FrameView> views_;
   std::size_t next_ = 0;  // the oldest view that is not completed

@@ -82,8 +82,22 @@ TEST(TrafficPort, SinkHasACopyOfWhatItWasGiven) {
     ASSERT_EQ(sink->deliver(views), 32u);
   EXPECT_NE(sink->last_sunk().data(), views[31].header.data());
   EXPECT_EQ(whole({.header = sink->last_sunk()}), whole(views[31]));
-  EXPECT_EQ(sink->peek_burst(views), 0u);
   EXPECT_FALSE(sink->needs_polling());
+}
+
+TEST(TrafficPort, SinkSaysOnceWhereItIs) {
+  const auto poller = *runtime::Poller::create();
+  const auto port = *TrafficPort::create(kSink, *poller);
+  std::array<FrameView, 32> views;
+  ASSERT_EQ(port->peek_burst(views), 1u);
+  ASSERT_EQ(port->peek_burst(views), 1u);  // it stands until it is completed
+  const Bytes frame = whole(views[0]);
+  EXPECT_EQ(frame.size(), 64u);
+  EXPECT_EQ(Bytes(frame.begin(), frame.begin() + 12),
+            (Bytes{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x00, 0x00, 0x73, 0x6e, 0x6b}));
+  port->complete(1);
+  EXPECT_EQ(port->peek_burst(views), 0u);
+  EXPECT_FALSE(port->needs_polling());
 }
 
 TEST(TrafficPort, OptionsThatMakeNoSenseAreRefused) {
