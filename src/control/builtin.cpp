@@ -144,7 +144,7 @@ Result<std::unique_ptr<Nic>> make_iavf(const NicRequest& request, runtime::Polle
   options.name = request.name;
   options.mac = request.mac.bytes;
   options.doorbell = request.doorbell == Doorbell::poll ? device::iavf::Doorbell::poll : device::iavf::Doorbell::trap;
-  options.queue_pairs = request.queues.value_or(options.queue_pairs);
+  options.queue_pairs = request.queues;
   options.parent = request.variant == "xl710" ? device::iavf::Parent::xl710 : device::iavf::Parent::e810;
   options.more_pollers.assign(request.pollers.begin() + 1, request.pollers.end());
   auto nic = device::iavf::Nic::create(std::move(options), poller);

@@ -3,6 +3,7 @@
 // of control knows of its entries.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <span>
@@ -43,7 +44,7 @@ struct NicRequest {
   std::string name;
   MacAddress mac;
   Doorbell doorbell{};
-  std::optional<unsigned> queues;  ///< pairs; the model's own choice when not given
+  unsigned queues = 1;  ///< pairs
   std::optional<std::string> device;
   std::string variant;                    ///< one of the model's; empty when it has none
   std::vector<runtime::Poller*> pollers;  ///< home first; queue pair i may go to poller i modulo their number
@@ -87,6 +88,11 @@ struct ModelEntry {
   NameThread own_thread = nullptr;  ///< nullptr: a poller like others
   ExplainNic explain = nullptr;
   std::span<const std::string_view> variants = {};  ///< the first is what ports get that do not say
+
+  /// Pairs of a port that asks for so many; as many as suit a small VM when it does not say.
+  [[nodiscard]] unsigned queues(std::optional<unsigned> asked) const noexcept {
+    return asked.value_or(std::min(max_queues, 4u));
+  }
 };
 
 enum class DeviceRule : unsigned char { none, interface_name, text };

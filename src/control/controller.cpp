@@ -138,10 +138,10 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
   NicRequest request{spec.name,
                      spec.mac.value_or(MacAddress{}),
                      spec.doorbell.value_or(model.doorbell),
-                     spec.queues,
+                     model.queues(spec.queues),
                      spec.device,
                      spec.variant.value_or(model.variants.empty() ? "" : std::string{model.variants.front()}),
-                     pollers_for(spec.poller.value_or(0), spec.queues.value_or(model.max_queues))};
+                     pollers_for(spec.poller.value_or(0), model.queues(spec.queues))};
   if (model.own_thread != nullptr) {
     auto thread = thread_named(model.own_thread(request));
     if (!thread) return tl::unexpected<Problem>(thread.error());

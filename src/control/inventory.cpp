@@ -230,7 +230,7 @@ Outcome<> Inventory::give_poller(std::optional<unsigned>& poller) const {
       ++load[(home + i) % count];
   };
   for (const PortSpec& port : ports_) {
-    if (port.poller) add(*port.poller, port.queues.value_or(catalogue_.model(port.model)->max_queues));
+    if (port.poller) add(*port.poller, catalogue_.model(port.model)->queues(port.queues));
   }
   for (const UplinkSpec& uplink : uplinks_)
     add(uplink.poller.value_or(0), uplink.queues);

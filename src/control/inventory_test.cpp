@@ -245,5 +245,18 @@ TEST(MachineBaseMac, IsLocalUnicastAndStable) {
   EXPECT_NE(mac, machine_base_mac("0123456789abcdee"));
 }
 
+// As many pollers are counted as are used: the next port goes to those that are idle.
+TEST(Placement, PortsWithSeveralQueuesUseAllPollers) {
+  DaemonSpec daemon;
+  daemon.pollers.count = 8;
+  Inventory inventory{builtin_catalogue(), daemon};
+  const auto add = [&](const char* name) {
+    PortSpec spec{.name = name, .model = "iavf", .socket = std::string{"/tmp/"} + name};
+    return inventory.add(spec)->poller;
+  };
+  EXPECT_EQ(add("a"), 0u);
+  EXPECT_EQ(add("b"), 4u);
+}
+
 }  // namespace
 }  // namespace vmux::control
