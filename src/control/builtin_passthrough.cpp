@@ -114,7 +114,8 @@ std::string sentence_of(const std::string& address, const Diagnosis& found) {
     case Obstacle::no_vfio:
       return "the kernel's VFIO is not there: modprobe vfio_iommu_type1";
     case Obstacle::no_permission:
-      return fmt::format("{} may not be opened: run vmux as root, or chown it to vmux's user", found.file);
+      return fmt::format("{} may not be opened: run vmux as root, or give it to vmux's user: chown USER {}", found.file,
+                         found.file);
     case Obstacle::held:
       return found.holders.empty() ? fmt::format("{} is in use by another process", address)
                                    : fmt::format("{} is in use: process {} must let go of it first", address,

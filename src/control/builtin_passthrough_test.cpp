@@ -39,7 +39,8 @@ INSTANTIATE_TEST_SUITE_P(
             "the host must give up too: vmuxctl host bind 0000:04:02.0 0000:04:03.0"},
         SentenceCase{{.obstacle = Obstacle::no_vfio}, "the kernel's VFIO is not there: modprobe vfio_iommu_type1"},
         SentenceCase{{.obstacle = Obstacle::no_permission, .file = "/dev/vfio/12"},
-                     "/dev/vfio/12 may not be opened: run vmux as root, or chown it to vmux's user"},
+                     "/dev/vfio/12 may not be opened: run vmux as root, or give it to vmux's user: chown USER "
+                     "/dev/vfio/12"},
         SentenceCase{{.obstacle = Obstacle::held}, "0000:04:01.0 is in use by another process"},
         SentenceCase{{.obstacle = Obstacle::held, .holders = {"41 qemu", "42 vmux"}},
                      "0000:04:01.0 is in use: process 41 qemu or process 42 vmux must let go of it first"}));

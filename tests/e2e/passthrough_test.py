@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness import BIN
 from host_vm import HostVm
 
 pytestmark = pytest.mark.timeout(900)  # the first of these waits for all of the checks
@@ -46,3 +47,14 @@ def test_all_checks_have_a_place():
 def test_in_host(told, name):
     outcomes, text = told
     assert outcomes.get(name) == {"PASSED"}, text[-20000:]
+
+
+def test_without_an_iommu_the_sentence_says_how_to_have_one():
+    host = HostVm(append="intel_iommu=off")
+    try:
+        host.start()
+        said = host.run(f"{BIN}/vmux --rpc /tmp/rpc.sock -d 0000:02:00.0 -s /tmp/vm.sock -m passthrough; echo status $?", timeout=60).output
+    finally:
+        host.stop()
+    assert "0000:02:00.0 is not behind an IOMMU that the kernel uses: add intel_iommu=on" in said, said
+    assert "status 1" in said

@@ -24,7 +24,7 @@ def test_without_permission_the_file_is_named(daemon):
     group = (sysfs(E1000E) / "iommu_group").resolve().name
     said = sh(f"install -d -o 65534 /tmp/nobody; cd /tmp/nobody; setpriv --reuid 65534 --regid 65534 --clear-groups timeout 20 "
               f"{BIN}/vmux --rpc /tmp/nobody/rpc.sock -d {E1000E} -s /tmp/nobody/vm.sock -m passthrough; test $? = 1")
-    assert f"/dev/vfio/{group} may not be opened: " in said
+    assert f"/dev/vfio/{group} may not be opened: run vmux as root, or give it to vmux's user: chown USER /dev/vfio/{group}" in said
 
 
 def test_a_group_that_is_not_viable_names_the_devices_and_the_command(daemon):
