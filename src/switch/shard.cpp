@@ -114,14 +114,13 @@ bool Shard::needs_polling() const noexcept {
 unsigned Shard::poll() noexcept {
   if (!homes_.empty()) follow_steering();
   unsigned done = serve_busy();
-  done += serve_quiet();
   if (!peers_.empty()) {
     for (Peer& peer : peers_)
       done += receive(peer);
     reclaim();
   }
+  done += serve_quiet(done > 0);
   if (poller_.now_ns() >= next_sweep_ns_) housekeep();
-  was_busy_ = done > 0;
   return done;
 }
 
@@ -144,11 +143,11 @@ unsigned Shard::serve_busy() noexcept {
   return done;
 }
 
-// Looking at idle ports is what a crowd would cost an active one, so they take turns. Not while the poller has nothing
-// else to do, and never when it is about to sleep: then all of them are looked at.
-unsigned Shard::serve_quiet() noexcept {
+// Looking at idle ports is what a crowd would cost an active one, so they take turns. Only when there was nothing else
+// to do are all of them looked at: a round that finds nothing may be the last one before the poller sleeps.
+unsigned Shard::serve_quiet(bool is_busy) noexcept {
   std::size_t looks = quiet_.size();
-  if (was_busy_) {
+  if (is_busy) {
     due_looks_ += looks;
     looks = std::min(due_looks_ / kQuietStep, kQuietLooks);
     due_looks_ %= kQuietStep;

@@ -96,7 +96,7 @@ class Shard final : public runtime::Task {
   // shard.cpp: rounds and links
   unsigned serve(Member& member) noexcept;
   unsigned serve_busy() noexcept;
-  unsigned serve_quiet() noexcept;
+  unsigned serve_quiet(bool is_busy) noexcept;
   unsigned receive(Peer& peer) noexcept;
   void reclaim() noexcept;
   void housekeep() noexcept;
@@ -145,7 +145,6 @@ class Shard final : public runtime::Task {
   std::size_t due_looks_ = 0;   // at quiet ports, in eighths
   Member* sender_ = nullptr;    // of the frames of the current burst; nullptr: they came over a link,
   Place origin_ = kHere;        // that of this peer
-  bool was_busy_ = false;
 
   std::array<packet::FrameView, port::kMaxBurst> peeked_, gathered_;
   std::array<Frame, port::kMaxBurst> frames_;

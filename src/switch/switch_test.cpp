@@ -167,6 +167,21 @@ TEST(Switch, QuietPortInACrowdIsHeardWhileAnotherIsBusy) {
   EXPECT_EQ(bench[40].counters().rx_frames.get(), 1u);
 }
 
+TEST(Switch, RoundThatFindsNothingHasLookedAtEveryQuietPort) {
+  Bench bench{std::vector<VlanConfig>(62, kPlain)};
+  bench.introduce(1, frame(9, 2));
+  bench[1].room = 1'000'000;
+  for (unsigned i = 0; i < 64 * 100; ++i)
+    bench[0].send(frame(2, 1));
+  while (!bench[0].outgoing.empty())
+    ASSERT_TRUE(bench.poller->run_once(0));
+  for (unsigned port = 2; port < 62; ++port)
+    bench[port].send(frame(2, 3));
+  bench.run();
+  for (unsigned port = 2; port < 62; ++port)
+    EXPECT_TRUE(bench[port].outgoing.empty()) << port;
+}
+
 TEST(Switch, ShowsWhoWasHeardWhere) {
   Bench bench{{kPlain, access(5)}};
   bench.introduce(0, frame(9, 1));
