@@ -127,18 +127,20 @@ unsigned Shard::poll() noexcept {
 unsigned Shard::serve_busy() noexcept {
   if (++first_ >= busy_.size()) first_ = 0;  // another port begins in every round: room at a receiver is shared fairly
   unsigned done = 0;
+  bool has_fallen_quiet = false;
   std::size_t at = first_;
   for (std::size_t i = busy_.size(); i > 0; --i) {
-    if (at >= busy_.size()) at = 0;
     Member& member = *busy_[at];
     done += serve(member);
-    if (member.quiet_rounds < kQuietRounds) {
-      ++at;
-      continue;
-    }
-    quiet_.push_back(&member);
-    busy_[at] = busy_.back();
-    busy_.pop_back();
+    has_fallen_quiet |= member.quiet_rounds >= kQuietRounds;
+    if (++at == busy_.size()) at = 0;
+  }
+  if (has_fallen_quiet) {  // not sooner: each port has its turn in each round
+    std::erase_if(busy_, [this](Member* member) {
+      if (member->quiet_rounds < kQuietRounds) return false;
+      quiet_.push_back(member);
+      return true;
+    });
   }
   return done;
 }

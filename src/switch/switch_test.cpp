@@ -182,6 +182,35 @@ TEST(Switch, RoundThatFindsNothingHasLookedAtEveryQuietPort) {
     EXPECT_TRUE(bench[port].outgoing.empty()) << port;
 }
 
+// The round in which port 0 falls quiet, whoever has the first turn in it.
+class PortFallsQuiet : public testing::TestWithParam<unsigned> {};
+
+TEST_P(PortFallsQuiet, AndTheOthersHaveTheirTurnInThatRound) {
+  Bench bench{{kPlain, kPlain, kPlain}};
+  const auto rounds = [&bench](unsigned count) {
+    for (; count > 0; --count)
+      bench.poller->run_once(0);
+  };
+  rounds(GetParam());
+  bench[0].send(frame(9, 1));
+  rounds(1 + 32);
+  bench[1].send(frame(9, 2));
+  bench[2].send(frame(9, 3));
+  rounds(31);
+  bench[1].send(frame(9, 2));
+  bench[2].send(frame(9, 3));
+  rounds(1);
+  EXPECT_TRUE(bench[1].outgoing.empty());
+  EXPECT_TRUE(bench[2].outgoing.empty());
+  const unsigned peeks = bench[0].peeks;
+  rounds(1);
+  bench[1].send(frame(9, 2));
+  rounds(1);
+  EXPECT_LE(bench[0].peeks - peeks, 2u);
+}
+
+INSTANTIATE_TEST_SUITE_P(FirstTurns, PortFallsQuiet, testing::Values(0, 1, 2));
+
 TEST(Switch, ShowsWhoWasHeardWhere) {
   Bench bench{{kPlain, access(5)}};
   bench.introduce(0, frame(9, 1));
