@@ -32,7 +32,8 @@ KERNELS = ("6.1", "6.12", "7.2")
 KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 net.ifnames=0 tsc=reliable no_timer_check nokaslr cryptomgr.notests"
 if _khz := counter_khz():
     KERNEL_OPTIONS += f" tsc_early_khz={_khz}"
-BOOT_SECONDS = 90  # far more than a boot takes (4-6 s); only a guest that will never come up gets here
+BOOT_SECONDS = 300  # far more than a boot takes (4-6 s); only a guest that will never come up gets here
+COMMAND_SECONDS = 120  # as much more than a command takes that has nothing to wait for
 
 
 class GuestError(Exception):
@@ -64,12 +65,12 @@ class Background:
         self.guest, self.name = guest, name
 
     def done(self):
-        return self.guest.run(f"test -e /run/bg/{self.name}.status", timeout=10).status == 0
+        return self.guest.run(f"test -e /run/bg/{self.name}.status").status == 0
 
     def output(self):
-        return self.guest.run(f"cat /run/bg/{self.name}.out", timeout=20).output
+        return self.guest.run(f"cat /run/bg/{self.name}.out").output
 
-    def wait(self, timeout=60):
+    def wait(self, timeout=COMMAND_SECONDS):
         """Its status and output, once it has ended."""
         script = f"while ! test -e /run/bg/{self.name}.status; do sleep 0.1; done; cat /run/bg/{self.name}.status"
         status, text = self.guest.run(script, timeout)
@@ -78,7 +79,7 @@ class Background:
         return Result(int(text), self.output())
 
     def kill(self, signal_name="TERM"):
-        self.guest.run(f"kill -{signal_name} -$(cat /run/bg/{self.name}.pid)", timeout=10)
+        self.guest.run(f"kill -{signal_name} -$(cat /run/bg/{self.name}.pid)")
 
 
 class Guest:
@@ -184,7 +185,7 @@ class Guest:
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
-    def run(self, command, timeout=30, on_output=None):
+    def run(self, command, timeout=COMMAND_SECONDS, on_output=None):
         """Runs a shell command in the guest: its exit status and output (stdout and stderr as they came).
 
         A command that outlives `timeout` is killed in the guest and yields status 137 or 143. on_output, if given, gets
@@ -196,7 +197,7 @@ class Guest:
         status = int(self._read_until(b"\n", deadline, command))
         return Result(status, output.decode(errors="replace"))
 
-    def check(self, command, timeout=30):
+    def check(self, command, timeout=COMMAND_SECONDS):
         """Runs a command that has to succeed, and gives its output."""
         status, output = self.run(command, timeout)
         if status != 0:
@@ -257,7 +258,7 @@ class Guest:
         encoded = base64.b64encode(command.encode())
         if len(encoded) > 30000:
             raise ValueError("command too long for the guest's agent")
-        self._agent.settimeout(10)
+        self._agent.settimeout(60)
         try:
             self._agent.sendall(b"%s %d %s\n" % (token, int(timeout) + 1, encoded))
         except OSError as problem:
@@ -302,7 +303,7 @@ class Qmp:
 
     def __init__(self, connection):
         self._connection = connection
-        self._connection.settimeout(30)
+        self._connection.settimeout(120)
         self._file = connection.makefile("rw", encoding="utf-8")
         self.events = []
         self._file.readline()  # greeting

@@ -44,12 +44,12 @@ class Testpmd:
                                         preexec_fn=_die_with_parent)
         os.close(inner)
         try:
-            self._until_prompt(120)
+            self._until_prompt(400)
         except BaseException:
             self.kill()
             raise
 
-    def run(self, command, timeout=60):
+    def run(self, command, timeout=240):
         """What it says to a command."""
         os.write(self.terminal, command.encode() + b"\n")
         return self._until_prompt(timeout)
@@ -58,7 +58,7 @@ class Testpmd:
         """Forwarding is started and told not to be waited for: what it prints may come in the middle of the prompt."""
         os.write(self.terminal, command.encode() + b"\n")
 
-    def end(self, timeout=60):
+    def end(self, timeout=240):
         """Stops forwarding; behind that, prompts are whole again."""
         start = len(self.text)
         os.write(self.terminal, b"stop\n")
@@ -84,7 +84,7 @@ class Testpmd:
             raise TestpmdError(f"{self.name} has no device {device}")
         return int(found.group(1))
 
-    def wait_for(self, condition, what, port=0, timeout=60):
+    def wait_for(self, condition, what, port=0, timeout=240):
         """Until condition(statistics) holds; those statistics."""
         deadline = time.monotonic() + timeout
         while True:
@@ -103,8 +103,8 @@ class Testpmd:
         try:
             if self.process.poll() is None:
                 os.write(self.terminal, b"stop\nquit\n")
-                self._read_until(lambda: False, 90)
-                self.process.wait(10)
+                self._read_until(lambda: False, 240)
+                self.process.wait(60)
         except (OSError, subprocess.TimeoutExpired):
             pass
         finally:

@@ -171,8 +171,8 @@ def iavf_net(request, tmp_path_factory):
 
 
 @pytest.fixture
-def iavf(iavf_net):
+def iavf(iavf_net, request):
     """The pair in reach of each other; afterwards nobody may have complained."""
     iavf_harness.make_ready(iavf_net)
     yield iavf_net
-    iavf_harness.assert_content(iavf_net)
+    iavf_harness.assert_content(iavf_net, was_reset=request.node.get_closest_marker("reset_behind_the_driver") is not None)

@@ -12,13 +12,13 @@ from harness.vmux import wait_until
 
 
 def run(*arguments, **options):
-    return subprocess.run([str(BIN / "vmux"), *map(str, arguments)], capture_output=True, text=True, timeout=30, **options)
+    return subprocess.run([str(BIN / "vmux"), *map(str, arguments)], capture_output=True, text=True, timeout=90, **options)
 
 
 def call(path, *lines):
     """Raw lines to the RPC socket; the answers."""
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(20)
+        peer.settimeout(90)
         peer.connect(str(path))
         peer.sendall("".join(line + "\n" for line in lines).encode())
         peer.shutdown(socket.SHUT_WR)
@@ -51,7 +51,7 @@ def test_macs_are_the_same_after_a_restart(rig, tmp_path):
 def test_signals_stop_cleanly(rig, tmp_path, number):
     vmux = rig.vmux("-s", tmp_path / "a.sock")
     vmux.process.send_signal(number)
-    assert vmux.process.wait(10) == 0
+    assert vmux.process.wait(90) == 0
     assert not (tmp_path / "a.sock").exists()
     vmux.start()
 
@@ -175,7 +175,7 @@ def test_vm_args_are_lines_to_paste(rig, vmm, expected):
 
 def test_vmuxctl_says_when_no_daemon_answers(tmp_path):
     done = subprocess.run([str(BIN / "vmuxctl"), "--rpc", str(tmp_path / "none.sock"), "port", "list"], capture_output=True,
-                          text=True, timeout=20)
+                          text=True, timeout=90)
     assert done.returncode == 1 and f"no vmux answers at {tmp_path}/none.sock" in done.stderr
 
 
@@ -200,7 +200,7 @@ def test_a_bad_configuration_file_is_told_by_its_line(tmp_path):
 def test_the_service_manager_is_told(rig, tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify.sock"))
-        manager.settimeout(20)
+        manager.settimeout(90)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify.sock"))
         vmux = rig.vmux()
         assert manager.recv(100) == b"READY=1"

@@ -11,10 +11,16 @@ def fields(text):
 
 
 def test_self_test_passes(pair):
-    text = pair.b.check("ethtool -t eth0 offline", timeout=90)
-    assert "The test result is PASS" in text, text
-    results = dict(re.findall(r"^(\w+) test .*?\s(\d+)$", text, re.M))
-    assert results == {name: "0" for name in ("Register", "Eeprom", "Interrupt", "Loopback", "Link")}, text
+    """The driver gives an interrupt ten milliseconds, and frames 200, by the guest's clock: where this machine has better to do
+    meanwhile, these three parts have another try. What reads registers has none."""
+    for _ in range(5):
+        text = pair.b.run("ethtool -t eth0 offline").output
+        results = dict(re.findall(r"^(\w+) test .*?\s(\d+)$", text, re.M))
+        assert set(results) == {"Register", "Eeprom", "Interrupt", "Loopback", "Link"}, text
+        assert results["Register"] == results["Eeprom"] == "0", text
+        if "The test result is PASS" in text:
+            break
+    assert set(results.values()) == {"0"} and "The test result is PASS" in text, text
     give_address(pair.b, f"{pair.address_b}/24")
     wait_for_peer(pair.b, pair.address_a)
 

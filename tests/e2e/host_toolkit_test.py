@@ -22,7 +22,7 @@ class Machine:
         self.first = self.ctl("save")
 
     def run(self, arguments):
-        return self.vm.run(f"{BIN}/vmuxctl host {arguments}", timeout=60)
+        return self.vm.run(f"{BIN}/vmuxctl host {arguments}", timeout=180)
 
     def ctl(self, arguments):
         """The result of a command that has to succeed."""
@@ -38,7 +38,7 @@ class Machine:
         return output
 
     def sh(self, command):
-        return self.vm.check(command, timeout=60).strip()
+        return self.vm.check(command, timeout=180).strip()
 
     def driver(self, function):
         return self.sh(f"basename $(readlink {SYS}/{function}/driver) 2>/dev/null || true")
@@ -89,11 +89,11 @@ def test_check_tells_what_the_machine_has(host):
 
 
 def test_check_as_an_ordinary_user_says_less_and_does_not_fail(host):
-    status, output = host.vm.run(f"setpriv --reuid 65534 --regid 65534 --clear-groups {BIN}/vmuxctl --json host check", timeout=60)
+    status, output = host.vm.run(f"setpriv --reuid 65534 --regid 65534 --clear-groups {BIN}/vmuxctl --json host check", timeout=180)
     assert status == 1
     verdicts = {each["check"]: each["verdict"] for each in json.loads(output)["checks"]}
     assert verdicts["acs"] == "unknown" and verdicts["memlock"] == "bad" and verdicts["iommu"] == "good"
-    status, output = host.vm.run(f"setpriv --reuid 65534 --regid 65534 --clear-groups {BIN}/vmuxctl host bind {E1000E}", timeout=60)
+    status, output = host.vm.run(f"setpriv --reuid 65534 --regid 65534 --clear-groups {BIN}/vmuxctl host bind {E1000E}", timeout=180)
     assert status == 1 and "run it as root" in output
     assert host.driver(E1000E) == "e1000e"
 

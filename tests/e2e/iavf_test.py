@@ -72,19 +72,24 @@ def test_hashes_spread_flows_over_queues(iavf):
     assert "with 4 RX ring" in said, said
     key = re.search(r"(?:[0-9a-f]{2}:){51}[0-9a-f]{2}", said)[0]
     other_key = ":".join(reversed(key.split(":")))
-    assert sum(count > 10 for count in received_from_streams(iavf)) >= 3
+
+    def are_used(queues):  # the driver passes on what ethtool tells it when it comes to it
+        def look():
+            then = [iavf.vmux.stats("a")["model"][f"rx{queue}.frames"] for queue in range(4)]
+            received = received_from_streams(iavf)
+            now = [iavf.vmux.stats("a")["model"][f"rx{queue}.frames"] for queue in range(4)]
+            assert all(b - a >= count for a, b, count in zip(then, now, received)), (then, now, received)
+            return [count > 10 for count in received] == [queue in queues for queue in range(4)]
+        wait_until(look, f"streams to come by queues {queues} and no other")
+
+    are_used([0, 1, 2, 3])
     try:
         iavf.a.check(f"{tool} -X {name} equal 2")
-        received = received_from_streams(iavf)
-        assert min(received[:2]) > 10 and max(received[2:]) < 10, received
+        are_used([0, 1])
         iavf.a.check(f"{tool} -X {name} weight 0 0 1 1")
         iavf.a.check(f"{tool} -X {name} hkey {other_key}")
         assert other_key in iavf.a.check(f"ethtool -x {name}")
-        then = [iavf.vmux.stats("a")["model"][f"rx{queue}.frames"] for queue in range(4)]
-        received = received_from_streams(iavf)
-        assert max(received[:2]) < 10 and min(received[2:]) > 10, received
-        now = [iavf.vmux.stats("a")["model"][f"rx{queue}.frames"] for queue in range(4)]
-        assert all(seen >= count for seen, count in zip((b - a for a, b in zip(then, now)), received)), (then, now)
+        are_used([2, 3])
     finally:
         iavf.a.check(f"{tool} -X {name} equal 4")
         iavf.a.check(f"{tool} -X {name} hkey {key}")
@@ -96,7 +101,7 @@ def test_rules_send_flows_to_a_queue_or_nowhere(iavf):
 
     def lead_to_queue_3():
         received = received_from_streams(iavf)
-        return received[3] > 100 and max(received[:3]) < 10
+        return received[3] > 50 and max(received[:3]) < 10
 
     iavf.a.check(f"ethtool -N {name} flow-type tcp4 src-port 5201 action 3 loc 1")
     assert "Direct to queue 3" in iavf.a.check(f"ethtool -n {name}")
@@ -105,9 +110,9 @@ def test_rules_send_flows_to_a_queue_or_nowhere(iavf):
     wait_until(lambda: sum(count > 10 for count in received_from_streams(iavf)) >= 3, "streams to spread again")
 
     def is_refused():  # nobody listens there: VM a says so, unless it never hears of it
-        return "refused" in iavf.b.run(f"nc -w 2 {A} 5301 </dev/null").output
+        return "refused" in iavf.b.run(f"nc -w 5 {A} 5301 </dev/null").output
 
-    assert is_refused()
+    wait_until(is_refused, "the flow to arrive")
     iavf.a.check(f"ethtool -N {name} flow-type tcp4 dst-port 5301 action -1 loc 2")
     wait_until(lambda: not is_refused(), "the flow to be dropped")
     iavf.a.check(f"ethtool -N {name} delete 2")
@@ -126,8 +131,16 @@ def test_traffic_classes(iavf):
         iperf(iavf.b, iavf.a, A, seconds=1, options="-P 16")
         return [after - then for then, after in zip(before, frames_of_queues(iavf.a, "rx"))]
 
+    def come_by_the_first_alone():
+        frames = received()
+        return min(frames[:2]) > 10 and max(frames[2:]) < 10
+
+    def come_by_the_other():
+        frames = received()
+        return min(frames[2:]) > 10 and max(frames[:2]) < 100
+
     def settle():  # the function is reset for either change
-        script(iavf.a, f"until_true has_link {name}", 60)
+        script(iavf.a, f"until_true has_link {name}")
         wait_for_peer(iavf.a, B)
 
     iavf.a.check(f"modprobe -a sch_mqprio cls_flower sch_ingress && ethtool -K {name} hw-tc-offload on")
@@ -136,19 +149,16 @@ def test_traffic_classes(iavf):
         iavf.a.check(f"tc qdisc add dev {name} root mqprio num_tc 2 map 0 1 queues 2@0 2@2 hw 1 mode channel")
         wait_until(lambda: iavf.vmux.stats("a")["model"]["resets"] > resets, "the classes to be granted")
         settle()
-        frames = received()
-        assert min(frames[:2]) > 10 and max(frames[2:]) < 10, frames
+        wait_until(come_by_the_first_alone, "all flows to come by the first class")
         iavf.a.check(f"tc qdisc add dev {name} ingress && tc filter add dev {name} protocol ip parent ffff: prio 1 flower "
                      f"dst_ip {A} ip_proto tcp dst_port 5201 skip_sw hw_tc 1")
-        wait_until(lambda: sum(received()[:2]) < 100, "the flows to come by the other class")
-        frames = received()
-        assert min(frames[2:]) > 10 and max(frames[:2]) < 100, frames
+        wait_until(come_by_the_other, "the flows to come by the other class")
         iavf.a.check(f"tc filter del dev {name} parent ffff: prio 1")
-        wait_until(lambda: sum(received()[2:]) < 10, "the flows to come by the first class again")
+        wait_until(come_by_the_first_alone, "the flows to come by the first class again")
     finally:
         iavf.a.run(f"tc qdisc del dev {name} ingress; tc qdisc del dev {name} root; ethtool -K {name} hw-tc-offload off")
         settle()
-    assert sum(count > 10 for count in received()) >= 3
+    wait_until(lambda: sum(count > 10 for count in received()) >= 3, "the flows to use all queues again")
 
 
 def test_statistics_of_the_function(iavf):
@@ -167,7 +177,7 @@ def test_rings_of_any_length(iavf):
     for rx, tx in ((64, 64), (4096, 4096), (512, 512)):
         script(iavf.a, f"is_set() {{ ethtool -g {name} | grep -A 9 Current | grep -q 'RX:[^0-9]*{rx}$'; }}\n"
                        f"set_rings() {{ is_set || ethtool -G {name} rx {rx} tx {tx}; is_set; }}\n"
-                       f"until_true set_rings && until_true answers {B}", 90)
+                       f"until_true set_rings && until_true answers {B}")
         assert ping(iavf.a, B, count=5, size=9000).loss == 0
 
 

@@ -12,6 +12,7 @@ import shutil
 
 import pytest
 from harness.interposer import BDF, Hugepages, Testpmd
+from harness.vmux import wait_until
 from harness.wire import has_right_sums, mac_bytes, read_pcap, udp_frame, vlan_of, write_pcap
 
 pytestmark = [
@@ -133,7 +134,7 @@ def test_traffic_in_bulk_flows_without_faults(daemon):
         b.run("set fwd rxonly")
         b.run("start")
         a.run("start")
-        b.wait_for(lambda seen: seen["RX-packets"] > 100000, "100000 frames", timeout=60)
+        b.wait_for(lambda seen: seen["RX-packets"] > 100000, "100000 frames")
         a.run("stop")
         sent = a.statistics()["TX-packets"]
         received = b.wait_for(lambda seen: seen["RX-packets"] + seen["RX-missed"] == sent, "all that was sent, received or missed")
@@ -235,12 +236,14 @@ def test_fifty_stops_resets_reattachments_and_starts(daemon):
             assert "Failed to reset port 0. diag=-95" in a.run("port reset 0")
             assert daemon.stats("a")["client"]["requests"] == requests
             assert "Device is detached" in a.run("port detach 0")
-            assert not daemon.is_connected("a")
+            wait_until(lambda: not daemon.is_connected("a"), "vmux to notice that the device is closed")
             assert "Port 0 is attached" in a.run(f"port attach {BDF}")
             assert "Done" in a.run("port start 0")
             now_open = [held_by(process) for process in (a.process, daemon.process)]
             open_after_first = open_after_first or now_open
-            assert now_open == open_after_first
+            if now_open != open_after_first:  # vmuxctl's connection may just be closing
+                wait_until(lambda: [held_by(process) for process in (a.process, daemon.process)] == open_after_first,
+                           f"as much to be open as after the first start, {open_after_first}; it was {now_open}", 20)
         assert "Link status: up" in a.run("show port info 0")
         a.run("start tx_first")
         b.wait_for(lambda seen: seen["RX-packets"] == 32, "frames after the last start")

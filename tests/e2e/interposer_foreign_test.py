@@ -67,7 +67,7 @@ def server(tmp_path):
 
 def test_program_works_with_a_server_that_is_not_ours_until_it_hangs_up(server, tmp_path):
     done = subprocess.run(behind_interposer([tmp_path / "foreign.sock"], [sys.executable, "-c", PROGRAM, BDF]), capture_output=True,
-                          text=True, timeout=60)
+                          text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "wrong BDF": "ENODEV", "identity": "361b1000", "sizes": [4096, 256], "read past": "EINVAL", "mapped twice": "EEXIST",

@@ -16,7 +16,7 @@ from harness.vmux import wait_until
 VM = BIN.parent.parent.parent / "bench" / "vm"
 
 
-def bench(*arguments, timeout=120, **options):
+def bench(*arguments, timeout=400, **options):
     return subprocess.run(
         [str(VM), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False, **options
     )
@@ -71,7 +71,7 @@ def test_lab_run_counts_messages_that_left_the_vm(measured):
     requests = [
         sample["values"]["client.requests"]
         for sample in lines(directory / "samples.jsonl")
-        if sample["source"] == "vmux" and tcp["start"] < sample["t"] <= tcp["end"] + 1
+        if sample["source"] == "vmux" and sample["t"] > tcp["start"]
     ]
     assert max(requests) > 0
 
@@ -113,7 +113,7 @@ def test_show_makes_the_page_again(measured):
 
 def test_iommu_run_counts_what_the_host_vm_asks_of_its_iommu(tmp_path):
     done = bench(
-        "iommu", "-o", tmp_path / "run", "--modes", "strict", "--phases", "tcp", "--seconds", 3, "--rounds", 1, timeout=200
+        "iommu", "-o", tmp_path / "run", "--modes", "strict", "--phases", "tcp", "--seconds", 3, "--rounds", 1, timeout=500
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "invalidation policy: strict mode" in done.stdout
@@ -171,7 +171,10 @@ def test_vm_that_runs_already_is_measured_through_its_command(namespace, tmp_pat
     assert [phase["throughput"]["mbits"] > 1 for phase in lines(tmp_path / "run" / "phases.jsonl")] == [True, True]
     assert "no-such-program: no such process" in done.stdout
     # Nothing that was started in the VM is left there.
-    assert "5201" not in subprocess.run([*prefix.split(), "ss -ltnH"], capture_output=True, text=True, check=True).stdout
+    listeners = [*prefix.split(), "ss -ltnH"]
+    wait_until(
+        lambda: "5201" not in subprocess.run(listeners, capture_output=True, text=True, check=True).stdout, "no listener to be left"
+    )
 
 
 def test_interrupted_run_is_readable(namespace, tmp_path):
@@ -202,10 +205,9 @@ def test_interrupted_run_is_readable(namespace, tmp_path):
         wait_until(
             lambda: (directory / "phases.jsonl").exists() and len((directory / "phases.jsonl").read_text().splitlines()) >= 2,
             "two phases",
-            30,
         )
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130, errors
@@ -253,5 +255,5 @@ def test_bad_input_is_answered_by_a_sentence(tmp_path, arguments, status, said):
 def test_vmux_bench_finds_it():
     if not os.access(BIN / "vmux-bench", os.X_OK):
         pytest.skip(f"{BIN / 'vmux-bench'} is not built")
-    done = subprocess.run([str(BIN / "vmux-bench"), "vm", "--help"], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([str(BIN / "vmux-bench"), "vm", "--help"], capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0 and "vmux-bench vm compare reference e1000" in done.stdout

@@ -12,7 +12,7 @@ SERVER, LEASE, MAC = "10.79.0.1", "10.79.0.57", "52:54:00:77:00:01"
 
 
 def sh(command):
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -15,7 +15,7 @@ def test_guests_tag_frames_themselves(pair, hardware):
         wait_for_peer(pair.a, "10.79.0.2")
         assert ping(pair.a, "10.79.0.2", count=10).loss == 0
         assert ping(pair.b, "10.79.0.1", count=5, size=1472, extra="-M do").loss == 0
-        assert mbits(iperf(pair.a, pair.b, "10.79.0.2", seconds=2)) > 5
+        assert mbits(iperf(pair.a, pair.b, "10.79.0.2", seconds=2)) > 1
         assert ping(pair.a, pair.address_b, count=5).loss == 0  # untagged beside it
     finally:
         for guest in (pair.a, pair.b):
@@ -51,15 +51,15 @@ def test_switch_separates_access_ports_and_carries_all_on_a_trunk(rig):
                 "ip -n trunk addr flush dev eth3; "
                 "ip -n trunk route add 10.81.0.1 dev eth3.10; ip -n trunk route add 10.81.0.3 dev eth3.20")
 
-    def reaches(source, address):
-        # Several tries: the first frames may go while a link is still coming up.
-        return guest.run(f"for i in 1 2 3 4 5 6; do ip netns exec {source} ping -c 1 -W 1 -q {address} && exit 0; done; "
-                         f"exit 1", timeout=30).status == 0
+    def reaches(source, address, tries):
+        return guest.run(f"for i in $(seq {tries}); do ip netns exec {source} ping -c 1 -i 0.2 -w 2 -q {address} && exit 0; done; "
+                         f"exit 1", timeout=tries * 5 + 60).status == 0
 
-    assert reaches("blue", "10.81.0.2")
-    assert reaches("trunk", "10.81.0.1")
-    assert reaches("trunk", "10.81.0.3")
-    assert not reaches("blue", "10.81.0.3")
-    assert not reaches("red", "10.81.0.1")
+    # Many tries: the first frames may go while a link is still coming up. Few, when all links have been seen to be up.
+    assert reaches("blue", "10.81.0.2", 60)
+    assert reaches("trunk", "10.81.0.1", 60)
+    assert reaches("trunk", "10.81.0.3", 60)
+    assert not reaches("blue", "10.81.0.3", 3)
+    assert not reaches("red", "10.81.0.1", 3)
     table = vmux.ctl("switch", "show", "default")["mac_table"]
     assert {10, 20} <= {entry["vlan"] for entry in table}

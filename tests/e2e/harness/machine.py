@@ -15,12 +15,12 @@ def _die_with_parent():
 
 def _connect(path, process):
     """To a UNIX socket that QEMU opens when it is ready to."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             made.connect(str(path))
-            made.settimeout(60)
+            made.settimeout(180)
             return made
         except OSError:
             made.close()
@@ -70,7 +70,7 @@ class TestedMachine:
     def qmp(self, command, **arguments):
         return self.monitor.execute(command, **arguments)
 
-    def wait_for_migration(self, timeout=60):
+    def wait_for_migration(self, timeout=180):
         """How it ended."""
         deadline = time.monotonic() + timeout
         while (status := self.qmp("query-migrate").get("status")) not in ("completed", "failed", "cancelled"):

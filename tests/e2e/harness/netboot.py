@@ -79,7 +79,7 @@ class BootServer:
         return [f"first script on {mac}, lease {self.lease} of {self.address}",
                 f"second script {self.secret} adds up to {STEPS}"]
 
-    def wait_for_boot(self, machine, mac, timeout=90):
+    def wait_for_boot(self, machine, mac, timeout=300):
         """Until the machine has said so, and then looks whether the servers saw the same."""
         lines = self.expected(mac)
         deadline = time.monotonic() + timeout

@@ -95,7 +95,7 @@ class Loop(Testpmd):
         self.run(f"port start {self.sink}")
         return [(record, by_queue[record.queue].pop(0)) for record in records]
 
-    def await_records(self, mark, count, timeout=60):
+    def await_records(self, mark, count, timeout=240):
         """Until the far port is said to have received so many; end() then waits for what is said of each."""
         said = re.compile(rf"port {self.far}/queue \d+: received (\d+) packets")
         if not self._read_until(lambda: sum(map(int, said.findall(self.text, mark))) >= count, timeout):

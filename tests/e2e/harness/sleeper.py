@@ -32,7 +32,7 @@ class Sleeper:
                                         stdout=subprocess.PIPE, stderr=log, bufsize=0, preexec_fn=_die_with_parent)
         self.pending = b""
         try:
-            while self._line(120) != "ready":  # the EAL talks on standard output as well
+            while self._line(300) != "ready":  # the EAL talks on standard output as well
                 pass
         except BaseException:
             self.kill()
@@ -41,12 +41,12 @@ class Sleeper:
     def show(self):
         """{"cpu_us": ..., "ports": [{"driver", "mac", "queues": [{"wakes", "frames", ...}]}]}. Afterwards it sleeps again."""
         self.process.stdin.write(b"show\n")
-        return json.loads(self._line(30))
+        return json.loads(self._line(120))
 
     def queues(self, port=0):
         return self.show()["ports"][port]["queues"]
 
-    def until(self, condition, what, timeout=30):
+    def until(self, condition, what, timeout=120):
         """Until condition(show()) holds; what it showed. Each look wakes the program, but by its standard input."""
         deadline = time.monotonic() + timeout
         while True:
@@ -68,7 +68,7 @@ class Sleeper:
         """`quit`; the exit status."""
         try:
             self.process.stdin.write(b"quit\n")
-            self.process.wait(60)
+            self.process.wait(120)
         except (OSError, subprocess.TimeoutExpired):
             pass
         finally:

@@ -12,13 +12,22 @@ def give_address(guest, address, interface="eth0", mtu=None):
     """Brings an interface up with just this address ("10.77.0.1/24")."""
     mtu_part = f"ip link set {interface} mtu {mtu} && " if mtu else ""
     guest.check(f"ip -4 addr flush dev {interface} && {mtu_part}ip link set {interface} up && "
-                f"ip addr add {address} dev {interface}", timeout=20)
+                f"ip addr add {address} dev {interface}")
 
 
-def wait_for_peer(guest, address, timeout=20):
-    """Until the address answers a ping: links come up, and tables fill, when they do."""
-    guest.check(f"for i in $(seq 1 {timeout * 2}); do ping -c 1 -W 1 -q {address} >/dev/null 2>&1 && exit 0; "
-                f"sleep 0.2; done; echo no answer from {address}; ip -s link; exit 1", timeout=timeout * 3)
+def wait_for_peer(guest, address, timeout=90):
+    """Until the address answers a ping, however late: links come up, and tables fill, when they do."""
+    guest.check(f"end=$(($(date +%s) + {timeout})); until ping -c 1 -i 0.2 -w 5 -q {address} >/dev/null 2>&1; do sleep 0.2; "
+                f"test $(date +%s) -lt $end || {{ echo no answer from {address}; ip -s link; exit 1; }}; done", timeout=timeout + 60)
+
+
+def ping_deadline(count, interval):
+    return int(count * interval) + 60
+
+
+def answered(text, count):
+    """How many of the first `count` requests have an answer among what ping said."""
+    return len({int(number) for number in re.findall(r"icmp_seq=(\d+) ttl=", text)} & set(range(1, count + 1)))
 
 
 def ping(guest, address, count=10, size=56, interval=0.05, extra=""):
@@ -27,52 +36,90 @@ def ping(guest, address, count=10, size=56, interval=0.05, extra=""):
     Left to itself ping waits for its last answers one interval or twice the longest RTT: a guest that gets no CPU for so
     long "loses" them, though both kernels counted every one. With a deadline it goes on until `count` answers have come,
     and what counts is which of the first `count` requests they answer. -W in `extra`: no answer is expected."""
-    deadline = "" if "-W" in extra else f"-w {int(count * interval) + 10}"
-    status, text = guest.run(f"ping -c {count} -i {interval} -s {size} {deadline} {extra} {address}", timeout=60)
+    deadline = "" if "-W" in extra else f"-w {ping_deadline(count, interval)}"
+    status, text = guest.run(f"ping -c {count} -i {interval} -s {size} {deadline} {extra} {address}")
     assert "packets transmitted" in text, f"{guest.name}: ping {address} said (status {status}):\n{text}"
-    received = len({int(number) for number in re.findall(r"icmp_seq=(\d+) ttl=", text)} & set(range(1, count + 1)))
+    received = answered(text, count)
     rtt = next((one.split("=")[1].split("/")[1] for one in text.splitlines() if one.startswith("rtt")), None)
     return SimpleNamespace(received=received, sent=count, loss=100 * (count - received) / count,
                            rtt_ms=float(rtt) if rtt else None, text=text)
 
 
+class BackgroundPing:
+    """A ping that is left running while other things happen."""
+
+    def __init__(self, guest, address, count, interval=0.05):
+        self.count = count
+        self.running = guest.spawn(f"ping -c {count} -i {interval} -w {ping_deadline(count, interval)} {address}")
+
+    def lost(self):
+        """How many of its requests have never been answered, once it is over."""
+        text = self.running.wait(180).output
+        assert "packets transmitted" in text, f"ping said:\n{text}"
+        return self.count - answered(text, self.count)
+
+
 def wait_for_listener(guest, port):
     """Until something in the guest listens on this TCP port."""
-    guest.check(f"for i in $(seq 1 200); do netstat -ltn | grep -q ':{port} ' && exit 0; sleep 0.1; done; exit 1", timeout=60)
+    guest.check(f"for i in $(seq 1 600); do netstat -ltn | grep -q ':{port} ' && exit 0; sleep 0.1; done; exit 1")
 
 
-def _iperf_client(address, seconds, options):
-    return f"iperf3 -J -c {address} -t {seconds} {options}; true"
+class IperfTrouble(AssertionError):
+    """iperf3 itself came to no end."""
 
 
-def _iperf_report(text):
+def _measured(attempt):
+    """What attempt() measured. iperf3 says hello for a UDP stream once, and either side gives up when the other is late: it may
+    try again. Nothing is judged here but that it has come to its end."""
+    troubles = []
+    for _ in range(3):
+        try:
+            return attempt()
+        except IperfTrouble as trouble:
+            troubles.append(str(trouble))
+            print(f"iperf3 is started again: {trouble}")
+    raise AssertionError("iperf3, three times:\n" + "\n".join(troubles))
+
+
+def _iperf_client(client, address, seconds, options):
+    """The `end` part of the client's report."""
+    text = client.check(f"iperf3 -J -c {address} -t {seconds} {options}; true", timeout=seconds + 120)
     try:
         report = json.loads(text[text.index("{"):])
     except ValueError:
-        raise AssertionError(f"iperf3 gave no report:\n{text}") from None
-    assert "error" not in report, f"iperf3: {report['error']}"
+        raise IperfTrouble(f"the client gave no report:\n{text}") from None
+    if "error" in report:
+        raise IperfTrouble(f"the client said: {report['error']}")
     return report["end"]
 
 
 def iperf(client, server, address, seconds=3, options="", server_options=""):
     """iperf3 from guest `client` to guest `server`; the `end` part of its report."""
-    serving = server.spawn(f"iperf3 -s -1 {server_options}")
-    wait_for_listener(server, 5201)
-    end = _iperf_report(client.check(_iperf_client(address, seconds, options), timeout=seconds + 40))
-    serving.wait(20)
-    return end
+    def attempt():
+        serving = server.spawn(f"iperf3 -s -1 {server_options}")
+        wait_for_listener(server, 5201)
+        try:
+            end = _iperf_client(client, address, seconds, options)
+        except IperfTrouble as trouble:
+            serving.kill("KILL")
+            raise IperfTrouble(f"{trouble}; the server said:\n{serving.output()}") from None
+        serving.wait()
+        return end
+    return _measured(attempt)
 
 
 def iperf_with_host(guest, host_address, seconds=3, options=""):
     """iperf3 from a guest to the host (with -R: from the host to the guest)."""
-    server = subprocess.Popen(["iperf3", "-s", "-1", "-B", host_address], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
-    wait_until(lambda: f"{host_address}:5201" in subprocess.check_output(["ss", "-ltn"], text=True), "iperf3 to listen")
-    try:
-        return _iperf_report(guest.check(_iperf_client(host_address, seconds, options), timeout=seconds + 40))
-    finally:
-        server.kill()
-        server.wait()
+    def attempt():
+        server = subprocess.Popen(["iperf3", "-s", "-1", "-B", host_address], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: f"{host_address}:5201" in subprocess.check_output(["ss", "-ltn"], text=True), "iperf3 to listen")
+            return _iperf_client(guest, host_address, seconds, options)
+        finally:
+            server.kill()
+            server.wait()
+    return _measured(attempt)
 
 
 def mbits(end):
@@ -98,9 +145,9 @@ def send_file(sender, receiver, address, megabytes=8, port=5000):
     # nc ends when either side says it has no more to send: the silent side gets an input that never ends.
     receiving = receiver.spawn(f"test -p /tmp/silence || mkfifo /tmp/silence; nc -l -p {port} <>/tmp/silence >/tmp/received")
     wait_for_listener(receiver, port)
-    sender.check(f"test -s /tmp/random-{megabytes} || dd if=/dev/urandom of=/tmp/random-{megabytes} bs=1M count={megabytes}", timeout=60)
-    sender.check(f"nc {address} {port} </tmp/random-{megabytes}", timeout=60)
-    assert receiving.wait(60).status == 0
-    sent = sender.check(f"sha256sum </tmp/random-{megabytes}", timeout=60)
-    received = receiver.check("sha256sum </tmp/received; rm /tmp/received", timeout=60)
+    sender.check(f"test -s /tmp/random-{megabytes} || dd if=/dev/urandom of=/tmp/random-{megabytes} bs=1M count={megabytes}")
+    sender.check(f"nc {address} {port} </tmp/random-{megabytes}", timeout=240)
+    assert receiving.wait().status == 0
+    sent = sender.check(f"sha256sum </tmp/random-{megabytes}")
+    received = receiver.check("sha256sum </tmp/received; rm /tmp/received")
     assert received == sent, "the file that arrived is not the one that was sent"

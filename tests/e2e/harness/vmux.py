@@ -15,7 +15,7 @@ class CtlError(Exception):
     """vmuxctl said no."""
 
 
-def wait_until(condition, what, timeout=20, pause=0.05):
+def wait_until(condition, what, timeout=90, pause=0.05):
     """Polls until `condition()` is true; its value. Time decides only when to give up."""
     deadline = time.monotonic() + timeout
     while True:
@@ -50,7 +50,7 @@ class Vmux:
             self.process = subprocess.Popen([str(BIN / "vmux"), "--rpc", str(self.rpc), *self.flags],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                                             preexec_fn=_die_with_parent)
-        wait_until(self.is_ready, f"vmux to answer; it said:\n{self.log()}", 20)
+        wait_until(self.is_ready, f"vmux to answer; it said:\n{self.log()}")
         return self
 
     def is_ready(self):
@@ -60,7 +60,7 @@ class Vmux:
 
     def ctl_run(self, *arguments):
         """Runs vmuxctl and lets the caller judge."""
-        return subprocess.run([str(BIN / "vmuxctl"), *map(str, arguments)], capture_output=True, text=True, timeout=30,
+        return subprocess.run([str(BIN / "vmuxctl"), *map(str, arguments)], capture_output=True, text=True, timeout=90,
                               env={**os.environ, "VMUX_RPC": str(self.rpc)})
 
     def ctl(self, *arguments):
@@ -86,7 +86,7 @@ class Vmux:
     def is_connected(self, name):
         return self.stats(name)["connected"]
 
-    def stop(self, timeout=15):
+    def stop(self, timeout=60):
         """SIGTERM, as an operator would; the exit status."""
         if self.process is None:
             return None

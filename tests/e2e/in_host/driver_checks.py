@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rig import BIN, PF, VET, interface, interface_of, model, sh, vu, wait_until
+from harness.traffic import answered
 from guest import CACHE
 
 
@@ -25,14 +26,14 @@ class Pmd:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(["stdbuf", "-o0", *line], stdin=reader, stdout=log, stderr=log)
         os.close(reader)
-        wait_until(lambda: "testpmd>" in self.text() or self.process.poll() is not None, "testpmd", 60)
+        wait_until(lambda: "testpmd>" in self.text() or self.process.poll() is not None, "testpmd", 180)
 
     def text(self):
         return self.log.read_text(errors="replace")
 
     def quit(self):
         os.write(self.input, b"quit\n")
-        status = self.process.wait(60)
+        status = self.process.wait(180)
         os.close(self.input)
         return status
 
@@ -45,9 +46,9 @@ class Pmd:
 
 def answers(address, mac):
     sh(f"ip neigh flush dev {interface(PF)}")
-    said = sh(f"ping -c 3 -i 0.2 -W 5 {address}", check=False)
+    said = sh(f"ping -c 3 -i 0.2 -w 60 {address}", check=False)  # until three have come
     neighbour = sh(f"ip neigh show {address}")
-    return " 0% packet loss" in said and mac in neighbour
+    return answered(said, 3) == 3 and mac in neighbour
 
 
 def test_dpdk_on_two_vfs_with_addresses_of_their_own(daemon, tmp_path):
@@ -109,7 +110,7 @@ def test_qemu_boots_from_the_card(daemon, provider, tmp_path):
         serial = tmp_path / "serial"
         return serial.read_text(errors="replace") if serial.exists() else ""
     try:
-        wait_until(lambda: f"booted from {ADDRESS} as {LEASED}" in console(), "a boot from the network", 150, 0.5)
+        wait_until(lambda: f"booted from {ADDRESS} as {LEASED}" in console(), "a boot from the network", 300, 0.5)
         assert f"sending ACK to {LEASED}" in provider()
         assert f"{LEASED}" in provider() and "url:/boot.ipxe" in provider()
         assert model(daemon, "card")["dma.pages_pinned"] >= (60 << 20) // 4096

@@ -29,7 +29,7 @@ def wire():
     """The other end of the e1000e's cable."""
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))
     tap.bind((interface_of("52:54:00:00:02:01"), 0))
-    tap.settimeout(10)
+    tap.settimeout(60)
     yield tap
     tap.close()
 
@@ -94,7 +94,7 @@ def test_memory_without_a_descriptor_is_taken_and_not_given_to_the_device(card, 
 def test_much_untouched_memory_is_answered_at_once_and_there_before_the_device_needs_it(daemon):
     """192 MiB whose pages nobody has made: longer than a VMM may wait, so they are pinned while the VM boots."""
     pages = (192 << 20) // 4096
-    with vu.Vmm(daemon.socket("card"), timeout=120) as vmm:
+    with vu.Vmm(daemon.socket("card"), timeout=240) as vmm:
         vmm.enable(bits=0)
         started = time.monotonic()
         fd, memory = vmm.give_memory(192 << 20)

@@ -69,13 +69,13 @@ def test_a_client_that_keeps_the_devices_descriptor_is_waited_for(daemon):
     kept = os.dup(first.fds[-1])
     first.close()
     waiting = subprocess.Popen([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-                                f"import vfio_user as vu; vu.Vmm({str(daemon.socket('card'))!r}, 60); print('served')"],
+                                f"import vfio_user as vu; vu.Vmm({str(daemon.socket('card'))!r}, 120); print('served')"],
                                stdout=subprocess.PIPE)
     wait_until(lambda: not daemon.ctl("port", "show", "card")["ready"], "the device to be away")
     with pytest.raises(subprocess.TimeoutExpired):
         waiting.wait(1.5)
     os.close(kept)
-    assert waiting.communicate(timeout=20)[0] == b"served\n"
+    assert waiting.communicate(timeout=120)[0] == b"served\n"
 
 
 def test_a_killed_vmux_leaves_a_clean_device(daemon, tmp_path):
@@ -106,14 +106,14 @@ def test_a_client_is_asked_to_give_the_device_back(daemon):
     vmm = vu.Vmm(daemon.socket("card"))
     asked = vmm.listen(vu.REQ)
     unbinding = unbind_in_background(E1000E)
-    assert vu.heard(asked, 20) == 1
+    assert vu.heard(asked, 120) == 1
     vmm.close()
-    unbinding.wait(30)
+    unbinding.wait(120)
     assert driver(E1000E) is None
     assert not daemon.ctl("port", "show", "card")["ready"]
     assert model(daemon, "card")["release_requests"] >= 1
     with vu.Vmm(daemon.socket("card")) as nobody, pytest.raises(vu.Gone):
-        for _ in range(100):
+        for _ in range(600):
             nobody.call(vu.GET_INFO, struct.pack("<IIII", 32, 0, 0, 0))
             time.sleep(0.1)
     bind(E1000E)
@@ -126,9 +126,9 @@ def test_a_client_that_does_not_listen_is_disconnected(daemon):
     vmm = vu.Vmm(daemon.socket("card"))
     unbinding = unbind_in_background(E1000E)
     with pytest.raises(vu.Gone):
-        for _ in range(200):
+        for _ in range(600):
             vmm.config16(0)
             time.sleep(0.1)
     vmm.close()
-    unbinding.wait(30)
+    unbinding.wait(120)
     bind(E1000E)

@@ -18,7 +18,7 @@ VF_RXDCTL, VF_EICS, VF_EIMS, VF_EIAM, VF_EICR = 0x2828, 0x1520, 0x1524, 0x1530, 
 ENABLE = 1 << 25  # of a receive queue; a reset clears it
 
 
-def sh(command, check=True, timeout=60):
+def sh(command, check=True, timeout=180):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr

@@ -25,7 +25,7 @@ class Gone(Exception):
 
 
 class Vmm:
-    def __init__(self, path, timeout=20):
+    def __init__(self, path, timeout=90):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         self.socket.connect(str(path))
@@ -161,7 +161,7 @@ class Vmm:
         self.call(RESET)
 
 
-def heard(eventfd, seconds=5):
+def heard(eventfd, seconds=60):
     """How often it was signalled, waiting for the first."""
     if not select.select([eventfd], [], [], seconds)[0]:
         return 0
