@@ -94,10 +94,10 @@ class DpdkTest : public testing::Test {
       add(out, slice);
     return out;
   }
-  // Looks until `count` frames were seen or a second of looking has passed without.
+  // Looks until `count` frames were seen or half a minute of looking has passed without.
   std::vector<Bytes> receive(DpdkPort& port, std::size_t count) {
     std::vector<Bytes> out;
-    for (int tries = 0; tries < 1000 && out.size() < count; ++tries) {
+    for (int tries = 0; tries < 30000 && out.size() < count; ++tries) {
       const std::size_t seen = port.peek_burst(views_);
       for (std::size_t i = 0; i < seen; ++i)
         out.push_back(bytes_of(views_[i]));
@@ -140,7 +140,7 @@ class DpdkHostTest : public DpdkTest {
   static Bytes host_receives(const UniqueFd& fd) {
     pollfd wait{fd.get(), POLLIN, 0};
     Bytes bytes(70000);
-    if (::poll(&wait, 1, 5000) != 1) return {};
+    if (::poll(&wait, 1, 30000) != 1) return {};
     const ssize_t size = ::read(fd.get(), bytes.data(), bytes.size());
     bytes.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
     return bytes;

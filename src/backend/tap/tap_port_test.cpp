@@ -65,7 +65,7 @@ class TapTest : public testing::Test {
   static Bytes host_receives(const UniqueFd& fd) {
     pollfd wait{fd.get(), POLLIN, 0};
     Bytes bytes(70000);
-    if (::poll(&wait, 1, 5000) != 1) return {};
+    if (::poll(&wait, 1, 30000) != 1) return {};
     const ssize_t size = ::read(fd.get(), bytes.data(), bytes.size());
     bytes.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
     return bytes;
