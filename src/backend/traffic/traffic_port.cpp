@@ -10,9 +10,9 @@
 namespace vmux::backend {
 namespace {
 
-constexpr std::size_t kPool = 1024;               // frames of a generator: as many as a usual ring
 constexpr std::size_t kHeader = 64;               // bytes of a view's header: Ethernet, IPv4 and UDP fit
 constexpr std::size_t kBuffer = 2048;             // bytes of a sink's buffer
+constexpr std::size_t kLine = 64;                 // bytes of a cache line
 constexpr std::size_t kBuffers = 64;              // two bursts: an mbuf pool, too, gives out first what came back last
 constexpr std::uint32_t kMaxFrame = 65'535 + 18;  // a super-frame takes several buffers, side by side
 constexpr std::size_t kMacs = 12, kIp = 14, kUdp = 34, kPayload = 42;  // offsets
@@ -52,14 +52,15 @@ void write_frame(std::span<std::byte> frame, const TrafficOptions& options, std:
 
 }  // namespace
 
-TrafficPort::TrafficPort(const TrafficOptions& options) : generates_(options.generates), sink_(kBuffers * kBuffer) {
-  const std::size_t pool = generates_ ? kPool : 1;
-  const std::size_t stride = (std::size_t{options.size} + 63) / 64 * 64;
-  frames_.resize(pool * stride);
+TrafficPort::TrafficPort(const TrafficOptions& options)
+    : generates_(options.generates), sink_(kBuffers * kBuffer / kLine) {
+  const std::size_t pool = generates_ ? std::max(options.frames, options.flows) : 1;
+  const std::size_t lines = (std::size_t{options.size} + kLine - 1) / kLine;
+  frames_.resize(pool * lines);
   payloads_.resize(pool);
   views_.resize(pool);
   for (std::size_t i = 0; i < pool; ++i) {
-    const std::span frame{frames_.data() + i * stride, options.size};
+    const auto frame = std::as_writable_bytes(std::span{frames_}).subspan(i * lines * kLine, options.size);
     write_frame(frame, options, static_cast<std::uint32_t>(i));
     const std::size_t header = std::min(frame.size(), kHeader);
     payloads_[i] = frame.subspan(header);
@@ -79,21 +80,23 @@ std::size_t TrafficPort::peek_burst(std::span<packet::FrameView> into) noexcept 
     into[0] = views_[0];
     return 1;
   }
-  for (std::size_t i = 0; i < into.size(); ++i) {
-    into[i] = views_[(next_ + i) % kPool];
-    __builtin_prefetch(into[i].header.data());  // as a driver of a real port does
+  std::size_t at = next_;
+  for (packet::FrameView& view : into) {
+    view = views_[at];
+    __builtin_prefetch(view.header.data());  // as a driver of a real port does
+    at = at + 1 == views_.size() ? 0 : at + 1;
   }
   return into.size();
 }
 
 void TrafficPort::complete(std::size_t count) noexcept {
   was_heard_ = was_heard_ || count > 0;
-  next_ = (next_ + count) % kPool;
+  next_ = (next_ + count) % views_.size();
 }
 
 std::span<std::byte> TrafficPort::sink_room(std::size_t bytes) noexcept {
-  if (bytes > sink_.size() - sink_used_) sink_used_ = 0;
-  const std::span<std::byte> room = std::span{sink_}.subspan(sink_used_, bytes);
+  if (bytes > sink_.size() * kLine - sink_used_) sink_used_ = 0;
+  const std::span<std::byte> room = std::as_writable_bytes(std::span{sink_}).subspan(sink_used_, bytes);
   sink_used_ += (bytes + kBuffer - 1) / kBuffer * kBuffer;
   last_sunk_ = room;
   return room;

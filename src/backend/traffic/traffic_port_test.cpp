@@ -72,6 +72,27 @@ TEST(TrafficPort, PeekedFramesStayUntilTheyAreCompletedAndTheFlowsTakeTurns) {
   EXPECT_EQ(ports, (std::set<unsigned>{1024, 1025, 1026}));
 }
 
+TEST(TrafficPort, AsManyFramesTakeTurnsAsAskedOrAsThereAreFlows) {
+  const auto different = [](const std::string& options) {
+    const auto port = make(options);
+    std::set<const std::byte*> places;
+    for (int i = 0; i < 300; ++i) {
+      std::array<FrameView, 32> views;
+      EXPECT_EQ(port->peek_burst(views), views.size());
+      for (const FrameView& view : views) {
+        EXPECT_EQ(reinterpret_cast<std::uintptr_t>(view.header.data()) % 64, 0u);
+        places.insert(view.header.data());
+      }
+      port->complete(7);
+    }
+    return places.size();
+  };
+  EXPECT_EQ(different("size=90"), 64u);
+  EXPECT_EQ(different("size=90,frames=5"), 5u);
+  EXPECT_EQ(different("size=90,frames=1024"), 1024u);
+  EXPECT_EQ(different("size=90,flows=100"), 100u);
+}
+
 TEST(TrafficPort, SinkHasACopyOfWhatItWasGiven) {
   static const auto poller = *runtime::Poller::create();
   const auto sink = *TrafficPort::create({}, *poller);
@@ -101,9 +122,9 @@ TEST(TrafficPort, SinkSaysOnceWhereItIs) {
 }
 
 TEST(TrafficPort, OptionsThatMakeNoSenseAreRefused) {
-  for (const char* text :
-       {"", "size=59", "size=9019", "size=64x", "size=64,flows=0", "size=64,flows=1025", "size=64,to=1",
-        "size=64,to=02-00-00-00-00-01", "size=64,from=01:00:00:00:00:00", "size=64,speed=1", "64"})
+  for (const char* text : {"", "size=59", "size=9019", "size=64x", "size=64,flows=0", "size=64,flows=1025",
+                           "size=64,frames=0", "size=64,frames=1025", "size=64,to=1", "size=64,to=02-00-00-00-00-01",
+                           "size=64,from=01:00:00:00:00:00", "size=64,speed=1", "64"})
     EXPECT_FALSE(parse_generator(text)) << text;
 }
 
