@@ -158,6 +158,8 @@ void IavfGuest::bring_up(const IavfSetup& setup) {
   for (unsigned i = 0; i < setup.queues; ++i) {
     std::memset(memory_.data() + tx_ring(i), 0, 0x1'0000);
     std::memset(memory_.data() + rx_ring(i), 0, 0x1'0000);
+    for (unsigned frame = 0; frame < setup.early_frames; ++frame)
+      send_frame(Bytes(64 + frame), i);
   }
   VMUX_ASSERT(call(6, queue_config(setup.queues)).status == 0);
   IavfBody map;

@@ -72,7 +72,6 @@ bool DataPath::configure_tx(unsigned queue, const TxQueueConfig& config) noexcep
   if (queue >= pairs_.size() || (tx_enabled_ >> queue & 1) != 0) return false;
   change(queue, [&](Lane&) { pairs_[queue]->tx.configure(config); });
   pairs_[queue]->has_tx = true;
-  registers_.set(reg::QTX_TAIL1 + queue * 4, 0);  // a driver that has not yet seen a reset may have gone on writing it
   return true;
 }
 
@@ -115,7 +114,8 @@ bool DataPath::set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noe
 }
 
 // Tails fall back to 0 when a queue stops. Linux writes the receive tail before it sends the set-up of the ring, and
-// the transmit tail with its first frame only, so neither configuring nor enabling is the time for it.
+// under load the transmit tail too, and never again once the ring is full: so neither configuring nor enabling is the
+// time for it.
 void DataPath::set_tx_enabled(unsigned queue, bool enabled) noexcept {
   change(queue, [&](Lane& lane) { lane.set_tx_enabled(queue, enabled); });
   if (!enabled) registers_.set(reg::QTX_TAIL1 + queue * 4, 0);
@@ -192,6 +192,14 @@ void DataPath::set_link(bool up) noexcept {
 void DataPath::set_dma(bool enabled) noexcept {
   for (const auto& side : sides_)
     side->set_dma(enabled);
+}
+
+// A driver that has not yet seen a reset goes on writing the tails of rings that are no more. When it opens its admin
+// queue it has seen it, and what it writes from then on is of its next rings.
+void DataPath::admin_queue_opened() noexcept {
+  for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
+    if ((tx_enabled_ >> queue & 1) == 0) registers_.set(reg::QTX_TAIL1 + queue * 4, 0);
+  }
 }
 
 void DataPath::register_written(std::uint32_t offset) noexcept {

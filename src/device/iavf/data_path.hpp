@@ -60,6 +60,8 @@ class DataPath {
   void set_station_address(const Mac& mac) noexcept;
   void set_link(bool up) noexcept;
   void set_dma(bool enabled) noexcept;
+  /// By the driver: it knows of the last reset.
+  void admin_queue_opened() noexcept;
   /// A register of the data pages was written by message: whose poller sleeps has to be told.
   void register_written(std::uint32_t offset) noexcept;
 

@@ -76,6 +76,8 @@ void Nic::write_effect(std::uint32_t offset, std::uint32_t value) noexcept {
     case reg::VFINT_ICR0_ENA1:
       return interrupts_.write_icr0_ena(value);
     case reg::ATQLEN1:
+      if (aq_len::enable::is_set(value)) data_.admin_queue_opened();
+      return registers_.set(offset, value);
     case reg::ARQLEN1:
       return registers_.set(offset, value);
     case reg::ATQT1:

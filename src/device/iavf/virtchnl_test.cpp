@@ -324,6 +324,44 @@ TEST(IavfVirtchnl, ResetIsSeenInTheRegistersAndEnds) {
   EXPECT_TRUE(rig.nic->is_ready());
 }
 
+// Linux lets its stack send as soon as it has new rings, and tells of the rings later.
+TEST(IavfVirtchnl, FramesSentBeforeTheSetUpOfTheirRingGoWhenItRuns) {
+  for (const auto doorbell : {IavfRig::Doorbell::trap, IavfRig::Doorbell::poll}) {
+    IavfRig rig{doorbell, 2};
+    rig.guest->bring_up({.queues = 2});
+    rig.nic->function().reset(pci::ResetKind::function_level);
+    rig.guest->set_bus_master(true);
+    rig.guest->bring_up({.queues = 2, .is_after_reset = true, .early_frames = 3});
+    EXPECT_EQ(rig.take().size() + rig.take().size(), 6u);
+    EXPECT_EQ(rig.guest->reap(0), 3u);
+  }
+}
+
+TEST(IavfVirtchnl, TailThatADriverWritesBeforeItSeesAResetIsOfNoRing) {
+  constexpr std::uint32_t kTail = 0;
+  IavfRig rig{IavfRig::Doorbell::poll, 1};
+  rig.guest->bring_up();
+  rig.nic->function().reset(pci::ResetKind::function_level);
+  rig.guest->set_bus_master(true);
+  rig.guest->write_data_page(kTail, 40);
+  rig.guest->bring_up({.is_after_reset = true});
+  EXPECT_TRUE(rig.take().empty());
+  rig.guest->send_frame(to_iavf(64));
+  EXPECT_EQ(rig.take().size(), 1u);
+}
+
+// Linux opens its admin queue anew before it asks for a reset, while its queues still run.
+TEST(IavfVirtchnl, AnAdminQueueThatIsOpenedAgainLeavesRunningQueuesAlone) {
+  IavfRig rig{IavfRig::Doorbell::poll, 1};
+  rig.guest->bring_up();
+  rig.guest->send_frame(to_iavf(64));
+  EXPECT_EQ(rig.take().size(), 1u);
+  rig.guest->open_admin_queue();
+  EXPECT_TRUE(rig.take().empty());
+  rig.guest->send_frame(to_iavf(64));
+  EXPECT_EQ(rig.take().size(), 1u);
+}
+
 TEST(IavfVirtchnl, GrantedRequestOfQueuesIsAnnouncedAndResets) {
   IavfRig rig{IavfRig::Doorbell::trap, 4};
   rig.guest->bring_up({.capabilities = kL2 | kReqQueues});
