@@ -43,6 +43,7 @@ class PassthroughNic final : public Nic {
             {"dma.without_fd", c.memory_without_fd},
             {"dma.pages_pinned", d.pinned},
             {"dma.pages_waiting", d.waiting},
+            {"dma.pages_stuck", d.stuck},
             {"dma.pages_pinned_ever", d.pinned_ever},
             {"dma.map_us", d.map_ns / 1000},
             {"dma.unmap_us", d.unmap_ns / 1000}};

@@ -136,7 +136,7 @@ Result<void> AddressSpace::map(MapRequest request) noexcept {
   return {};
 }
 
-Result<void> AddressSpace::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
+Result<void> AddressSpace::can_unmap(Iova start, ByteCount size) const noexcept {
   if (size.raw == 0) return fail(Errc::invalid_argument, "an empty range cannot be unmapped");
   const std::uint64_t last = start.raw + (size.raw - 1);  // a range may end at 2^64 here
   if (last < start.raw) return fail(Errc::invalid_argument, "a range of guest memory wraps");
@@ -149,7 +149,12 @@ Result<void> AddressSpace::unmap(Iova start, ByteCount size, std::function<void(
   if (cuts_first || last_of(*at_end) > last) {
     return fail(Errc::invalid_argument, "a range of guest memory would be cut in two");
   }
-  impl_->remove(start.raw, last, std::move(quiet));
+  return {};
+}
+
+Result<void> AddressSpace::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
+  if (auto can = can_unmap(start, size); !can) return can;
+  impl_->remove(start.raw, start.raw + (size.raw - 1), std::move(quiet));
   return {};
 }
 

@@ -2,6 +2,7 @@
 #include "passthrough/dma_map.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/logf.hpp"
 #include "vmux/base/clock.hpp"
@@ -18,6 +19,10 @@ Result<void> DmaMap::map(KernelDomain& domain, OwnerBit owner, const Request& re
   auto next = ranges_.upper_bound(last);
   if (next != ranges_.begin() && std::prev(next)->second.last >= first) {
     auto& [at, there] = *std::prev(next);
+    if (there.is_stuck) {
+      ++counters_.refused;
+      return fail(Errc::already_exists, "the kernel has not taken away what was mapped there");
+    }
     const bool is_same = at == first && there.last == last && there.access == request.access &&
                          there.source == request.source && (there.owners & owner) == 0;
     if (!is_same) {
@@ -38,7 +43,7 @@ Result<void> DmaMap::map(KernelDomain& domain, OwnerBit owner, const Request& re
     if (request.may_follow && monotonic_ns() - answering_ns_ >= pace_.answer_within_ns) break;
     if (auto done = pin_piece(domain, *range); !done) {
       ++counters_.refused;
-      give_back(domain, range, std::next(range));
+      static_cast<void>(give_back(domain, range, std::next(range)));  // has_stuck() tells
       return done;
     }
   }
@@ -103,50 +108,80 @@ void DmaMap::forget_backlog() noexcept {
     range.is_promised = false;
 }
 
-void DmaMap::unmap(KernelDomain& domain, OwnerBit owner, Iova start, ByteCount size) noexcept {
-  if (size.raw == 0) return;
-  release(domain, owner, ranges_.lower_bound(start.raw), ranges_.upper_bound(start.raw + (size.raw - 1)));
+Result<void> DmaMap::unmap(KernelDomain& domain, OwnerBit owner, Iova start, ByteCount size) noexcept {
+  if (size.raw == 0) return {};
+  return release(domain, owner, ranges_.lower_bound(start.raw), ranges_.upper_bound(start.raw + (size.raw - 1)));
 }
 
-void DmaMap::unmap_all(KernelDomain& domain, OwnerBit owner) noexcept {
-  release(domain, owner, ranges_.begin(), ranges_.end());
+Result<void> DmaMap::unmap_all(KernelDomain& domain, OwnerBit owner) noexcept {
+  return release(domain, owner, ranges_.begin(), ranges_.end());
 }
 
-void DmaMap::release(KernelDomain& domain, OwnerBit owner, Ranges::iterator from, Ranges::iterator to) noexcept {
+Result<void> DmaMap::release(KernelDomain& domain, OwnerBit owner, Ranges::iterator from,
+                             Ranges::iterator to) noexcept {
   // Runs of ranges that nobody holds any more go in one call each: a whole VM is one, unless others share parts of it.
+  Result<void> all;
+  const auto finish_run = [&](Ranges::iterator begin, Ranges::iterator end) {
+    if (auto done = give_back(domain, begin, end); !done && all) all = done;
+  };
   auto run = to;
   for (auto at = from; at != to; ++at) {
     at->second.owners &= ~owner;
     if (at->second.owners == 0 && run == to) run = at;
     if (at->second.owners != 0 && run != to) {
-      give_back(domain, run, at);
+      finish_run(run, at);
       run = to;
     }
   }
-  if (run != to) give_back(domain, run, to);
+  if (run != to) finish_run(run, to);
+  return all;
 }
 
-void DmaMap::give_back(KernelDomain& domain, Ranges::iterator from, Ranges::iterator to) noexcept {
+Result<void> DmaMap::give_back(KernelDomain& domain, Ranges::iterator from, Ranges::iterator to) noexcept {
   const std::uint64_t first = from->first, last = std::prev(to)->second.last;
-  std::uint64_t pinned = 0;
+  std::uint64_t pinned = 0, stuck = 0;
   for (auto at = from; at != to; ++at) {
     pinned += at->second.pinned / kPage;
-    if (at->second.is_promised) counters_.waiting -= missing(*at) / kPage;
+    if (at->second.is_stuck) stuck += at->second.pinned / kPage;
+    if (std::exchange(at->second.is_promised, false)) counters_.waiting -= missing(*at) / kPage;
   }
-  ranges_.erase(from, to);
-  if (pinned == 0) return;
-  const std::uint64_t started = monotonic_ns();
-  const auto done = domain.unmap(Iova{first}, ByteCount{last - first + 1});
-  counters_.unmap_ns += monotonic_ns() - started;
-  ++counters_.unmaps;
+  if (pinned != 0) {
+    const std::uint64_t started = monotonic_ns();
+    const auto done = domain.unmap(Iova{first}, ByteCount{last - first + 1});
+    counters_.unmap_ns += monotonic_ns() - started;
+    ++counters_.unmaps;
+    if (!done) {
+      logf(LogLevel::error, "{:#x} to {:#x} stays in the IOMMU: {}", first, last, done.error().text());
+      keep_stuck(from, to);
+      return done;
+    }
+  }
   counters_.pinned -= pinned;
-  if (!done) logf(LogLevel::error, "{:#x} to {:#x} stays in the IOMMU: {}", first, last, done.error().text());
+  counters_.stuck -= stuck;
+  ranges_.erase(from, to);
+  return {};
+}
+
+/// What of the ranges the kernel has is remembered without the memory behind it, which the client may take away.
+void DmaMap::keep_stuck(Ranges::iterator from, Ranges::iterator to) noexcept {
+  while (from != to) {
+    Range& range = from->second;
+    if (range.pinned == 0) {
+      from = ranges_.erase(from);
+      continue;
+    }
+    range.last = from->first + (range.pinned - 1);
+    range.owners = 0;
+    range.host = nullptr;
+    if (!std::exchange(range.is_stuck, true)) counters_.stuck += range.pinned / kPage;
+    ++from;
+  }
 }
 
 void DmaMap::clear() noexcept {
   ranges_.clear();
   forget_backlog();
-  counters_.pinned = 0;
+  counters_.pinned = counters_.stuck = 0;
 }
 
 }  // namespace vmux::passthrough

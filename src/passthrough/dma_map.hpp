@@ -26,6 +26,7 @@ struct DmaCounters {
   std::uint64_t shared = 0;            ///< ranges that were mapped already, for another function of the group
   std::uint64_t pinned = 0;            ///< pages that are pinned now
   std::uint64_t waiting = 0;           ///< pages that were promised and are not pinned yet
+  std::uint64_t stuck = 0;             ///< pages that the kernel has not taken out of the IOMMU though it was asked to
   std::uint64_t pinned_ever = 0;       ///< pages that have been pinned
   std::uint64_t map_ns = 0, unmap_ns = 0;
   std::uint64_t refused = 0;
@@ -58,9 +59,11 @@ class DmaMap {
   /// Pins once, however many functions ask. already_exists when the range overlaps other memory.
   [[nodiscard]] Result<void> map(KernelDomain& domain, OwnerBit owner, const Request& request) noexcept;
   /// Lets go of the owner's ranges within [start, start + size); what nobody holds any more is unmapped, neighbours in
-  /// one call.
-  void unmap(KernelDomain& domain, OwnerBit owner, Iova start, ByteCount size) noexcept;
-  void unmap_all(KernelDomain& domain, OwnerBit owner) noexcept;
+  /// one call. After an error of the kernel's the devices may still reach what it refused: that is stuck, nothing else
+  /// is mapped in its place, and it is asked for again with whatever is unmapped next.
+  [[nodiscard]] Result<void> unmap(KernelDomain& domain, OwnerBit owner, Iova start, ByteCount size) noexcept;
+  [[nodiscard]] Result<void> unmap_all(KernelDomain& domain, OwnerBit owner) noexcept;
+  [[nodiscard]] bool has_stuck() const noexcept { return counters_.stuck != 0; }
   [[nodiscard]] bool has_backlog() const noexcept { return counters_.waiting != 0; }
   /// Pins one more piece of what was promised. After an error nothing is promised any more.
   [[nodiscard]] Result<void> work(KernelDomain& domain) noexcept;
@@ -81,10 +84,13 @@ class DmaMap {
     const std::byte* host = nullptr;
     std::uint64_t pinned = 0;  // bytes, from the first on
     bool is_promised = false;  // what is missing counts as waiting
+    bool is_stuck = false;     // nobody's; `pinned` is all of it
   };
   using Ranges = std::map<std::uint64_t, Range>;
-  void release(KernelDomain& domain, OwnerBit owner, Ranges::iterator from, Ranges::iterator to) noexcept;
-  void give_back(KernelDomain& domain, Ranges::iterator from, Ranges::iterator to) noexcept;
+  [[nodiscard]] Result<void> release(KernelDomain& domain, OwnerBit owner, Ranges::iterator from,
+                                     Ranges::iterator to) noexcept;
+  [[nodiscard]] Result<void> give_back(KernelDomain& domain, Ranges::iterator from, Ranges::iterator to) noexcept;
+  void keep_stuck(Ranges::iterator from, Ranges::iterator to) noexcept;
   [[nodiscard]] static std::uint64_t missing(const Ranges::value_type& range) noexcept;
   [[nodiscard]] Result<void> pin_piece(KernelDomain& domain, Ranges::value_type& range) noexcept;
   void forget_backlog() noexcept;

@@ -17,7 +17,7 @@ class ADmaMap : public testing::Test {
                     {Iova{start}, ByteCount{size}, memory::Access::read_write, {1, inode, start}, &byte_});
   }
   void unmap(OwnerBit owner, std::uint64_t start, std::uint64_t size) {
-    map_.unmap(domain_, owner, Iova{start}, ByteCount{size});
+    EXPECT_TRUE(map_.unmap(domain_, owner, Iova{start}, ByteCount{size}));
   }
 
   std::byte byte_{};
@@ -40,7 +40,7 @@ TEST_F(ADmaMap, UnmapsNeighboursInOneCall) {
   ASSERT_TRUE(map(kOne, 0x1000, 0x1000));
   ASSERT_TRUE(map(kOne, 0x2000, 0x1000));
   ASSERT_TRUE(map(kOne, 0x100000000, 0x1000));
-  map_.unmap_all(domain_, kOne);
+  ASSERT_TRUE(map_.unmap_all(domain_, kOne));
   EXPECT_EQ(kernel_.unmap_calls, 1);
   EXPECT_TRUE(kernel_.maps.empty());
 }
@@ -70,7 +70,7 @@ TEST_F(ADmaMap, KeepsWhatOthersReachInTheMiddleOfAnUnmap) {
   ASSERT_TRUE(map(kOne, 0x2000, 0x1000));
   ASSERT_TRUE(map(kOne, 0x3000, 0x1000));
   ASSERT_TRUE(map(kTwo, 0x2000, 0x1000));
-  map_.unmap_all(domain_, kOne);
+  ASSERT_TRUE(map_.unmap_all(domain_, kOne));
   EXPECT_EQ(kernel_.unmap_calls, 2);
   EXPECT_EQ(kernel_.maps, (std::map<std::uint64_t, std::uint64_t>{{0x2000, 0x1000}}));
 }
@@ -81,6 +81,39 @@ TEST_F(ADmaMap, RemembersNothingThatTheKernelRefused) {
   EXPECT_EQ(map_.size(), 0u);
   kernel_.can_pin = true;
   EXPECT_TRUE(map(kOne, 0x1000, 0x1000));
+}
+
+TEST_F(ADmaMap, PassesOnThatTheKernelDoesNotUnmapAndMapsNothingElseThere) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x2000));
+  kernel_.can_unpin = false;
+  const auto refused = map_.unmap(domain_, kOne, Iova{0x1000}, ByteCount{0x2000});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().as_errno(), EFAULT);
+  EXPECT_EQ(map_.counters().stuck, 2u);
+  EXPECT_EQ(map_.counters().pinned, 2u);
+  EXPECT_FALSE(map(kOne, 0x1000, 0x2000)) << "even of the same memory: nobody knows what the kernel has there";
+}
+
+TEST_F(ADmaMap, AsksAgainForWhatTheKernelKept) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x1000));
+  kernel_.can_unpin = false;
+  ASSERT_FALSE(map_.unmap_all(domain_, kOne));
+  kernel_.can_unpin = true;
+  ASSERT_TRUE(map_.unmap_all(domain_, kTwo));
+  EXPECT_FALSE(map_.has_stuck());
+  EXPECT_EQ(map_.counters().pinned, 0u);
+  EXPECT_TRUE(kernel_.maps.empty());
+  EXPECT_TRUE(map(kOne, 0x1000, 0x1000));
+}
+
+TEST_F(ADmaMap, UnmapsTheOtherRunsWhenTheKernelKeepsOne) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x1000));
+  ASSERT_TRUE(map(kTwo, 0x2000, 0x1000));
+  ASSERT_TRUE(map(kOne, 0x3000, 0x1000));
+  kernel_.kept = 0x1000;
+  EXPECT_FALSE(map_.unmap_all(domain_, kOne));
+  EXPECT_EQ(kernel_.maps, (std::map<std::uint64_t, std::uint64_t>{{0x1000, 0x1000}, {0x2000, 0x1000}}));
+  EXPECT_EQ(map_.counters().stuck, 1u);
 }
 
 TEST_F(ADmaMap, TakesARangeThatEndsAtTheTop) {
@@ -117,7 +150,7 @@ TEST_F(AnImpatientDmaMap, AnswersBeforeAllIsPinnedAndPinsTheRestInAlignedPieces)
   ASSERT_TRUE(map_.finish(domain_));
   EXPECT_EQ(map_.counters().pinned, 9u);
   EXPECT_FALSE(map_.has_backlog());
-  map_.unmap_all(domain_, kOne);
+  ASSERT_TRUE(map_.unmap_all(domain_, kOne));
   EXPECT_TRUE(kernel_.maps.empty());
   EXPECT_EQ(kernel_.unmap_calls, 1);
 }
@@ -139,7 +172,7 @@ TEST_F(AnImpatientDmaMap, PinsAtOnceWhatMayNotFollow) {
 TEST_F(AnImpatientDmaMap, ForgetsAPromiseThatIsUnmapped) {
   ASSERT_TRUE(map(kOne, 0x0, 0x9000));
   ASSERT_TRUE(map_.work(domain_));
-  map_.unmap(domain_, kOne, Iova{0}, ByteCount{0x9000});
+  ASSERT_TRUE(map_.unmap(domain_, kOne, Iova{0}, ByteCount{0x9000}));
   EXPECT_EQ(map_.counters().waiting, 0u);
   EXPECT_EQ(map_.counters().pinned, 0u);
   ASSERT_TRUE(map_.finish(domain_));
@@ -150,8 +183,19 @@ TEST_F(AnImpatientDmaMap, KeepsItsPromiseBeforeAnotherFunctionSharesTheRange) {
   ASSERT_TRUE(map(kOne, 0x0, 0x9000));
   ASSERT_TRUE(map(kTwo, 0x0, 0x9000));
   EXPECT_FALSE(map_.has_backlog());
-  map_.unmap_all(domain_, kOne);
+  ASSERT_TRUE(map_.unmap_all(domain_, kOne));
   EXPECT_EQ(map_.counters().pinned, 9u);
+}
+
+TEST_F(AnImpatientDmaMap, PromisesNoMoreOfARangeThatTheKernelKeeps) {
+  ASSERT_TRUE(map(kOne, 0x1000, 0x9000));
+  ASSERT_TRUE(map_.work(domain_));
+  kernel_.can_unpin = false;
+  EXPECT_FALSE(map_.unmap_all(domain_, kOne));
+  EXPECT_EQ(map_.counters().stuck, 3u);
+  EXPECT_EQ(map_.counters().waiting, 0u);
+  ASSERT_TRUE(map_.finish(domain_));
+  EXPECT_EQ(kernel_.maps, (std::map<std::uint64_t, std::uint64_t>{{0x1000, 0x3000}}));
 }
 
 TEST_F(AnImpatientDmaMap, TellsThatAPromiseCannotBeKept) {
@@ -160,7 +204,7 @@ TEST_F(AnImpatientDmaMap, TellsThatAPromiseCannotBeKept) {
   kernel_.can_pin = false;
   EXPECT_FALSE(map_.finish(domain_));
   EXPECT_FALSE(map_.has_backlog());
-  map_.unmap_all(domain_, kOne);
+  ASSERT_TRUE(map_.unmap_all(domain_, kOne));
   EXPECT_EQ(map_.counters().pinned, 0u);
   EXPECT_EQ(map_.counters().waiting, 0u);
 }

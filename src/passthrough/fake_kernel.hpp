@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -149,7 +150,9 @@ class TestKernel final : public Kernel {
   int domains = 0;                              // open now
   int attempts = 0, map_calls = 0, unmap_calls = 0;
   bool is_held = false;  // someone keeps a descriptor
-  bool can_pin = true;
+  bool can_pin = true, can_unpin = true;
+  std::optional<std::uint64_t> kept;  // a page that it does not unmap
+  int pins_left = -1;                 // then can_pin ends; negative: never
 };
 
 inline Domain::~Domain() {
@@ -163,6 +166,8 @@ inline Result<std::unique_ptr<KernelDevice>> Domain::open(const std::string& add
 }
 inline Result<void> Domain::map(Iova start, ByteCount size, const std::byte* host, memory::Access) noexcept {
   ++kernel_.map_calls;
+  if (kernel_.pins_left == 0) kernel_.can_pin = false;
+  if (kernel_.pins_left > 0) --kernel_.pins_left;
   if (!kernel_.can_pin) return fail(Errc::no_space, "memory cannot be pinned", ENOMEM);
   EXPECT_NE(host, nullptr);
   kernel_.maps[start.raw] = size.raw;
@@ -170,6 +175,8 @@ inline Result<void> Domain::map(Iova start, ByteCount size, const std::byte* hos
 }
 inline Result<void> Domain::unmap(Iova start, ByteCount size) noexcept {
   ++kernel_.unmap_calls;
+  const bool has_kept = kernel_.kept && *kernel_.kept - start.raw < size.raw;
+  if (!kernel_.can_unpin || has_kept) return fail(Errc::system, "UNMAP_DMA", EFAULT);
   for (auto at = kernel_.maps.lower_bound(start.raw); at != kernel_.maps.end() && at->first - start.raw < size.raw;)
     at = kernel_.maps.erase(at);
   return {};

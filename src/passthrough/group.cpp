@@ -14,6 +14,8 @@ constexpr std::uint64_t kRetry_ns = 50'000'000;  // a killed VMM needs this long
 constexpr std::uint64_t kSlowRetry_ns = 1'000'000'000;
 constexpr std::uint64_t kBetweenPieces_ns = 1'000'000;  // messages are served meanwhile
 constexpr unsigned kPatience = 40;                      // attempts before someone is told, and asked less often
+constexpr char kUnpinned[] = "the VM's memory cannot be pinned";
+constexpr char kStuck[] = "the IOMMU keeps memory that the VM has taken back";
 
 }  // namespace
 
@@ -53,7 +55,8 @@ Result<void> Group::join(Member& member) {
 
 void Group::leave(Member& member) noexcept {
   Seat& seat = seat_of(member);
-  if (domain_) dma_.unmap_all(*domain_, bit_of(member));
+  seat.has_client = false;
+  static_cast<void>(unmap_all(member));
   close(seat);
   seat = Seat{};
   drop_idle_domain();
@@ -106,7 +109,7 @@ void Group::client_went(Member& member, bool is_lost, std::function<void()> read
   seat.has_client = false;
   seat.is_lost = is_lost;
   seat.ready = std::move(ready);
-  if (domain_) dma_.unmap_all(*domain_, bit_of(member));
+  static_cast<void>(unmap_all(member));  // what is stuck goes with the group, once the others have gone too
   if (is_alone(member)) {
     give_back();
     attempts_ = 0;
@@ -167,10 +170,34 @@ bool Group::settle(const Result<void>& pinned) noexcept {
   if (pinned) return true;
   logf(LogLevel::error, "IOMMU group {}: memory that a VM was promised cannot be given to its devices: {}", number_,
        pinned.error().text());
-  for (const Seat& seat : seats_) {
-    if (seat.member != nullptr && seat.has_client) seat.member->memory_failed();
-  }
+  memory_failed(kUnpinned);
   return false;
+}
+
+void Group::memory_failed(const char* why) noexcept {
+  for (const Seat& seat : seats_) {
+    if (seat.member != nullptr && seat.has_client) seat.member->memory_failed(why);
+  }
+}
+
+Result<void> Group::map(const Member& member, const DmaMap::Request& request) noexcept {
+  if (!domain_) return fail(Errc::disconnected, "the device is gone");
+  auto done = dma_.map(*domain_, bit_of(member), request);
+  if (!done && dma_.has_stuck()) memory_failed(kStuck);
+  pin_later();
+  return done;
+}
+
+Result<void> Group::unmap(const Member& member, Iova start, ByteCount size) noexcept {
+  auto done = domain_ ? dma_.unmap(*domain_, bit_of(member), start, size) : Result<void>{};
+  if (!done) memory_failed(kStuck);
+  return done;
+}
+
+Result<void> Group::unmap_all(const Member& member) noexcept {
+  auto done = domain_ ? dma_.unmap_all(*domain_, bit_of(member)) : Result<void>{};
+  if (!done) memory_failed(kStuck);
+  return done;
 }
 
 std::shared_ptr<Group> Groups::get(Kernel& kernel, unsigned number, runtime::Poller& poller) {

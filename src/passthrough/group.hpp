@@ -26,8 +26,9 @@ class Group {
     virtual ~Member() = default;
     [[nodiscard]] virtual Result<void> open(KernelDomain& domain) = 0;
     virtual void close() noexcept = 0;
-    /// Memory that was promised to the member's client cannot be pinned.
-    virtual void memory_failed() noexcept = 0;
+    /// The member's client and the IOMMU do not agree on its memory any more: its device is to reach for none, and the
+    /// client to go. `why`: static text.
+    virtual void memory_failed(const char* why) noexcept = 0;
   };
 
   Group(Kernel& kernel, unsigned number, runtime::Poller& poller);
@@ -55,6 +56,10 @@ class Group {
   [[nodiscard]] KernelDomain* domain() noexcept { return domain_.get(); }
   [[nodiscard]] DmaMap& dma() noexcept { return dma_; }
   [[nodiscard]] const DmaMap& dma() const noexcept { return dma_; }
+  /// As dma()'s, for the member. What the kernel refuses to take back is the end of all clients of the group.
+  [[nodiscard]] Result<void> map(const Member& member, const DmaMap::Request& request) noexcept;
+  [[nodiscard]] Result<void> unmap(const Member& member, Iova start, ByteCount size) noexcept;
+  [[nodiscard]] Result<void> unmap_all(const Member& member) noexcept;
   /// Pins in the background what dma() has promised.
   void pin_later() noexcept;
   /// Pins it now: a device is about to reach for it. False if it cannot be; the members know then.
@@ -76,6 +81,7 @@ class Group {
   void take_anew() noexcept;
   void pin_piece() noexcept;
   bool settle(const Result<void>& pinned) noexcept;
+  void memory_failed(const char* why) noexcept;
 
   Kernel& kernel_;
   unsigned number_;

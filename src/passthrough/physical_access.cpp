@@ -33,6 +33,12 @@ std::uint64_t step_at(const Span& part, std::uint64_t at, std::uint64_t size) no
   if (at < part.end) return std::min(size, part.end - at);
   return size;
 }
+std::vector<std::byte> without_bus_master(std::span<const std::byte> bytes, std::size_t command) {
+  std::vector<std::byte> tamed(bytes.begin(), bytes.end());
+  const auto low = std::to_integer<std::uint16_t>(tamed[command]);
+  tamed[command] = static_cast<std::byte>(wp::command::bus_master::set(low, 0));
+  return tamed;
+}
 bool is_in(const Span& part, std::uint64_t at) noexcept { return at >= part.begin && at < part.end; }
 
 }  // namespace
@@ -136,8 +142,10 @@ void PhysicalFunction::write_config(std::size_t at, std::span<const std::byte> f
   open_->config.split(at, from, [this](std::size_t begin, std::span<const std::byte> bytes) {
     constexpr std::size_t kCommand = offsetof(wp::Type0Header, command);
     const bool has_command = begin <= kCommand && kCommand - begin < bytes.size();
+    std::vector<std::byte> tamed;
     if (has_command && wp::command::bus_master::is_set(std::to_integer<std::uint16_t>(bytes[kCommand - begin]))) {
       before_bus_mastering();
+      if (failure_ != nullptr) bytes = tamed = without_bus_master(bytes, kCommand - begin);
     }
     write_raw(Region::config, begin, bytes);
     follow_config_write(begin, bytes);

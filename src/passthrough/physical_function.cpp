@@ -16,7 +16,6 @@ namespace vmux::passthrough {
 namespace {
 
 constexpr char kTaken[] = "the host takes the device back";
-constexpr char kUnpinned[] = "the VM's memory cannot be pinned";
 constexpr std::uint64_t kSmall = 16ull << 20;  // pinned before it is answered, whatever comes: a transfer waits for it
 constexpr std::uint32_t kPoliteRequests = 2;   // ten seconds apart (the kernel's doing) before a client is thrown out
 
@@ -76,7 +75,11 @@ Result<void> PhysicalFunction::open(KernelDomain& domain) {
 
 void PhysicalFunction::close() noexcept { open_.reset(); }
 
-void PhysicalFunction::memory_failed() noexcept { failure_ = kUnpinned; }
+/// From now on until the client has gone its device does not reach for memory (see write_config()).
+void PhysicalFunction::memory_failed(const char* why) noexcept {
+  failure_ = why;
+  if (open_) stop_bus_mastering();
+}
 
 Result<void> PhysicalFunction::listen(Notice& notice, pci::Irq irq, std::function<void()> heard) {
   if (open_->device->irq(irq).count == 0) return {};
@@ -201,12 +204,10 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
   }
   const auto host = memory::allows(access, memory::Access::read) ? reader_.borrow(start, size)
                                                                  : reader_.borrow_for_write(start, size);
-  KernelDomain* const domain = group_->domain();
-  DmaMap& dma = group_->dma();
+  const DmaMap& dma = group_->dma();
   const bool had_backlog = dma.has_backlog(), may_follow = size.raw > kSmall && open_ && !masters_bus();
-  auto done = domain == nullptr || host.size() != size.raw
-                  ? Result<void>{fail(Errc::disconnected, "the device is gone")}
-                  : dma.map(*domain, group_->bit_of(*this), {start, size, access, source, host.data(), may_follow});
+  auto done = host.size() == size.raw ? group_->map(*this, {start, size, access, source, host.data(), may_follow})
+                                      : Result<void>{fail(Errc::disconnected, "the memory is gone")};
   if (dma.has_backlog() && !had_backlog) {
     logf(
         LogLevel::warning,
@@ -214,7 +215,6 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
         "of QEMU's memory backend, make it quick",
         name_, dma.counters().waiting * 4096 >> 20);
   }
-  group_->pin_later();
   if (!done) {
     logf(LogLevel::error, "{}: {:#x} bytes at {:#x} cannot be given to {}: {}", name_, size.raw, start.raw, address_,
          done.error().text());
@@ -226,17 +226,20 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
 Result<void> PhysicalFunction::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
   // Nothing there is no mistake, as it is none for the kernel's VFIO: QEMU unmaps all of a vIOMMU's space when that
   // changes.
-  auto done = space_.unmap(start, size, nullptr);
-  if (!done && done.error().code != Errc::not_found) return done;
-  if (group_->domain() != nullptr) group_->dma().unmap(*group_->domain(), group_->bit_of(*this), start, size);
+  const auto known = space_.can_unmap(start, size);
+  if (!known && known.error().code != Errc::not_found) return known;
+  // The IOMMU first: what it keeps is still the client's, who is told so before it is shown out.
+  if (auto done = group_->unmap(*this, start, size); !done) return done;
+  if (known) static_cast<void>(space_.unmap(start, size, nullptr));
   if (quiet) quiet();
   return {};
 }
 
-void PhysicalFunction::unmap_all(std::function<void()> quiet) noexcept {
+Result<void> PhysicalFunction::unmap_all(std::function<void()> quiet) noexcept {
+  if (auto done = group_->unmap_all(*this); !done) return done;
   space_.unmap_all(nullptr);
-  if (group_->domain() != nullptr) group_->dma().unmap_all(*group_->domain(), group_->bit_of(*this));
   if (quiet) quiet();
+  return {};
 }
 
 }  // namespace vmux::passthrough

@@ -59,7 +59,7 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
   void unmask_intx() noexcept override {}
   [[nodiscard]] Result<void> map(memory::MapRequest request) noexcept override;
   [[nodiscard]] Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept override;
-  void unmap_all(std::function<void()> quiet) noexcept override;
+  [[nodiscard]] Result<void> unmap_all(std::function<void()> quiet) noexcept override;
   [[nodiscard]] memory::AddressSpace& memory() noexcept override { return space_; }
   [[nodiscard]] bool has_software_dma() const noexcept override { return false; }
   [[nodiscard]] pci::Migratable* migration() noexcept override { return nullptr; }
@@ -85,7 +85,7 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
   PhysicalFunction(std::string name, std::string address, std::shared_ptr<Group> group, runtime::Poller& poller);
   [[nodiscard]] Result<void> open(KernelDomain& domain) override;
   void close() noexcept override;
-  void memory_failed() noexcept override;
+  void memory_failed(const char* why) noexcept override;
   [[nodiscard]] Result<void> listen(Notice& notice, pci::Irq irq, std::function<void()> heard);
   void on_error();
   void on_release_request();

@@ -142,6 +142,79 @@ TEST_F(APhysicalFunction, UnmapsWhereNothingIsAsTheKernelDoes) {
   EXPECT_TRUE(is_quiet);
 }
 
+/// The device of a VM that is up, and a kernel that takes no memory out of the IOMMU.
+class AnIommuThatKeepsMemory : public APhysicalFunction {
+ protected:
+  AnIommuThatKeepsMemory() {
+    two_ = make("b");
+    for (PhysicalFunction* const function : {one_.get(), two_.get()}) {
+      function->client_attached(nullptr);
+      EXPECT_TRUE(function->map(memory_of(file_, 0x1000, 0x4000)));
+      write<std::uint16_t>(*function, Region::config, 4, 0x0006);
+    }
+    EXPECT_TRUE(one_->unmap(Iova{0x1000}, ByteCount{0x4000}, nullptr)) << "the other one still has it";
+    kernel_.can_unpin = false;
+  }
+  std::uint16_t command(const std::string& address) { return card(address).get<std::uint16_t>(4); }
+  Result<void> unmap() {
+    return two_->unmap(Iova{0x1000}, ByteCount{0x4000}, [this] { is_quiet_ = true; });
+  }
+
+  const UniqueFd file_ = make_file();
+  std::unique_ptr<PhysicalFunction> two_;
+  bool is_quiet_ = false;
+};
+
+TEST_F(AnIommuThatKeepsMemory, IsAnErrorToTheClientWhoseMemoryItIsStill) {
+  const auto refused = unmap();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().as_errno(), EFAULT);
+  EXPECT_FALSE(is_quiet_);
+  EXPECT_EQ(two_->memory().size(), 1u);
+  kernel_.can_unpin = true;
+  EXPECT_TRUE(unmap());
+  EXPECT_EQ(two_->memory().size(), 0u);
+  EXPECT_TRUE(kernel_.maps.empty());
+}
+
+TEST_F(AnIommuThatKeepsMemory, IsAnErrorToAClientThatTakesBackEverything) {
+  const auto refused = two_->unmap_all([this] { is_quiet_ = true; });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().as_errno(), EFAULT);
+  EXPECT_FALSE(is_quiet_);
+}
+
+TEST_F(AnIommuThatKeepsMemory, TakesTheBusFromAllDevicesOfTheGroupForAsLongAsTheirClientsStay) {
+  ASSERT_FALSE(unmap());
+  EXPECT_EQ(command("a"), 0x0002);
+  EXPECT_EQ(command("b"), 0x0002);
+  write<std::uint16_t>(*two_, Region::config, 4, 0x0406);
+  EXPECT_EQ(command("b"), 0x0402) << "the guest's driver does not get it back";
+  write<std::uint32_t>(*one_, Region::config, 4, 0x00100007);
+  EXPECT_EQ(command("a"), 0x0003);
+  EXPECT_NE(one_->failure(), nullptr);
+  EXPECT_NE(two_->failure(), nullptr);
+}
+
+TEST_F(AnIommuThatKeepsMemory, IsEmptiedWithTheGroupAndTheNextClientIsServed) {
+  ASSERT_FALSE(unmap());
+  EXPECT_TRUE(has_gone(*one_));
+  EXPECT_TRUE(has_gone(*two_));
+  EXPECT_TRUE(kernel_.maps.empty());
+  EXPECT_EQ(two_->dma_counters().stuck, 0u);
+  two_->client_attached(nullptr);
+  EXPECT_EQ(two_->failure(), nullptr);
+  EXPECT_TRUE(two_->map(memory_of(make_file(), 0x1000, 0x4000)));
+  write<std::uint16_t>(*two_, Region::config, 4, 0x0006);
+  EXPECT_EQ(command("b"), 0x0006);
+}
+
+TEST_F(AnIommuThatKeepsMemory, IsTheEndOfASiblingsClientToo) {
+  EXPECT_TRUE(has_gone(*two_));
+  EXPECT_NE(one_->failure(), nullptr);
+  EXPECT_EQ(command("a"), 0x0002);
+}
+
 /// Memory whose pinning takes longer than a client waits.
 class ALargeVm : public APhysicalFunction {
  protected:
@@ -180,6 +253,25 @@ TEST_F(ALargeVm, IsPinnedBeforeTheAnswerWhileItsDeviceMastersTheBus) {
   set_command(6);
   ASSERT_TRUE(give_memory());
   EXPECT_EQ(pinned(), kSize);
+}
+
+TEST_F(ALargeVm, DoesNotGetTheBusWhenItsMemoryCannotBePinned) {
+  ASSERT_TRUE(give_memory());
+  kernel_.can_pin = false;
+  set_command(6);
+  EXPECT_EQ(card().get<std::uint16_t>(4), 2);
+  EXPECT_NE(one_->failure(), nullptr);
+}
+
+TEST_F(ALargeVm, LosesItsDeviceWhenHalfOfARefusedMapStaysInTheIommu) {
+  set_command(6);
+  kernel_.pins_left = 1;
+  kernel_.can_unpin = false;
+  const auto refused = give_memory();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().as_errno(), ENOMEM);
+  EXPECT_EQ(card().get<std::uint16_t>(4), 2);
+  EXPECT_NE(one_->failure(), nullptr);
 }
 
 TEST_F(ALargeVm, LosesItsDeviceWhenItsMemoryCannotBePinned) {

@@ -220,7 +220,10 @@ Result<void> Function::map(memory::MapRequest request) noexcept { return impl_->
 Result<void> Function::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
   return impl_->space.unmap(start, size, std::move(quiet));
 }
-void Function::unmap_all(std::function<void()> quiet) noexcept { impl_->space.unmap_all(std::move(quiet)); }
+Result<void> Function::unmap_all(std::function<void()> quiet) noexcept {
+  impl_->space.unmap_all(std::move(quiet));
+  return {};
+}
 Migratable* Function::migration() noexcept { return impl_->device.migration(); }
 
 // --- the model's face ---

@@ -43,9 +43,9 @@ Result<Session::Outcome> Session::handle_dma_unmap(const Request& request) {
   const auto quiet = [anchor = anchor_] {
     if (anchor->session != nullptr) anchor->session->on_quiet();
   };
-  if (wanted->all) {
-    context_.endpoint.unmap_all(quiet);
-  } else if (auto done = context_.endpoint.unmap(Iova{wanted->address}, ByteCount{wanted->size}, quiet); !done) {
+  const auto done = wanted->all ? context_.endpoint.unmap_all(quiet)
+                                : context_.endpoint.unmap(Iova{wanted->address}, ByteCount{wanted->size}, quiet);
+  if (!done) {
     blocked_ = false;
     return tl::unexpected(done.error());
   }

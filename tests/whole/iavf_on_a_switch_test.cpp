@@ -126,7 +126,7 @@ TEST_F(IavfOnASwitch, LeavesMemoryAloneOnceItIsUnmapped) {
     bring_up();
     receive_on_all();
     bool is_quiet = false;
-    at_home([&] { nic_->function().unmap_all([&] { is_quiet = true; }); });
+    at_home([&] { EXPECT_TRUE(nic_->function().unmap_all([&] { is_quiet = true; })); });
     EXPECT_TRUE(is_quiet);
     expect_silence();
     at_home([&] {

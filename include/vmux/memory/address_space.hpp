@@ -50,6 +50,8 @@ class AddressSpace {
   /// removed memory any more: before returning when all readers are local, later when an observer lags. Callbacks
   /// that still wait when the space is destroyed are dropped.
   [[nodiscard]] Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept;
+  /// Whether unmap() of this range would succeed, and its error if not.
+  [[nodiscard]] Result<void> can_unmap(Iova start, ByteCount size) const noexcept;
   /// Removes everything, as unmap().
   void unmap_all(std::function<void()> quiet) noexcept;
   /// Ranges in the map, in address order.

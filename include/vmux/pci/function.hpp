@@ -44,7 +44,7 @@ class Function final : public Endpoint {
   void unmask_intx() noexcept override;
   [[nodiscard]] Result<void> map(memory::MapRequest request) noexcept override;
   [[nodiscard]] Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept override;
-  void unmap_all(std::function<void()> quiet) noexcept override;
+  [[nodiscard]] Result<void> unmap_all(std::function<void()> quiet) noexcept override;
   [[nodiscard]] bool has_software_dma() const noexcept override { return true; }
   [[nodiscard]] Migratable* migration() noexcept override;
 
