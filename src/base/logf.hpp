@@ -2,10 +2,9 @@
 // Formatted log lines. Not for the data path, except behind a RateLimit.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <utility>
 
+#include "base/format.hpp"
 #include "vmux/base/log.hpp"
 
 namespace vmux {

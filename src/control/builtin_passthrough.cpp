@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/builtin_passthrough.hpp"
 
-#include <fmt/format.h>
-
 #include <utility>
 
+#include "base/format.hpp"
 #include "passthrough/group.hpp"
 #include "passthrough/group_kernel.hpp"
 #include "passthrough/physical_function.hpp"

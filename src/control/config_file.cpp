@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // TOML to JSON, and from there on the way of every other call.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -8,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/format.hpp"
 #include "base/toml.hpp"
 #include "control/configuration.hpp"
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/configuration.hpp"
 
-#include <fmt/format.h>
 #include <sched.h>
 
 #include <algorithm>
 
+#include "base/format.hpp"
 #include "runtime/wakefulness.hpp"
 
 namespace vmux::control {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/inventory.hpp"
 
-#include <fmt/format.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <cctype>
+
+#include "base/format.hpp"
 
 namespace vmux::control {
 namespace {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/methods.hpp"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
 #include <span>
 #include <utility>
 
+#include "base/format.hpp"
 #include "control/version.hpp"
 #include "control/vm_args.hpp"
 

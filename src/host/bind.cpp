@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cctype>
 
+#include "base/format.hpp"
 #include "host/operations.hpp"
 
 namespace vmux::host {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Processors: can they run VMs, and do they leave the threads that matter alone?
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 
+#include "base/format.hpp"
 #include "host/checkup.hpp"
 
 namespace vmux::host {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The IOMMU: is there one, does the kernel use it, how, and how well does it keep devices apart?
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 
+#include "base/format.hpp"
 #include "host/checkup.hpp"
 
 namespace vmux::host {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Memory for VMs: huge pages, and how much of it may be pinned.
-#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "base/format.hpp"
 #include "host/checkup.hpp"
 
 namespace vmux::host {

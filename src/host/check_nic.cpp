@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // One network card: is it near the CPUs that will serve it, and has its slot what it needs?
-#include <fmt/format.h>
 
 #include "host/checkup.hpp"
+
+#include "base/format.hpp"
 
 namespace vmux::host {
 namespace {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The kernel's VFIO, and the VMMs that use it or vfio-user.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 
+#include "base/format.hpp"
 #include "host/checkup.hpp"
 
 namespace vmux::host {

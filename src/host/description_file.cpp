@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A host's description as a file: which tables and keys it has, whichever the notation.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <functional>
 
+#include "base/format.hpp"
 #include "host/description.hpp"
 #include "host/description_tree.hpp"
 

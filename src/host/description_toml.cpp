@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // TOML by toml++.
-#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "base/format.hpp"
 #include "base/toml.hpp"
 #include "host/description_tree.hpp"
 

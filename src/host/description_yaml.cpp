@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // YAML by yaml-cpp.
-#include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include "base/format.hpp"
 #include "host/description.hpp"
 #include "host/description_tree.hpp"
 

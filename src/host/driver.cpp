@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Which driver a PCI function has: driver_override, unbind, drivers_probe and bind of sysfs
 // (Documentation/ABI/testing/sysfs-bus-pci).
-#include <fmt/format.h>
 
 #include "host/resource.hpp"
+
+#include "base/format.hpp"
 
 namespace vmux::host {
 namespace {

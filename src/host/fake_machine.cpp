@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "host/fake_machine.hpp"
 
-#include <fmt/format.h>
 #include <stdlib.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <fstream>
 #include <functional>
 
+#include "base/format.hpp"
 #include "host/function.hpp"
 
 namespace vmux::host::fake {

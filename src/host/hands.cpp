@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "host/hands.hpp"
 
-#include <fmt/format.h>
+#include "base/format.hpp"
 
 namespace vmux::host {
 namespace {

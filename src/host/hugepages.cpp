@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // How many huge pages of a size a memory node has set aside (Documentation/admin-guide/mm/hugetlbpage.rst).
-#include <fmt/format.h>
 
 #include "host/resource.hpp"
+
+#include "base/format.hpp"
 
 namespace vmux::host {
 namespace {

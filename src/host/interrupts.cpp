@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Which CPUs an interrupt of a function may go to (Documentation/core-api/irq/irq-affinity.rst).
-#include <fmt/format.h>
 
 #include "host/resource.hpp"
+
+#include "base/format.hpp"
 
 namespace vmux::host {
 namespace {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Network tables by rtnetlink(7), through libmnl. One socket per question: nothing here is asked often.
 #include <arpa/inet.h>
-#include <fmt/format.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -11,6 +10,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/format.hpp"
 #include "host/network.hpp"
 #include "host/values.hpp"
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Virtual functions are made without drivers, told what they are, and only then given a driver: whoever probes one
 // finds its address and VLAN in place.
-#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "base/format.hpp"
 #include "host/operations.hpp"
 
 namespace vmux::host {

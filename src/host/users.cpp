@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Who would be hurt if a function lost its driver: addresses, routes, mounted disks, virtual functions, programs.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
 
+#include "base/format.hpp"
 #include "host/function.hpp"
 
 namespace vmux::host {

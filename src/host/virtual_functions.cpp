@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // SR-IOV: how many virtual functions there are (sriov_numvfs), what the physical function does for each, and whether
 // its link is up, without which none of them has one.
-#include <fmt/format.h>
 
 #include "host/resource.hpp"
+
+#include "base/format.hpp"
 
 namespace vmux::host {
 namespace {

@@ -2,7 +2,6 @@
 // Functions that take a path: redirected into the generated tree, or opening one of our character devices.
 #include <dirent.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <cstdarg>
 #include <cstring>
 
+#include "base/format.hpp"
 #include "preload/hooks.hpp"
 
 namespace vmux::preload {

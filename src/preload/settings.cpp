@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "preload/settings.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <optional>
 
+#include "base/format.hpp"
 #include "preload/trace.hpp"
 
 namespace vmux::preload {

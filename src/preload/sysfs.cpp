@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "preload/sysfs.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <span>
 #include <string_view>
+
+#include "base/format.hpp"
 
 namespace vmux::preload {
 namespace {

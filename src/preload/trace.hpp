@@ -3,10 +3,10 @@
 // translated (`trace`). Any thread. errno is left as it was.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <string_view>
 #include <utility>
+
+#include "base/format.hpp"
 
 namespace vmux::preload {
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
+#include "base/format.hpp"
 #include "wire/vfio_user.hpp"
 
 namespace vmux::wire::vfio_user {

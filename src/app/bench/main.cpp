@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // vmux-bench: measures vMux beside a reference, in one run, and prints both sides and the ratio.
-#include <fmt/format.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <x86intrin.h>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "app/bench/benches.hpp"
+#include "base/format.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::bench {

@@ -2,7 +2,6 @@
 #include "app/vfio_run/launch.hpp"
 
 #include <elf.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/format.hpp"
 #include "preload/settings.hpp"
 
 namespace vmux::app {

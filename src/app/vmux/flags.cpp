@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "app/vmux/flags.hpp"
 
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
@@ -10,6 +8,7 @@
 #include <utility>
 
 #include "app/vmux/sets.hpp"
+#include "base/format.hpp"
 #include "control/version.hpp"
 
 namespace vmux::app {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // vmux: network cards for virtual machines.
-#include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -12,6 +11,7 @@
 
 #include "app/vmux/flags.hpp"
 #include "app/vmux/notify.hpp"
+#include "base/format.hpp"
 #include "base/logf.hpp"
 #include "control/daemon.hpp"
 #include "control/version.hpp"

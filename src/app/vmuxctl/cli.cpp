@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "app/vmuxctl/cli.hpp"
 
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <list>
 #include <map>
 
+#include "base/format.hpp"
 #include "control/json_rpc.hpp"
 #include "control/rpc_client.hpp"
 #include "control/version.hpp"

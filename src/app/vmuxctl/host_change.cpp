@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Commands of vmuxctl host that change this machine: drivers, huge pages, interrupts, whole descriptions.
-#include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -8,6 +7,7 @@
 #include <sstream>
 
 #include "app/vmuxctl/host_session.hpp"
+#include "base/format.hpp"
 
 namespace vmux::app {
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "app/vmuxctl/host_cli.hpp"
 
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 
 #include "app/vmuxctl/host_commands.hpp"
+#include "base/format.hpp"
 #include "control/json_rpc.hpp"
 
 namespace vmux::app {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Commands of vmuxctl host that look and change nothing.
-#include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <map>
 
 #include "app/vmuxctl/host_actions.hpp"
 #include "app/vmuxctl/host_print.hpp"
+#include "base/format.hpp"
 
 namespace vmux::app {
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "app/vmuxctl/host_print.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "app/vmuxctl/table.hpp"
+#include "base/format.hpp"
 
 namespace vmux::app {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Virtual functions, huge pages, interrupts and whole descriptions.
-#include <fmt/format.h>
 
 #include "app/vmuxctl/host_print.hpp"
 #include "app/vmuxctl/table.hpp"
+#include "base/format.hpp"
 
 namespace vmux::app {
 

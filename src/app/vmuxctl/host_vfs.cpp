@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // vmuxctl host vfs
-#include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 
 #include "app/vmuxctl/host_session.hpp"
+#include "base/format.hpp"
 
 namespace vmux::app {
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "app/vmuxctl/print.hpp"
 
-#include <fmt/format.h>
-
 #include "app/vmuxctl/table.hpp"
+#include "base/format.hpp"
 #include "control/version.hpp"
 
 namespace vmux::app {
