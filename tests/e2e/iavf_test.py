@@ -122,8 +122,6 @@ def test_rules_send_flows_to_a_queue_or_nowhere(iavf):
 
 def test_traffic_classes(iavf):
     """mqprio splits the queues into two classes, flower leads a port's flows to the second; without a filter all belong to the first."""
-    if iavf.kernel == "6.1":
-        pytest.skip("Linux 6.1's driver leaves transmit queues of the stack stopped after the reset that grants classes")
     name = card(iavf.a)
 
     def received():
