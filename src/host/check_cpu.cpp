@@ -2,6 +2,8 @@
 // Processors: can they run VMs, and do they leave the threads that matter alone?
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <map>
 
 #include "base/format.hpp"
@@ -60,7 +62,17 @@ void check_kvm(Checkup& c) {
     return c.bad("there is no /dev/kvm", fmt::format("`modprobe {}`; `dmesg | grep kvm` if it refuses", kvm_module(c)));
   if (c.machine.access("/dev/kvm") != 0)
     return c.bad("this user may not use /dev/kvm", "`usermod -aG kvm $USER` as root, then log in again");
-  c.good("/dev/kvm can be used");
+  if (const int error = c.machine.try_kvm(); error != 0) {
+    return c.bad(fmt::format("/dev/kvm makes no VM: {}", std::strerror(error)),
+                 error == EBUSY ? "stop the other hypervisor that has the processor's virtualization"
+                                : "`dmesg | grep -i kvm` has the reason");
+  }
+  if (is_x86(c) && !c.has_cpu_flag("vmx") && !c.has_cpu_flag("svm")) {
+    return c.bad(
+        "/dev/kvm makes VMs without VT-x or AMD-V: the kernel's own kind of VM, in which ordinary guests do not run",
+        "as for cpu virtualization");
+  }
+  c.good("/dev/kvm makes VMs");
 }
 
 void check_nested(Checkup& c) {

@@ -59,6 +59,21 @@ TEST_F(Checks, KvmOfAnotherUser) {
   EXPECT_THAT(worst_of("kvm").mend, HasSubstr("usermod -aG kvm"));
 }
 
+TEST_F(Checks, KvmThatMakesNoVm) {
+  machine_.kvm_error = EBUSY;
+  EXPECT_EQ(worst_of("kvm").verdict, Verdict::bad);
+  EXPECT_THAT(worst_of("kvm").found, HasSubstr("makes no VM: Device or resource busy"));
+  EXPECT_THAT(worst_of("kvm").mend, HasSubstr("other hypervisor"));
+}
+
+TEST_F(Checks, KvmOfAProcessorThatCannotRunOrdinaryGuests) {
+  machine_.put("/proc/cpuinfo", "vendor_id : GenuineIntel\nflags : fpu hypervisor\n");
+  EXPECT_EQ(worst_of("cpu virtualization").verdict, Verdict::bad);
+  EXPECT_EQ(worst_of("kvm").verdict, Verdict::bad);
+}
+
+TEST_F(Checks, KvmThatWorks) { EXPECT_EQ(worst_of("kvm").verdict, Verdict::good); }
+
 TEST_F(Checks, IommuThatTheKernelLeavesAlone) {
   machine_.take("/sys/kernel/iommu_groups");
   machine_.put("/sys/firmware/acpi/tables/DMAR", "");

@@ -62,11 +62,13 @@ class FakeMachine final : public Machine {
   Ran run(const std::vector<std::string>& arguments, unsigned seconds) override;
   Network& network() override { return net; }
   int access(const std::string& path) const override;
+  int try_kvm() const override { return kvm_error; }
 
   FakeNetwork net;
   std::vector<std::string> written;         ///< "value > path", in order
   std::map<std::string, int> refuses;       ///< path -> errno of writes to it
   std::map<std::string, int> inaccessible;  ///< path -> errno of access()
+  int kvm_error = 0;                        ///< errno of try_kvm()
   std::map<std::string, Ran> programs;      ///< command line -> what comes out
   std::set<std::string> picky;              ///< drivers that take nothing
   int crashes_at = -1;                      ///< throws Crash instead of this write (0 is the next)

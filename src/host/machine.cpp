@@ -2,7 +2,9 @@
 #include "host/machine.hpp"
 
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -91,6 +93,13 @@ std::string Machine::resolve(const std::string& path) const {
 }
 
 int Machine::access(const std::string& path) const { return ::access(at(path).c_str(), R_OK | W_OK) == 0 ? 0 : errno; }
+
+int Machine::try_kvm() const {
+  const UniqueFd kvm{::open(at("/dev/kvm").c_str(), O_RDWR | O_CLOEXEC)};
+  if (!kvm) return errno;
+  const UniqueFd vm{::ioctl(kvm.get(), KVM_CREATE_VM, 0)};
+  return vm ? 0 : errno;
+}
 
 Result<> Machine::write(const std::string& path, std::string_view value) {
   const UniqueFd fd{::open(at(path).c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC)};

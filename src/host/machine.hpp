@@ -45,6 +45,8 @@ class Machine {
   [[nodiscard]] std::string resolve(const std::string& path) const;
   /// Whether this process may open it for reading and writing; 0 or an errno.
   [[nodiscard]] virtual int access(const std::string& path) const;
+  /// Whether KVM makes a VM; 0 or an errno.
+  [[nodiscard]] virtual int try_kvm() const;
 
   // Doing.
   /// Gives an attribute of the kernel its value: one write of the whole text.
