@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <optional>
@@ -33,6 +34,18 @@
   }())
 
 namespace vmux::preload {
+
+/// The C library's syscall(). Not by VMUX_REAL: where two threads meet at what that keeps, the C++ library waits by
+/// syscall(), which is ours.
+[[nodiscard]] inline auto real_syscall() noexcept {
+  static constinit std::atomic<decltype(&::syscall)> function = nullptr;
+  auto found = function.load(std::memory_order_relaxed);
+  if (found == nullptr) {
+    found = reinterpret_cast<decltype(&::syscall)>(::dlsym(RTLD_NEXT, "syscall"));
+    function.store(found, std::memory_order_relaxed);
+  }
+  return found;
+}
 
 /// While one lives on a thread, that thread's calls into the C library are our own and pass through every hook. Signals
 /// wait meanwhile, as they do while the kernel is in a driver: a handler of the program may use a device, and must not
@@ -61,7 +74,7 @@ class Inside {
   }
   static void set_mask(std::uint64_t wanted, std::uint64_t& before) noexcept {
     const int error = errno;
-    (void)::syscall(SYS_rt_sigprocmask, SIG_SETMASK, &wanted, &before, sizeof wanted);
+    (void)real_syscall()(SYS_rt_sigprocmask, SIG_SETMASK, &wanted, &before, sizeof wanted);
     errno = error;
   }
   std::uint64_t before_ = 0;
