@@ -60,9 +60,10 @@ long Container::check_extension(void* argument) {
   switch (reinterpret_cast<unsigned long>(argument)) {
     case VFIO_TYPE1_IOMMU:
     case VFIO_TYPE1v2_IOMMU:
-    case VFIO_DMA_CC_IOMMU:  // a server sees memory as a CPU does
     case kUnmapAllExtension:
       return 1;
+    case VFIO_DMA_CC_IOMMU:  // a server sees memory as a CPU does, once there is one
+      return space_ ? 1 : 0;
     default:
       return 0;
   }
@@ -194,9 +195,9 @@ long Group::get_status(void* argument) {
 long Group::set_container(void* argument) {
   std::int32_t fd = -1;
   if (!copy_in(fd, argument)) return -EFAULT;
-  if (fd < 0 || container_) return -EINVAL;
   auto container = std::dynamic_pointer_cast<Container>(FdTable::instance().adopt(fd));
-  if (!container) return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+  if (!container && fcntl(fd, F_GETFD) < 0) return -EBADF;
+  if (!container || container_) return -EINVAL;
   container->join();
   container_ = std::move(container);
   return 0;
@@ -217,8 +218,12 @@ long Group::get_device_fd(void* argument) {
     if (!copy_in(&name[i], static_cast<const char*>(argument) + i, 1)) return -EFAULT;
     if (name[i] == '\0') break;
   }
+  // vfio_pci_core_match: after the address options may follow, of which we know none (the kernel: a token of VFs).
+  const std::string address = identity_.address.text();
+  const std::string_view asked{name}, options = asked.substr(std::min(asked.size(), address.size()));
+  if (asked.substr(0, address.size()) != address || (!options.empty() && options.front() != ' ')) return -ENODEV;
+  if (options.find_first_not_of(' ') != std::string_view::npos) return -EINVAL;
   if (!container_ || !container_->space()) return -EINVAL;
-  if (std::string_view{name} != identity_.address.text()) return -ENODEV;
   auto device = device_.lock();
   if (!device) {
     auto opened = Device::open(identity_);

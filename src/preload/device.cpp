@@ -106,8 +106,9 @@ template <class Step>
 long Device::access(std::uint64_t offset, std::size_t size, const Step& step) {
   const std::uint64_t index = offset >> abi::kRegionShift;
   const std::uint64_t at = offset & kOffsetMask;
-  if (!is_bound_ || index >= regions_.size()) return -EINVAL;
+  if (!is_bound_) return -EINVAL;
   if (size == 0) return 0;
+  if (index >= regions_.size()) return -EINVAL;
   const std::uint64_t limit = regions_[index].size;
   if (index == VFIO_PCI_CONFIG_REGION_INDEX) {
     if (!fits(at, size, limit)) return -EFAULT;  // vfio_pci_config_do_rw

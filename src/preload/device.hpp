@@ -14,6 +14,7 @@
 
 #include "preload/abi.hpp"
 #include "preload/dma_space.hpp"
+#include "preload/irq_rules.hpp"
 #include "preload/message_memory.hpp"
 #include "preload/object.hpp"
 #include "preload/shared_lock.hpp"
@@ -88,6 +89,7 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
   long get_irq_info(void* argument);
   long set_irqs(void* argument);
   long reset(void* argument);
+  long hot_reset_info(void* argument);
   long hot_reset(void* argument);
   long feature(void* argument);
   long bind_iommufd(void* argument);
@@ -95,6 +97,7 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
   long detach_pt(void* argument);
 
   // pieces of the above
+  int obey_irqs(const vfio_irq_set& header, std::span<const std::byte> data);
   int send_irqs(const vfio_irq_set& header, std::span<const std::byte> data);
   int send_eventfds(const vfio_irq_set& header, std::span<const std::int32_t> fds);
   int feature_state(std::uint32_t flags, void* data, std::size_t size);
@@ -131,6 +134,7 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
   vfio_user::DeviceSummary summary_;
   std::vector<vfio_user::RegionDescription> regions_;
   std::vector<pci::IrqInfo> irqs_;
+  IrqRules irq_rules_;  // lock_
   bool can_post_ = false;
 
   std::shared_ptr<DmaSpace> space_;  // state_mutex()

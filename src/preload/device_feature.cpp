@@ -70,6 +70,9 @@ long Device::feature(void* argument) {
       error = feature_plain(header.flags, data.data(), size);
       break;
   }
+  // That the device does not have the feature comes before what is wrong with the question.
+  const std::uint32_t number = header.flags & VFIO_DEVICE_FEATURE_MASK;
+  if (error == -EINVAL && feature_plain(number | VFIO_DEVICE_FEATURE_PROBE, nullptr, 0) == -ENOTTY) error = -ENOTTY;
   const bool answers = gets || (header.flags & VFIO_DEVICE_FEATURE_MASK) == abi::kFeatureDeviceState;
   if (error != 0 || !answers || probes) return error;
   return copy_out(place, data.data(), size) ? 0 : -EFAULT;

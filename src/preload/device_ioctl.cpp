@@ -55,7 +55,7 @@ const std::array<Device::Handler, 11> Device::kHandlers = {{
     {VFIO_DEVICE_GET_IRQ_INFO, "GET_IRQ_INFO", &Device::get_irq_info, false},
     {VFIO_DEVICE_SET_IRQS, "SET_IRQS", &Device::set_irqs, false},
     {VFIO_DEVICE_RESET, "RESET", &Device::reset, false},
-    {VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, "GET_PCI_HOT_RESET_INFO", &Device::hot_reset, false},
+    {VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, "GET_PCI_HOT_RESET_INFO", &Device::hot_reset_info, false},
     {VFIO_DEVICE_PCI_HOT_RESET, "PCI_HOT_RESET", &Device::hot_reset, false},
     {VFIO_DEVICE_FEATURE, "FEATURE", &Device::feature, false},
     {abi::kBindIommufd, "BIND_IOMMUFD", &Device::bind_iommufd, true},
@@ -150,8 +150,7 @@ long Device::set_irqs(void* argument) {
   if (header.argsz < least || header.index >= irqs_.size() || (header.flags & ~known) != 0) return -EINVAL;
   if (header.count >= UINT32_MAX - header.start) return -EINVAL;
   const std::uint32_t most = irqs_[header.index].count;
-  const bool is_disable = header.count == 0 && (header.flags & VFIO_IRQ_SET_DATA_NONE) != 0;
-  if (!is_disable && (header.start >= most || header.start + header.count > most)) return -EINVAL;
+  if (header.start >= most || header.start + header.count > most) return -EINVAL;
   const std::uint32_t type = header.flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
   if (type == 0 || (type & (type - 1)) != 0) return -EINVAL;
   const std::size_t size = element_size(header.flags) * header.count;
@@ -159,16 +158,27 @@ long Device::set_irqs(void* argument) {
   std::vector<std::byte> data(size);
   if (!copy_in(data.data(), static_cast<const std::byte*>(argument) + least, size)) return -EFAULT;
   if (!action_of(header.flags)) return -ENOTTY;
-  return send_irqs(header, data);
+  const std::lock_guard lock{lock_};
+  return obey_irqs(header, data);
 }
 
+int Device::obey_irqs(const vfio_irq_set& header, std::span<const std::byte> data) {
+  if (is_gone_) return -ENODEV;
+  if (const int error = irq_rules_.check(header, irqs_[header.index].noresize); error != 0) return error;
+  const int error = send_irqs(header, data);
+  std::int32_t first = -1;
+  if (data.size() >= sizeof first) std::memcpy(&first, data.data(), sizeof first);
+  if (error == 0) irq_rules_.follow(header, first);
+  return error;
+}
+
+/// lock_ is held.
 int Device::send_irqs(const vfio_irq_set& header, std::span<const std::byte> data) {
   if ((header.flags & VFIO_IRQ_SET_DATA_EVENTFD) != 0) {
     std::vector<std::int32_t> fds(header.count);
     std::memcpy(fds.data(), data.data(), data.size());
-    for (const std::int32_t fd : fds) {
+    for (const std::int32_t fd : fds) {  // all that is negative is none
       struct stat status {};
-      if (fd < -1) return -EINVAL;
       if (fd >= 0 && ::fstat(fd, &status) != 0) return -EBADF;
       if (fd >= 0 && !is_eventfd(fd)) return -EINVAL;
     }
@@ -177,8 +187,6 @@ int Device::send_irqs(const vfio_irq_set& header, std::span<const std::byte> dat
   const bool is_bool = (header.flags & VFIO_IRQ_SET_DATA_BOOL) != 0;
   std::vector<std::uint8_t> booleans(data.size());
   std::memcpy(booleans.data(), data.data(), data.size());
-  const std::lock_guard lock{lock_};
-  if (is_gone_) return -ENODEV;
   return outcome(client_->set_irqs(static_cast<pci::Irq>(header.index), *action_of(header.flags),
                                    is_bool ? pci::IrqData::boolean : pci::IrqData::none, header.start, header.count, {},
                                    booleans));
@@ -187,8 +195,7 @@ int Device::send_irqs(const vfio_irq_set& header, std::span<const std::byte> dat
 /// The kernel takes -1 in the middle of a list for "no eventfd here"; on the socket a vector without a descriptor is a
 /// message of its own, so the list goes out in runs.
 int Device::send_eventfds(const vfio_irq_set& header, std::span<const std::int32_t> fds) {
-  const std::lock_guard lock{lock_};
-  int error = is_gone_ ? -ENODEV : 0;
+  int error = 0;
   for (std::size_t done = 0; done < fds.size() && error == 0;) {
     const bool is_none = fds[done] < 0;
     std::size_t end = done;
@@ -225,7 +232,19 @@ long Device::reset(void*) {
   return 0;
 }
 
-/// There is no slot and no bus to reset: the kernel's answer for such a function.
-long Device::hot_reset(void*) { return -ENODEV; }
+/// There is no slot and no bus to reset: the kernel's answer for such a function to a request that is well formed.
+long Device::hot_reset_info(void* argument) {
+  vfio_pci_hot_reset_info info{};
+  const std::size_t least = offsetof(vfio_pci_hot_reset_info, devices);
+  if (!copy_in(&info, argument, least)) return -EFAULT;
+  return info.argsz < least ? -EINVAL : -ENODEV;
+}
+
+long Device::hot_reset(void* argument) {
+  vfio_pci_hot_reset head{};
+  const std::size_t least = offsetof(vfio_pci_hot_reset, group_fds);
+  if (!copy_in(&head, argument, least)) return -EFAULT;
+  return head.argsz < least || head.flags != 0 ? -EINVAL : -ENODEV;
+}
 
 }  // namespace vmux::preload

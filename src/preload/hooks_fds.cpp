@@ -5,9 +5,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdarg>
 #include <cstddef>
 #include <span>
+#include <vector>
 
 #include "preload/abi.hpp"
 #include "preload/fd_table.hpp"
@@ -36,18 +39,53 @@ T dispatch(int fd, Ours ours, Real real) {
   return real();
 }
 
-std::span<std::byte> bytes(void* data, size_t size) { return {static_cast<std::byte*>(data), size}; }
-std::span<const std::byte> bytes(const void* data, size_t size) { return {static_cast<const std::byte*>(data), size}; }
+/// `piece(bytes, done)` for one part of a transfer after the other, each in a buffer of ours.
+template <class Piece>
+long in_pieces(std::size_t size, Piece piece) {
+  constexpr std::size_t kMost = std::size_t{1} << 20;
+  std::array<std::byte, 64> small;
+  std::vector<std::byte> large(size > small.size() ? std::min(size, kMost) : 0);
+  const std::span<std::byte> stage = large.empty() ? std::span<std::byte>{small} : std::span<std::byte>{large};
+  std::size_t done = 0;
+  do {
+    const std::size_t part = std::min(size - done, stage.size());
+    const long moved = piece(stage.first(part), done);
+    if (moved < 0) return done > 0 ? static_cast<long>(done) : moved;
+    done += static_cast<std::size_t>(moved);
+    if (static_cast<std::size_t>(moved) != part) break;
+  } while (done < size);
+  return static_cast<long>(done);
+}
+
+/// The program's buffer, by way of one of ours: an address that is not the program's is EFAULT, and no crash in here.
+/// `step(bytes, done)` moves the next bytes; what is moved short ends it.
+template <class Step>
+long into_program(void* to, std::size_t size, Step step) {
+  return in_pieces(size, [&](std::span<std::byte> stage, std::size_t done) -> long {
+    const long moved = step(stage, done);
+    if (moved <= 0) return moved;
+    return copy_out(static_cast<std::byte*>(to) + done, stage.data(), static_cast<std::size_t>(moved)) ? moved
+                                                                                                       : -EFAULT;
+  });
+}
+template <class Step>
+long from_program(const void* from, std::size_t size, Step step) {
+  return in_pieces(size, [&](std::span<std::byte> stage, std::size_t done) -> long {
+    if (!copy_in(stage.data(), static_cast<const std::byte*>(from) + done, stage.size())) return -EFAULT;
+    return step(std::span<const std::byte>{stage}, done);
+  });
+}
 
 /// readv() and its like, as the kernel does them for files that have only read and write: one element after the other.
 template <class Step>
 long each(const iovec* parts, int count, Step step) {
   long total = 0;
   for (int i = 0; i < count; ++i) {
-    const long done = step(parts[i], static_cast<std::uint64_t>(total));
+    iovec part{};
+    const long done = copy_in(part, parts + i) ? step(part, static_cast<std::uint64_t>(total)) : -EFAULT;
     if (done < 0) return total > 0 ? total : done;
     total += done;
-    if (static_cast<size_t>(done) != parts[i].iov_len) break;
+    if (static_cast<size_t>(done) != part.iov_len) break;
   }
   return total;
 }
@@ -91,6 +129,28 @@ int control(int fd, int command, Real real) {
 
 using namespace vmux::preload;
 
+namespace vmux::preload {
+namespace {
+
+long read_from(Object& object, void* into, std::size_t size) {
+  return into_program(into, size, [&](std::span<std::byte> stage, std::size_t) { return object.read(stage); });
+}
+long write_to(Object& object, const void* from, std::size_t size) {
+  return from_program(from, size, [&](std::span<const std::byte> stage, std::size_t) { return object.write(stage); });
+}
+long read_at(Object& object, void* into, std::size_t size, std::uint64_t offset) {
+  return into_program(
+      into, size, [&](std::span<std::byte> stage, std::size_t done) { return object.read_at(offset + done, stage); });
+}
+long write_at(Object& object, const void* from, std::size_t size, std::uint64_t offset) {
+  return from_program(from, size, [&](std::span<const std::byte> stage, std::size_t done) {
+    return object.write_at(offset + done, stage);
+  });
+}
+
+}  // namespace
+}  // namespace vmux::preload
+
 VMUX_HOOK int ioctl(int fd, unsigned long request, ...) noexcept {
   va_list rest;
   va_start(rest, request);
@@ -118,23 +178,23 @@ VMUX_HOOK int ioctl(int fd, unsigned long request, ...) noexcept {
 
 VMUX_HOOK ssize_t read(int fd, void* into, size_t size) {
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return object.read(bytes(into, size)); },
+      fd, [&](Object& object) { return read_from(object, into, size); },
       [&] { return VMUX_REAL(read)(fd, into, size); });
 }
 VMUX_HOOK ssize_t write(int fd, const void* from, size_t size) {
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return object.write(bytes(from, size)); },
+      fd, [&](Object& object) { return write_to(object, from, size); },
       [&] { return VMUX_REAL(write)(fd, from, size); });
 }
 VMUX_HOOK ssize_t pread(int fd, void* into, size_t size, off_t offset) {
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return object.read_at(static_cast<std::uint64_t>(offset), bytes(into, size)); },
+      fd, [&](Object& object) { return read_at(object, into, size, static_cast<std::uint64_t>(offset)); },
       [&] { return VMUX_REAL(pread)(fd, into, size, offset); });
 }
 VMUX_HOOK ssize_t pread64(int fd, void* into, size_t size, off64_t offset) { return pread(fd, into, size, offset); }
 VMUX_HOOK ssize_t pwrite(int fd, const void* from, size_t size, off_t offset) {
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return object.write_at(static_cast<std::uint64_t>(offset), bytes(from, size)); },
+      fd, [&](Object& object) { return write_at(object, from, size, static_cast<std::uint64_t>(offset)); },
       [&] { return VMUX_REAL(pwrite)(fd, from, size, offset); });
 }
 VMUX_HOOK ssize_t pwrite64(int fd, const void* from, size_t size, off64_t offset) {
@@ -151,7 +211,7 @@ VMUX_HOOK ssize_t __pread64_chk(int fd, void* into, size_t size, off64_t offset,
 
 VMUX_HOOK ssize_t readv(int fd, const iovec* parts, int count) {
   const auto step = [](Object& object) {
-    return [&object](const iovec& part, std::uint64_t) { return object.read(bytes(part.iov_base, part.iov_len)); };
+    return [&object](const iovec& part, std::uint64_t) { return read_from(object, part.iov_base, part.iov_len); };
   };
   return dispatch<ssize_t>(
       fd, [&](Object& object) { return each(parts, count, step(object)); },
@@ -159,9 +219,7 @@ VMUX_HOOK ssize_t readv(int fd, const iovec* parts, int count) {
 }
 VMUX_HOOK ssize_t writev(int fd, const iovec* parts, int count) {
   const auto step = [](Object& object) {
-    return [&object](const iovec& part, std::uint64_t) {
-      return object.write(bytes(static_cast<const void*>(part.iov_base), part.iov_len));
-    };
+    return [&object](const iovec& part, std::uint64_t) { return write_to(object, part.iov_base, part.iov_len); };
   };
   return dispatch<ssize_t>(
       fd, [&](Object& object) { return each(parts, count, step(object)); },
@@ -170,7 +228,7 @@ VMUX_HOOK ssize_t writev(int fd, const iovec* parts, int count) {
 VMUX_HOOK ssize_t preadv(int fd, const iovec* parts, int count, off_t offset) {
   const auto step = [offset](Object& object) {
     return [&object, offset](const iovec& part, std::uint64_t done) {
-      return object.read_at(static_cast<std::uint64_t>(offset) + done, bytes(part.iov_base, part.iov_len));
+      return read_at(object, part.iov_base, part.iov_len, static_cast<std::uint64_t>(offset) + done);
     };
   };
   return dispatch<ssize_t>(
@@ -183,8 +241,7 @@ VMUX_HOOK ssize_t preadv64(int fd, const iovec* parts, int count, off64_t offset
 VMUX_HOOK ssize_t pwritev(int fd, const iovec* parts, int count, off_t offset) {
   const auto step = [offset](Object& object) {
     return [&object, offset](const iovec& part, std::uint64_t done) {
-      return object.write_at(static_cast<std::uint64_t>(offset) + done,
-                             bytes(static_cast<const void*>(part.iov_base), part.iov_len));
+      return write_at(object, part.iov_base, part.iov_len, static_cast<std::uint64_t>(offset) + done);
     };
   };
   return dispatch<ssize_t>(

@@ -22,6 +22,8 @@ TEST(Group, GoesThroughItsLife) {
   ASSERT_EQ(ioctl(group, VFIO_GROUP_GET_STATUS, &status), 0);
   EXPECT_EQ(status.flags, unsigned{VFIO_GROUP_FLAGS_VIABLE});
   EXPECT_EQ(errno_of(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, kBdf)), EINVAL);
+  EXPECT_EQ(errno_of(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "0000:40:00.1")), ENODEV);
+  EXPECT_EQ(errno_of(ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "0000:40:00.0 speed=1")), EINVAL);
   EXPECT_EQ(errno_of(ioctl(group, VFIO_GROUP_UNSET_CONTAINER)), EINVAL);
   const int number = container;
   ASSERT_EQ(ioctl(group, VFIO_GROUP_SET_CONTAINER, &number), 0);

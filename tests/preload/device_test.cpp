@@ -64,6 +64,25 @@ TEST(Device, AccessesOfEverySizeArrive) {
   it.write<std::uint8_t>(probe::kScratch, 0xff);
   EXPECT_EQ(it.read<std::uint64_t>(probe::kScratch), 0x11223344556677ffu);
 }
+TEST(Device, BuffersThatAreNotThereAreRefusedAsTheKernelDoes) {
+  const Opened it;
+  const Memory memory{kPage, MAP_PRIVATE | MAP_ANONYMOUS};
+  void* const nowhere = memory.data();
+  ASSERT_EQ(mprotect(nowhere, kPage, PROT_NONE), 0);
+  EXPECT_EQ(errno_of(pread(it.device, nowhere, 4, Opened::at(0, probe::kScratch))), EFAULT);
+  EXPECT_EQ(errno_of(pwrite(it.device, nowhere, 4, Opened::at(0, probe::kScratch))), EFAULT);
+  const iovec parts[] = {{nowhere, 4}};
+  EXPECT_EQ(errno_of(preadv(it.device, parts, 1, Opened::at(0, probe::kScratch))), EFAULT);
+  EXPECT_EQ(errno_of(preadv(it.device, static_cast<const iovec*>(nowhere), 1, Opened::at(0, probe::kScratch))), EFAULT);
+}
+TEST(Device, HotResetIsRefusedOnceItIsUnderstood) {
+  const Opened it;
+  vfio_pci_hot_reset head{};
+  EXPECT_EQ(errno_of(ioctl(it.device, VFIO_DEVICE_PCI_HOT_RESET, &head)), EINVAL);
+  head.argsz = sizeof head;
+  EXPECT_EQ(errno_of(ioctl(it.device, VFIO_DEVICE_PCI_HOT_RESET, &head)), ENODEV);
+  EXPECT_EQ(errno_of(ioctl(it.device, VFIO_DEVICE_PCI_HOT_RESET, nullptr)), EFAULT);
+}
 TEST(Device, VectorsGoThroughReadvAndPreadv) {
   const Opened it;
   it.write<std::uint64_t>(probe::kScratch, 0x1122334455667788);

@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::uint32_t kEvent = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
 constexpr std::uint32_t kNone = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
+constexpr std::uint32_t kMask = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK;
 
 vfio_irq_info irq_info(const Opened& it, std::uint32_t index) {
   vfio_irq_info info{};
@@ -123,7 +124,17 @@ TEST(Interrupts, BadRequestsAreRefusedAsTheKernelDoes) {
   EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_IRQ_SET_DATA_NONE, 0, 1), ENOTTY);
   EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, kEvent, 0, 1, {4000}), EBADF);
   EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, kEvent, 0, 1, {file}), EINVAL);
-  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, kNone, 0, 0), 0);  // never enabled: nothing to do
+  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, kNone, 0, 0), EINVAL);  // never enabled
+  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, kMask, 0, 1), ENOTTY);
+  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_INTX_IRQ_INDEX, kMask, 0, 1), EINVAL);
+}
+TEST(Interrupts, OneKindIsEnabledAtATime) {
+  const Opened it;
+  const Fd event{eventfd(0, 0)};
+  ASSERT_EQ(set_irqs(it.device, VFIO_PCI_MSI_IRQ_INDEX, kEvent, 0, 1, {event}), 0);
+  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, kEvent, 0, 1, {event}), EINVAL);
+  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSI_IRQ_INDEX, kNone, 0, 0), 0);
+  EXPECT_EQ(set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX, kEvent, 0, 1, {-2}), 0);  // all that is negative is none
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One daemon on the host VM's real VFIO for all checks."""
 import pytest
-from rig import E1000E, PF, VF0, VF1, bind, interface, interface_of, sh, sysfs, vu
+from rig import E1000E, PF, VF0, VF1, bind, interface, interface_of, probe, sh, sysfs, vu
 from harness.vmux import Vmux
 
 
@@ -23,7 +23,13 @@ def host():
 
 
 @pytest.fixture(scope="session")
-def daemon(host, tmp_path_factory):
+def kernels_answers(host):
+    """What the kernel's own VFIO says of the e1000e, before the daemon has it."""
+    return probe(E1000E)
+
+
+@pytest.fixture(scope="session")
+def daemon(kernels_answers, tmp_path_factory):
     """The daemon that most tests share: two VFs, an e1000e, and an emulated port beside them."""
     made = Vmux(tmp_path_factory.mktemp("vmux")).start()
     for name, address in (("vf0", VF0), ("vf1", VF1), ("card", E1000E)):

@@ -55,6 +55,14 @@ def raise_cause(vmm):
     vmm.write32(vu.BAR0, ICS, LSC)
 
 
+def probe(address, *before):
+    """The lines of vfio_probe.py, run behind `before`."""
+    done = subprocess.run([*map(str, before), sys.executable, Path(__file__).with_name("vfio_probe.py"), address],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def check_intx(vmm):
     eventfd = vmm.listen(vu.INTX)
     raise_cause(vmm)
