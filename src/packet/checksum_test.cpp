@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <random>
 
+#include "packet/sum_kernels.hpp"
 #include "packet/test_frames.hpp"
 
 namespace vmux::packet {
@@ -89,6 +91,50 @@ TEST(Checksum, CopiesAnyNumberOfBytesFromAnywhereToAnywhereAndNoneBeside) {
     ASSERT_EQ(std::ranges::count(std::span{room}.subspan(to + size), kGuard), 64);
   }
 }
+
+class SumUnit : public testing::TestWithParam<sum::Unit> {
+ protected:
+  void SetUp() override {
+    if (!sum::is_there(GetParam())) GTEST_SKIP() << "this machine has no such unit";
+  }
+};
+
+// The reference is a loop over bytes; a byte's neighbours in the buffers must stay as they are.
+TEST_P(SumUnit, AddsAndCopiesEveryLengthAtEveryPlaceInALine) {
+  constexpr std::uint8_t kGuard = 0xa5;
+  const Bytes source = test::pattern(2048, 19);
+  Bytes next(2048, 0);
+  for (std::size_t size = 0; size <= 700; ++size) {
+    const std::size_t from = (size * 7) % 64, to = (size * 13 + size / 64) % 64;
+    Bytes room(to + size + 130, kGuard);
+    const Slice bytes = test::slice(source).subspan(from, size);
+    const auto stored = std::as_writable_bytes(std::span{room}).subspan(to, size);
+    const Ahead ahead{test::slice(next).data(), std::as_writable_bytes(std::span{next}).data(),
+                      size % 3 == 0 ? 0 : size};
+    const std::uint64_t whole = sum::run(GetParam(), nullptr, bytes.data(), size, {});
+    ASSERT_EQ(sum::run(GetParam(), stored.data(), bytes.data(), size, ahead), whole) << size;
+    std::uint64_t expected = 0;  // modulo 0xffff, as words of this machine
+    for (std::size_t i = 0; i < size; ++i)
+      expected += std::uint64_t{source[from + i]}
+                  << ((i % 2 == 0) == (std::endian::native == std::endian::little) ? 0 : 8);
+    ASSERT_EQ(whole % 0xffff, expected % 0xffff) << size;
+    ASSERT_TRUE(std::ranges::equal(stored, bytes)) << size;
+    ASSERT_EQ(std::ranges::count(std::span{room}.first(to), kGuard), to) << size;
+    ASSERT_EQ(std::ranges::count(std::span{room}.subspan(to + size), kGuard), 130) << size;
+  }
+  EXPECT_EQ(std::ranges::count(next, 0), 2048);
+}
+
+TEST_P(SumUnit, LosesNoCarry) {
+  for (const std::size_t size : {63u, 64u, 128u, 1500u, 65536u}) {
+    const Bytes bytes(size, 0xff);
+    const std::uint64_t whole = sum::run(GetParam(), nullptr, test::slice(bytes).data(), size, {});
+    EXPECT_NE(whole, 0u);
+    EXPECT_EQ(whole % 0xffff, size % 2 == 0 ? 0u : std::endian::native == std::endian::little ? 0xffu : 0xff00u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Units, SumUnit, testing::Values(sum::Unit::words, sum::Unit::avx2, sum::Unit::avx512));
 
 TEST(Checksum, AddsWhatItStoresEvenWhereTheTwoOverlap) {
   for (const std::size_t size : {1u, 7u, 40u, 127u, 128u, 333u, 1460u}) {

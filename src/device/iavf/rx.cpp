@@ -24,6 +24,22 @@ inline bool is_plain(const packet::FrameView& view, const RxInfo& info, bool tak
          info.cut == 0 && view.payload.size() <= 1;
 }
 
+// Nobody has vouched for the transport checksum.
+inline bool is_checked(const packet::FrameView& view, const RxInfo& info) noexcept {
+  return info.l4 != 0 && !view.offload.checksum_verified;
+}
+
+// The next frame is asked for line by line by a copy that is our own, if that is long enough; else at once.
+inline packet::Ahead look_ahead(const packet::FrameView& view, const RxInfo& info, const packet::FrameView& next,
+                                std::byte* next_buffer) noexcept {
+  if (is_checked(view, info) && info.protocol != kSctpNumber && !view.payload.empty() && !next.payload.empty() &&
+      view.payload[0].size() >= next.payload[0].size()) {
+    return {next.payload[0].data(), next_buffer + next.header.size(), next.payload[0].size()};
+  }
+  packet::prefetch_for_writing({next_buffer + kAhead, next.length - kAhead});
+  return {};
+}
+
 // The headers that a view brings are nearly always of one of a few sizes: moves of a fixed size, which may overlap.
 inline void copy_header(std::byte* to, packet::Slice from) noexcept {
   const std::size_t size = from.size();
@@ -133,11 +149,10 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
     const packet::FrameView& view = frames[i];
     const RxInfo& info = infos[i];
     const std::uint32_t length = view.length;
-    if (i + 1 < count && frames[i + 1].length > kAhead) {  // the rest of the next one, while this one is copied
-      packet::prefetch_for_writing({buffers[i + 1] + kAhead, frames[i + 1].length - kAhead});
-    }
+    packet::Ahead ahead;  // the rest of the next one, while this one is copied
+    if (i + 1 < count && frames[i + 1].length > kAhead) ahead = look_ahead(view, info, frames[i + 1], buffers[i + 1]);
     copy_header(buffers[i], view.header);
-    const bool is_l4_bad = finish_plain(view, info, buffers[i]);
+    const bool is_l4_bad = finish_plain(view, info, buffers[i], ahead);
     out[i] = rx_words::whole(layout, length, info, is_l4_bad);
     totals.add(length, info);
   }
@@ -149,12 +164,13 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
 
 // What comes after the header: the payload, and a look at the checksum if nobody has vouched for it. True: it is wrong.
 // A driver may have posted a buffer that is being sent from (two ports of one VM): the bytes are its own mess.
-inline bool RxQueue::finish_plain(const packet::FrameView& view, const RxInfo& info, std::byte* stored) noexcept {
-  const bool checks = info.l4 != 0 && !view.offload.checksum_verified, is_sctp = info.protocol == kSctpNumber;
+inline bool RxQueue::finish_plain(const packet::FrameView& view, const RxInfo& info, std::byte* stored,
+                                  const packet::Ahead& ahead) noexcept {
+  const bool checks = is_checked(view, info), is_sctp = info.protocol == kSctpNumber;
   if (!view.payload.empty()) {
     const packet::Slice payload = view.payload[0].first(view.length - view.header.size());
     std::byte* const to = stored + view.header.size();
-    if (checks && !is_sctp) return !copy_and_verify(to, view.header, payload, info);
+    if (checks && !is_sctp) return !copy_and_verify(to, view.header, payload, info, ahead);
     std::memmove(to, payload.data(), payload.size());
   }
   if (!checks) return false;

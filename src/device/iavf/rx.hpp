@@ -90,7 +90,8 @@ class RxQueue {
   [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Placement& placement) noexcept;
   static void store_fcs(std::span<const std::span<std::byte>> stored, std::uint32_t length) noexcept;
   void commit(const Placement& placement, const RxInfo& info, bool is_l4_bad) noexcept;
-  [[nodiscard]] static bool finish_plain(const packet::FrameView& view, const RxInfo& info, std::byte* stored) noexcept;
+  [[nodiscard]] static bool finish_plain(const packet::FrameView& view, const RxInfo& info, std::byte* stored,
+                                         const packet::Ahead& ahead) noexcept;
 
   [[nodiscard]] bool is_flexible() const noexcept { return state_.config.rxdid >= rxdid::flex_nic; }
   [[nodiscard]] WriteBack partial(std::uint32_t length) const noexcept;

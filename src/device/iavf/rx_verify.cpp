@@ -28,19 +28,28 @@ bool is_sctp_right(packet::Slice header, std::span<const std::span<std::byte>> s
   return crc.finish() == field;
 }
 
-// RFC 1071 over a few bytes: no call, no set-up.
+// RFC 1071 over a few bytes, in words as they lie in memory: no call, no set-up.
 std::uint64_t short_sum(const std::byte* bytes, std::size_t size) noexcept {
   std::uint64_t sum = 0;
   std::size_t at = 0;
-  for (; at + 4 <= size; at += 4) {
-    std::uint32_t word;
+  for (; at + 8 <= size; at += 8) {
+    std::uint64_t word;
     std::memcpy(&word, bytes + at, sizeof word);
-    sum += word;
+    sum += (word & 0xffff'ffff) + (word >> 32);
   }
-  std::uint32_t rest = 0;
+  std::uint64_t rest = 0;
   for (unsigned shift = 0; at < size; ++at, shift += 8)
-    rest |= std::to_integer<std::uint32_t>(bytes[at]) << shift;
-  return sum + rest;
+    rest |= std::to_integer<std::uint64_t>(bytes[at]) << shift;
+  return sum + (rest & 0xffff'ffff) + (rest >> 32);
+}
+
+// Whether such words, the checksum among them, add up to what they must.
+bool is_right(std::uint64_t sum) noexcept {
+  sum = (sum & 0xffff'ffff) + (sum >> 32);
+  sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return sum == 0xffff;
 }
 
 // Where the segment ends, as the IP header says: what follows is padding.
@@ -64,21 +73,20 @@ void add_pseudo_header(packet::Slice header, const RxInfo& info, std::size_t l3,
   sum.add(packet::Slice{bytes}.first(size + 8));
 }
 
+// The same, as short_sum() has it.
+std::uint64_t pseudo_header_sum(packet::Slice header, const RxInfo& info, std::size_t l3, std::size_t length) noexcept {
+  const bool is_v4 = info.is_ipv4();
+  const Be<std::uint32_t> size = static_cast<std::uint32_t>(length), protocol = info.protocol;
+  return std::uint64_t{std::bit_cast<std::uint32_t>(size)} + std::bit_cast<std::uint32_t>(protocol) +
+         short_sum(header.data() + l3 + (is_v4 ? 12 : 8), is_v4 ? 8 : 32);
+}
+
 }  // namespace
 
 bool is_short_transport_right(packet::Slice frame, const RxInfo& info) noexcept {
-  const bool is_v4 = info.is_ipv4();
-  const std::size_t l3 = info.l3, l4 = info.l4;
-  const std::size_t end = end_of_segment(frame, is_v4, l3);
+  const std::size_t l4 = info.l4, end = end_of_segment(frame, info.is_ipv4(), info.l3);
   if (end < l4 + 8 || end > frame.size()) return false;
-  const Be<std::uint32_t> length = static_cast<std::uint32_t>(end - l4), protocol = info.protocol;
-  std::uint64_t sum = std::uint64_t{std::bit_cast<std::uint32_t>(length)} + std::bit_cast<std::uint32_t>(protocol);
-  sum += short_sum(frame.data() + l3 + (is_v4 ? 12 : 8), is_v4 ? 8 : 32) + short_sum(frame.data() + l4, end - l4);
-  sum = (sum & 0xffff'ffff) + (sum >> 32);
-  sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return sum == 0xffff;
+  return is_right(pseudo_header_sum(frame, info, info.l3, end - l4) + short_sum(frame.data() + l4, end - l4));
 }
 
 bool is_transport_right(packet::Slice header, std::span<const std::span<std::byte>> stored, const RxInfo& info,
@@ -92,7 +100,8 @@ bool is_transport_right(packet::Slice header, std::span<const std::span<std::byt
   return sum.finish() == 0;
 }
 
-bool copy_and_verify(std::byte* to, packet::Slice header, packet::Slice payload, const RxInfo& info) noexcept {
+bool copy_and_verify(std::byte* to, packet::Slice header, packet::Slice payload, const RxInfo& info,
+                     const packet::Ahead& ahead) noexcept {
   const std::size_t l4 = info.l4, end = end_of_segment(header, info.is_ipv4(), info.l3);
   if (end < l4 + 8 || end > header.size() + payload.size()) {
     std::memmove(to, payload.data(), payload.size());
@@ -100,13 +109,15 @@ bool copy_and_verify(std::byte* to, packet::Slice header, packet::Slice payload,
   }
   const std::size_t in_header = std::min(end, header.size()), covered = end - in_header;
   packet::Checksum sum;
-  add_pseudo_header(header, info, info.l3, end - l4, sum);
-  sum.add(header.subspan(l4, in_header - l4));
-  sum.copy({to, covered}, payload.first(covered));
+  sum.copy({to, covered}, payload.first(covered), ahead);
   if (const packet::Slice padding = payload.subspan(covered); !padding.empty()) {
     std::memmove(to + covered, padding.data(), padding.size());
   }
-  return sum.finish() == 0;
+  // In the order of bytes in memory; behind an odd number of bytes each of the payload's stands in the other half.
+  const Be<std::uint16_t> part = sum.partial();
+  const auto word = std::bit_cast<std::uint16_t>(part);
+  return is_right(pseudo_header_sum(header, info, info.l3, end - l4) + short_sum(header.data() + l4, in_header - l4) +
+                  ((in_header - l4) % 2 == 0 ? word : byteswap(word)));
 }
 
 }  // namespace vmux::device::iavf

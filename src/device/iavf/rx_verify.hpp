@@ -7,6 +7,7 @@
 #include <span>
 
 #include "device/iavf/steer.hpp"
+#include "packet/checksum.hpp"
 #include "packet/frame.hpp"
 
 namespace vmux::device::iavf {
@@ -20,9 +21,10 @@ namespace vmux::device::iavf {
                                       std::uint32_t removed) noexcept;
 
 /// Copies `payload`, the frame's bytes behind `header`, to `to`, and tells whether the checksum (of TCP or UDP, at
-/// info.l4) is right: one pass, and what was checked is what was copied. The two may overlap.
-[[nodiscard]] bool copy_and_verify(std::byte* to, packet::Slice header, packet::Slice payload,
-                                   const RxInfo& info) noexcept;
+/// info.l4) is right: one pass, and what was checked is what was copied. The two may overlap. `ahead`: the next
+/// payload.
+[[nodiscard]] bool copy_and_verify(std::byte* to, packet::Slice header, packet::Slice payload, const RxInfo& info,
+                                   const packet::Ahead& ahead) noexcept;
 
 inline constexpr std::uint8_t kSctpNumber = 132;
 
