@@ -117,6 +117,49 @@ BENCHMARK(rx_steer_deliver_flush)
     ->Args({1514, 0, 0})
     ->Args({1514, 0, 1});
 
+/// From as many frames as a usual burst or two has (they are in the cache) into the buffers of one ring, which go
+/// round, as an application beside vMux and a driver have them.
+void rx_hot_frames(benchmark::State& state) {
+  constexpr std::size_t kFrames = 64, kSize = 1514;
+  test::Memory memory{32 << 20};
+  auto rules = std::make_unique<RxRules>();
+  rules->filters.unicast_promisc = true;
+  RxQueue queue{"bench", 0};
+  memory.space().attach(queue.memory());
+  queue.configure({.ring = Iova{test::kRxRing},
+                   .length = kRing,
+                   .buffer_size = 2048,
+                   .max_frame = 9728,
+                   .rxdid = rxdid::comms_ovs});
+  queue.enable();
+  const std::vector<test::Bytes> bytes(kFrames, frame_of(kSize, true));
+  std::vector<std::unique_ptr<packet::test::View>> views;
+  std::vector<packet::FrameView> frames;
+  for (const test::Bytes& each : bytes) {
+    views.push_back(std::make_unique<packet::test::View>(each, 64, std::initializer_list<std::size_t>{65536}));
+    frames.push_back(views.back()->view);
+    frames.back().offload.checksum_verified = state.range(0) == 0;
+  }
+  std::array<RxInfo, kBurst> infos;
+  const packet::Accepts takes = accepts(*rules, 9728);
+  std::uint64_t done = 0, taken = 0;
+  for (std::uint64_t i = 0; i < kRing; ++i)
+    memory.put64(test::kRxRing + i * 32, mbuf(i));
+  const std::uint64_t begin = __rdtsc();
+  for ([[maybe_unused]] auto _ : state) {
+    const auto burst = std::span{frames}.subspan(done % kFrames, kBurst);
+    steer(*rules, burst, infos);
+    taken += queue.deliver(burst, infos, takes, static_cast<std::uint32_t>((done + kRing - 1) % kRing));
+    benchmark::DoNotOptimize(queue.flush());
+    for (std::size_t i = 0; i < kBurst; ++i, ++done)
+      memory.put64(test::kRxRing + done % kRing * 32, mbuf(done % kRing));
+  }
+  count_cycles(state, begin, done);
+  if (taken != done) state.SkipWithError("frames were lost");
+  memory.space().detach(queue.memory());
+}
+BENCHMARK(rx_hot_frames)->ArgNames({"to_verify"})->Arg(0)->Arg(1);
+
 /// What a copy of the same bytes into the same buffers costs, and nothing else.
 void copy_alone(benchmark::State& state) {
   const auto size = static_cast<std::size_t>(state.range(0));

@@ -141,6 +141,7 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
     buffers[count] = room.data();
     packet::prefetch_for_writing(room.first(std::min<std::size_t>(length, kAhead)));
   }
+  ask_for_descriptors(next_ + count);
   // What does not change is kept where stores into the guest cannot be thought to change it.
   WriteBack* const out = staged_.data() + staged_count_;
   const std::uint8_t layout = state_.config.rxdid;
@@ -160,6 +161,16 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
   staged_count_ += count;
   next_ = next_ + count == state_.config.length ? 0 : next_ + static_cast<std::uint32_t>(count);
   return count;
+}
+
+// The driver has written them on another core: those of the next burst are on their way while this one is copied.
+inline void RxQueue::ask_for_descriptors(std::size_t from) noexcept {
+  const std::size_t end = tail_ >= next_ ? tail_ : state_.config.length;
+  if (from >= end) return;
+  const Iova at{state_.config.ring.raw + std::uint64_t{from} * size_};
+  const packet::Slice ring = memory_.borrow(at, ByteCount{std::min(end - from, kBurst / 2) * size_});
+  for (std::size_t line = 0; line < ring.size(); line += kLine)
+    __builtin_prefetch(ring.data() + line);
 }
 
 // What comes after the header: the payload, and a look at the checksum if nobody has vouched for it. True: it is wrong.

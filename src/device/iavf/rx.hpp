@@ -80,6 +80,7 @@ class RxQueue {
   enum class Placed : std::uint8_t { yes, no_room, stopped };
 
   [[nodiscard]] std::uint32_t free() const noexcept;
+  void ask_for_descriptors(std::size_t from) noexcept;
   [[nodiscard]] std::size_t take_plain(std::span<const packet::FrameView> frames, std::span<const RxInfo> infos,
                                        const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool take_any(const packet::FrameView& view, const RxInfo& info,
