@@ -141,7 +141,8 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
     buffers[count] = room.data();
     packet::prefetch_for_writing(room.first(std::min<std::size_t>(length, kAhead)));
   }
-  ask_for_descriptors(next_ + count);
+  // With short frames the driver is so near behind that taking its lines early costs more than it gives.
+  if (count > 0 && frames[0].length > kAhead) ask_for_descriptors(next_ + count);
   // What does not change is kept where stores into the guest cannot be thought to change it.
   WriteBack* const out = staged_.data() + staged_count_;
   const std::uint8_t layout = state_.config.rxdid;
