@@ -17,10 +17,6 @@ constexpr std::uint64_t kDelayUnit = 1024;  // ns: RDTR, RADV, TIDV, TADV
 // back what exceeds its queue limit until the report.
 constexpr std::uint64_t kPatience = 400'000;            // ns
 constexpr std::uint64_t kPatienceAnswered = 3'000'000;  // ns; a later answer is none
-// A frame that nothing followed is an answer itself, most often. Its report can wait: the driver only frees memory
-// then, unless it held frames back (Linux, dynamic queue limits), which it sends as soon as it is told.
-constexpr std::uint64_t kPatienceLone = 3'000'000;  // ns
-constexpr std::uint64_t kHeldBack = 500'000;        // ns from the report to the frame that waited for it
 
 /// A packet timer that restarts with each event, bounded by an absolute one from the first (3.2.7.1.1-3.2.7.1.2).
 std::uint64_t deadline(std::uint64_t now, std::uint64_t first, std::uint32_t packet, std::uint32_t absolute) noexcept {
@@ -38,7 +34,7 @@ void InterruptUnit::raise(std::uint32_t causes) noexcept {
   update();
 }
 
-void InterruptUnit::transmit_done(bool immediate, bool delayed, std::size_t frames) noexcept {
+void InterruptUnit::transmit_done(bool immediate, bool delayed) noexcept {
   const std::uint32_t packet = registers_.get(reg::TIDV);
   if (immediate || (delayed && packet == 0)) {
     tx_due_ns_ = 0;
@@ -46,23 +42,14 @@ void InterruptUnit::transmit_done(bool immediate, bool delayed, std::size_t fram
   }
   if (!delayed) return;
   const std::uint64_t now = monotonic_ns();
-  if (tx_told_ns_ != 0) holds_back_ = now - tx_told_ns_ < kHeldBack;
-  tx_told_ns_ = 0;
-  if (tx_due_ns_ == 0) {
-    tx_first_ns_ = now;
-    tx_frames_ = 0;
-  }
-  tx_frames_ += frames;
+  if (tx_due_ns_ == 0) tx_first_ns_ = now;
   if (unanswered_ns_ == 0) unanswered_ns_ = now;
   tx_due_ns_ = std::max(deadline(now, tx_first_ns_, packet & 0xffff, registers_.get(reg::TADV) & 0xffff),
                         tx_first_ns_ + patience());
   arm(0);
 }
 
-std::uint64_t InterruptUnit::patience() const noexcept {
-  if (is_answered_) return kPatienceAnswered;
-  return tx_frames_ == 1 && !holds_back_ ? kPatienceLone : kPatience;
-}
+std::uint64_t InterruptUnit::patience() const noexcept { return is_answered_ ? kPatienceAnswered : kPatience; }
 
 // A report that was told before its answer came is judged as well: else nobody would ever learn that waiting pays.
 void InterruptUnit::learn_from_answer(std::uint64_t now) noexcept {
@@ -122,7 +109,6 @@ void InterruptUnit::expired() noexcept {
   if (tx_due_ns_ != 0 && tx_due_ns_ <= now) {
     state_.icr |= icr::TXDW;
     tx_due_ns_ = 0;
-    tx_told_ns_ = now;
     is_answered_ = false;
   }
   if (rx_due_ns_ != 0 && rx_due_ns_ <= now) {
@@ -160,8 +146,8 @@ void InterruptUnit::reset() noexcept {
   timer_.disarm();
   tx_due_ns_ = rx_due_ns_ = 0;
   state_.icr = state_.ims = 0;
-  asserted_ns_ = unanswered_ns_ = tx_told_ns_ = 0;
-  is_answered_ = holds_back_ = false;
+  asserted_ns_ = unanswered_ns_ = 0;
+  is_answered_ = false;
   update();
 }
 

@@ -2,7 +2,6 @@
 // Cause -> moderation -> the INTx line. Home thread.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "device/e1000/state.hpp"
@@ -19,9 +18,9 @@ class InterruptUnit {
 
   /// Sets causes now, and asserts the line when one of them is enabled and ITR allows.
   void raise(std::uint32_t causes) noexcept;
-  /// Transmit descriptors of so many frames were written back: to be told at once, or with a delay (TIDV and TADV,
-  /// 3.4.3.2; at least patience(), see there).
-  void transmit_done(bool immediate, bool delayed, std::size_t frames) noexcept;
+  /// Transmit descriptors were written back: to be told at once, or with a delay (TIDV and TADV, 3.4.3.2; at least
+  /// patience(), see there).
+  void transmit_done(bool immediate, bool delayed) noexcept;
   /// True while a delayed report of transmission has not been told.
   [[nodiscard]] bool is_transmit_waiting() const noexcept { return tx_due_ns_ != 0; }
   /// Frames were stored: RXT0 at once, or delayed by RDTR and RADV (3.2.7.1).
@@ -52,12 +51,9 @@ class InterruptUnit {
   runtime::Timer timer_;
   std::uint64_t asserted_ns_ = 0;                  // when the line last rose
   std::uint64_t tx_due_ns_ = 0, tx_first_ns_ = 0;  // 0: nothing delayed
-  std::size_t tx_frames_ = 0;                      // that the delayed report is of
-  std::uint64_t tx_told_ns_ = 0;                   // when its time came, until the next frame
   std::uint64_t rx_due_ns_ = 0, rx_first_ns_ = 0;
   std::uint64_t unanswered_ns_ = 0;  // first frame of the reports since the last receive interrupt
   bool is_answered_ = false;         // frames came soon after those that were sent last
-  bool holds_back_ = false;          // the driver sent frames as soon as it had the last report
   bool is_asserted_ = false;
 };
 

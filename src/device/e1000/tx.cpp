@@ -303,10 +303,8 @@ void Transmitter::complete(std::size_t count) noexcept {
   if (count == 0) return;
   memory::publish_fence();  // payload was read before a driver may see DD and reuse it
   bool immediate = false, delayed = false;
-  std::size_t frames = 0;
   count_sent(std::span{pending_}.first(count));
   for (std::size_t i = 0; i < count; ++i) {
-    frames += pending_[i].segments;
     immediate = immediate || pending_[i].immediate;
     delayed = delayed || pending_[i].delayed;
   }
@@ -327,10 +325,10 @@ void Transmitter::complete(std::size_t count) noexcept {
   registers_.set(reg::TDH, last.next_head);
   pending_count_ = 0;
   // A driver that gets no word runs out of descriptors: no patience when a quarter of them waits for it.
-  raise_causes(immediate || (delayed && 4 * unreported_ >= ring_count_), delayed, frames);
+  raise_causes(immediate || (delayed && 4 * unreported_ >= ring_count_), delayed);
 }
 
-void Transmitter::raise_causes(bool immediate, bool delayed, std::size_t frames) noexcept {
+void Transmitter::raise_causes(bool immediate, bool delayed) noexcept {
   const std::uint32_t tail = registers_.get(reg::TDT) & 0xffff;
   const std::uint32_t head = state_.tx_head;
   const std::uint32_t left = tail >= head ? tail - head : tail + ring_count_ - head;
@@ -339,7 +337,7 @@ void Transmitter::raise_causes(bool immediate, bool delayed, std::size_t frames)
   const std::uint32_t low = txdctl::lwthresh::get(registers_.get(reg::TXDCTL)) * 8;
   if (left <= low && low != 0) causes |= icr::TXD_LOW;
   if (causes != 0) interrupts_.raise(causes);
-  if (immediate || delayed) interrupts_.transmit_done(immediate, delayed, frames);
+  if (immediate || delayed) interrupts_.transmit_done(immediate, delayed);
 }
 
 }  // namespace vmux::device::e1000

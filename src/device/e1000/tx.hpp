@@ -87,7 +87,7 @@ class Transmitter {
   [[nodiscard]] std::uint32_t header_length(const Draft& draft) const noexcept;
   void account(const packet::FrameView& view, Pending& pending) const noexcept;
   void count_sent(std::span<const Pending> frames) noexcept;
-  void raise_causes(bool immediate, bool delayed, std::size_t frames) noexcept;
+  void raise_causes(bool immediate, bool delayed) noexcept;
   bool stop(Fault fault) noexcept;
 
   State& state_;
