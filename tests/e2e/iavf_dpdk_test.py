@@ -8,7 +8,7 @@ import struct
 from types import SimpleNamespace
 
 import pytest
-from harness.pmd import QUEUES, Loop, Taps
+from harness.pmd import QUEUES, Loop, Taps, ends_well
 from harness.vmux import Vmux
 from harness.wire import ADDRESSES, ip_frame, mac_bytes, packed_addresses, sums_are_right, toeplitz, transport_of, vlan_of
 
@@ -47,7 +47,7 @@ def started(daemon, directory, near="e810-near", far="e810-far", **how):
         print(made.story())
         made.kill()
         raise
-    assert made.stop() == 0, made.story()
+    assert ends_well(made), made.story()
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +384,7 @@ def taps(daemon, tmp_path_factory):
     macs = {port["name"]: port["mac"] for port in daemon.ctl("port", "list")}
     made.iavf, made.e1000 = SimpleNamespace(number=0, mac=macs["peer"]), SimpleNamespace(number=1, mac=macs["em"])
     yield made
-    assert made.stop() == 0, made.story()
+    assert ends_well(made), made.story()
 
 
 MIXED = [{"l4": l4, "version": version, "payload": bytes([size % 251]) * size, "ports": (size, 80)}

@@ -2,6 +2,7 @@
 """One testpmd with two ports of a model: frames of a file leave through the first, cross the switch, and what the second
 receives is written into files, one for each of its queues, while testpmd tells what the driver says of each frame."""
 import re
+import signal
 from types import SimpleNamespace
 
 from testpmd import TestpmdError
@@ -30,6 +31,14 @@ def _record(found):
         mark=number(r"FDIR matched ID=0x([0-9a-f]+)"), vlan=number(r" VLAN tci=0x([0-9a-f]+)"),
         ptype=ptype.group(1).split() if ptype else [],
         flags={flag.replace("RTE_MBUF_F_RX_", "") for flag in found["flags"].split()})
+
+
+def ends_well(program):
+    """True when testpmd ends as a user would end it. The driver may crash on its very last steps: whoever handles its admin
+    interrupt can still be at the end of that (enabling it once more) when closing the port frees what is used there, and
+    dev_close does not wait for it (DPDK 22.11's net_iavf; the same lines in later versions)."""
+    status = program.stop()
+    return status == 0 or status == -signal.SIGSEGV and "Shutting down port" in program.text
 
 
 class Loop(Testpmd):
