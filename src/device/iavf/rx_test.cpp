@@ -189,7 +189,7 @@ TEST_F(IavfRx, ChecksWhatItCopiesWhereverHeaderAndSegmentEnd) {
   };
   constexpr std::uint64_t kBad = 1u << 4;
   for (const std::size_t header : {86u, 99u, 128u}) {
-    for (const std::size_t payload : {0u, 1u, 25u, 64u, 127u, 600u, 1401u, 1440u}) {
+    for (const std::size_t payload : {0u, 1u, 2u, 3u, 4u, 5u, 6u, 7u, 25u, 64u, 127u, 600u, 1401u, 1440u}) {
       for (const Ip ip : {Ip::v4, Ip::v6}) {
         for (const std::size_t padding : {0u, 1u, 90u}) {
           SCOPED_TRACE(testing::Message() << header << ' ' << payload << ' ' << padding);
