@@ -66,6 +66,16 @@ void tx_peek_complete(benchmark::State& state) {
 }
 BENCHMARK(tx_peek_complete)->Arg(64)->Arg(1514);
 
+void enable(RxQueue& queue, test::Memory& memory) {
+  memory.space().attach(queue.memory());
+  queue.configure({.ring = Iova{test::kRxRing},
+                   .length = kRing,
+                   .buffer_size = 2048,
+                   .max_frame = 9728,
+                   .rxdid = rxdid::comms_ovs});
+  queue.enable();
+}
+
 void rx_steer_deliver_flush(benchmark::State& state) {
   const auto size = static_cast<std::size_t>(state.range(0));
   test::Memory memory{32 << 20};
@@ -76,13 +86,7 @@ void rx_steer_deliver_flush(benchmark::State& state) {
   rules->rss.key.fill(0x6d);
   rules->prepare_hash();
   RxQueue queue{"bench", 0};
-  memory.space().attach(queue.memory());
-  queue.configure({.ring = Iova{test::kRxRing},
-                   .length = kRing,
-                   .buffer_size = 2048,
-                   .max_frame = 9728,
-                   .rxdid = rxdid::comms_ovs});
-  queue.enable();
+  enable(queue, memory);
   const test::Bytes bytes = frame_of(size, state.range(2) != 0);
   std::vector<std::unique_ptr<packet::test::View>> views;
   std::array<packet::FrameView, kBurst> frames;
@@ -125,13 +129,7 @@ void rx_hot_frames(benchmark::State& state) {
   auto rules = std::make_unique<RxRules>();
   rules->filters.unicast_promisc = true;
   RxQueue queue{"bench", 0};
-  memory.space().attach(queue.memory());
-  queue.configure({.ring = Iova{test::kRxRing},
-                   .length = kRing,
-                   .buffer_size = 2048,
-                   .max_frame = 9728,
-                   .rxdid = rxdid::comms_ovs});
-  queue.enable();
+  enable(queue, memory);
   const std::vector<test::Bytes> bytes(kFrames, frame_of(kSize, true));
   std::vector<std::unique_ptr<packet::test::View>> views;
   std::vector<packet::FrameView> frames;

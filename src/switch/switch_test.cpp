@@ -132,13 +132,20 @@ TEST(Switch, LooksAtQuietPortsLessOftenWhileOthersAreBusy) {
   EXPECT_GT(bench[2].peeks, 64u);
 }
 
+// Port 0 has so many rounds' frames for port 1; the ports behind these two are quiet.
+constexpr unsigned kCrowd = 60;
+struct CrowdBench : Bench {
+  explicit CrowdBench(unsigned rounds) : Bench{std::vector<VlanConfig>(2 + kCrowd, kPlain)} {
+    introduce(1, frame(9, 2));
+    ports[1]->room = 1'000'000;
+    for (unsigned i = 0; i < 64 * rounds; ++i)
+      ports[0]->send(frame(2, 1));
+  }
+};
+
 TEST(Switch, CrowdOfQuietPortsCostsABusyOneTwoLooksARoundAtMost) {
-  constexpr unsigned kCrowd = 60, kRounds = 400;
-  Bench bench{std::vector<VlanConfig>(2 + kCrowd, kPlain)};
-  bench.introduce(1, frame(9, 2));
-  bench[1].room = 1'000'000;
-  for (unsigned i = 0; i < 64 * kRounds; ++i)
-    bench[0].send(frame(2, 1));
+  constexpr unsigned kRounds = 400;
+  CrowdBench bench{kRounds};
   const auto looks = [&bench] {
     unsigned sum = 0;
     for (unsigned port = 2; port < 2 + kCrowd; ++port)
@@ -153,11 +160,7 @@ TEST(Switch, CrowdOfQuietPortsCostsABusyOneTwoLooksARoundAtMost) {
 }
 
 TEST(Switch, QuietPortInACrowdIsHeardWhileAnotherIsBusy) {
-  Bench bench{std::vector<VlanConfig>(62, kPlain)};
-  bench.introduce(1, frame(9, 2));
-  bench[1].room = 1'000'000;
-  for (unsigned i = 0; i < 64 * 200; ++i)
-    bench[0].send(frame(2, 1));
+  CrowdBench bench{200};
   for (unsigned round = 0; round < 100; ++round)
     bench.poller->run_once(0);
   bench[40].send(frame(2, 3));
@@ -168,17 +171,13 @@ TEST(Switch, QuietPortInACrowdIsHeardWhileAnotherIsBusy) {
 }
 
 TEST(Switch, RoundThatFindsNothingHasLookedAtEveryQuietPort) {
-  Bench bench{std::vector<VlanConfig>(62, kPlain)};
-  bench.introduce(1, frame(9, 2));
-  bench[1].room = 1'000'000;
-  for (unsigned i = 0; i < 64 * 100; ++i)
-    bench[0].send(frame(2, 1));
+  CrowdBench bench{100};
   while (!bench[0].outgoing.empty())
     ASSERT_TRUE(bench.poller->run_once(0));
-  for (unsigned port = 2; port < 62; ++port)
+  for (unsigned port = 2; port < 2 + kCrowd; ++port)
     bench[port].send(frame(2, 3));
   bench.run();
-  for (unsigned port = 2; port < 62; ++port)
+  for (unsigned port = 2; port < 2 + kCrowd; ++port)
     EXPECT_TRUE(bench[port].outgoing.empty()) << port;
 }
 
