@@ -26,5 +26,9 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/vmuxConfig.cmake.in ${
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/vmuxConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/vmuxConfig.cmake ${PROJECT_BINARY_DIR}/vmuxConfigVersion.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/vmux)
-configure_file(${PROJECT_SOURCE_DIR}/cmake/vmux.pc.in ${PROJECT_BINARY_DIR}/vmux.pc @ONLY)
+# The prefix may be given as late as `cmake --install --prefix`, which is how `make install PREFIX=` gives it.
+install(CODE "set(CMAKE_INSTALL_LIBDIR \"${CMAKE_INSTALL_LIBDIR}\")
+set(CMAKE_INSTALL_INCLUDEDIR \"${CMAKE_INSTALL_INCLUDEDIR}\")
+set(PROJECT_VERSION \"${PROJECT_VERSION}\")
+configure_file(\"${PROJECT_SOURCE_DIR}/cmake/vmux.pc.in\" \"${PROJECT_BINARY_DIR}/vmux.pc\" @ONLY)")
 install(FILES ${PROJECT_BINARY_DIR}/vmux.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
