@@ -148,7 +148,7 @@ void Parser::declare() {
       ->type_name("IF");
   for (std::size_t i = 0; i < set_options_.size(); ++i) {
     set_options_[i] = app_.get_option(fmt::format("-{}", kSetLetters[i]));
-    set_options_[i]->expected(1)->take_all();
+    set_options_[i]->expected(1)->take_all()->allow_extra_args(false);  // "-s a b" is not two sockets
   }
   app_.add_option("-c,--config", config_, "configuration file (TOML); flags come on top of it")->type_name("FILE");
   for (std::size_t i = 0; i < kValueOptions.size(); ++i) {

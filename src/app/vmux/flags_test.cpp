@@ -118,8 +118,8 @@ TEST_P(BadFlags, AreNamedWithStatusTwo) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Lines, BadFlags,
-    testing::Values(Case{"--nonsense", "--nonsense"}, Case{"word", "word"}, Case{"-s", "--socket"},
-                    Case{"-m silent-emu", "-m: expected a -s PATH as well"},
+    testing::Values(Case{"--nonsense", "--nonsense"}, Case{"word", "word"}, Case{"-s /a word", "word"},
+                    Case{"-s", "--socket"}, Case{"-m silent-emu", "-m: expected a -s PATH as well"},
                     Case{"-s /a -m ne2000", "-m (for -s /a): 'ne2000' is not known; known are: silent-emu"},
                     Case{"-s /a -m future-emu",
                          "-m (for -s /a): future-emu (a NIC of tomorrow) is not built yet; built are: silent-emu"},
