@@ -40,7 +40,7 @@ Outcome<> apply_pollers(const Json& values, PollersSpec& spec) {
   if (auto cpus = params.cpus("cpus")) spec.cpus = std::move(*cpus);
   spec.busy = params.flag("busy").value_or(spec.busy);
   spec.spin_us = params.number("spin_us", 0, kMaxMicroseconds).value_or(spec.spin_us);
-  spec.min_sleep_us = params.number("min_sleep_us", 1, kMaxMicroseconds).value_or(spec.min_sleep_us);
+  if (const auto first = params.number("min_sleep_us", 1, kMaxMicroseconds)) spec.min_sleep_us = first;
   spec.max_sleep_us = params.number("max_sleep_us", 1, kMaxMicroseconds).value_or(spec.max_sleep_us);
   if (const auto awake = params.number("keep_awake_us", 0, kMaxMicroseconds)) spec.keep_awake_us = awake;
   return params.finish();
@@ -64,10 +64,11 @@ Outcome<> settle(DaemonSpec& daemon) {
     return refuse(ProblemKind::invalid, "cpus",
                   fmt::format("expected CPUs that this process may use ({}), got {}", to_text(available), cpu));
   }
-  if (pollers.min_sleep_us > pollers.max_sleep_us) {
+  if (!pollers.min_sleep_us) pollers.min_sleep_us = std::min(kMinSleepUs, pollers.max_sleep_us);
+  if (*pollers.min_sleep_us > pollers.max_sleep_us) {
     return refuse(
         ProblemKind::invalid, "min_sleep_us",
-        fmt::format("expected at most max_sleep_us ({}), got {}", pollers.max_sleep_us, pollers.min_sleep_us));
+        fmt::format("expected at most max_sleep_us ({}), got {}", pollers.max_sleep_us, *pollers.min_sleep_us));
   }
   return {};
 }

@@ -117,6 +117,13 @@ TEST(Rehearsal, FindsTheFirstStepThatCannotBe) {
   EXPECT_EQ(rehearsed.error().problem.field, "socket");
 }
 
+TEST(Settle, StartsWithNoLongerSleepThanTheLongest) {
+  DaemonSpec daemon;
+  daemon.pollers.max_sleep_us = 10;
+  ASSERT_TRUE(settle(daemon));
+  EXPECT_EQ(daemon.pollers.min_sleep_us, 10u);
+}
+
 TEST(Settle, GivesOnePollerToEachCpu) {
   DaemonSpec daemon;
   daemon.pollers.cpus = {};

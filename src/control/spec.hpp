@@ -64,12 +64,13 @@ struct PollersSpec {
   std::vector<unsigned> cpus;  ///< empty, or one for each poller
   bool busy = false;           ///< never sleep
   std::uint64_t spin_us = 50;
-  std::uint64_t min_sleep_us = 20;
+  std::optional<std::uint64_t> min_sleep_us;  ///< kMinSleepUs, or max_sleep_us if that is less, when not given
   std::uint64_t max_sleep_us = 1000;
   std::optional<std::uint64_t> keep_awake_us;  ///< 0: never; kKeepAwakeUs in a virtual machine, else 0, when not given
 };
 inline constexpr unsigned kMaxPollers = 64;
 inline constexpr std::uint64_t kKeepAwakeUs = 1000;
+inline constexpr std::uint64_t kMinSleepUs = 20;
 
 /// What holds for the whole daemon.
 struct DaemonSpec {
