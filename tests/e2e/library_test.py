@@ -56,6 +56,14 @@ def test_gpio_serves_one_client_after_another(rig, tmp_path):
         assert info(path)
 
 
+@pytest.mark.parametrize("program", ["gpio-pci-idio-16", "vfu-info", "null"])
+def test_samples_say_what_is_wrong_with_their_command_line(program):
+    done = subprocess.run([str(BIN / program), "--nonsense"], capture_output=True, text=True, timeout=90)
+    assert done.returncode == 2
+    assert "--nonsense" in done.stderr or "SOCKET" in done.stderr
+    assert done.stdout == ""
+
+
 def test_vfu_info_names_identity_regions_and_interrupts(tmp_path):
     with sample(tmp_path, "gpio-pci-idio-16") as path:
         text = subprocess.run([str(BIN / "vfu-info"), str(path)], capture_output=True, text=True, timeout=90).stdout

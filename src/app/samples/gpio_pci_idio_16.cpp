@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // gpio-pci-idio-16: a digital I/O board for any VMM that speaks vfio-user.
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "app/samples/parse.hpp"
 #include "app/samples/serve.hpp"
 #include "device/gpio_idio16/device.hpp"
 
@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   app.add_flag("-v,--verbose", is_verbose, "print every access and event");
   app.add_flag("-R,--once", once, "end when the first client has gone");
   app.add_flag("-M,--no-migration", without_migration, "tell clients that the device does not migrate");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = vmux::samples::parse(app, argc, argv)) return *status;
 
   vmux::samples::log_to_stderr("gpio", is_verbose ? vmux::LogLevel::debug : vmux::LogLevel::warning);
   auto device = vmux::device::gpio_idio16::Device::create("gpio-pci-idio-16", !without_migration);

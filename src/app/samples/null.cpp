@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // null: a PCI function that does nothing, in as few lines as the library needs.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 
+#include "app/samples/parse.hpp"
 #include "app/samples/serve.hpp"
 
 namespace {
@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   bool is_verbose = false;
   app.add_option("SOCKET", path, "path of the socket")->required();
   app.add_flag("-v,--verbose", is_verbose, "print what clients do");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = vmux::samples::parse(app, argc, argv)) return *status;
 
   vmux::samples::log_to_stderr("null", is_verbose ? vmux::LogLevel::debug : vmux::LogLevel::warning);
   NullDevice device;

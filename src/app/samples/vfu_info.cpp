@@ -2,9 +2,9 @@
 // vfu-info: what a vfio-user server offers, in the manner of lspci.
 #include "app/samples/vfu_info.hpp"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "app/samples/parse.hpp"
 int main(int argc, char** argv) {
   CLI::App app{"Connects to a vfio-user server and prints its identity, regions, interrupts and capabilities."};
   std::string path;
@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   app.add_option("--timeout", timeout_ms, "milliseconds to wait for an answer")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = vmux::samples::parse(app, argc, argv)) return *status;
 
   vmux::vfio_user::ClientOptions options;
   options.timeout_ns = timeout_ms * std::uint64_t{1'000'000};
