@@ -73,6 +73,16 @@ double cycles_per_second() {
 #endif
 }
 
+int print_distance(const std::vector<int>& cpus) {
+  const auto distance = measure_distance(cpus[0], cpus[1]);
+  if (!distance) {
+    fmt::print(stderr, "vmux-bench: {}\n", distance.error().text());
+    return 1;
+  }
+  fmt::print("{:.0f} ns\n", *distance);
+  return 0;
+}
+
 struct ScriptOptions {
   unsigned rounds = 0;
   bool as_json = false;
@@ -134,6 +144,10 @@ int main_of(int argc, char** argv) {
   }
   app.add_subcommand("vm",
                      "any VM: traffic, CPU, interrupts, IOMMU, a profile; kept and compared (vmux-bench vm --help)");
+  std::vector<int> cpus{0, 1};
+  app.add_subcommand("distance", "what a cache line takes from one CPU to another and back")
+      ->add_option("cpus", cpus, "the two (default 0 1)")
+      ->expected(2);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -141,6 +155,7 @@ int main_of(int argc, char** argv) {
   }
   const std::string name = app.get_subcommands().front()->get_name();
   if (scripts.count(name) != 0) return run_named_script(name, script);
+  if (name == "distance") return print_distance(cpus);
   const bool show = ::isatty(STDERR_FILENO) == 1;
   const Bench& bench = in_process.at(name);
   Options options{.rounds = rounds == 0 ? bench.rounds : rounds,
