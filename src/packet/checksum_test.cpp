@@ -7,8 +7,10 @@
 #include <bit>
 #include <random>
 
+#include "packet/short_sum.hpp"
 #include "packet/sum_kernels.hpp"
 #include "packet/test_frames.hpp"
+#include "vmux/base/le.hpp"
 
 namespace vmux::packet {
 namespace {
@@ -30,6 +32,18 @@ TEST_P(ChecksumOfLength, EqualsThePlainSum) {
   Checksum sum;
   sum.add(test::slice(bytes));
   EXPECT_EQ(sum.finish(), static_cast<std::uint16_t>(~test::plain_sum(bytes)));
+}
+
+TEST_P(ChecksumOfLength, IsFoundRightInAFewStepsToo) {
+  Bytes bytes = test::pattern(GetParam(), 7);
+  const auto sum = static_cast<std::uint16_t>(~test::plain_sum(bytes));
+  test::append16(bytes, GetParam() % 2 == 0 ? sum : byteswap(sum));  // behind an odd byte each stands in the other half
+  const auto is_right = [&bytes] { return is_all_ones(short_sum(test::slice(bytes).data(), bytes.size())); };
+  EXPECT_TRUE(is_right());
+  bytes[bytes.size() / 2] ^= 0x10;
+  EXPECT_FALSE(is_right());
+  std::ranges::fill(bytes, std::uint8_t{0});
+  EXPECT_FALSE(is_right());
 }
 
 TEST_P(ChecksumOfLength, IsTheSameWhileCopyingAndCopiesEveryByte) {

@@ -20,7 +20,7 @@ bool takes_whole(const packet::Accepts& accepts, const packet::Offload& offload)
          (gso == packet::Gso::udp && accepts.gso_udp);
 }
 
-bool is_too_long(const packet::FrameView& view, const packet::Accepts& accepts) noexcept {
+inline bool is_too_long(const packet::FrameView& view, const packet::Accepts& accepts) noexcept {
   const packet::Offload& offload = view.offload;
   const std::uint32_t tag = offload.has_vlan ? std::uint32_t{kTag} : 0;
   if (offload.gso == packet::Gso::none) return view.length + tag > accepts.max_frame;
@@ -30,11 +30,6 @@ bool is_too_long(const packet::FrameView& view, const packet::Accepts& accepts) 
 }
 
 }  // namespace
-
-Member* Shard::local(PortId id) const noexcept {
-  Member* const member = by_slot_[slot_of(id)];
-  return member != nullptr && member->id == id ? member : nullptr;
-}
 
 void Shard::forward(std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
@@ -61,11 +56,6 @@ void Shard::forward(std::size_t count) noexcept {
   for (Member* member : pending_)
     send_queued(*member);
   pending_.clear();
-}
-
-void Shard::queue(std::size_t index, Member& member) noexcept {
-  if (member.queued == 0) pending_.push_back(&member);
-  member.queue[member.queued++] = static_cast<std::uint8_t>(index);
 }
 
 void Shard::send_queued(Member& member) noexcept {

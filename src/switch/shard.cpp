@@ -182,7 +182,11 @@ unsigned Shard::serve(Member& member) noexcept {
     last_ = {};
     for (std::size_t i = 0; i < count; ++i) {
       bytes += peeked_[i].length;
-      classify(member, peeked_[i], frames_[i]);
+      if (i > 0 && is_like(i - 1, peeked_[i])) {
+        frames_[i] = frames_[i - 1];
+      } else {
+        classify(member, peeked_[i], frames_[i]);
+      }
     }
     counters.rx_frames.add(count);
     counters.rx_bytes.add(bytes);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <vector>
@@ -113,19 +114,33 @@ class Shard final : public runtime::Task {
 
   // classify.cpp: what a frame is and where it goes
   void classify(Member& member, const packet::FrameView& view, Frame& frame) noexcept;
+  /// True when all that classify() looks at is as in this frame before: addresses, type, and a tag if there is one.
+  [[nodiscard]] bool is_like(std::size_t index, const packet::FrameView& view) const noexcept {
+    constexpr std::size_t kLooked = 18;  // bytes of the header
+    const packet::FrameView& other = peeked_[index];
+    return !frames_[index].is_dropped && !view.offload.has_vlan && !other.offload.has_vlan &&
+           view.header.size() == other.header.size() && view.header.size() >= kLooked &&
+           std::memcmp(view.header.data(), other.header.data(), 16) == 0;
+  }
   void learn(const Frame& frame) noexcept;
   void look_up(StationKey to) noexcept;
   void tell_peers(const Frame& frame, MacTable::Entry& entry) noexcept;
 
   // forward.cpp: from a classified burst to ports and links
   void forward(std::size_t count) noexcept;
-  void queue(std::size_t index, Member& member) noexcept;
+  void queue(std::size_t index, Member& member) noexcept {
+    if (member.queued == 0) pending_.push_back(&member);
+    member.queue[member.queued++] = static_cast<std::uint8_t>(index);
+  }
   void send_queued(Member& member) noexcept;
   [[nodiscard]] std::span<const packet::FrameView> gather(Member& member, const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept;
   void cross(Peer& peer, std::size_t index) noexcept;
   void flush_all() noexcept;
-  [[nodiscard]] Member* local(PortId id) const noexcept;
+  [[nodiscard]] Member* local(PortId id) const noexcept {
+    Member* const member = by_slot_[slot_of(id)];
+    return member != nullptr && member->id == id ? member : nullptr;
+  }
 
   runtime::Poller& poller_;
   MacTable macs_;

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "switch/switch_bench.hpp"
 
 namespace vmux::switching {
@@ -208,6 +210,30 @@ TEST_P(SwitchRows, ForwardsAsTheRowSays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, SwitchRows, testing::ValuesIn(kRows));
+
+// Frames that are like the one before them are not looked at again: each must go where it goes alone.
+TEST(SwitchBurst, ForwardsAFrameAlikeWhateverComesBeforeIt) {
+  std::vector<Sent> kinds{{frame(3, 1), {}},    {frame(4, 1), {}},        {frame(0xff, 1), {}},
+                          {frame(3, 0), {}},    {frame(3, 1, 6), {}},     {frame(3, 1, 7), {}},
+                          {frame(3, 1, 9), {}}, {frame(3, 1), beside(6)}, {frame(3, 1), beside(7)},
+                          {frame(9, 1), {}},    {cut_tag(), {}},          {without_ethertype(), {}}};
+  const auto outcome = [](const Sent& first, const Sent& second, bool together) {
+    Bench bench{{trunk(5, {6, 7}), access(5), trunk(5, {6})}};
+    bench.introduce(1, frame(9, 3));
+    bench.introduce(2, frame(9, 4));
+    for (const Sent& sent : {first, second, first, second}) {
+      bench[0].send(sent.bytes, sent.offload);
+      if (!together) bench.run();
+    }
+    bench.run();
+    return std::tuple{bench[1].inbox, bench[2].inbox, bench[0].counters().drop_filtered.get(),
+                      bench[0].counters().drop_malformed.get()};
+  };
+  for (const Sent& first : kinds) {
+    for (const Sent& second : kinds)
+      EXPECT_EQ(outcome(first, second, true), outcome(first, second, false));
+  }
+}
 
 }  // namespace
 }  // namespace vmux::switching

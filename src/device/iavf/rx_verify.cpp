@@ -9,6 +9,7 @@
 #include "packet/bytes.hpp"
 #include "packet/checksum.hpp"
 #include "packet/crc.hpp"
+#include "packet/short_sum.hpp"
 #include "packet/spans.hpp"
 
 namespace vmux::device::iavf {
@@ -26,43 +27,6 @@ bool is_sctp_right(packet::Slice header, std::span<const std::span<std::byte>> s
   Le<std::uint32_t> field;
   std::memcpy(&field, header.data() + l4 + kSctpChecksum, sizeof field);
   return crc.finish() == field;
-}
-
-template <class Word>
-Word load(const std::byte* at) noexcept {
-  Word word;
-  std::memcpy(&word, at, sizeof word);
-  return word;
-}
-
-std::uint64_t sum_of_eight(const std::byte* bytes) noexcept {
-  const auto word = load<std::uint64_t>(bytes);
-  return (word & 0xffff'ffff) + (word >> 32);
-}
-
-// RFC 1071 over a few bytes, in words as they lie in memory: no call, no set-up, no step for each of the last bytes.
-std::uint64_t short_sum(const std::byte* bytes, std::size_t size) noexcept {
-  std::uint64_t sum = 0;
-  for (; size >= 8; size -= 8, bytes += 8)
-    sum += sum_of_eight(bytes);
-  if ((size & 4) != 0) {
-    sum += load<std::uint32_t>(bytes);
-    bytes += 4;
-  }
-  if ((size & 2) != 0) {
-    sum += load<std::uint16_t>(bytes);
-    bytes += 2;
-  }
-  return (size & 1) != 0 ? sum + std::to_integer<std::uint64_t>(*bytes) : sum;
-}
-
-// Whether such words, the checksum among them, add up to what they must.
-bool is_right(std::uint64_t sum) noexcept {
-  sum = (sum & 0xffff'ffff) + (sum >> 32);
-  sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return sum == 0xffff;
 }
 
 // Where the segment ends, as the IP header says: what follows is padding.
@@ -86,12 +50,17 @@ void add_pseudo_header(packet::Slice header, const RxInfo& info, std::size_t l3,
   sum.add(packet::Slice{bytes}.first(size + 8));
 }
 
-// The same, as short_sum() has it.
-std::uint64_t pseudo_header_sum(packet::Slice header, const RxInfo& info, std::size_t l3, std::size_t length) noexcept {
-  const bool is_v4 = info.is_ipv4();
-  const Be<std::uint32_t> size = static_cast<std::uint32_t>(length), protocol = info.protocol;
-  return std::uint64_t{std::bit_cast<std::uint32_t>(size)} + std::bit_cast<std::uint32_t>(protocol) +
-         (is_v4 ? sum_of_eight(header.data() + l3 + 12) : short_sum(header.data() + l3 + 8, 32));
+// Of the pseudo-header and what follows it in the header, as short_sum() has it. The addresses stand before L4 unless
+// there are options between them.
+inline std::uint64_t sum_of_headers(packet::Slice header, const RxInfo& info, std::size_t end,
+                                    std::size_t in_header) noexcept {
+  const std::size_t l3 = info.l3, l4 = info.l4;
+  const Be<std::uint32_t> size = static_cast<std::uint32_t>(end - l4), protocol = info.protocol;
+  const std::uint64_t rest = std::uint64_t{std::bit_cast<std::uint32_t>(size)} + std::bit_cast<std::uint32_t>(protocol);
+  const std::size_t from = l3 + (info.is_ipv4() ? 12u : 8u), addresses = info.is_ipv4() ? 8 : 32;
+  if (from + addresses == l4) return packet::sum::plus(rest, packet::short_sum(header.data() + from, in_header - from));
+  return packet::sum::plus(packet::sum::plus(rest, packet::short_sum(header.data() + from, addresses)),
+                           packet::short_sum(header.data() + l4, in_header - l4));
 }
 
 }  // namespace
@@ -99,7 +68,7 @@ std::uint64_t pseudo_header_sum(packet::Slice header, const RxInfo& info, std::s
 bool is_short_transport_right(packet::Slice frame, const RxInfo& info) noexcept {
   const std::size_t l4 = info.l4, end = end_of_segment(frame, info.is_ipv4(), info.l3);
   if (end < l4 + 8 || end > frame.size()) return false;
-  return is_right(pseudo_header_sum(frame, info, info.l3, end - l4) + short_sum(frame.data() + l4, end - l4));
+  return packet::is_all_ones(sum_of_headers(frame, info, end, end));
 }
 
 bool is_transport_right(packet::Slice header, std::span<const std::span<std::byte>> stored, const RxInfo& info,
@@ -129,8 +98,8 @@ bool copy_and_verify(std::byte* to, packet::Slice header, packet::Slice payload,
   // In the order of bytes in memory; behind an odd number of bytes each of the payload's stands in the other half.
   const Be<std::uint16_t> part = sum.partial();
   const auto word = std::bit_cast<std::uint16_t>(part);
-  return is_right(pseudo_header_sum(header, info, info.l3, end - l4) + short_sum(header.data() + l4, in_header - l4) +
-                  ((in_header - l4) % 2 == 0 ? word : byteswap(word)));
+  return packet::is_all_ones(packet::sum::plus(sum_of_headers(header, info, end, in_header),
+                                               (in_header - l4) % 2 == 0 ? word : byteswap(word)));
 }
 
 }  // namespace vmux::device::iavf

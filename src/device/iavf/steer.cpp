@@ -9,6 +9,7 @@
 #include "packet/bytes.hpp"
 #include "packet/checksum.hpp"
 #include "packet/headers.hpp"
+#include "packet/short_sum.hpp"
 
 namespace vmux::device::iavf {
 namespace {
@@ -51,20 +52,6 @@ inline Look note_transport(std::uint8_t classifier, Kind kind, std::size_t at, s
   return {classifier, static_cast<std::uint16_t>(at)};
 }
 
-// RFC 1071, over the 20 bytes of a header without options.
-inline bool is_sum_right(const std::byte* header) noexcept {
-  std::uint64_t sum = 0;
-  for (std::size_t at = 0; at < 20; at += 4) {
-    std::uint32_t word;
-    std::memcpy(&word, header + at, sizeof word);
-    sum += word;
-  }
-  sum = (sum & 0xffff'ffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return sum == 0xffff;
-}
-
 inline Look look_at_ipv4(packet::Slice bytes, std::size_t at, RxInfo& info) noexcept {  // RFC 791 3.1
   if (bytes.size() < at + 20) return {};
   const std::uint8_t first = packet::get8(bytes, at);
@@ -72,7 +59,7 @@ inline Look look_at_ipv4(packet::Slice bytes, std::size_t at, RxInfo& info) noex
   if (first >> 4 != 4 || size < 20 || at + size > bytes.size()) return {};
   info.l3 = static_cast<std::uint16_t>(at);
   const bool is_right = size == 20
-                            ? is_sum_right(bytes.data() + at)
+                            ? packet::is_all_ones(packet::short_sum(bytes.data() + at, 20))
                             : packet::ipv4_header_checksum(bytes.subspan(at, size)) == packet::get16(bytes, at + 10);
   info.flags |= is_right ? RxInfo::is_ip : RxInfo::is_ip | RxInfo::bad_ip;
   if ((packet::get16(bytes, at + 6) & 0x3fff) != 0) {  // more fragments, or an offset
@@ -239,15 +226,9 @@ std::uint64_t destination_of(packet::Slice header) noexcept {
   return first & kBroadcastKey;
 }
 
-inline void steer_one(const RxRules& rules, bool has_flows, const packet::FrameView& view, RxInfo& into) noexcept {
-  RxInfo info;
-  into.queue = RxInfo::kNobody;
-  if (view.header.size() < kEthernet) return;
-  const std::uint64_t to = destination_of(view.header);
-  if (!rules.filters.admits(to)) return;
-  if (is_group(to)) info.flags |= to == kBroadcastKey ? RxInfo::broadcast : RxInfo::multicast;
-  if ((view.offload.has_vlan || is_tag(packet::get16(view.header, kMacs))) && !take_tags(rules, view, info)) return;
-  const Look look = look_at(view.header, info);
+// What is left once the headers are known: the hash, the rules, the queue.
+inline void choose_queue(const RxRules& rules, bool has_flows, const packet::FrameView& view, const Look& look,
+                         RxInfo& info) noexcept {
   info.queue = 0;
   if (rules.rss.enabled && (rules.rss.hena >> look.classifier & 1) != 0 && look.classifier != pctype::none) {
     const unsigned chosen = rules.rss.fields[look.classifier];
@@ -256,10 +237,72 @@ inline void steer_one(const RxRules& rules, bool has_flows, const packet::FrameV
     info.flags |= RxInfo::has_hash;
     info.queue = rules.lut[info.hash % Rss::kLutSize];
   }
-  if (has_flows && !apply_flow_rule(rules, view, info)) return;
+  if (has_flows && !apply_flow_rule(rules, view, info)) {
+    info.queue = RxInfo::kNobody;
+    return;
+  }
   if (info.queue >= rules.queues) info.queue = 0;
-  into = info;
 }
+
+// False: it is not for this station.
+inline bool look_at_frame(const RxRules& rules, const packet::FrameView& view, RxInfo& info, Look& look) noexcept {
+  if (view.header.size() < kEthernet) return false;
+  const std::uint64_t to = destination_of(view.header);
+  if (!rules.filters.admits(to)) return false;
+  if (is_group(to)) info.flags |= to == kBroadcastKey ? RxInfo::broadcast : RxInfo::multicast;
+  if ((view.offload.has_vlan || is_tag(packet::get16(view.header, kMacs))) && !take_tags(rules, view, info)) {
+    return false;
+  }
+  look = look_at(view.header, info);
+  return true;
+}
+
+// Frames of a burst are mostly alike: untagged UDP or TCP over IPv4 without options, whole, to the same address. What
+// the first of them was found to be is so of all whose bytes say the same; only their sums are their own.
+class Alike {
+ public:
+  void note(const packet::FrameView& view, const RxInfo& info, const Look& look) noexcept {
+    if (look.ports != kPorts || info.l3 != kEthernet || !info.is_ipv4() || view.offload.has_vlan) return;
+    is_set_ = true;
+    key_ = key_of(view);
+    info_ = info;
+    info_.flags &= static_cast<std::uint8_t>(~RxInfo::bad_ip);
+    look_ = look;
+  }
+  [[nodiscard]] bool fits(const packet::FrameView& view) const noexcept {
+    return is_set_ && view.header.size() >= kLeast && !view.offload.has_vlan && key_of(view) == key_ &&
+           (info_.protocol != kUdp || (packet::get16(view.header, kPorts + 6) != 0) == (info_.l4 != 0));
+  }
+  void put(const packet::FrameView& view, RxInfo& info) const noexcept {
+    info = info_;
+    if (!packet::is_all_ones(packet::short_sum(view.header.data() + kEthernet, 20))) info.flags |= RxInfo::bad_ip;
+  }
+  [[nodiscard]] const Look& look() const noexcept { return look_; }
+
+ private:
+  static constexpr std::size_t kPorts = kEthernet + 20, kLeast = kPorts + 20;  // bytes; of UDP 8 would do
+  struct Key {
+    std::uint64_t to = 0, ip = 0;  // the address; Ethernet's type, IP's version and size, fragment, protocol
+    bool operator==(const Key&) const = default;
+  };
+  template <class Word>
+  static Word load(const std::byte* at) noexcept {
+    Le<Word> word;
+    std::memcpy(&word, at, sizeof word);
+    return word;
+  }
+  static Key key_of(const packet::FrameView& view) noexcept {
+    const std::byte* const bytes = view.header.data();
+    return {load<std::uint64_t>(bytes) & kBroadcastKey,
+            std::uint64_t{load<std::uint32_t>(bytes + kEthernet - 2) & 0x00ff'ffff} << 32 |
+                (load<std::uint32_t>(bytes + kEthernet + 6) & 0xff00'ff3f)};
+  }
+
+  bool is_set_ = false;
+  Key key_;
+  RxInfo info_;
+  Look look_;
+};
 
 }  // namespace
 
@@ -273,8 +316,20 @@ void RxRules::prepare_hash() noexcept {
 
 void steer(const RxRules& rules, std::span<const packet::FrameView> frames, std::span<RxInfo> into) noexcept {
   const bool has_flows = !rules.flows.empty();
-  for (std::size_t i = 0; i < frames.size(); ++i)
-    steer_one(rules, has_flows, frames[i], into[i]);
+  Alike alike;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    RxInfo& info = into[i];  // in place: a copy of what has just been stored byte by byte would wait for it
+    if (alike.fits(frames[i])) {
+      alike.put(frames[i], info);
+      choose_queue(rules, has_flows, frames[i], alike.look(), info);
+      continue;
+    }
+    info = {};
+    Look look;
+    if (!look_at_frame(rules, frames[i], info, look)) continue;
+    alike.note(frames[i], info, look);
+    choose_queue(rules, has_flows, frames[i], look, info);
+  }
 }
 
 packet::Accepts accepts(const RxRules& rules, std::uint32_t max_frame_with_fcs) noexcept {

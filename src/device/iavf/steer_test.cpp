@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+#include <vector>
+
 #include "packet/test_frames.hpp"
 
 namespace vmux::device::iavf {
@@ -179,6 +182,64 @@ TEST(IavfFlow, DropsAndForgets) {
   EXPECT_TRUE(rules.flows.remove(9));
   EXPECT_FALSE(rules.flows.remove(9));
   EXPECT_EQ(info_of(rules, whole_frame({}, {})).queue, 0);
+}
+
+// Frames that differ from the first in one thing each, and what is beside their bytes.
+struct Variant {
+  Bytes bytes;
+  bool has_tag_beside = false;
+  std::size_t header = 128;
+};
+std::vector<Variant> variants() {
+  const Bytes udp = whole_frame({.proto = packet::test::Proto::udp}, pattern(40));
+  const Bytes v6 = whole_frame({.ip = packet::test::Ip::v6, .proto = packet::test::Proto::udp}, pattern(20));
+  std::vector<Variant> all{{udp}, {udp, true}, {udp, false, 50}, {whole_frame({}, pattern(30))}, {v6}, {Bytes(10)}};
+  all.push_back({whole_frame({.proto = packet::test::Proto::udp, .tag = 5}, pattern(40))});
+  const std::pair<std::size_t, std::uint8_t> changes[] = {
+      {0, 0x01},                          // the address: a group's
+      {5, 0x09},                          // another's
+      {14, 0x46},                         // an option
+      {15, 0x10},                         // type of service: the sum is wrong
+      {20, 0x20},                         // a fragment,
+      {21, 0x01},                         // one that is not the first
+      {23, 0x06}, {23, 0x84}, {23, 0x2f}  // TCP, SCTP, GRE
+  };
+  for (const auto& [at, value] : changes) {
+    Bytes changed = udp;
+    changed[at] = value;
+    all.push_back({changed});
+  }
+  Bytes unsummed = udp;
+  packet::test::set16(unsummed, 40, 0);
+  all.push_back({unsummed});
+  return all;
+}
+
+TEST(IavfSteer, FindsOutTheSameOfAFrameWhateverComesBeforeIt) {
+  for (RxRules rules : {open_rules(), hashing_rules()}) {
+    rules.filters.unicast_promisc = false;
+    ASSERT_TRUE(rules.filters.add({0x52, 0x54, 0, 0, 0, 2}));
+    for (const Variant& first : variants()) {
+      for (const Variant& second : variants()) {
+        const packet::test::View a{first.bytes, first.header, {65536}}, b{second.bytes, second.header, {65536}};
+        std::array<packet::FrameView, 4> burst{a.view, b.view, a.view, b.view};
+        for (std::size_t i = 0; i < burst.size(); ++i)
+          burst[i].offload.has_vlan = (i % 2 == 0 ? first : second).has_tag_beside;
+        std::array<RxInfo, 4> together, alone;
+        steer(rules, burst, together);
+        for (std::size_t i = 0; i < burst.size(); ++i) {
+          steer(rules, {&burst[i], 1}, {&alone[i], 1});
+          EXPECT_EQ(together[i].queue, alone[i].queue);
+          if (alone[i].queue == RxInfo::kNobody) continue;
+          const auto rest = [](const RxInfo& info) {
+            return std::tuple{info.hash, info.mark,  info.l2tag1, info.l2tag2,   info.l3,
+                              info.l4,   info.flags, info.ptype,  info.protocol, info.cut};
+          };
+          EXPECT_EQ(rest(together[i]), rest(alone[i]));
+        }
+      }
+    }
+  }
 }
 
 TEST(IavfFilters, KeepTheirPromiseWhenFull) {
