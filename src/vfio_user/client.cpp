@@ -88,7 +88,7 @@ Result<void> Client::Impl::post(Command command, std::span<const std::byte> head
 Result<void> Client::Impl::send_all() {
   const std::uint64_t deadline = monotonic_ns() + options.timeout_ns;
   for (;;) {
-    const auto io = transport.flush();
+    const auto io = flush();
     if (io == Transport::Io::closed) return tl::unexpected(gone());
     if (io == Transport::Io::progress) return {};
     // The server reads no more until we have read its replies.
@@ -97,24 +97,57 @@ Result<void> Client::Impl::send_all() {
   }
 }
 
-Result<void> Client::Impl::wait_for_more(std::uint64_t deadline_ns) {
+Transport::Io Client::Impl::flush() noexcept {
+  const auto io = transport.flush();
+  if (!twin || io == Transport::Io::closed) return io;
+  const auto beside = twin->flush();
+  return beside == Transport::Io::progress ? io : beside;
+}
+
+/// Until one of the sockets has something to read, or room for what is queued, or it is late.
+void Client::Impl::sleep_until(std::uint64_t deadline_ns) noexcept {
   const std::uint64_t now = monotonic_ns();
-  if (now >= deadline_ns) return tl::unexpected(late());
-  pollfd what{transport.fd(), POLLIN, 0};
-  if (transport.queued() != 0) what.events |= POLLOUT;
-  ::poll(&what, 1, static_cast<int>((deadline_ns - now) / 1'000'000 + 1));
-  if ((what.revents & POLLIN) != 0 && transport.receive() == Transport::Io::closed) return tl::unexpected(gone());
+  if (now >= deadline_ns) return;
+  const auto wait_for = [](const Transport& socket) {
+    return pollfd{socket.fd(), static_cast<short>(socket.queued() != 0 ? POLLIN | POLLOUT : POLLIN), 0};
+  };
+  pollfd what[] = {wait_for(transport), twin ? wait_for(*twin) : pollfd{-1, 0, 0}};
+  ::poll(what, std::size(what), static_cast<int>((deadline_ns - now) / 1'000'000 + 1));
+}
+
+Result<void> Client::Impl::wait_for_more(std::uint64_t deadline_ns) {
+  if (monotonic_ns() >= deadline_ns) return tl::unexpected(late());
+  sleep_until(deadline_ns);
+  if (transport.receive() == Transport::Io::closed) return tl::unexpected(gone());
+  if (twin && twin->receive() == Transport::Io::closed) return tl::unexpected(gone());
   return {};
 }
 
+/// The next bytes from either socket; sleeps at most once for them.
+Transport::Io Client::Impl::receive(std::uint64_t deadline_ns) {
+  if (!twin) return transport.receive(/*may_sleep=*/!options.spin);
+  for (const bool may_sleep : {!options.spin, false}) {
+    const auto beside = twin->receive();
+    const auto io = beside == Transport::Io::would_block ? transport.receive() : beside;
+    if (io != Transport::Io::would_block || !may_sleep) return io;
+    sleep_until(deadline_ns);
+  }
+  return Transport::Io::would_block;
+}
+
 Result<void> Client::Impl::take_messages() {
+  if (auto taken = take_from(transport); !taken || !twin) return taken;
+  return take_from(*twin);
+}
+
+Result<void> Client::Impl::take_from(Transport& from) {
   for (;;) {
-    auto message = transport.next();
+    auto message = from.next();
     if (!message) return tl::unexpected(message.error());
     if (!*message) return {};
     const std::uint32_t type = (*message)->header.flags & flags::kTypeMask;
-    if (type == flags::kReply) take_reply(**message);
-    if (type == flags::kCommand) answer(**message);
+    if (type == flags::kReply && &from == &transport) take_reply(**message);
+    if (type == flags::kCommand) answer(**message, from);
   }
 }
 
@@ -148,7 +181,7 @@ void Client::Impl::take_reply(Incoming& message) {
   exchange.fds = std::move(message.fds);
 }
 
-void Client::Impl::answer(const Incoming& message) {
+void Client::Impl::answer(const Incoming& message, Transport& to) {
   using wire::vfio_user::DmaAccess;
   const auto command = static_cast<Command>(static_cast<std::uint16_t>(message.header.command));
   const auto access = wire::vfio_user::peek<DmaAccess>(message.payload);
@@ -162,32 +195,32 @@ void Client::Impl::answer(const Incoming& message) {
   } else if (dma_target == nullptr) {
     code = EFAULT;
   }
-  const std::uint64_t mark = transport.queued_end();
+  const std::uint64_t mark = to.queued_end();
   Header header = message.header;
   header.flags = flags::kReply;
   header.error = 0;
   if (code == 0) {
     const auto count = static_cast<std::size_t>(access->count);
     header.size = static_cast<std::uint32_t>(sizeof header + sizeof *access + (is_read ? count : 0));
-    const auto data = put(put(transport.append(header.size), header), *access);
+    const auto data = put(put(to.append(header.size), header), *access);
     const bool done = is_read
                           ? dma_target->read(Iova{access->address}, data)
                           : dma_target->write(Iova{access->address}, message.payload.subspan(sizeof(DmaAccess), count));
     if (!done) code = EFAULT;
   }
   const bool wants_reply = (message.header.flags & flags::kNoReply) == 0;
-  if (code != 0 || !wants_reply) transport.rollback(mark);
+  if (code != 0 || !wants_reply) to.rollback(mark);
   if (code == 0 || !wants_reply) return;
   header.size = sizeof header;
   header.flags = flags::kReply | flags::kError;
   header.error = static_cast<std::uint32_t>(code);
-  put(transport.append(sizeof header), header);
+  put(to.append(sizeof header), header);
 }
 
 Result<Exchange> Client::Impl::finish(std::uint16_t id) {
   const std::uint64_t deadline = monotonic_ns() + options.timeout_ns;
   for (;;) {
-    if (transport.queued() != 0) {
+    if (has_queued()) {
       if (auto sent = send_all(); !sent) return abandon(id, sent.error());
     }
     const auto found =
@@ -199,7 +232,7 @@ Result<Exchange> Client::Impl::finish(std::uint16_t id) {
       if (done.has_failed) return tl::unexpected(done.error);
       return done;
     }
-    const auto io = transport.receive(/*may_sleep=*/!options.spin);
+    const auto io = receive(deadline);
     if (io == Transport::Io::closed) return abandon(id, gone());
     if (io == Transport::Io::would_block && monotonic_ns() >= deadline) return abandon(id, late());
     if (io == Transport::Io::progress) {
@@ -225,11 +258,12 @@ Result<void> Client::Impl::negotiate() {
   ours.max_msg_fds = 16;
   ours.max_data_xfer_size = options.max_transfer;
   ours.write_multiple = true;
+  ours.twin_socket = options.twin_socket;
   const std::string json = wire::vfio_user::version_json(ours);
   const wire::vfio_user::Version version{0, options.minor};
   std::array<std::byte, sizeof version + wire::vfio_user::kMaxVersionData> answer;
-  const auto reply = call(Command::version, std::as_bytes(std::span{&version, 1}),
-                          std::as_bytes(std::span{json.c_str(), json.size() + 1}), 0, answer);
+  auto reply = call(Command::version, std::as_bytes(std::span{&version, 1}),
+                    std::as_bytes(std::span{json.c_str(), json.size() + 1}), 0, answer);
   if (!reply) return tl::unexpected(reply.error());
   const auto agreed = wire::vfio_user::decode_version(std::span{answer}.first(reply->data_size));
   if (!agreed) return tl::unexpected(agreed.error());
@@ -242,7 +276,18 @@ Result<void> Client::Impl::negotiate() {
             static_cast<std::size_t>(std::min<std::uint64_t>(theirs.max_data_xfer_size, 1u << 30)),
             static_cast<std::size_t>(theirs.max_dma_maps),
             theirs.pgsizes,
-            theirs.write_multiple};
+            theirs.write_multiple,
+            theirs.twin_socket};
+  return take_twin(theirs, reply->fds);
+}
+
+/// "Otherwise, the reply from the server is inconsistent. The client must abort and close the connection."
+Result<void> Client::Impl::take_twin(const wire::vfio_user::Capabilities& theirs, std::span<UniqueFd> fds) {
+  if (!theirs.twin_socket) return {};
+  if (!options.twin_socket || !theirs.twin_fd_index || *theirs.twin_fd_index >= fds.size()) {
+    return fail(Errc::protocol, "the server's second socket is not there, or was not asked for");
+  }
+  twin.emplace(std::move(fds[static_cast<std::size_t>(*theirs.twin_fd_index)]), options.max_transfer + kOverhead);
   return {};
 }
 
@@ -263,11 +308,13 @@ Result<std::unique_ptr<Client>> Client::adopt(UniqueFd socket, ClientOptions opt
 
 const ServerLimits& Client::limits() const noexcept { return impl_->limits; }
 int Client::fd() const noexcept { return impl_->transport.fd(); }
+int Client::twin_fd() const noexcept { return impl_->twin ? impl_->twin->fd() : -1; }
 void Client::set_dma_target(DmaTarget* target) noexcept { impl_->dma_target = target; }
 
 Result<void> Client::serve() {
   const auto io = impl_->transport.receive();
-  if (io == Transport::Io::closed) return tl::unexpected(gone());
+  const auto beside = impl_->twin ? impl_->twin->receive() : Transport::Io::would_block;
+  if (io == Transport::Io::closed || beside == Transport::Io::closed) return tl::unexpected(gone());
   if (auto taken = impl_->take_messages(); !taken) return taken;
   return impl_->send_all();
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -57,10 +58,12 @@ struct Client::Impl {
   [[nodiscard]] Result<void> take_messages();
   [[nodiscard]] Result<void> send_all();
   [[nodiscard]] Result<void> wait_for_more(std::uint64_t deadline_ns);
+  [[nodiscard]] bool has_queued() const noexcept { return transport.queued() != 0 || (twin && twin->queued() != 0); }
 
   ClientOptions options;
   ServerLimits limits;
   Transport transport;
+  std::optional<Transport> twin;  // where the server's requests come in, if not on the first
   DmaTarget* dma_target = nullptr;
   std::vector<Exchange> exchanges;  // oldest first, as the replies come
   std::uint16_t last_id = 0;
@@ -69,7 +72,12 @@ struct Client::Impl {
   void append(wire::vfio_user::Command command, std::uint32_t flags, std::span<const std::byte> head,
               std::span<const std::byte> data, std::span<const int> fds);
   void take_reply(Incoming& message);
-  void answer(const Incoming& message);
+  void answer(const Incoming& message, Transport& to);
+  [[nodiscard]] Result<void> take_from(Transport& from);
+  [[nodiscard]] Result<void> take_twin(const wire::vfio_user::Capabilities& theirs, std::span<UniqueFd> fds);
+  [[nodiscard]] Transport::Io flush() noexcept;
+  void sleep_until(std::uint64_t deadline_ns) noexcept;
+  [[nodiscard]] Transport::Io receive(std::uint64_t deadline_ns);
 };
 
 }  // namespace vmux::vfio_user

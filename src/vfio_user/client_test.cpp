@@ -271,5 +271,134 @@ TEST(Client, RefusesADmaReadThatNobodyAnswersAndGoesOnWaiting) {
   EXPECT_EQ(at<std::uint32_t>(server.requests[2], 8) & (kReply | kError), kReply | kError);
 }
 
+/// A server that has a second socket, which it sends along with its first reply.
+struct TwinServer {
+  TwinServer() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    socket = UniqueFd{ends[0]};
+    client_end = UniqueFd{ends[1]};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    twin = UniqueFd{ends[0]};
+    twin_of_client = UniqueFd{ends[1]};
+  }
+  static Bytes receive(const UniqueFd& from) {
+    Bytes bytes(4096);
+    const ssize_t got = ::recv(from.get(), bytes.data(), bytes.size(), 0);
+    bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    return bytes;
+  }
+  static void send(const UniqueFd& to, const Bytes& bytes) {
+    EXPECT_EQ(::send(to.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  }
+  void agree(const std::string& json, bool with_fd = true) {
+    Bytes reply = reply_to(receive(socket), version_body(0, json));
+    iovec part{reply.data(), reply.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr what{};
+    what.msg_iov = &part;
+    what.msg_iovlen = 1;
+    if (with_fd) {
+      what.msg_control = control.data();
+      what.msg_controllen = control.size();
+      cmsghdr* const head = CMSG_FIRSTHDR(&what);
+      head->cmsg_level = SOL_SOCKET;
+      head->cmsg_type = SCM_RIGHTS;
+      head->cmsg_len = CMSG_LEN(sizeof(int));
+      const int fd = twin_of_client.get();
+      std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
+    }
+    EXPECT_EQ(::sendmsg(socket.get(), &what, MSG_NOSIGNAL), static_cast<ssize_t>(reply.size()));
+    twin_of_client.reset();
+  }
+  UniqueFd socket, client_end, twin, twin_of_client;
+};
+
+constexpr const char* kTwinJson = R"({"capabilities":{"twin_socket":{"supported":true,"fd_index":0}}})";
+
+struct Alphabet final : DmaTarget {
+  bool read(Iova from, std::span<std::byte> into) noexcept override {
+    asked = from.raw;
+    std::memcpy(into.data(), "ABCDEFGH", std::min<std::size_t>(into.size(), 8));
+    return true;
+  }
+  bool write(Iova, std::span<const std::byte>) noexcept override { return false; }
+  std::uint64_t asked = 0;
+};
+
+Bytes ask_for_memory() {
+  Bytes body;
+  body << std::uint64_t{0x1000} << std::uint64_t{8};
+  return message(77, kDmaRead, 0, 0, body);
+}
+
+// The server answers the call only when it has got the memory that it asked for over the second socket.
+TEST(Client, AnswersOnTheSecondSocketWhileItWaitsOnTheFirst) {
+  TwinServer server;
+  Bytes told;
+  std::thread serving{[&] {
+    server.agree(kTwinJson);
+    const Bytes read = TwinServer::receive(server.socket);
+    TwinServer::send(server.twin, ask_for_memory());
+    told = TwinServer::receive(server.twin);
+    TwinServer::send(server.socket, reply_to(read, region_reply(4, 4)));
+  }};
+  Alphabet memory;
+  auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = kShort, .twin_socket = true});
+  std::uint32_t value = 0;
+  EXPECT_TRUE(client);
+  if (client) {
+    (*client)->set_dma_target(&memory);
+    EXPECT_TRUE((*client)->limits().twin_socket);
+    EXPECT_GE((*client)->twin_fd(), 0);
+    EXPECT_TRUE(read_register(**client, value));
+    client->reset();  // hangs up, should the server still wait
+  }
+  serving.join();
+  EXPECT_EQ(value, 0xa5a5a5a5u);
+  EXPECT_EQ(memory.asked, 0x1000u);
+  EXPECT_EQ(at<std::uint16_t>(told, 0), 77u);
+  EXPECT_EQ(at<std::uint32_t>(told, 8), kReply);
+  EXPECT_EQ(std::string(told.begin() + 32, told.end()), "ABCDEFGH");
+}
+
+TEST(Client, ServesItsSecondSocketBetweenCalls) {
+  TwinServer server;
+  std::thread serving{[&] { server.agree(kTwinJson); }};
+  Alphabet memory;
+  const auto client = Client::adopt(std::move(server.client_end), {.twin_socket = true});
+  serving.join();
+  ASSERT_TRUE(client);
+  (*client)->set_dma_target(&memory);
+  TwinServer::send(server.twin, ask_for_memory());
+  EXPECT_TRUE((*client)->serve());
+  EXPECT_EQ(TwinServer::receive(server.twin).size(), 40u);
+  server.twin.reset();
+  EXPECT_FALSE((*client)->serve());  // gone
+}
+
+struct TwinOffer {
+  const char* name;
+  const char* json;
+  bool asked, with_fd;
+};
+class BadTwin : public testing::TestWithParam<TwinOffer> {};
+TEST_P(BadTwin, IsNotAgreedTo) {
+  TwinServer server;
+  std::thread serving{[&] { server.agree(GetParam().json, GetParam().with_fd); }};
+  EXPECT_FALSE(Client::adopt(std::move(server.client_end), {.twin_socket = GetParam().asked}));
+  serving.join();
+}
+INSTANTIATE_TEST_SUITE_P(
+    Offers, BadTwin,
+    testing::Values(TwinOffer{"WithoutDescriptor", kTwinJson, true, false},
+                    TwinOffer{"NotAskedFor", kTwinJson, false, true},
+                    TwinOffer{"WithoutIndex", R"({"capabilities":{"twin_socket":{"supported":true}}})", true, true},
+                    TwinOffer{"IndexBeyondTheLast",
+                              R"({"capabilities":{"twin_socket":{"supported":true,"fd_index":1}}})", true, true},
+                    TwinOffer{"IndexThatIsNoNumber",
+                              R"({"capabilities":{"twin_socket":{"supported":true,"fd_index":"0"}}})", true, true}),
+    [](const auto& its) { return its.param.name; });
+
 }  // namespace
 }  // namespace vmux::vfio_user

@@ -48,7 +48,7 @@ std::span<std::byte> DmaChannel::append_request(Command command, std::size_t pay
   header.command = static_cast<std::uint16_t>(command);
   header.size = static_cast<std::uint32_t>(sizeof(Header) + payload_size);
   header.flags = flags::kCommand;
-  return wire::vfio_user::put(transport_.append(header.size), header);
+  return wire::vfio_user::put(transport_->append(header.size), header);
 }
 
 // A write of nothing changes nothing; its reply has a payload by the specification, and none from QEMU.

@@ -23,9 +23,11 @@ class DmaChannel final : public pci::MessageDma {
   enum class Layout : std::uint8_t { unknown, specified, qemu };
 
   /// `wake` is called when a transfer was queued.
-  DmaChannel(Transport& transport, std::function<void()> wake) : transport_(transport), wake_(std::move(wake)) {}
+  DmaChannel(Transport& transport, std::function<void()> wake) : transport_(&transport), wake_(std::move(wake)) {}
 
   void negotiated(Layout layout, std::size_t max_count) noexcept;
+  /// Requests go over this socket from now on. Before the first transfer.
+  void go_over(Transport& transport) noexcept { transport_ = &transport; }
   [[nodiscard]] Layout layout() const noexcept { return layout_; }
 
   void read(Iova from, std::span<std::byte> into, Done done) override;
@@ -56,7 +58,7 @@ class DmaChannel final : public pci::MessageDma {
   void finish(Result<void> result);
   std::span<std::byte> append_request(wire::vfio_user::Command command, std::size_t payload_size);
 
-  Transport& transport_;
+  Transport* transport_;
   std::function<void()> wake_;
   Layout layout_ = Layout::unknown;
   std::size_t max_count_ = 4096;

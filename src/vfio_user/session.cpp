@@ -92,6 +92,7 @@ void Session::detach() noexcept {
   patrol_.disarm();
   unmask_watch_.reset();
   watch_.reset();
+  if (twin_) twin_->detach();
 }
 
 Result<void> Session::start() {
@@ -166,9 +167,11 @@ void Session::process() {
 }
 
 void Session::settle() {
-  if (!blocked_) dma_.pump();
+  if (!blocked_ || twin_) dma_.pump();  // without a socket for it, what waits for an UNMAP's reply may not serve us
   if (transport_.queued() != 0 && transport_.flush() == Transport::Io::closed) return;  // an event will tell
+  if (twin_ && transport_.queued() == 0) twin_->peer_was_sent();
   if (ended_) return;
+  if (twin_ && !twin_->settle()) end(LogLevel::error, "the second socket cannot be watched any more");
   const std::uint32_t wanted =
       (may_read() ? static_cast<std::uint32_t>(EPOLLIN) : 0u) | (transport_.queued() != 0 ? EPOLLOUT : 0u);
   if (wanted == watched_) return;
@@ -195,7 +198,7 @@ void Session::dispatch(Incoming& message) {
   ++served_;
   context_.counters.requests.add();
   const std::uint32_t type = message.header.flags & flags::kTypeMask;
-  if (type == flags::kReply && dma_.take_reply(message.header, message.payload)) return;
+  if (type == flags::kReply && !twin_ && dma_.take_reply(message.header, message.payload)) return;
   const Row* const row = CommandTable::find(message.header.command);
   const std::uint64_t mark = transport_.queued_end();
   const auto outcome = [&]() -> Result<Outcome> {

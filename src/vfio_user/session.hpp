@@ -12,6 +12,7 @@
 #include "vfio_user/dma_channel.hpp"
 #include "vfio_user/migration.hpp"
 #include "vfio_user/transport.hpp"
+#include "vfio_user/twin_socket.hpp"
 #include "vmux/base/counter.hpp"
 #include "vmux/base/log.hpp"
 #include "vmux/pci/endpoint.hpp"
@@ -91,6 +92,7 @@ class Session {
   Result<Outcome> handle_get_region_info(const Request& request);
   Result<Outcome> handle_get_region_io_fds(const Request& request);
   Result<Outcome> handle_get_irq_info(const Request& request);
+  [[nodiscard]] bool open_twin(const Request& request);
   // session_access.cpp
   Result<Outcome> handle_region_read(const Request& request);
   Result<Outcome> handle_region_write(const Request& request);
@@ -102,6 +104,7 @@ class Session {
   Result<Outcome> handle_dma_map(const Request& request);
   Result<Outcome> handle_dma_unmap(const Request& request);
   void reply_unmap(const PendingUnmap& unmap);
+  void on_twin_ready();
   // session_feature.cpp
   Result<Outcome> handle_feature(const Request& request);
   Result<Outcome> handle_mig_data_read(const Request& request);
@@ -114,6 +117,7 @@ class Session {
 
   SessionContext context_;
   Transport transport_;
+  std::optional<TwinSocket> twin_;  ///< what we ask the client goes here, if it wants that
   DmaChannel dma_;
   std::function<void()> ended_callback_;
   std::shared_ptr<Anchor> anchor_;

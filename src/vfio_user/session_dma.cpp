@@ -61,4 +61,24 @@ void Session::reply_unmap(const PendingUnmap& unmap) {
   put(reply(unmap.header, sizeof unmap.body), unmap.body);
 }
 
+// Replies to what the device asked for, and nothing else: commands have their own socket.
+void Session::on_twin_ready() {
+  in_event_ = true;
+  Transport& twin = twin_->transport();
+  if (twin.receive() == Transport::Io::closed) end(LogLevel::info, "the second socket was closed");
+  while (!ended_) {
+    const auto message = twin.next();
+    if (message && !*message) break;
+    if (!message) {
+      end(LogLevel::warning, message.error().what);
+    } else if (((*message)->header.flags & wire::vfio_user::header_flags::kTypeMask) !=
+               wire::vfio_user::header_flags::kReply) {
+      end(LogLevel::warning, "a command on the second socket");
+    } else if (!dma_.take_reply((*message)->header, (*message)->payload)) {
+      end(LogLevel::warning, "a reply to nothing on the second socket");
+    }
+  }
+  finish_event();
+}
+
 }  // namespace vmux::vfio_user

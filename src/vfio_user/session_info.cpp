@@ -36,6 +36,8 @@ Result<Session::Outcome> Session::handle_version(const Request& request) {
   ours.write_multiple = version->capabilities.write_multiple;
   write_multiple_ = ours.write_multiple;
   full_size_errors_ = is_vfio_user_crate(*version);
+  ours.twin_socket = version->capabilities.twin_socket && open_twin(request);
+  if (ours.twin_socket) ours.twin_fd_index = 0;
 
   // Minor 0 suits every client; QEMU refuses any other. QEMU's buffer for this reply is as long as its own request.
   const std::string json = wire::vfio_user::version_json(ours);
@@ -45,11 +47,28 @@ Result<Session::Outcome> Session::handle_version(const Request& request) {
 
   negotiated_ = true;
   const std::size_t theirs = std::min<std::uint64_t>(version->capabilities.max_data_xfer_size, options.max_transfer);
-  dma_.negotiated(version->minor == 0 ? DmaChannel::Layout::unknown : DmaChannel::Layout::specified, theirs);
-  logf(LogLevel::info, "{}: client attached ({}.{}{})", context_.endpoint.name(), version->major, version->minor,
-       full_size_errors_ ? ", full-size error replies" : "");
+  // QEMU speaks minor 0 and knows nothing of twin sockets.
+  const bool may_be_qemu = version->minor == 0 && !twin_;
+  dma_.negotiated(may_be_qemu ? DmaChannel::Layout::unknown : DmaChannel::Layout::specified, theirs);
+  logf(LogLevel::info, "{}: client attached ({}.{}{}{})", context_.endpoint.name(), version->major, version->minor,
+       full_size_errors_ ? ", full-size error replies" : "", twin_ ? ", twin sockets" : "");
   context_.endpoint.client_attached(full_size_errors_ ? nullptr : &dma_);
   return Outcome::replied;
+}
+
+// "The server may optionally set up a separate command channel": without descriptors to spare, the first has to do.
+bool Session::open_twin(const Request& request) {
+  if ((request.header.flags & wire::vfio_user::header_flags::kNoReply) != 0) return false;
+  auto twin = TwinSocket::create(context_.poller, context_.options.max_transfer, [this] { on_twin_ready(); });
+  if (!twin) {
+    logf(LogLevel::warning, "{}: no twin socket: {}", context_.endpoint.name(), twin.error().text());
+    return false;
+  }
+  twin_.emplace(std::move(*twin));
+  dma_.go_over(twin_->transport());
+  const int peer = twin_->peer();
+  transport_.attach_fds({&peer, 1});
+  return true;
 }
 
 Result<Session::Outcome> Session::handle_get_info(const Request& request) {

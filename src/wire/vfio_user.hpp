@@ -377,7 +377,8 @@ struct Capabilities {
   std::uint64_t max_dma_maps = 65535;
   std::uint64_t pgsizes = 4096;
   bool write_multiple = false;
-  bool twin_socket = false;
+  bool twin_socket = false;                    ///< requests of the server go over a socket of their own
+  std::optional<std::uint64_t> twin_fd_index;  ///< of a reply: which of its descriptors that socket is
   // Which of them were named: that tells clients apart.
   bool present = false, has_migration = false, has_pgsizes = false, has_max_dma_maps = false,
        has_write_multiple = false, has_twin_socket = false;
@@ -390,7 +391,7 @@ inline constexpr std::size_t kMaxVersionData = 4096;
 
 /// Version data is optional; when there, it must be a JSON object, with its NUL.
 [[nodiscard]] Result<VersionMessage> decode_version(std::span<const std::byte> payload);
-/// The JSON of a VERSION message, without its NUL. write_multiple is named only when true.
+/// The JSON of a VERSION message, without its NUL. write_multiple and twin_socket are named only when true.
 [[nodiscard]] std::string version_json(const Capabilities& capabilities);
 
 }  // namespace vmux::wire::vfio_user

@@ -30,13 +30,19 @@ bool read_flag(const json& object, const char* name, bool& into, bool* named = n
   return true;
 }
 
+bool read_twin_socket(const json& capabilities, Capabilities& into) {
+  const auto twin = capabilities.find("twin_socket");
+  into.has_twin_socket = twin != capabilities.end();
+  if (!into.has_twin_socket) return true;
+  if (!twin->is_object() || !read_flag(*twin, "supported", into.twin_socket)) return false;
+  if (!twin->contains("fd_index")) return true;
+  return read_number(*twin, "fd_index", into.twin_fd_index.emplace());
+}
+
 bool read_capabilities(const json& object, Capabilities& into) {
   into.present = true;
   into.has_migration = object.contains("migration");
-  const auto twin = object.find("twin_socket");
-  into.has_twin_socket = twin != object.end();
-  if (into.has_twin_socket && (!twin->is_object() || !read_flag(*twin, "supported", into.twin_socket))) return false;
-  return read_number(object, "max_msg_fds", into.max_msg_fds) &&
+  return read_twin_socket(object, into) && read_number(object, "max_msg_fds", into.max_msg_fds) &&
          read_number(object, "max_data_xfer_size", into.max_data_xfer_size) &&
          read_number(object, "max_dma_maps", into.max_dma_maps, &into.has_max_dma_maps) &&
          read_number(object, "pgsizes", into.pgsizes, &into.has_pgsizes) &&
@@ -62,10 +68,17 @@ Result<VersionMessage> decode_version(std::span<const std::byte> payload) {
 }
 
 std::string version_json(const Capabilities& capabilities) {
+  std::string optional;
+  if (capabilities.write_multiple) optional += R"(,"write_multiple":true)";
+  if (capabilities.twin_socket) {
+    const auto& index = capabilities.twin_fd_index;
+    optional += fmt::format(R"(,"twin_socket":{{"supported":true{}}})",
+                            index ? fmt::format(R"(,"fd_index":{})", *index) : std::string{});
+  }
   return fmt::format(
       R"({{"capabilities":{{"max_msg_fds":{},"max_data_xfer_size":{},"max_dma_maps":{},"pgsizes":{}{}}}}})",
       capabilities.max_msg_fds, capabilities.max_data_xfer_size, capabilities.max_dma_maps, capabilities.pgsizes,
-      capabilities.write_multiple ? R"(,"write_multiple":true)" : "");
+      optional);
 }
 
 }  // namespace vmux::wire::vfio_user

@@ -48,7 +48,8 @@ constexpr std::uint8_t kFitsRequest = 0x01,  // id and command of the next reque
     kIsRequest = 0x04,                       // the server asks for something itself
     kWithFds = 0x08,                         // two descriptors go with it
     kLies = 0x10,                            // the size in the header is in the input
-    kInPieces = 0x20;                        // header and body in two sends
+    kInPieces = 0x20,                        // header and body in two sends
+    kOnTwin = 0x40;                          // over the second socket
 
 // Commands in the order in which make_calls() sends them.
 constexpr std::uint16_t kCommands[] = {1, 4, 5, 5, 5, 7, 7, 6, 2, 3, 3, 9, 10, 15, 8, 8, 16, 16, 17, 18, 13, 9, 9};
@@ -58,8 +59,12 @@ int any_fd() noexcept {
   return fd;
 }
 
-// All that the server will say, into the socket before the client asks.
-void speak(int socket, Input& input) {
+// All that the server will say, into the sockets before the client asks. The client's end of the second is the second
+// descriptor of a message.
+void speak(int first, Input& input) {
+  int twins[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, twins) != 0) ::abort();
+  const UniqueFd twin{twins[0]}, twin_of_client{twins[1]};
   std::uint16_t next = 0;
   while (!input.is_empty()) {
     const std::uint8_t control = input.u8();
@@ -81,7 +86,8 @@ void speak(int socket, Input& input) {
     header.size = (control & kLies) != 0 ? input.u32() : static_cast<std::uint32_t>(sizeof header + body.size());
     std::vector<std::byte> bytes(sizeof header);
     std::memcpy(bytes.data(), &header, sizeof header);
-    const int fds[] = {any_fd(), any_fd()};
+    const int fds[] = {any_fd(), twin_of_client.get()};
+    const int socket = (control & kOnTwin) != 0 ? twin.get() : first;
     const auto sent = std::span{fds}.first((control & kWithFds) != 0 ? 2 : 0);
     if ((control & kInPieces) != 0) {
       send_piece(socket, bytes, sent);
@@ -90,7 +96,7 @@ void speak(int socket, Input& input) {
     bytes.insert(bytes.end(), body.begin(), body.end());
     if (!bytes.empty()) send_piece(socket, bytes, (control & kInPieces) != 0 ? std::span<const int>{} : sent);
   }
-  ::shutdown(socket, SHUT_WR);
+  ::shutdown(first, SHUT_WR);
 }
 
 // Bytes with others behind them that nobody may touch.
@@ -163,6 +169,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     speak(server.get(), input);
     vmux::vfio_user::ClientOptions options;
     options.minor = static_cast<std::uint16_t>(size & 1);
+    options.twin_socket = (size & 2) != 0;
     options.max_transfer = 4096;
     options.timeout_ns = 1'000'000'000;  // never waited for: the server has hung up
     auto client = vmux::vfio_user::Client::adopt(vmux::UniqueFd{ends[1]}, options);

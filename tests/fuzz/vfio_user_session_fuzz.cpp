@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A hostile client: any bytes, in any pieces, with descriptors, over a real socket. The first byte of the input tells
 // whether VERSION is said first and by which client; then come pieces, each a control byte (its length, and whether
-// descriptors go with it) and its bytes.
+// descriptors go with it; or, with a twin socket, whether it goes there) and its bytes.
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -82,6 +82,11 @@ void drop_replies(int socket) {
   }
 }
 
+protocol_test::Bytes hello_of(std::uint8_t kind) {
+  if ((kind & 4) != 0) return protocol_test::twin_version();
+  return (kind & 2) != 0 ? protocol_test::cloud_hypervisor_version() : protocol_test::qemu_version();
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -93,8 +98,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const UniqueFd client{ends[1]};
   std::span input{data + 1, size - 1};
   if ((data[0] & 1) != 0) {
-    const auto hello = (data[0] & 2) != 0 ? protocol_test::cloud_hypervisor_version() : protocol_test::qemu_version();
+    const auto hello = hello_of(data[0]);
     fuzz::send_piece(client.get(), std::as_bytes(std::span{hello}), {});
+  }
+  UniqueFd twin;
+  if ((data[0] & 5) == 5) {
+    world.settle();
+    twin = fuzz::take_fd(client.get());
   }
   while (!input.empty()) {
     const std::uint8_t control = input[0];
@@ -102,10 +112,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         std::min<std::size_t>(input.size() - 1, (control & 0x1f) == 0x1f ? 96 : 16 + (control & 0x1f) * 2);
     const int fds[] = {(control & 0x80) != 0 ? world.file : world.event, world.event, world.event};
     const auto piece = std::as_bytes(input.subspan(1, length));
-    if (length != 0) fuzz::send_piece(client.get(), piece, std::span{fds}.first(control >> 5 & 3));
+    const bool on_twin = twin && (control & 0x80) != 0;
+    if (length != 0)
+      fuzz::send_piece(on_twin ? twin.get() : client.get(), piece, std::span{fds}.first(control >> 5 & 3));
     input = input.subspan(1 + length);
     if ((control & 3) != 0) world.settle();
     drop_replies(client.get());
+    if (twin) drop_replies(twin.get());
   }
   world.settle();
   ::shutdown(client.get(), SHUT_RDWR);

@@ -71,6 +71,14 @@ inline Bytes cloud_hypervisor_version() {
           .u8(0));
 }
 
+/// Of a client that wants the server's requests on a socket of their own.
+inline Bytes twin_version(unsigned flags = 0) {
+  return message(
+      1, kVersion,
+      Bytes{}.u16(0).u16(0).text(R"({"capabilities":{"max_msg_fds":4,"twin_socket":{"supported":true}}})").u8(0),
+      flags);
+}
+
 inline Bytes dma_map(unsigned id, std::uint64_t address, std::uint64_t size, std::uint64_t offset = 0,
                      unsigned flags = 3) {
   return message(id, kDmaMap, Bytes{}.u32(32).u32(flags).u64(offset).u64(address).u64(size));

@@ -11,12 +11,6 @@ namespace {
 
 constexpr std::uint64_t kPage = 4096;
 
-/// A reader on another thread that has not yet said it left the old table.
-struct SlowReader final : memory::Observer {
-  void adopt(std::shared_ptr<const memory::Table>, std::uint64_t generation) noexcept override { last = generation; }
-  std::uint64_t last = 0;
-};
-
 TEST(DmaMap, GivesTheDeviceTheFilesBytes) {
   Rig rig{Profile::qemu};
   const auto file = new_memfd(4 * kPage);

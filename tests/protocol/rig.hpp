@@ -56,6 +56,12 @@ struct Reply {
 
 enum class Profile { qemu, cloud_hypervisor };
 
+/// A reader on another thread that has not yet said it left the old table.
+struct SlowReader final : memory::Observer {
+  void adopt(std::shared_ptr<const memory::Table>, std::uint64_t generation) noexcept override { last = generation; }
+  std::uint64_t last = 0;
+};
+
 /// Number of descriptors that this process has open.
 [[nodiscard]] std::size_t open_fds();
 [[nodiscard]] UniqueFd new_memfd(std::uint64_t size);

@@ -23,6 +23,7 @@ struct ClientOptions {
   std::uint16_t minor = 0;                      ///< minor version that is proposed
   std::size_t max_transfer = 1 << 20;           ///< max_data_xfer_size that is proposed, bytes
   std::uint64_t timeout_ns = 5'000'000'000ull;  ///< how long a call waits for the server
+  bool twin_socket = false;                     ///< offer that the server's requests go over a socket of their own
   bool spin = false;                            ///< wait for replies by looking, without sleeping
 };
 
@@ -32,6 +33,7 @@ struct ServerLimits {
   std::size_t max_fds = 1, max_transfer = 1 << 20, max_dma_maps = 65535;
   std::uint64_t page_sizes = 4096;
   bool write_multiple = false;
+  bool twin_socket = false;  ///< the server's requests come over a socket of their own: Client::twin_fd()
 };
 
 struct DeviceSummary {
@@ -79,7 +81,8 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   [[nodiscard]] const ServerLimits& limits() const noexcept;
-  [[nodiscard]] int fd() const noexcept;  ///< the socket: readable when serve() has something to do
+  [[nodiscard]] int fd() const noexcept;       ///< the socket: readable when serve() has something to do
+  [[nodiscard]] int twin_fd() const noexcept;  ///< the second one, of which the same is true, or -1
 
   [[nodiscard]] Result<DeviceSummary> device_info();
   [[nodiscard]] Result<RegionDescription> region_info(std::uint32_t index);

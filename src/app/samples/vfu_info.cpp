@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   if (const auto status = vmux::samples::parse(app, argc, argv)) return *status;
 
   vmux::vfio_user::ClientOptions options;
+  options.twin_socket = true;  // to learn whether the server has it
   options.timeout_ns = timeout_ms * std::uint64_t{1'000'000};
   auto client = vmux::vfio_user::Client::connect(path, options);
   if (!client) {

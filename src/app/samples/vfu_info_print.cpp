@@ -79,9 +79,10 @@ void print_text(const FoundDevice& device) {
   if (device.subsystem_vendor != 0 || device.subsystem != 0) {
     fmt::print("  Subsystem: {:04x}:{:04x}\n", device.subsystem_vendor, device.subsystem);
   }
-  fmt::print("  Server: version 0.{}, {} descriptors and {} bytes in a message, {} DMA maps, page sizes {:#x}{}\n",
+  fmt::print("  Server: version 0.{}, {} descriptors and {} bytes in a message, {} DMA maps, page sizes {:#x}{}{}\n",
              device.limits.minor, device.limits.max_fds, device.limits.max_transfer, device.limits.max_dma_maps,
-             device.limits.page_sizes, device.limits.write_multiple ? ", combined writes" : "");
+             device.limits.page_sizes, device.limits.write_multiple ? ", combined writes" : "",
+             device.limits.twin_socket ? ", twin sockets" : "");
   fmt::print("  Reset: {}\n", device.summary.is_resettable ? "yes" : "no");
   for (const auto& region : device.regions) {
     fmt::print("  Region {}: {} {} [{}]\n", region.index, region.kind, human_size(region.description.size),
@@ -144,7 +145,8 @@ void print_json(const FoundDevice& device) {
                    {"max_data_xfer_size", device.limits.max_transfer},
                    {"max_dma_maps", device.limits.max_dma_maps},
                    {"pgsizes", device.limits.page_sizes},
-                   {"write_multiple", device.limits.write_multiple}}},
+                   {"write_multiple", device.limits.write_multiple},
+                   {"twin_socket", device.limits.twin_socket}}},
                  {"regions", std::move(regions)},
                  {"irqs", std::move(irqs)},
                  {"capabilities", std::move(capabilities)}};

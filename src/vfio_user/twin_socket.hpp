@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The second socket of a session that agreed on "twin_socket": what the server asks and the client answers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "vfio_user/transport.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/base/unique_fd.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::vfio_user {
+
+/// Owns both ends until the client's has been sent. Home thread.
+class TwinSocket {
+ public:
+  /// `ready` is called when there is something to receive, or settle() has something to do. Messages carry at most
+  /// `max_transfer` bytes of data.
+  [[nodiscard]] static Result<TwinSocket> create(runtime::Poller& poller, std::size_t max_transfer,
+                                                 std::function<void()> ready);
+
+  [[nodiscard]] Transport& transport() noexcept { return *transport_; }
+  [[nodiscard]] int peer() const noexcept { return peer_.get(); }  ///< for the client
+  void peer_was_sent() noexcept { peer_.reset(); }
+
+  /// Sends what is queued, and watches for what is still to do. False: it cannot be watched.
+  [[nodiscard]] bool settle();
+  void detach() noexcept { watch_.reset(); }
+
+ private:
+  TwinSocket(UniqueFd ours, UniqueFd theirs, std::size_t max_message);
+
+  std::unique_ptr<Transport> transport_;  // its address stays when this moves
+  UniqueFd peer_;
+  runtime::Watch watch_;
+  std::uint32_t watched_ = 0;
+};
+
+}  // namespace vmux::vfio_user
