@@ -42,6 +42,7 @@ Outcome<> apply_pollers(const Json& values, PollersSpec& spec) {
   spec.spin_us = params.number("spin_us", 0, kMaxMicroseconds).value_or(spec.spin_us);
   if (const auto first = params.number("min_sleep_us", 1, kMaxMicroseconds)) spec.min_sleep_us = first;
   spec.max_sleep_us = params.number("max_sleep_us", 1, kMaxMicroseconds).value_or(spec.max_sleep_us);
+  spec.linger_us = params.number("linger_us", 0, kMaxMicroseconds).value_or(spec.linger_us);
   if (const auto awake = params.number("keep_awake_us", 0, kMaxMicroseconds)) spec.keep_awake_us = awake;
   return params.finish();
 }

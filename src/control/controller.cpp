@@ -21,6 +21,7 @@ runtime::PollerOptions poller_options(const PollersSpec& spec, unsigned index) {
   options.spin_ns = spec.spin_us * 1000;
   options.min_sleep_ns = spec.min_sleep_us.value_or(spec.max_sleep_us) * 1000;
   options.max_sleep_ns = spec.max_sleep_us * 1000;
+  options.linger_ns = spec.linger_us * 1000;
   options.keep_awake_ns = spec.keep_awake_us.value_or(0) * 1000;
   return options;
 }

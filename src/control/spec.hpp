@@ -66,6 +66,7 @@ struct PollersSpec {
   std::uint64_t spin_us = 50;
   std::optional<std::uint64_t> min_sleep_us;  ///< kMinSleepUs, or max_sleep_us if that is less, when not given
   std::uint64_t max_sleep_us = 1000;
+  std::uint64_t linger_us = 100;
   std::optional<std::uint64_t> keep_awake_us;  ///< 0: never; kKeepAwakeUs in a virtual machine, else 0, when not given
 };
 inline constexpr unsigned kMaxPollers = 64;

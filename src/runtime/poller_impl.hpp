@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/lingering.hpp"
 #include "runtime/mailbox.hpp"
 #include "runtime/timers.hpp"
 #include "runtime/wakefulness.hpp"
@@ -33,7 +34,8 @@ struct Poller::Impl {
     std::uint32_t generation = 0;  // tells a new tenant from events that were meant for the last one
   };
 
-  explicit Impl(PollerOptions from) : options(std::move(from)), mailbox(options.mailbox_capacity) {}
+  explicit Impl(PollerOptions from)
+      : options(std::move(from)), lingering(options.linger_ns), mailbox(options.mailbox_capacity) {}
 
   Result<void> open();
   Result<Watch> watch(Poller& self, int fd, std::uint32_t events, Handler handler);
@@ -51,6 +53,8 @@ struct Poller::Impl {
   unsigned expire_timers() noexcept;
   [[nodiscard]] bool tasks_need_polling() const noexcept;
   [[nodiscard]] std::uint64_t idle_wait() noexcept;
+  void let_others_run() noexcept;
+  void learn_from_wait(int count, std::uint64_t wait_ns) noexcept;
   [[nodiscard]] std::uint64_t until_next_timer(std::uint64_t limit) const noexcept;
   void set_external_alarm() noexcept;
   [[nodiscard]] std::uint64_t next_deadline() const noexcept;
@@ -67,10 +71,12 @@ struct Poller::Impl {
   static constexpr std::uint64_t kEventInterval = 5'000;       // ns
   static constexpr std::uint64_t kBusyEventInterval = 20'000;  // ns, of one that has a CPU to itself
   static constexpr unsigned kMaxRoundsWithoutLook = 16;        // of one that means to sleep and always finds work
+  static constexpr std::uint64_t kLongLook = 10'000;           // ns: another thread had the CPU meanwhile
   static constexpr std::size_t kMaxEvents = 64;
   static constexpr unsigned kMaxMessages = 64;  // per round
 
   PollerOptions options;
+  Lingering lingering;
   Wakefulness wakefulness;
   UniqueFd epoll, doorbell, alarm;
   Mailbox<Message> mailbox;
@@ -88,11 +94,13 @@ struct Poller::Impl {
 
   std::uint64_t now = 0;
   std::uint64_t last_work = 0;
+  std::uint64_t last_request = 0;  // an event, a message or a task's work: all but timers
   std::uint64_t last_events = 0;
   std::uint64_t awake_until = 0;  // while CPUs are kept awake
   std::uint64_t sleep_ns = 0;
   unsigned rounds_without_look = 0;
   bool tasks_found_work = false;  // in the last round
+  bool is_lingering = false;      // in this round
 
   std::atomic<bool> asleep{true};
   std::atomic<bool> running{false};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a poller does in a round, and when it sleeps.
+#include <sched.h>
 #include <sys/timerfd.h>
 
 #include <algorithm>
@@ -41,6 +42,7 @@ Poller::Impl::Slot* Poller::Impl::find(std::uint64_t key) noexcept {
 
 unsigned Poller::Impl::take_events(std::uint64_t wait_ns) noexcept {
   const int count = wait_for_events(epoll.get(), events.data(), static_cast<int>(events.size()), wait_ns);
+  if (count > 0 && (wait_ns > 0 || is_lingering)) learn_from_wait(count, wait_ns);
   unsigned handled = 0;
   for (int i = 0; i < count; ++i) {
     const epoll_event event = events[static_cast<std::size_t>(i)];
@@ -121,7 +123,10 @@ std::uint64_t Poller::Impl::idle_wait() noexcept {
   const bool must_look = tasks_need_polling();
   if (must_look && idle < options.spin_ns) return 0;
   if (wakefulness.is_held() && now >= awake_until) wakefulness.release();
-  if (!must_look) return kForever;
+  if (!must_look) {
+    is_lingering = now - last_request < lingering.window_ns();
+    return is_lingering ? 0 : kForever;
+  }
   sleep_ns = sleep_ns == 0 ? options.min_sleep_ns : std::min(2 * sleep_ns, options.max_sleep_ns);
   return sleep_ns;
 }
@@ -167,7 +172,9 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
   if (done + expired == 0) return false;
   note_work();
   // Timers alone tell of no exchange: those of dozens of idle VMs must not keep anything awake.
-  if (done > 0) keep_awake();
+  if (done == 0) return true;
+  last_request = now;
+  keep_awake();
   return true;
 }
 
@@ -193,8 +200,12 @@ void Poller::Impl::keep_awake() noexcept {
 
 void Poller::Impl::run_until_stopped() noexcept {
   owner = std::this_thread::get_id();
-  while (!stop_asked.load(std::memory_order_relaxed))
-    round(idle_wait());
+  while (!stop_asked.load(std::memory_order_relaxed)) {
+    const std::uint64_t wait = idle_wait();
+    if (is_lingering) let_others_run();
+    round(wait);
+    is_lingering = false;
+  }
   wakefulness.release();
   {
     const std::lock_guard lock{stopped_drain};
@@ -203,6 +214,22 @@ void Poller::Impl::run_until_stopped() noexcept {
     running = false;
   }
   fall_asleep();
+}
+
+// Looking costs nobody anything while nobody else wants to run here. A look that took long, a yield included, was
+// interrupted by one who did; one after which there was work took as long as the work.
+void Poller::Impl::let_others_run() noexcept {
+  const std::uint64_t since = last_work == now ? monotonic_ns() : now;
+  ::sched_yield();
+  if (monotonic_ns() - since > kLongLook) lingering.crowded();
+}
+
+// A timer says nothing about requests, except that none came for as long.
+void Poller::Impl::learn_from_wait(int count, std::uint64_t wait_ns) noexcept {
+  if (wait_ns > 0) now = monotonic_ns();
+  const std::uint64_t after = now - last_request;
+  const bool is_alarm_alone = count == 1 && events[0].data.u64 == kAlarmKey;
+  if (!is_alarm_alone || after > options.linger_ns) lingering.found(after);
 }
 
 void Poller::Impl::fall_asleep() noexcept { asleep.exchange(true, std::memory_order_acq_rel); }

@@ -257,6 +257,39 @@ TEST(Poller, NeverLosesAWake) {
   poller->call([&] { poller->remove_task(task); });
 }
 
+// One that does not linger makes one round for an event and sleeps.
+TEST(Poller, LooksForTheNextEventWhereThatComesSoon) {
+  const auto poller = make_poller({.linger_ns = 3'600'000'000'000});
+  const UniqueFd event = *make_eventfd();
+  auto watch = poller->watch(event.get(), EPOLLIN, [&](std::uint32_t) { drain_eventfd(event.get()); });
+  ASSERT_TRUE(watch);
+  ASSERT_TRUE(poller->start());
+  for (bool looks = false; !looks;) {  // ctest's time limit is the failure
+    const PollerStats before = poller->stats();
+    signal_eventfd(event.get());
+    for (bool slept = false; !slept && !looks;) {
+      std::this_thread::yield();
+      const PollerStats after = poller->stats();
+      slept = after.sleeps != before.sleeps;
+      looks = !slept && after.rounds > before.rounds + 1;
+    }
+  }
+}
+
+TEST(Poller, SleepsAfterEachEventWhenItMayNotLinger) {
+  const auto poller = make_poller({.linger_ns = 0});
+  const UniqueFd event = *make_eventfd();
+  auto watch = poller->watch(event.get(), EPOLLIN, [&](std::uint32_t) { drain_eventfd(event.get()); });
+  ASSERT_TRUE(watch);
+  ASSERT_TRUE(poller->start());
+  for (int i = 0; i < 50; ++i) {
+    const auto sleeps = poller->stats().sleeps;
+    signal_eventfd(event.get());
+    while (poller->stats().sleeps == sleeps)
+      std::this_thread::yield();  // ctest's time limit is the failure
+  }
+}
+
 TEST(Poller, StopsAndStartsAgain) {
   const auto poller = make_poller();
   ASSERT_TRUE(poller->start());

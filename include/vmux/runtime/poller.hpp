@@ -79,6 +79,9 @@ struct PollerOptions {
   /// For this long after the last work, the kernel is asked not to halt idle CPUs: whoever the poller waits for, or
   /// wakes, then runs at once. 0: never asked; a `busy` poller does not ask either.
   std::uint64_t keep_awake_ns = 0;
+  /// One that waits for events alone looks for the next one this long, at most, before it sleeps: only as long as that
+  /// pays, and while no other thread wants its CPU. 0: never.
+  std::uint64_t linger_ns = 100'000;
   std::string keep_awake_device = "/dev/cpu_dma_latency";  ///< where to ask; one that cannot be opened is done without
 };
 

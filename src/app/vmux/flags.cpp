@@ -63,6 +63,8 @@ constexpr auto kValueOptions = std::to_array<ValueOption>({
      "first sleep when idle (default 20)"},
     {"--poller-max-sleep-us", "--poller-max-sleep-us", "max_sleep_us", true, false, "US",
      "longest sleep when idle (default 1000)"},
+    {"--poller-linger-us", "--poller-linger-us", "linger_us", true, false, "US",
+     "look for the next event this long, at most, before sleeping, while that pays; 0: never (default 100)"},
     {"--poller-keep-awake-us", "--poller-keep-awake-us", "keep_awake_us", true, false, "US",
      "let no idle CPU halt for this long after the last frame; 0: never ask for that (default 1000 in a VM, else 0)"},
 });

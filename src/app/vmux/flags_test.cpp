@@ -90,7 +90,7 @@ TEST(Flags, GiveOneSwitchToPortsOfOneTap) {
 TEST(Flags, SetTheDaemonsValues) {
   const auto flags = parse(
       "--rpc none --base-mac 52:54:00:00:00:01 --doorbell trap --log-level debug --pollers 2 "
-      "--poller-spin-us 7 --poller-keep-awake-us 9 --poller-busy --check");
+      "--poller-spin-us 7 --poller-linger-us 8 --poller-keep-awake-us 9 --poller-busy --check");
   ASSERT_TRUE(flags);
   const control::DaemonSpec& daemon = flags->configuration.daemon;
   EXPECT_EQ(daemon.rpc, "none");
@@ -99,6 +99,7 @@ TEST(Flags, SetTheDaemonsValues) {
   EXPECT_EQ(daemon.log_level, LogLevel::debug);
   EXPECT_EQ(daemon.pollers.count, 2u);
   EXPECT_EQ(daemon.pollers.spin_us, 7u);
+  EXPECT_EQ(daemon.pollers.linger_us, 8u);
   EXPECT_EQ(daemon.pollers.keep_awake_us, 9u);
   EXPECT_TRUE(daemon.pollers.busy);
   EXPECT_TRUE(flags->only_check);
