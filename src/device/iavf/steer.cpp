@@ -263,18 +263,19 @@ class Alike {
  public:
   void note(const packet::FrameView& view, const RxInfo& info, const Look& look) noexcept {
     if (look.ports != kPorts || info.l3 != kEthernet || !info.is_ipv4() || view.offload.has_vlan) return;
-    is_set_ = true;
     key_ = key_of(view);
-    info_ = info;
-    info_.flags &= static_cast<std::uint8_t>(~RxInfo::bad_ip);
+    first_ = &info;
     look_ = look;
   }
   [[nodiscard]] bool fits(const packet::FrameView& view) const noexcept {
-    return is_set_ && view.header.size() >= kLeast && !view.offload.has_vlan && key_of(view) == key_ &&
-           (info_.protocol != kUdp || (packet::get16(view.header, kPorts + 6) != 0) == (info_.l4 != 0));
+    return first_ != nullptr && view.header.size() >= kLeast && !view.offload.has_vlan && key_of(view) == key_ &&
+           (first_->protocol != kUdp || (packet::get16(view.header, kPorts + 6) != 0) == (first_->l4 != 0));
   }
   void put(const packet::FrameView& view, RxInfo& info) const noexcept {
-    info = info_;
+    constexpr std::uint8_t kOwn = RxInfo::bad_ip | RxInfo::has_hash | RxInfo::has_mark;
+    info = *first_;
+    info.hash = info.mark = 0;
+    info.flags &= static_cast<std::uint8_t>(~kOwn);
     if (!packet::is_all_ones(packet::short_sum(view.header.data() + kEthernet, 20))) info.flags |= RxInfo::bad_ip;
   }
   [[nodiscard]] const Look& look() const noexcept { return look_; }
@@ -298,9 +299,8 @@ class Alike {
                 (load<std::uint32_t>(bytes + kEthernet + 6) & 0xff00'ff3f)};
   }
 
-  bool is_set_ = false;
+  const RxInfo* first_ = nullptr;  // as it lies there: a copy of its own would be put together anew for each frame
   Key key_;
-  RxInfo info_;
   Look look_;
 };
 
