@@ -11,6 +11,7 @@
 #include "packet/crc.hpp"
 #include "packet/short_sum.hpp"
 #include "packet/spans.hpp"
+#include "packet/sum_kernels.hpp"
 
 namespace vmux::device::iavf {
 namespace {
@@ -90,16 +91,13 @@ bool copy_and_verify(std::byte* to, packet::Slice header, packet::Slice payload,
     return false;
   }
   const std::size_t in_header = std::min(end, header.size()), covered = end - in_header;
-  packet::Checksum sum;
-  sum.copy({to, covered}, payload.first(covered), ahead);
+  const std::uint64_t sum = packet::sum::run(to, payload.data(), covered, ahead);
   if (const packet::Slice padding = payload.subspan(covered); !padding.empty()) {
     std::memmove(to + covered, padding.data(), padding.size());
   }
-  // In the order of bytes in memory; behind an odd number of bytes each of the payload's stands in the other half.
-  const Be<std::uint16_t> part = sum.partial();
-  const auto word = std::bit_cast<std::uint16_t>(part);
+  // Behind an odd number of bytes each of the payload's stands in the other half of its word: a turn by eight bits.
   return packet::is_all_ones(packet::sum::plus(sum_of_headers(header, info, end, in_header),
-                                               (in_header - l4) % 2 == 0 ? word : byteswap(word)));
+                                               (in_header - l4) % 2 == 0 ? sum : std::rotl(sum, 8)));
 }
 
 }  // namespace vmux::device::iavf
