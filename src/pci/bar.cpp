@@ -59,22 +59,42 @@ Result<Bar> Bar::create(const FunctionSpec& spec, unsigned index) {
   if (!spec.bars[index]) return bar;
   const BarSpec& described = *spec.bars[index];
   bar.size_ = described.size;
-  if (described.shared.empty()) return bar;
+  if (!described.shared.empty()) {
+    if (auto done = bar.share(described); !done) return tl::unexpected(done.error());
+  }
+  for (const IoEvent& event : described.io_events) {
+    if (auto done = bar.check(event); !done) return tl::unexpected(done.error());
+  }
+  return bar;
+}
 
+Result<void> Bar::share(const BarSpec& described) {
   if (described.kind == BarKind::io) return fail(Errc::invalid_argument, "an I/O BAR cannot share memory");
   for (const SharedArea& area : described.shared) {
     if (area.size == 0 || area.offset % kPage != 0 || area.size % kPage != 0) {
       return fail(Errc::invalid_argument, "a shared area is not made of whole pages");
     }
-    if (auto done = bar.reserve(area.offset, area.size, Owner::shared); !done) return tl::unexpected(done.error());
+    if (auto done = reserve(area.offset, area.size, Owner::shared); !done) return done;
   }
-  auto fd = make_memfd("vmux-bar", bar.size_);
+  auto fd = make_memfd("vmux-bar", size_);
   if (!fd) return tl::unexpected(fd.error());
-  auto memory = Mapping::create(fd->get(), 0, bar.size_, true);
+  auto memory = Mapping::create(fd->get(), 0, size_, true);
   if (!memory) return tl::unexpected(memory.error());
-  bar.fd_ = std::move(*fd);
-  bar.memory_ = std::move(*memory);
-  return bar;
+  fd_ = std::move(*fd);
+  memory_ = std::move(*memory);
+  return {};
+}
+
+Result<void> Bar::check(const IoEvent& event) const {
+  if (!std::has_single_bit(event.size) || event.size > 8 || event.offset % event.size != 0) {
+    return fail(Errc::invalid_argument, "an I/O event is not for a naturally aligned write");
+  }
+  if (!fits(event.offset, event.size, size_)) return fail(Errc::out_of_range, "a part of a BAR lies beyond its end");
+  const Segment around = segment(event.offset);
+  if (around.owner != Owner::model || around.end - event.offset < event.size) {
+    return fail(Errc::already_exists, "an I/O event is for a write that does not reach the model");
+  }
+  return {};
 }
 
 Result<void> Bar::reserve(std::uint64_t offset, std::uint64_t size, Owner owner) {

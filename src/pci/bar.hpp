@@ -24,8 +24,8 @@ struct Segment {
 
 class Bar {
  public:
-  /// Checks the shared areas of BAR `index` and the MSI-X structures in it, and makes its memory. A BAR that the
-  /// description does not have is empty.
+  /// Checks the shared areas and I/O events of BAR `index` and the MSI-X structures in it, and makes its memory. A BAR
+  /// that the description does not have is empty.
   [[nodiscard]] static Result<Bar> create(const FunctionSpec& spec, unsigned index);
 
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
@@ -36,6 +36,8 @@ class Bar {
   [[nodiscard]] std::span<std::byte> memory() const noexcept { return memory_.bytes(); }
 
  private:
+  [[nodiscard]] Result<void> share(const BarSpec& described);
+  [[nodiscard]] Result<void> check(const IoEvent& event) const;
   [[nodiscard]] Result<void> reserve(std::uint64_t offset, std::uint64_t size, Owner owner);
 
   std::uint64_t size_ = 0;

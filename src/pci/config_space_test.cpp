@@ -262,6 +262,21 @@ TEST(FunctionSpecCheck, RefusesImpossibleSharedAreas) {
   EXPECT_EQ(refusal(io), Errc::invalid_argument);
 }
 
+TEST(FunctionSpecCheck, RefusesImpossibleIoEvents) {
+  FunctionSpec beyond, unaligned, odd, shared, msix;
+  beyond.bars[0] = BarSpec{.size = 4096, .io_events = {{4096, 4, {}}}};
+  unaligned.bars[0] = BarSpec{.size = 4096, .io_events = {{2, 4, {}}}};
+  odd.bars[0] = BarSpec{.size = 4096, .io_events = {{0, 3, {}}}};
+  shared.bars[0] = BarSpec{.size = 8192, .shared = {{0, 4096}}, .io_events = {{4092, 4, {}}}};
+  msix.bars[0] = BarSpec{.size = 4096, .io_events = {{16, 4, {}}}};
+  msix.capabilities = {Msix{.vectors = 2, .pba_offset = 2048}};
+  EXPECT_EQ(refusal(beyond), Errc::out_of_range);
+  EXPECT_EQ(refusal(unaligned), Errc::invalid_argument);
+  EXPECT_EQ(refusal(odd), Errc::invalid_argument);
+  EXPECT_EQ(refusal(shared), Errc::already_exists);
+  EXPECT_EQ(refusal(msix), Errc::already_exists);
+}
+
 TEST(FunctionSpecCheck, RefusesImpossibleMsix) {
   FunctionSpec no_bar, beyond, overlapping, many, shared;
   no_bar.capabilities = {Msix{}};

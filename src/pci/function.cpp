@@ -73,7 +73,10 @@ RegionInfo Function::region(Region region) const noexcept {
   info.readable = info.size != 0;
   info.writable = info.size != 0 && region != Region::rom;
   if (is_bar(region) && info.size != 0) {
-    info.shared = impl_->spec.bars[static_cast<std::size_t>(region)]->shared;
+    const BarSpec& bar = *impl_->spec.bars[static_cast<std::size_t>(region)];
+    info.shared = bar.shared;
+    info.is_io = bar.kind == BarKind::io;
+    info.io_events = bar.io_events;
     info.fd = impl_->bars[static_cast<std::size_t>(region)].fd();
   }
   return info;

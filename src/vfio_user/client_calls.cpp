@@ -79,6 +79,26 @@ std::vector<pci::SharedArea> sparse_areas(std::span<const std::byte> info, std::
   return areas;
 }
 
+// "Each array entry i is at offset i * ((argsz - 32) / count). Note that currently this is 40 bytes": the payload's own
+// header has 16 bytes, and entries may grow.
+Result<IoFds> io_fds_of(const wire::vfio_user::RegionIoFds& info, std::span<const std::byte> rest,
+                        std::vector<UniqueFd> fds) {
+  IoFds found;
+  found.fds = std::move(fds);
+  if (info.count == 0) return found;
+  const std::size_t step = (info.argsz - std::min<std::size_t>(info.argsz, sizeof info)) / info.count;
+  if (step < sizeof(SubRegionIoFd) || rest.size() / step < info.count) {
+    return fail(Errc::protocol, "a list of descriptors for a region has a wrong size");
+  }
+  for (std::uint32_t i = 0; i < info.count; ++i) {
+    const auto part = *peek<SubRegionIoFd>(rest.subspan(i * step));
+    if (part.fd_index >= found.fds.size()) return fail(Errc::protocol, "a region's descriptor is not there");
+    found.parts.push_back({part.offset, part.size, part.type == static_cast<std::uint32_t>(IoFdType::ioregionfd),
+                           part.flags, part.datamatch_or_user_data, part.fd_index});
+  }
+  return found;
+}
+
 }  // namespace
 
 Result<DeviceSummary> Client::device_info() {
@@ -132,13 +152,21 @@ Result<pci::IrqInfo> Client::irq_info(std::uint32_t index) {
                       (info.flags & irq_flags::kAutomasked) != 0, (info.flags & irq_flags::kNoresize) != 0};
 }
 
-Result<std::uint32_t> Client::region_io_fds(std::uint32_t index) {
-  RegionIoFds ask;
-  ask.argsz = sizeof ask;
+Result<IoFds> Client::region_io_fds(std::uint32_t index) {
+  wire::vfio_user::RegionIoFds ask;
+  ask.argsz = static_cast<std::uint32_t>(sizeof ask + impl_->limits.max_fds * sizeof(SubRegionIoFd));
   ask.index = index;
-  const auto reply = impl_->call(Command::get_region_io_fds, bytes_of(ask), {}, sizeof ask);
-  if (!reply) return tl::unexpected(reply.error());
-  return std::uint32_t{reply->fixed_part<RegionIoFds>().count};
+  for (;;) {
+    std::vector<std::byte> tail(ask.argsz - sizeof ask);
+    auto reply = impl_->call(Command::get_region_io_fds, bytes_of(ask), {}, sizeof ask, tail);
+    if (!reply) return tl::unexpected(reply.error());
+    const auto info = reply->fixed_part<wire::vfio_user::RegionIoFds>();
+    if (info.argsz > ask.argsz && info.argsz <= kMaxRegionInfo) {
+      ask.argsz = info.argsz;  // ask again with enough room
+      continue;
+    }
+    return io_fds_of(info, std::span{tail}.first(reply->data_size), std::move(reply->fds));
+  }
 }
 
 Result<Client::Ticket> Client::start_dma_map(Iova start, ByteCount size, memory::Access access, int fd,

@@ -271,7 +271,37 @@ TEST(Client, RefusesADmaReadThatNobodyAnswersAndGoesOnWaiting) {
   EXPECT_EQ(at<std::uint32_t>(server.requests[2], 8) & (kReply | kError), kReply | kError);
 }
 
-/// A server that has a second socket, which it sends along with its first reply.
+Bytes io_fd(std::uint64_t offset, std::uint32_t fd_index) {
+  Bytes part;
+  part << offset << std::uint64_t{4} << fd_index << std::uint32_t{0} << std::uint32_t{1} << std::uint32_t{0}
+       << std::uint64_t{7};
+  return part;
+}
+Bytes io_fds(std::uint32_t argsz, std::uint32_t count, const Bytes& parts) {
+  Bytes body;
+  body << argsz << std::uint32_t{0} << std::uint32_t{2} << count;
+  body.insert(body.end(), parts.begin(), parts.end());
+  return body;
+}
+
+TEST(Client, FindsNoDescriptorsWhereThereAreNone) {
+  ScriptedServer server{{agree(), answer(io_fds(16, 0, {}))}};
+  const auto client = Client::adopt(std::move(server.client_end));
+  const auto found = (*client)->region_io_fds(2);
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(found->parts.empty());
+}
+
+TEST(Client, TakesNoListOfDescriptorsThatIsShortOrNamesWhatIsNotThere) {
+  ScriptedServer server{
+      {agree(), answer(io_fds(96, 2, io_fd(8, 0))), answer(io_fds(56, 1, io_fd(8, 0))), answer(io_fds(16, 1, {}))}};
+  const auto client = Client::adopt(std::move(server.client_end));
+  EXPECT_FALSE((*client)->region_io_fds(2));
+  EXPECT_FALSE((*client)->region_io_fds(2));
+  EXPECT_FALSE((*client)->region_io_fds(2));
+}
+
+/// A server that sends descriptors: a second socket along with its first reply, if it agrees to one.
 struct TwinServer {
   TwinServer() {
     std::array<int, 2> ends{};
@@ -291,24 +321,25 @@ struct TwinServer {
   static void send(const UniqueFd& to, const Bytes& bytes) {
     EXPECT_EQ(::send(to.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
   }
-  void agree(const std::string& json, bool with_fd = true) {
-    Bytes reply = reply_to(receive(socket), version_body(0, json));
-    iovec part{reply.data(), reply.size()};
+  void send_with(int fd, const Bytes& bytes) {
+    iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
     msghdr what{};
     what.msg_iov = &part;
     what.msg_iovlen = 1;
-    if (with_fd) {
+    if (fd >= 0) {
       what.msg_control = control.data();
       what.msg_controllen = control.size();
       cmsghdr* const head = CMSG_FIRSTHDR(&what);
       head->cmsg_level = SOL_SOCKET;
       head->cmsg_type = SCM_RIGHTS;
       head->cmsg_len = CMSG_LEN(sizeof(int));
-      const int fd = twin_of_client.get();
       std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
     }
-    EXPECT_EQ(::sendmsg(socket.get(), &what, MSG_NOSIGNAL), static_cast<ssize_t>(reply.size()));
+    EXPECT_EQ(::sendmsg(socket.get(), &what, MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  }
+  void agree(const std::string& json, bool with_fd = true) {
+    send_with(with_fd ? twin_of_client.get() : -1, reply_to(receive(socket), version_body(0, json)));
     twin_of_client.reset();
   }
   UniqueFd socket, client_end, twin, twin_of_client;
@@ -375,6 +406,27 @@ TEST(Client, ServesItsSecondSocketBetweenCalls) {
   EXPECT_EQ(TwinServer::receive(server.twin).size(), 40u);
   server.twin.reset();
   EXPECT_FALSE((*client)->serve());  // gone
+}
+
+TEST(Client, TakesTheDescriptorsOfARegion) {
+  TwinServer server;
+  std::thread serving{[&] {
+    server.agree(R"({"capabilities":{}})", false);
+    const Bytes request = TwinServer::receive(server.socket);
+    server.send_with(server.twin.get(), reply_to(request, io_fds(56, 1, io_fd(8, 0))));
+  }};
+  const auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = kShort});
+  EXPECT_TRUE(client);
+  const auto found = client ? (*client)->region_io_fds(2) : Result<IoFds>{};
+  serving.join();
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->parts.size(), 1u);
+  EXPECT_EQ(found->parts[0].offset, 8u);
+  EXPECT_EQ(found->parts[0].size, 4u);
+  EXPECT_EQ(found->parts[0].flags, 1u);
+  EXPECT_EQ(found->parts[0].value, 7u);
+  EXPECT_FALSE(found->parts[0].is_ioregionfd);
+  EXPECT_EQ(found->fds.size(), 1u);
 }
 
 struct TwinOffer {

@@ -92,6 +92,8 @@ void Session::detach() noexcept {
   patrol_.disarm();
   unmask_watch_.reset();
   watch_.reset();
+  for (auto& region : io_events_)
+    region.clear();
   if (twin_) twin_->detach();
 }
 

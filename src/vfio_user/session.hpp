@@ -2,12 +2,14 @@
 // One client of one function: from its VERSION to its last byte.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "vfio_user/dma_channel.hpp"
 #include "vfio_user/migration.hpp"
@@ -90,9 +92,12 @@ class Session {
   Result<Outcome> handle_version(const Request& request);
   Result<Outcome> handle_get_info(const Request& request);
   Result<Outcome> handle_get_region_info(const Request& request);
-  Result<Outcome> handle_get_region_io_fds(const Request& request);
   Result<Outcome> handle_get_irq_info(const Request& request);
   [[nodiscard]] bool open_twin(const Request& request);
+  // session_io_fds.cpp
+  Result<Outcome> handle_get_region_io_fds(const Request& request);
+  Result<void> open_io_events(std::uint32_t index, std::span<const pci::IoEvent> events);
+  void on_io_event(pci::Region region, const pci::IoEvent& event);
   // session_access.cpp
   Result<Outcome> handle_region_read(const Request& request);
   Result<Outcome> handle_region_write(const Request& request);
@@ -125,6 +130,13 @@ class Session {
   std::uint32_t watched_ = 0;
   runtime::Watch unmask_watch_;
   int unmask_fd_ = -1;
+  /// An eventfd of ours that stands for writes, in the hands of the client as well.
+  struct IoEventFd {
+    UniqueFd fd;
+    runtime::Watch watch;
+  };
+  std::array<std::vector<IoEventFd>, pci::kRegionCount> io_events_;  ///< made when a client asks for them
+  std::uint64_t peer_max_fds_ = 1;
   runtime::Timer patrol_;
   std::optional<PendingUnmap> pending_unmap_;
   MigrationMachine migration_;

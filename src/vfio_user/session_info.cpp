@@ -35,6 +35,7 @@ Result<Session::Outcome> Session::handle_version(const Request& request) {
   ours.max_dma_maps = std::min<std::size_t>(options.max_dma_maps, 65535);            // and more
   ours.write_multiple = version->capabilities.write_multiple;
   write_multiple_ = ours.write_multiple;
+  peer_max_fds_ = version->capabilities.max_msg_fds;
   full_size_errors_ = is_vfio_user_crate(*version);
   ours.twin_socket = version->capabilities.twin_socket && open_twin(request);
   if (ours.twin_socket) ours.twin_fd_index = 0;
@@ -115,21 +116,6 @@ Result<Session::Outcome> Session::handle_get_region_info(const Request& request)
   into = put(into, cap);
   for (const auto& area : region.shared)
     into = put(into, wire::vfio_user::SparseArea{area.offset, area.size});
-  return Outcome::replied;
-}
-
-// No client configures these, and doorbells without exits are shared areas here: every region has an empty list.
-Result<Session::Outcome> Session::handle_get_region_io_fds(const Request& request) {
-  const auto asked = wire::vfio_user::decode_get_region_io_fds(request.payload);
-  if (!asked) return tl::unexpected(asked.error());
-  if (asked->index >= pci::kRegionCount) return no_such_index();
-  if (context_.endpoint.region(static_cast<pci::Region>(asked->index)).size == 0) {
-    return fail(Errc::invalid_argument, "the region does not exist");
-  }
-  wire::vfio_user::RegionIoFds info;
-  info.argsz = sizeof info;
-  info.index = asked->index;
-  put(reply(request.header, sizeof info), info);
   return Outcome::replied;
 }
 

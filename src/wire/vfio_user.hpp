@@ -160,6 +160,10 @@ struct SubRegionIoFd {
   Le<std::uint32_t> padding;
   Le<std::uint64_t> datamatch_or_user_data;
 };
+namespace io_fd_flags {  // KVM_IOEVENTFD_FLAG_*, linux/kvm.h
+inline constexpr std::uint32_t kDatamatch = 1u << 0;
+inline constexpr std::uint32_t kPio = 1u << 1;
+}  // namespace io_fd_flags
 static_assert(sizeof(SubRegionIoFd) == 40 && offsetof(SubRegionIoFd, datamatch_or_user_data) == 32);
 
 // "VFIO_USER_DEVICE_GET_IRQ_INFO"

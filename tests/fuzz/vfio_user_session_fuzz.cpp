@@ -50,7 +50,7 @@ struct World {
     pci::FunctionSpec spec;
     spec.name = "fuzz";
     spec.bars[0] = pci::BarSpec{pci::BarKind::memory64, false, 0x4000, {{0x1000, 0x1000}}};
-    spec.bars[2] = pci::BarSpec{pci::BarKind::io, false, 64, {}};
+    spec.bars[2] = pci::BarSpec{pci::BarKind::io, false, 64, {}, {{16, 4, 1}, {32, 8, {}}}};
     spec.bars[4] = pci::BarSpec{pci::BarKind::memory32, false, 0x1000, {}};
     spec.capabilities = {pci::PowerManagement{}, pci::Msi{4, true},
                          pci::Msix{8, pci::Region::bar4, 0, pci::Region::bar4, 0x800}, pci::Express{},

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // VFIO_USER_DEVICE_GET_INFO, GET_REGION_INFO, GET_REGION_IO_FDS, GET_IRQ_INFO
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "protocol/rig.hpp"
 
@@ -152,6 +154,98 @@ TEST(GetRegionIoFds, OffersNone) {
   EXPECT_EQ(reply.payload.number_at(0, 4), 16u);
   EXPECT_EQ(reply.payload.number_at(12, 4), 0u);
   EXPECT_TRUE(reply.fds.empty());
+}
+
+TEST(GetRegionIoFds, DescribesTheEventsOfABarWithTheirEventfds) {
+  Rig rig{Profile::qemu};
+  const auto reply = rig.ask(get_io_fds(512, kBar2));
+  ASSERT_TRUE(is_success(reply, 7, kGetRegionIoFds, 96));
+  EXPECT_EQ(reply.payload.number_at(0, 4), 96u);
+  EXPECT_EQ(reply.payload.number_at(8, 4), kBar2);
+  EXPECT_EQ(reply.payload.number_at(12, 4), 2u);
+  Bytes parts;
+  parts.assign(reply.payload.begin() + 16, reply.payload.end());
+  EXPECT_EQ(parts, Bytes{}
+                       .u64(8)
+                       .u64(2)
+                       .u32(0)
+                       .u32(0)
+                       .u32(3)
+                       .u32(0)
+                       .u64(0x1234)  // DATAMATCH | PIO
+                       .append(Bytes{}.u64(16).u64(4).u32(1).u32(0).u32(2).u32(0).u64(0)));
+  EXPECT_EQ(reply.fds.size(), 2u);
+}
+
+TEST(GetRegionIoFds, SaysHowMuchRoomItNeeds) {
+  Rig rig{Profile::qemu};
+  const auto reply = rig.ask(get_io_fds(95, kBar2));
+  ASSERT_TRUE(is_success(reply, 7, kGetRegionIoFds, 16));
+  EXPECT_EQ(reply.payload.number_at(0, 4), 96u);
+  EXPECT_TRUE(reply.fds.empty());
+}
+
+TEST(GetRegionIoFds, SendsNoMoreDescriptorsThanTheClientTakes) {
+  Rig rig{Profile::cloud_hypervisor};  // max_msg_fds 1
+  const auto reply = rig.ask(get_io_fds(512, kBar2));
+  ASSERT_TRUE(is_success(reply, 7, kGetRegionIoFds, 56));
+  EXPECT_EQ(reply.payload.number_at(12, 4), 1u);
+  EXPECT_EQ(reply.fds.size(), 1u);
+}
+
+TEST(GetRegionIoFds, SignalIsAWriteToTheDevice) {
+  Rig rig{Profile::qemu};
+  const auto reply = rig.ask(get_io_fds(512, kBar2));
+  ASSERT_EQ(reply.fds.size(), 2u);
+  signal_eventfd(reply.fds[0].get());
+  rig.settle();
+  signal_eventfd(reply.fds[0].get());
+  rig.settle();
+  signal_eventfd(reply.fds[1].get());
+  rig.settle();
+  ASSERT_EQ(rig.device.writes.size(), 3u);
+  EXPECT_EQ(rig.device.writes[0], (std::pair{std::uint64_t{8}, Bytes{}.u16(0x1234)}));
+  EXPECT_EQ(rig.device.writes[1], rig.device.writes[0]);
+  EXPECT_EQ(rig.device.writes[2], (std::pair{std::uint64_t{16}, Bytes{}.u32(0)}));
+}
+
+TEST(GetRegionIoFds, AskedTwiceGivesTheSameEvents) {
+  Rig rig{Profile::qemu};
+  const auto first = rig.ask(get_io_fds(512, kBar2));
+  const auto again = rig.ask(get_io_fds(512, kBar2));
+  ASSERT_EQ(again.fds.size(), 2u);
+  signal_eventfd(first.fds[0].get());
+  rig.settle();
+  EXPECT_EQ(rig.device.writes.size(), 1u);
+  signal_eventfd(first.fds[1].get());
+  signal_eventfd(again.fds[1].get());
+  rig.settle();
+  EXPECT_EQ(rig.device.writes.size(), 2u);  // what comes together is one
+}
+
+TEST(GetRegionIoFds, DescriptorsOfAClientThatWentReachNobody) {
+  const std::size_t before = open_fds();
+  {
+    Rig rig{Profile::qemu};
+    const auto reply = rig.ask(get_io_fds(512, kBar2));
+    rig.hang_up();
+    rig.connect();
+    rig.greet(Profile::qemu);
+    signal_eventfd(reply.fds[0].get());
+    rig.settle();
+    EXPECT_TRUE(rig.device.writes.empty());
+  }
+  EXPECT_EQ(open_fds(), before);
+}
+
+TEST(GetRegionIoFds, EventfdThatWasMadeToBlockHoldsNobodyUp) {
+  Rig rig{Profile::qemu};
+  const auto reply = rig.ask(get_io_fds(512, kBar2));
+  ASSERT_EQ(::fcntl(reply.fds[0].get(), F_SETFL, 0), 0);
+  signal_eventfd(reply.fds[0].get());
+  std::uint64_t taken = 0;
+  EXPECT_EQ(::read(reply.fds[0].get(), &taken, sizeof taken), 8);  // before the server looks
+  EXPECT_TRUE(is_success(rig.ask(message(3, kReset)), 3, kReset, 0));
 }
 
 TEST(GetRegionIoFds, RefusesAbsentRegion) {

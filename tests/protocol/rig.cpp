@@ -20,7 +20,7 @@ pci::FunctionSpec TestDevice::describe() {
   spec.device_id = 0x5678;
   spec.bars[0] = pci::BarSpec{pci::BarKind::memory32, false, 0x4000, {{0x1000, 0x1000}}};
   spec.bars[1] = pci::BarSpec{pci::BarKind::memory32, false, 0x1000, {}};
-  spec.bars[2] = pci::BarSpec{pci::BarKind::io, false, 64, {}};
+  spec.bars[2] = pci::BarSpec{pci::BarKind::io, false, 64, {}, {{8, 2, 0x1234}, {16, 4, {}}}};
   spec.capabilities = {pci::PowerManagement{}, pci::Msix{kVectors, pci::Region::bar1, 0, pci::Region::bar1, 0x800},
                        pci::Express{}};
   spec.intx = true;

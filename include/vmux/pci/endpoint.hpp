@@ -23,6 +23,8 @@ struct RegionInfo {
   std::vector<SharedArea> shared;  ///< what may be mapped, as offsets into the region
   int fd = -1;                     ///< what the shared areas are mapped from, borrowed
   std::uint64_t fd_offset = 0;     ///< the area at region offset X lies at fd offset fd_offset + X
+  bool is_io = false;              ///< I/O space
+  std::vector<IoEvent> io_events;  ///< what the transport may take through eventfds, and then writes by write()
 };
 
 /// Reads and writes guest memory that has no descriptor, by messages to the client. Set by the transport while a client

@@ -26,6 +26,14 @@ struct SharedArea {
   std::uint64_t size = 0;    ///< bytes; multiple of 4096
 };
 
+/// Writes to a register that the client may tell of through an eventfd (KVM_IOEVENTFD) instead of a message. The model
+/// sees Device::write_bar() all the same: of `value`, or of zeroes where none is named; once for what came together.
+struct IoEvent {
+  std::uint64_t offset = 0;            ///< into the BAR; multiple of `size`, in a part that traps
+  std::uint32_t size = 0;              ///< bytes of the write: 1, 2, 4 or 8
+  std::optional<std::uint64_t> value;  ///< only writes of this value; its low `size` bytes
+};
+
 enum class BarKind : std::uint8_t { memory32, memory64, io };
 
 struct BarSpec {
@@ -35,6 +43,7 @@ struct BarSpec {
   /// Parts that clients may map. The rest of the BAR traps to Device::read_bar/write_bar. A shared part that is
   /// accessed through a message anyway is read and written in place, without a call to the device.
   std::vector<SharedArea> shared;
+  std::vector<IoEvent> io_events;
 };
 
 /// Capabilities, in the order in which they are chained. PCI Local Bus 3.0 and PCI Express Base.

@@ -50,6 +50,19 @@ struct RegionDescription {
   std::uint64_t fd_offset = 0;
 };
 
+/// Writes that can be told to the server by a descriptor instead of a message, as KVM does.
+struct IoFd {
+  std::uint64_t offset = 0, size = 0;  ///< of the write; size 0: any
+  bool is_ioregionfd = false;          ///< else an ioeventfd
+  std::uint32_t flags = 0;             ///< KVM_IOEVENTFD_FLAG_* or KVM_IOREGION_*
+  std::uint64_t value = 0;             ///< datamatch of an ioeventfd, user_data of an ioregionfd
+  std::size_t fd_index = 0;            ///< into IoFds::fds; several may share one
+};
+struct IoFds {
+  std::vector<IoFd> parts;
+  std::vector<UniqueFd> fds;
+};
+
 /// One write of a WRITE_MULTI message: 1 to 8 bytes.
 struct SmallWrite {
   pci::Region region = pci::Region::bar0;
@@ -87,8 +100,8 @@ class Client {
   [[nodiscard]] Result<DeviceSummary> device_info();
   [[nodiscard]] Result<RegionDescription> region_info(std::uint32_t index);
   [[nodiscard]] Result<pci::IrqInfo> irq_info(std::uint32_t index);
-  /// Number of sub-regions with an ioeventfd or ioregionfd.
-  [[nodiscard]] Result<std::uint32_t> region_io_fds(std::uint32_t index);
+  /// The parts of a region that have an ioeventfd or ioregionfd.
+  [[nodiscard]] Result<IoFds> region_io_fds(std::uint32_t index);
 
   /// Gives memory to the device. fd -1: it can be reached by message only, see set_dma_target().
   [[nodiscard]] Result<void> dma_map(Iova start, ByteCount size, memory::Access access, int fd, std::uint64_t offset);

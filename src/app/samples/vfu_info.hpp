@@ -16,6 +16,7 @@ struct FoundRegion {
   std::string kind;  ///< "memory32", "io", "config", ... as far as it can be told
   bool prefetchable = false;
   vfio_user::RegionDescription description;
+  std::vector<vfio_user::IoFd> io_fds;
 };
 struct FoundIrq {
   unsigned index = 0;

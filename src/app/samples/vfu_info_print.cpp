@@ -90,6 +90,9 @@ void print_text(const FoundDevice& device) {
     for (const auto& area : region.description.areas) {
       fmt::print("    mappable: {:#x}, {}\n", area.offset, human_size(area.size));
     }
+    for (const auto& io : region.io_fds) {
+      fmt::print("    {}: {:#x}, {} bytes\n", io.is_ioregionfd ? "ioregionfd" : "ioeventfd", io.offset, io.size);
+    }
   }
   for (const auto& irq : device.irqs) {
     fmt::print("  {}: {}{}\n", irq_name(irq.index), irq.info.count, traits(irq.info));
@@ -106,6 +109,14 @@ void print_json(const FoundDevice& device) {
     json areas = json::array();
     for (const auto& area : region.description.areas)
       areas.push_back({{"offset", area.offset}, {"size", area.size}});
+    json io_fds = json::array();
+    for (const auto& io : region.io_fds) {
+      io_fds.push_back({{"type", io.is_ioregionfd ? "ioregionfd" : "ioeventfd"},
+                        {"offset", io.offset},
+                        {"size", io.size},
+                        {"flags", io.flags},
+                        {"value", io.value}});
+    }
     regions.push_back({{"index", region.index},
                        {"kind", region.kind},
                        {"size", region.description.size},
@@ -113,7 +124,8 @@ void print_json(const FoundDevice& device) {
                        {"writable", region.description.writable},
                        {"mappable", region.description.mappable},
                        {"prefetchable", region.prefetchable},
-                       {"areas", std::move(areas)}});
+                       {"areas", std::move(areas)},
+                       {"io_fds", std::move(io_fds)}});
   }
   for (const auto& irq : device.irqs) {
     irqs.push_back({{"index", irq.index},

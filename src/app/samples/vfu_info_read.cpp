@@ -152,6 +152,7 @@ Result<FoundDevice> look_at(vfio_user::Client& client) {
     entry.index = index;
     entry.kind = kind_of(*config, index, entry.prefetchable);
     entry.description = std::move(*region);
+    if (auto io = client.region_io_fds(index)) entry.io_fds = std::move(io->parts);  // not every server knows of them
     found.regions.push_back(std::move(entry));
   }
   for (unsigned index = 0; index < std::min(summary->irqs, 50u); ++index) {
