@@ -81,7 +81,7 @@ void InterruptUnit::absorb(unsigned vector, std::uint32_t control) noexcept {
 void InterruptUnit::control_written(unsigned vector, std::uint32_t value) noexcept {
   const std::uint32_t at = control_register(vector);
   if (dyn_ctl::intena_msk::is_set(value)) {
-    value = dyn_ctl::intena::set(value, dyn_ctl::intena::get(registers_.get(at)));
+    value = dyn_ctl::intena_msk::set(dyn_ctl::intena::set(value, dyn_ctl::intena::get(registers_.get(at))), 0);
   }
   registers_.set(at, value);
   control_changed(vector);
@@ -109,12 +109,14 @@ std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
   const std::uint32_t control = registers_.get(at);
   absorb(vector, control);
   if ((pending_ >> vector & 1) == 0) return kNever;
-  if (!dyn_ctl::intena::is_set(control)) {
+  // INTENA_MSK in mapped memory: the driver left INTENA as it was, which nobody knows any more.
+  if (!dyn_ctl::intena::is_set(control) && !dyn_ctl::intena_msk::is_set(control)) {
     return (vector == 0 && is_home_) || patience_ns_ > kLastPatience ? kNever : now + patience_ns_;
   }
   const std::uint64_t due = states_.fired_ns(vector) + interval_ns(vector);
   if (now < due) return due;
-  const std::uint32_t fired = dyn_ctl::swint_trig::set(dyn_ctl::clearpba::set(dyn_ctl::intena::set(control, 0), 0), 0);
+  std::uint32_t fired = dyn_ctl::intena_msk::set(dyn_ctl::intena::set(control, 0), 0);
+  fired = dyn_ctl::swint_trig::set(dyn_ctl::clearpba::set(fired, 0), 0);
   if (!registers_.replace(at, control, fired)) return now;  // the driver writes right now: look again
   states_.set_fired_ns(vector, now);
   static_cast<void>(states_.replace_seen(vector, control, fired));

@@ -114,6 +114,17 @@ TEST_P(IavfInterrupts, WriteBackOnItrWritesAndIsSilent) {
   EXPECT_TRUE(run_until([&] { return guest->interrupts(1) == 1; }));
 }
 
+// INTENA_MSK: only the interval is written. Where the write is to memory, the arming before it must not be lost.
+TEST_P(IavfInterrupts, AWriteThatLeavesTheEnableBitAloneLeavesTheVectorArmed) {
+  constexpr std::uint32_t kLeaveEnable = 1u << 31, kInterval = 1u << 5;
+  guest->arm(1, kLeaveEnable | kInterval);
+  arrive_broadcast();
+  EXPECT_TRUE(run_until([&] { return guest->interrupts(1) == 1; }));
+  EXPECT_EQ(guest->read(kItr0), 1u);
+  arrive_broadcast();
+  EXPECT_EQ(guest->interrupts(1), 0u);
+}
+
 TEST_P(IavfInterrupts, VectorsAreThoseOfTheMap) {
   guest->send_frame(frame_to({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 64), 1);
   EXPECT_EQ(take().size(), 1u);

@@ -50,7 +50,7 @@ class TxQueue {
 
  private:
   static constexpr std::size_t kFetch = 64;            // descriptors read at a time
-  static constexpr std::size_t kMaxDescriptors = 128;  // of one frame: a super-frame in pages, and some
+  static constexpr std::size_t kMaxDescriptors = 256;  // of one frame: DPDK cuts a super-frame into 255 at most
   static constexpr std::size_t kSliceRoom = 512;       // pieces of guest memory of one burst
   static constexpr std::size_t kReportRoom = 256;      // descriptors of one burst that ask for a report
 

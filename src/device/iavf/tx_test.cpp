@@ -33,7 +33,7 @@ class IavfTx : public testing::Test {
   void post(std::uint64_t low, std::uint64_t high) {
     memory_.put64(test::kTxRing + tail_ * 16, low);
     memory_.put64(test::kTxRing + tail_ * 16 + 8, high);
-    tail_ = (tail_ + 1) % kLength;
+    tail_ = (tail_ + 1) % queue_.state().config.length;
   }
   // A frame of one buffer.
   void post_frame(const Bytes& bytes, std::uint64_t cmd = test::kEop | test::kRs, std::uint64_t offsets = 0,
@@ -195,6 +195,34 @@ TEST_F(IavfTx, CutsATcpSuperFrame) {
   EXPECT_EQ(queue_.counters().bytes.get(), 3000u + 3 * 54);
 }
 
+// Segments keep their sizes: every one is a datagram of its own (UDP_SEGMENT of Linux, USO of Intel's).
+TEST_F(IavfTx, CutsAUdpSuperFrame) {
+  const Bytes payload = pattern(2500);
+  for (const packet::test::Ip version : {packet::test::Ip::v4, packet::test::Ip::v6}) {
+    start({.ring = Iova{test::kTxRing}, .length = kLength});
+    const bool v4 = version == packet::test::Ip::v4;
+    const std::size_t ip = v4 ? 20 : 40, headers = 14 + ip + 8;
+    const Bytes frame = packet::test::whole_frame({.ip = version, .proto = packet::test::Proto::udp}, payload);
+    memory_.put(test::buffer(1), frame);
+    post(0, test::context_word(/*TSO*/ 1, payload.size(), 1200));
+    post(test::buffer(1), test::data_word(test::kEop | test::kRs | (v4 ? test::kIpv4Sum : test::kIpv6) | test::kUdp,
+                                          frame.size(), test::offsets(14, ip, 8)));
+    ASSERT_EQ(peek(), 1u);
+    const auto pieces = received(views_[0]);
+    ASSERT_EQ(pieces.size(), 3u);
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      const Bytes part{payload.begin() + static_cast<std::ptrdiff_t>(1200 * i),
+                       payload.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(2500, 1200 * (i + 1)))};
+      packet::test::FrameSpec spec{.ip = version, .proto = packet::test::Proto::udp};
+      spec.id = static_cast<std::uint16_t>(spec.id + i);
+      EXPECT_EQ(pieces[i], packet::test::whole_frame(spec, part)) << i << (v4 ? " IPv4" : " IPv6");
+    }
+    EXPECT_EQ(pieces[0].size(), headers + 1200);
+    EXPECT_TRUE(queue_.complete(1));
+  }
+  EXPECT_EQ(queue_.counters().frames.get(), 6u);
+}
+
 TEST_F(IavfTx, PutsTwoTagsInTheirOrder) {
   queue_.set_vlan({.outer = {false, true, 0x88a8, TagPlace::l2tag2}, .inner = {false, true, 0x8100, TagPlace::l2tag1}});
   const Bytes frame = packet::test::whole_frame({}, pattern(100));
@@ -315,6 +343,25 @@ TEST_F(IavfTx, StopsAtARingOutsideGuestMemory) {
   start({.ring = Iova{0x1000}, .length = kLength});
   EXPECT_EQ(queue_.peek(views_, 1), 0u);
   EXPECT_TRUE(queue_.is_stopped());
+}
+
+// IAVF_TSO_MAX_SEG of DPDK's driver.
+TEST_F(IavfTx, GathersASuperFrameFromAsManyBuffersAsADriverMayUse) {
+  constexpr std::uint16_t kRing = 512;
+  start({.ring = Iova{test::kTxRing}, .length = kRing});
+  const Bytes payload = pattern(254 * 100);
+  const Bytes frame = packet::test::whole_frame({.tcp_options = false}, payload);
+  memory_.put(test::buffer(0), frame);
+  post(0, test::context_word(/*TSO*/ 1, payload.size(), 1400));
+  constexpr std::uint64_t kCommand = test::kIpv4Sum | test::kTcp, kHeaders = 54;
+  post(test::buffer(0), test::data_word(kCommand, kHeaders, test::offsets(14, 20, 20)));
+  for (unsigned i = 0; i < 254; ++i) {
+    post(test::buffer(0) + kHeaders + i * 100,
+         test::data_word(kCommand | (i == 253 ? test::kEop | test::kRs : 0), 100, test::offsets(14, 20, 20)));
+  }
+  ASSERT_EQ(peek(), 1u);
+  EXPECT_EQ(views_[0].length, frame.size());
+  EXPECT_EQ(received(views_[0]).size(), 19u);
 }
 
 TEST_F(IavfTx, StopsAtAFrameWithoutAnEnd) {

@@ -121,6 +121,8 @@ class Virtchnl {
   Status add_eth_addr(Body body, Reply& reply) noexcept;
   Status del_eth_addr(Body body, Reply& reply) noexcept;
   Status config_promiscuous_mode(Body body, Reply& reply) noexcept;
+  void note_added(const wire::virtchnl::EtherAddr& entry) noexcept;
+  void note_deleted() noexcept;
   // virtchnl_vlan.cpp
   Status add_vlan(Body body, Reply& reply) noexcept;
   Status del_vlan(Body body, Reply& reply) noexcept;
@@ -162,6 +164,8 @@ class Virtchnl {
     bool is_resetting = false;  ///< nothing more is taken until reset()
     ResetWish reset_wish = ResetWish::none;
     Mac mac{};
+    bool has_deleted_mac = false;  ///< the driver has taken `mac` off its list, and put no other in its place
+    Mac last_added{};              ///< of those that might be primary
   };
 
   AdminQueue& queue_;

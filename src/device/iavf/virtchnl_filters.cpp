@@ -13,24 +13,46 @@ bool is_address(const Mac& mac) noexcept { return mac != Mac{}; }
 
 }  // namespace
 
-/// All addresses or none. A driver's primary address becomes the function's: it survives a reset of the virtual
-/// function, so that a guest that has given itself an address keeps it when it changes its rings.
+/// A driver's primary address becomes the function's: it survives a reset of the virtual function, so that a guest that
+/// has given itself an address keeps it when it changes its rings. Older drivers (Linux before 5.15, FreeBSD) do not
+/// say which one is primary: they add the new one and delete the old, or the other way round.
+void Virtchnl::note_added(const vc::EtherAddr& entry) noexcept {
+  if (is_multicast(entry.addr)) return;
+  const unsigned type = entry.type & vc::kEtherAddrTypeMask;
+  if (type == vc::kEtherAddrPrimary || (type == vc::kEtherAddrLegacy && session_.has_deleted_mac)) {
+    session_.mac = entry.addr;
+    session_.has_deleted_mac = false;
+  } else if (type == vc::kEtherAddrLegacy) {
+    session_.last_added = entry.addr;
+  }
+}
+
+/// After the addresses of a message are gone.
+void Virtchnl::note_deleted() noexcept {
+  session_.has_deleted_mac = !data_.filters().has(session_.mac);
+  const bool has_other = is_address(session_.last_added) && data_.filters().has(session_.last_added);
+  if (!session_.has_deleted_mac || !has_other) return;
+  session_.mac = session_.last_added;
+  session_.has_deleted_mac = false;
+}
+
+/// All addresses or none.
 Virtchnl::Status Virtchnl::add_eth_addr(Body body, Reply& /*reply*/) noexcept {
   const auto head = read_at<vc::EtherAddrList>(body);
   const std::size_t count = head.num_elements;
   if (head.vsi_id != kVsiId || !is_list(body.size(), sizeof head, sizeof(vc::EtherAddr), count))
     return Status::err_param;
+  const auto entry = [&](std::size_t i) {
+    return read_at<vc::EtherAddr>(body, sizeof head + i * sizeof(vc::EtherAddr));
+  };
   Filters changed = data_.filters();
-  Mac primary = session_.mac;
   for (std::size_t i = 0; i < count; ++i) {
-    const auto entry = read_at<vc::EtherAddr>(body, sizeof head + i * sizeof(vc::EtherAddr));
-    if (!is_address(entry.addr)) return Status::err_param;
-    if (!changed.add(entry.addr)) return Status::err_no_memory;
-    if ((entry.type & vc::kEtherAddrTypeMask) == vc::kEtherAddrPrimary && !is_multicast(entry.addr))
-      primary = entry.addr;
+    if (!is_address(entry(i).addr)) return Status::err_param;
+    if (!changed.add(entry(i).addr)) return Status::err_no_memory;
   }
-  session_.mac = primary;
   data_.filters() = changed;
+  for (std::size_t i = 0; i < count; ++i)
+    note_added(entry(i));
   data_.publish();
   return Status::success;
 }
@@ -43,6 +65,7 @@ Virtchnl::Status Virtchnl::del_eth_addr(Body body, Reply& /*reply*/) noexcept {
     return Status::err_param;
   for (std::size_t i = 0; i < count; ++i)
     data_.filters().remove(read_at<vc::EtherAddr>(body, sizeof head + i * sizeof(vc::EtherAddr)).addr);
+  note_deleted();
   data_.publish();
   return Status::success;
 }

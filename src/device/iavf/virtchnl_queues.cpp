@@ -62,7 +62,8 @@ Virtchnl::Status Virtchnl::config_rx_queue(Body body, Reply& /*reply*/) noexcept
   return Status::success;
 }
 
-/// All pairs or none: checked first, then done.
+/// All pairs or none: checked first, then done. A ring of no descriptors is none: DPDK's driver, with more queues of
+/// one direction than of the other, names pairs of which it uses one half.
 Virtchnl::Status Virtchnl::config_vsi_queues(Body body, Reply& /*reply*/) noexcept {
   const auto head = read_at<vc::VsiQueueConfigInfo>(body);
   const std::size_t count = head.num_queue_pairs;
@@ -71,13 +72,14 @@ Virtchnl::Status Virtchnl::config_vsi_queues(Body body, Reply& /*reply*/) noexce
   for (const bool apply : {false, true}) {
     for (std::size_t i = 0; i < count; ++i) {
       const auto pair = read_at<vc::QueuePairInfo>(body, sizeof head + i * sizeof(vc::QueuePairInfo));
+      const bool has_tx = pair.txq.ring_len != 0, has_rx = pair.rxq.ring_len != 0;
       const auto tx = tx_config(pair.txq);
       const auto rx = rx_config(pair.rxq);
-      if (!tx || !rx || pair.txq.queue_id != pair.rxq.queue_id) return Status::err_param;
+      if (pair.txq.vsi_id != kVsiId || pair.rxq.vsi_id != kVsiId) return Status::err_param;
+      if ((has_tx && !tx) || (has_rx && !rx) || pair.txq.queue_id != pair.rxq.queue_id) return Status::err_param;
       if (!data_.may_configure(pair.txq.queue_id)) return Status::err_param;
-      if (apply && !(data_.configure_tx(pair.txq.queue_id, *tx) && data_.configure_rx(pair.rxq.queue_id, *rx))) {
-        return Status::err_param;
-      }
+      if (apply && has_tx && !data_.configure_tx(pair.txq.queue_id, *tx)) return Status::err_param;
+      if (apply && has_rx && !data_.configure_rx(pair.rxq.queue_id, *rx)) return Status::err_param;
     }
   }
   return Status::success;

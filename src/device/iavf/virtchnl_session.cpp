@@ -43,7 +43,7 @@ std::uint32_t Virtchnl::offered() const noexcept {
   constexpr std::uint32_t kBoth = cap::kL2 | cap::kRssPf | cap::kWbOnItr | cap::kReqQueues | cap::kAdvLinkSpeed |
                                   cap::kVlan | cap::kEncap | cap::kEncapCsum | cap::kAdq;
   constexpr std::uint32_t kE810 =
-      cap::kLargeNumQpairs | cap::kVlanV2 | cap::kRxFlexDesc | cap::kCrc | cap::kFdirPf | cap::kAdvRssPf;
+      cap::kLargeNumQpairs | cap::kVlanV2 | cap::kRxFlexDesc | cap::kCrc | cap::kFdirPf | cap::kAdvRssPf | cap::kUso;
   return identity_.parent == Parent::e810 ? kBoth | kE810 : kBoth;
 }
 
@@ -58,6 +58,7 @@ Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {
   session_.capabilities = given | cap::kL2;
   session_.has_resources = true;
   session_.link_event_due = true;
+  data_.vlan().outer.strip = has(cap::kVlan);  // the first dialect starts so, with either parent; the second asks
   if (!has(cap::kAdq)) channels_ = {};
   data_.channels() = channels_;
   data_.publish();

@@ -20,14 +20,6 @@ constexpr std::uint32_t kL2 = 1, kReqQueues = 1 << 6, kAdvSpeed = 1 << 7, kLarge
                         kVlan = 1 << 16, kRssPf = 1 << 19, kFlex = 1 << 26;
 constexpr std::uint32_t kArqlen = 0x8000, kRstat = 0x8800;
 
-IavfBody mac_list(std::uint16_t count, std::uint8_t last, std::uint8_t type = 2) {
-  IavfBody body;
-  body.u16(1).u16(count);
-  for (std::uint16_t i = 0; i < count; ++i)
-    body.append(std::array<std::uint8_t, 6>{2, 0, 0, 0, static_cast<std::uint8_t>(i), last}).u8(type).u8(0);
-  return body;
-}
-
 TEST(IavfVirtchnl, SpeaksVersionOneOneAndOneZero) {
   IavfRig rig;
   rig.guest->open_admin_queue();
@@ -66,11 +58,24 @@ TEST(IavfVirtchnl, GivesOneDialectOfVlansOnly) {
 
 TEST(IavfVirtchnl, ChildOfA700SeriesNicIsOfferedTheOlderHalf) {
   constexpr std::uint32_t kFlexible = 1u << 26, kAdvancedRss = 1u << 27, kFlowDirector = 1u << 28, kGetRxdids = 44;
-  constexpr std::uint32_t kNewer = kVlanV2 | kFlexible | kAdvancedRss | kFlowDirector | kLarge;
+  constexpr std::uint32_t kUdpSegments = 1u << 25;
+  constexpr std::uint32_t kNewer = kVlanV2 | kFlexible | kAdvancedRss | kFlowDirector | kLarge | kUdpSegments;
   IavfRig rig{IavfRig::Doorbell::trap, 4, device::iavf::Parent::xl710};
   rig.guest->open_admin_queue();
   EXPECT_EQ(rig.guest->negotiate(kVlan | kNewer).number(8, 4), kL2 | kVlan);
   EXPECT_EQ(rig.guest->call(kGetRxdids).status, kNotSupported);
+}
+
+TEST(IavfVirtchnl, ChildOfAnE810IsOfferedWhatDriversAskFor) {
+  // What Linux asks for: L2, WB_ON_ITR, REQ_QUEUES, ADV_LINK_SPEED, CRC, VLAN_V2, RSS_PF, ENCAP and its checksums, ADQ,
+  // USO, flexible descriptors, RSS and flow rules by headers; it gets all of these.
+  constexpr std::uint32_t kGiven = kL2 | 1u << 5 | kReqQueues | kAdvSpeed | 1u << 10 | kVlanV2 | kRssPf | 1u << 20 |
+                                   1u << 21 | 1u << 23 | 1u << 25 | kFlex | 1u << 27 | 1u << 28;
+  // RSS by registers or firmware, TC_U32, the older VLANs, other classifier types, QOS, PTP.
+  constexpr std::uint32_t kNotGiven = 1u << 3 | 1u << 4 | 1u << 11 | kVlan | 1u << 18 | 1u << 29 | 1u << 31;
+  IavfRig rig;
+  rig.guest->open_admin_queue();
+  EXPECT_EQ(rig.guest->negotiate(kGiven | kNotGiven).number(8, 4), kGiven);
 }
 
 TEST(IavfVirtchnl, NothingBeforeResources) {
@@ -200,6 +205,26 @@ TEST(IavfVirtchnl, RingsThatMakeNoSenseAreRefused) {
   }
 }
 
+// DPDK's driver with two queues that receive and one that sends, and the other way round.
+TEST(IavfVirtchnl, PairsOfWhichADriverUsesOneHalf) {
+  for (const std::size_t half : {std::size_t{0}, std::size_t{24}}) {  // where the second pair's ring is not
+    IavfRig rig;
+    rig.guest->bring_up({.queues = 2});
+    EXPECT_EQ(rig.guest->call(kDisable, IavfBody{}.u16(1).u16(0).u32(3).u32(3).bytes()).status, kOk);
+    rig.guest->send(kReset);
+    ASSERT_TRUE(rig.run_until([&] { return (rig.guest->read(kRstat) & 3) == 2; }));
+    rig.guest->open_admin_queue();
+    static_cast<void>(rig.guest->negotiate(kL2));
+    Bytes config = rig.guest->queue_config(2);
+    for (std::size_t i = 4; i < 24 + half * 2 / 3; ++i)  // ids stay: ring length, addresses and sizes are zero
+      config[8 + 64 + half + i] = std::byte{0};
+    EXPECT_EQ(rig.guest->call(kConfigQueues, config).status, kOk);
+    const std::uint32_t rx = half == 0 ? 3 : 1, tx = half == 0 ? 1 : 3;
+    EXPECT_EQ(rig.guest->call(kEnable, IavfBody{}.u16(1).u16(0).u32(rx).u32(tx).bytes()).status, kOk);
+    EXPECT_EQ(rig.guest->call(kEnable, IavfBody{}.u16(1).u16(0).u32(3).u32(3).bytes()).status, kParam);
+  }
+}
+
 TEST(IavfVirtchnl, OffersTheLayoutsThatItWrites) {
   IavfRig rig;
   rig.guest->open_admin_queue();
@@ -260,25 +285,6 @@ TEST(IavfVirtchnl, SecondFormsSelectAndMapQueues) {
   EXPECT_EQ(
       rig.guest->call(kMapVector, IavfBody{}.u16(1).u16(1).u32(0).u16(0).u16(5).u32(0).u32(0).u32(1).bytes()).status,
       kParam);
-}
-
-TEST(IavfVirtchnl, AddressTableIsBoundedAndAllOrNothing) {
-  IavfRig rig;
-  rig.guest->bring_up();
-  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 1).bytes()).status, kOk);
-  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 2).bytes()).status, -18);
-  EXPECT_EQ(rig.guest->call(kDelMac, mac_list(250, 1).bytes()).status, kOk);
-  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 2).bytes()).status, kOk);
-}
-
-TEST(IavfVirtchnl, DriversPrimaryAddressSurvivesAResetOfTheFunctionsVirtualSideOnly) {
-  IavfRig rig;
-  rig.guest->bring_up();
-  static_cast<void>(rig.guest->call(kAddMac, mac_list(1, 7, 1).bytes()));
-  rig.guest->send(kReset);
-  EXPECT_EQ(rig.nic->mac(), (device::iavf::Mac{2, 0, 0, 0, 0, 7}));
-  rig.nic->function().reset(pci::ResetKind::function_level);
-  EXPECT_EQ(rig.nic->mac(), kIavfStation);
 }
 
 TEST(IavfVirtchnl, KeyAndTableHaveTheirSizesAndQueuesThatExist) {

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Addresses as drivers of several ages add and delete them, and which one becomes the function's.
+#include <gtest/gtest.h>
+
+#include "rigs/iavf_rig.hpp"
+
+namespace vmux::rigs {
+namespace {
+
+using device::iavf::Mac;
+using fake_guest::Bytes;
+using fake_guest::IavfBody;
+
+constexpr std::uint32_t kReset = 2, kAddMac = 10, kDelMac = 11;
+constexpr std::int32_t kOk = 0;
+
+IavfBody mac_list(std::uint16_t count, std::uint8_t last, std::uint8_t type = 2) {
+  IavfBody body;
+  body.u16(1).u16(count);
+  for (std::uint16_t i = 0; i < count; ++i)
+    body.append(std::array<std::uint8_t, 6>{2, 0, 0, 0, static_cast<std::uint8_t>(i), last}).u8(type).u8(0);
+  return body;
+}
+
+TEST(IavfAddresses, TableIsBoundedAndAllOrNothing) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 1).bytes()).status, kOk);
+  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 2).bytes()).status, -18);
+  EXPECT_EQ(rig.guest->call(kDelMac, mac_list(250, 1).bytes()).status, kOk);
+  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 2).bytes()).status, kOk);
+}
+
+TEST(IavfAddresses, DriversPrimaryAddressSurvivesAResetOfTheFunctionsVirtualSideOnly) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  static_cast<void>(rig.guest->call(kAddMac, mac_list(1, 7, 1).bytes()));
+  rig.guest->send(kReset);
+  EXPECT_EQ(rig.nic->mac(), (Mac{2, 0, 0, 0, 0, 7}));
+  rig.nic->function().reset(pci::ResetKind::function_level);
+  EXPECT_EQ(rig.nic->mac(), kIavfStation);
+}
+
+// Drivers that know no primary address: Linux before 5.15 adds first, FreeBSD deletes first.
+TEST(IavfAddresses, OlderDriversChangeTheirAddressInEitherOrder) {
+  constexpr Mac kFirst{2, 0, 0, 0, 0, 7}, kSecond{2, 0, 0, 0, 0, 8};
+  const Bytes station = IavfBody{}.u16(1).u16(1).append(kIavfStation).u16(0).bytes();
+  IavfRig rig;
+  rig.guest->bring_up();
+  EXPECT_EQ(rig.guest->call(kAddMac, station).status, kOk);
+  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(1, 7, 0).bytes()).status, kOk);
+  EXPECT_EQ(rig.nic->mac(), kIavfStation);
+  EXPECT_EQ(rig.guest->call(kDelMac, station).status, kOk);
+  EXPECT_EQ(rig.nic->mac(), kFirst);
+  EXPECT_EQ(rig.guest->call(kDelMac, mac_list(1, 7, 0).bytes()).status, kOk);
+  EXPECT_EQ(rig.nic->mac(), kFirst);
+  EXPECT_EQ(rig.guest->call(kAddMac, mac_list(1, 8, 0).bytes()).status, kOk);
+  EXPECT_EQ(rig.nic->mac(), kSecond);
+  rig.guest->send(kReset);
+  EXPECT_EQ(rig.nic->mac(), kSecond);
+}
+
+TEST(IavfAddresses, OlderDriversLinkDownAndUpKeepsTheAddress) {
+  const Bytes both =
+      IavfBody{}.u16(1).u16(2).append(kIavfStation).u16(0).append(std::array<std::uint8_t, 6>{2, 9}).u16(0).bytes();
+  IavfRig rig;
+  rig.guest->bring_up();
+  for (unsigned round = 0; round < 2; ++round) {
+    EXPECT_EQ(rig.guest->call(kAddMac, both).status, kOk);
+    EXPECT_EQ(rig.nic->mac(), kIavfStation);
+    EXPECT_EQ(rig.guest->call(kDelMac, both).status, kOk);
+    EXPECT_EQ(rig.nic->mac(), kIavfStation);
+  }
+}
+
+}  // namespace
+}  // namespace vmux::rigs
