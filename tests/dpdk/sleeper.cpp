@@ -68,7 +68,7 @@ std::uint64_t serve(Queue& queue) {
     const std::uint16_t count = rte_eth_rx_burst(queue.port, queue.number, frames.data(), kBurst);
     if (count == 0) break;
     std::for_each_n(frames.begin(), count, [](rte_mbuf* frame) { turn_round(*frame); });
-    const std::uint16_t sent = rte_eth_tx_burst(queue.port, queue.number, frames.data(), count);
+    const std::uint16_t sent = rte_eth_tx_burst(queue.port, 0, frames.data(), count);
     if (sent < count) rte_pktmbuf_free_bulk(&frames[sent], static_cast<unsigned>(count - sent));
     queue.echoed += sent;
     total += count;
@@ -104,11 +104,10 @@ void start(std::uint16_t port, std::uint16_t queues) {
   rte_mempool* const pool =
       rte_pktmbuf_pool_create(name.c_str(), kBuffersPerQueue * queues, 64, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
   if (pool == nullptr) give_up("rte_pktmbuf_pool_create", rte_errno);
-  check(rte_eth_dev_configure(port, queues, queues, &conf), "rte_eth_dev_configure");
-  for (std::uint16_t queue = 0; queue < queues; ++queue) {
+  check(rte_eth_dev_configure(port, queues, 1, &conf), "rte_eth_dev_configure");  // one sends for all
+  for (std::uint16_t queue = 0; queue < queues; ++queue)
     check(rte_eth_rx_queue_setup(port, queue, kDescriptors, SOCKET_ID_ANY, nullptr, pool), "rte_eth_rx_queue_setup");
-    check(rte_eth_tx_queue_setup(port, queue, kDescriptors, SOCKET_ID_ANY, nullptr), "rte_eth_tx_queue_setup");
-  }
+  check(rte_eth_tx_queue_setup(port, 0, kDescriptors, SOCKET_ID_ANY, nullptr), "rte_eth_tx_queue_setup");
   check(rte_eth_dev_start(port), "rte_eth_dev_start");
 }
 

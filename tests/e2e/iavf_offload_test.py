@@ -3,7 +3,8 @@
 import contextlib
 
 from harness.iavf import A, B, card, features, script, set_mtu
-from harness.traffic import iperf, ping, protocol_errors, send_file, wait_for_peer
+from harness.traffic import iperf, ping, protocol_errors, put_program, send_file, wait_for_peer
+from harness.vmux import wait_until
 
 # rx-fcs gives the stack four bytes more of each frame; the others are not of these frames. Outer tags have a test of
 # their own, because the driver does not do both kinds of tags at once.
@@ -98,11 +99,13 @@ def test_vlans_within_a_vlan(iavf):
 
 
 def test_jumbo_frames(iavf):
-    for guest in (iavf.a, iavf.b):
-        set_mtu(guest, 9000)
-    wait_for_peer(iavf.a, B)
-    assert ping(iavf.a, B, count=5, size=8972, extra="-M do").loss == 0
-    send_file(iavf.a, iavf.b, B, megabytes=4)
+    """The usual size, and the longest that the driver has: 9728 bytes with both VLAN tags and the FCS."""
+    for mtu in (9000, 9702):
+        for guest in (iavf.a, iavf.b):
+            set_mtu(guest, mtu)
+        wait_for_peer(iavf.a, B)
+        assert ping(iavf.a, B, count=5, size=mtu - 28, extra="-M do").loss == 0
+        send_file(iavf.a, iavf.b, B, megabytes=4)
 
 
 TUNNELS = {
@@ -138,6 +141,31 @@ def test_tunnels(iavf):
     finally:
         for guest in (iavf.a, iavf.b):
             guest.run(f"for l in {links}; do ip link del $l; done; ip -6 addr flush dev {card(guest)} scope global")
+
+
+def test_udp_super_frames(iavf):
+    """UDP_SEGMENT: the card makes datagrams of one size of what a program wrote at once, as many as it takes."""
+    program = put_program(iavf.a, "udp-segments")
+    put_program(iavf.b, "udp-segments")
+    assert features(iavf.a, card(iavf.a))["tx-udp-segmentation"]
+    with receiver_checks_itself(iavf.b):
+        for segment, length in ((1472, 60000), (100, 6350)):
+            iavf.a.check(f"dd if=/dev/urandom of=/tmp/sent bs={length} count=1")
+
+            def arrives_whole():  # it is UDP: what a guest is too slow to take is lost
+                taking = iavf.b.spawn(f"{program} 6000 {length} >/tmp/got")
+                iavf.b.check("until grep -q ':1770 ' /proc/net/udp; do sleep 0.1; done")
+                before = iavf.vmux.stats("a")["counters"]
+                iavf.a.check(f"{program} {B} 6000 {segment} </tmp/sent")
+                iavf.b.run(f"for i in $(seq 100); do test $(wc -c </tmp/got) -ge {length} && break; sleep 0.1; done")
+                taking.kill("KILL")
+                after = iavf.vmux.stats("a")["counters"]
+                assert after["rx_bytes"] - before["rx_bytes"] > length
+                assert after["rx_frames"] - before["rx_frames"] < length / segment / 2, "the stack cut it itself"
+                return iavf.b.check("sha256sum </tmp/got") == iavf.a.check("sha256sum </tmp/sent")
+
+            wait_until(arrives_whole, f"{length} bytes in datagrams of {segment}")
+    assert protocol_errors(iavf.b)["Udp.InCsumErrors"] == 0
 
 
 def sctp_counters(guest):

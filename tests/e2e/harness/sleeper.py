@@ -20,7 +20,7 @@ def _die_with_parent():
 
 
 class Sleeper:
-    """Asleep when made. It has the ports that are served on `sockets`, at 0000:40:00.0, .1, ..., with `queues` pairs each."""
+    """Asleep when made. It has the ports on `sockets`, at 0000:40:00.0, .1, ..., with as many queues that receive and one that sends."""
 
     def __init__(self, sockets, queues=1, eal=("--no-huge", "-m", "128"), log=None):
         line = [str(BIN.parent / "tests" / "dpdk-sleeper"), "-l", "0", "--no-telemetry", *eal,

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Traffic between guests, and between a guest and the host: set up, measured, and checked for what arrived."""
+import base64
 import json
 import re
 import subprocess
 from types import SimpleNamespace
 
+from . import BIN
 from .vmux import wait_until
 
 
@@ -151,3 +153,10 @@ def send_file(sender, receiver, address, megabytes=8, port=5000):
     sent = sender.check(f"sha256sum </tmp/random-{megabytes}")
     received = receiver.check("sha256sum </tmp/received; rm /tmp/received")
     assert received == sent, "the file that arrived is not the one that was sent"
+
+
+def put_program(guest, name):
+    """A program of tests/in_guest; where it is in the guest."""
+    text = base64.b64encode((BIN.parent / "tests" / f"guest-{name}").read_bytes()).decode()
+    guest.check(f"echo {text} | base64 -d >/tmp/{name} && chmod +x /tmp/{name}")
+    return f"/tmp/{name}"
