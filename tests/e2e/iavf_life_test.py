@@ -85,12 +85,23 @@ def test_driver_is_reloaded(iavf):
     assert ping(iavf.a, B, count=5).loss == 0
 
 
+def change_channels(guest, *counts):
+    script(guest, "n=$(card iavf); " + " && ".join(f"until_true change_channels $n {count} && {{ {BACK}; }}" for count in counts), 540)
+
+
 def test_channels_change_under_load(iavf):
-    """ethtool -l and -L. Without load on Linux 6.1, whose driver may send by a queue that it has just given up: its ring has no
-    device any more, and the guest panics, whatever the device does."""
-    with load(iavf) if iavf.kernel != "6.1" else contextlib.nullcontext():
-        script(iavf.a, f"n=$(card iavf); for c in $(seq {iavf.rounds(4)} | sed 's/.*/1 3 2 4/'); do\n"
-                       f"until_true change_channels $n $c || exit 1\n{BACK}; done", 540)
+    """ethtool -l and -L. On Linux 6.1 fewer channels come without load: when its driver is done with its reset it wakes all queues that
+    the stack had (netif_device_attach()), sends by rings that are no more, and panics; the stack hears of the new number later. It is
+    the driver's own order of things, whatever the device does, and ended with Linux 6.5 (d2806d960e83)."""
+    if iavf.kernel == "6.1":
+        for _ in range(iavf.rounds(2)):
+            change_channels(iavf.a, 1)
+            with load(iavf):
+                change_channels(iavf.a, 3, 4)
+    else:
+        with load(iavf):
+            for _ in range(iavf.rounds(4)):
+                change_channels(iavf.a, 1, 3, 2, 4)
     set_channels(iavf.a, 4)
     assert ping(iavf.a, B, count=5).loss == 0
 
