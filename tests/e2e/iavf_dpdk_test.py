@@ -144,7 +144,9 @@ def test_ways_through_the_rings(daemon, tmp_path, variant, bits, receives, sends
         for first in range(0, 600, 100):
             part = many[first:first + 100]
             assert sorted(frame for _, frame in loop.send(part)) == sorted(frame.ljust(60, b"\0") for frame in part)
-    assert model(daemon, f"{variant}-far")["guest_fault"] == model(daemon, f"{variant}-near")["guest_fault"] == 0
+    for end in ("near", "far"):  # the driver asks for nothing that is not there, and makes no mistake
+        seen = model(daemon, f"{variant}-{end}")
+        assert (seen["guest_fault"], seen["refused"], seen["admin_faults"]) == (0, 0, 0), seen
 
 
 def test_flows_are_spread_over_the_queues_by_their_hash(daemon, loop):

@@ -7,8 +7,8 @@ from .traffic import give_address, wait_for_peer
 from .vmux import wait_until
 
 A, B, B_E1000 = "10.77.1.1", "10.77.1.2", "10.77.1.3"
-# VM a's kernel: VM b's, and the daemon's pollers. Either way of serving queues meets every test in a full run.
-KERNELS = {"6.1": ("7.2", 1), "6.12": ("6.1", 2), "7.2": ("6.12", 1)}
+# VM a's kernel: VM b's, the daemon's pollers, and VM b's doorbells. Every way of serving queues meets every test in a full run.
+KERNELS = {"6.1": ("7.2", 1, "poll"), "6.12": ("6.1", 2, "poll"), "7.2": ("6.12", 1, "trap")}
 # Linux 6.1's driver waits for its reset task with the lock that the task waits for (rtnl): -L, -G and a new MTU take five
 # seconds each there, are "busy" then, and are done all the same.
 KNOWN_COMPLAINT = re.compile(r"iavf.*waiting for reset")
@@ -40,11 +40,11 @@ answers() { ping -c 1 -i 0.2 -w 3 -q $1; }  # asks again and again, and takes a 
 
 def boot_pair(rig, kernel):
     """VM a has four CPUs and as many queues; VM b, of another kernel, two and an e1000 beside its iavf."""
-    kernel_b, pollers = KERNELS[kernel]
+    kernel_b, pollers, doorbell = KERNELS[kernel]
     vmux = rig.vmux("--pollers", pollers)
     a = rig.guest("a", kernel=kernel, cpus=4, sockets=[vmux.add_port("a", "--queues", "4", "--poller", 0, model="iavf")])
     b = rig.guest("b", kernel=kernel_b, cpus=2,
-                  sockets=[vmux.add_port("b", "--queues", "2", "--poller", pollers - 1, model="iavf"), vmux.add_port("e")])
+                  sockets=[vmux.add_port("b", "--queues", "2", "--poller", pollers - 1, "--doorbell", doorbell, model="iavf"), vmux.add_port("e")])
     rig.boot(a, b)
     b.check("echo 1 >/proc/sys/net/ipv4/conf/all/arp_filter")  # each address answers on its own card
     return SimpleNamespace(rig=rig, vmux=vmux, a=a, b=b, kernel=kernel, pollers=pollers)
