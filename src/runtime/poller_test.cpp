@@ -274,6 +274,8 @@ TEST(Poller, LooksForTheNextEventWhereThatComesSoon) {
       looks = !slept && after.rounds > before.rounds + 1;
     }
   }
+  poller->stop();  // a watch goes while nothing runs
+  poller->join();
 }
 
 TEST(Poller, SleepsAfterEachEventWhenItMayNotLinger) {
@@ -288,6 +290,8 @@ TEST(Poller, SleepsAfterEachEventWhenItMayNotLinger) {
     while (poller->stats().sleeps == sleeps)
       std::this_thread::yield();  // ctest's time limit is the failure
   }
+  poller->stop();
+  poller->join();
 }
 
 TEST(Poller, StopsAndStartsAgain) {
