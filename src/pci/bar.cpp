@@ -44,7 +44,7 @@ Result<Bar> Bar::create(const FunctionSpec& spec, unsigned index) {
     }
     bar.size_ = spec.bars[index]->size;
     const std::uint64_t table_size = msix->vectors * sizeof(wire::pci::MsixEntry);
-    const std::uint64_t pba_size = (msix->vectors + 63) / 64 * 8;
+    const std::uint64_t pba_size = std::uint64_t{(msix->vectors + 63) / 64} * 8;
     if (has_table) {
       if (auto done = bar.reserve(msix->table_offset, table_size, Owner::msix_table); !done) {
         return tl::unexpected(done.error());
