@@ -101,6 +101,7 @@ struct Poller::Impl {
   unsigned rounds_without_look = 0;
   bool tasks_found_work = false;  // in the last round
   bool is_lingering = false;      // in this round
+  bool slept_in_vain = false;     // the last round did: `asleep` is up still, unless somebody rang
 
   std::atomic<bool> asleep{true};
   std::atomic<bool> running{false};

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <utility>
 
 #include "runtime/poller_impl.hpp"
 #include "vmux/base/clock.hpp"
@@ -140,7 +141,10 @@ bool Poller::Impl::should_look_for_events(std::uint64_t wait_ns) const noexcept 
 }
 
 bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
-  asleep.store(false, std::memory_order_relaxed);
+  // A sleep that ended with its time leaves the flag up: a round that is about to sleep again then has said so before
+  // its only look.
+  const bool is_dozing = std::exchange(slept_in_vain, false) && wait_ns > 0;
+  if (!is_dozing) asleep.store(false, std::memory_order_relaxed);
   now = monotonic_ns();
   ++rounds_without_look;
   unsigned done = 0;
@@ -151,9 +155,12 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
   tasks_found_work = found > 0;
   done += found;
   if (done + expired == 0 && wait_ns > 0) {
-    // Say that we sleep, then look once more: whoever adds work after this look sees the flag and rings (wake()).
-    fall_asleep();
-    done += run_tasks();
+    // Say that we sleep, then look once more: whoever adds work after this look sees the flag and rings (wake()). Who
+    // has rung since it went up has taken it down, and the bell may have been answered before the look.
+    if (!is_dozing || !asleep.load(std::memory_order_relaxed)) {
+      fall_asleep();
+      done += run_tasks();
+    }
     if (done == 0 && mailbox.is_empty() && !stop_asked.load(std::memory_order_relaxed)) {
       const std::uint64_t wait = until_next_timer(wait_ns);
       if (wait > 0) sleeps.add();
@@ -162,8 +169,9 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
       if (wait > 0 && wait_ns == kForever) arm_alarm();
       done += take_events(wait > 0 && wait_ns == kForever ? kForever : wait);
       now = monotonic_ns();
+      slept_in_vain = done == 0;
     }
-    asleep.store(false, std::memory_order_relaxed);
+    if (!slept_in_vain) asleep.store(false, std::memory_order_relaxed);
     done += take_messages();
     expired += expire_timers();
     if (done + expired > 0) done += run_tasks();
