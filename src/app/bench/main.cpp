@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <map>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "app/bench/benches.hpp"
@@ -73,14 +74,23 @@ double cycles_per_second() {
 #endif
 }
 
-int print_distance(const std::vector<int>& cpus) {
+int print_distance(const std::vector<int>& cpus, bool as_json) {
   const auto distance = measure_distance(cpus[0], cpus[1]);
-  if (!distance) {
-    fmt::print(stderr, "vmux-bench: {}\n", distance.error().text());
-    return 1;
+  if (!distance) return print(tl::unexpected(distance.error()), as_json);
+  if (!as_json) {
+    fmt::print("{:.0f} ns\n", *distance);
+    return 0;
   }
-  fmt::print("{:.0f} ns\n", *distance);
-  return 0;
+  Row row;
+  row.name = "line there and back";
+  row.bytes = 64;
+  row.direction = fmt::format("CPU {} to {}", cpus[0], cpus[1]);
+  row.unit = "ns";
+  row.ours = {*distance};
+  Report report;
+  report.benchmark = "distance";
+  report.rows = {std::move(row)};
+  return print(report, as_json);
 }
 
 struct ScriptOptions {
@@ -155,7 +165,7 @@ int main_of(int argc, char** argv) {
   }
   const std::string name = app.get_subcommands().front()->get_name();
   if (scripts.count(name) != 0) return run_named_script(name, script);
-  if (name == "distance") return print_distance(cpus);
+  if (name == "distance") return print_distance(cpus, as_json);
   const bool show = ::isatty(STDERR_FILENO) == 1;
   const Bench& bench = in_process.at(name);
   Options options{.rounds = rounds == 0 ? bench.rounds : rounds,

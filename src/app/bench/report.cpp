@@ -41,6 +41,11 @@ std::string spread(const std::vector<double>& sorted) {
   return fmt::format("{:.2f}..{:.2f}", sorted[sorted.size() / 4], sorted[(sorted.size() - 1) - sorted.size() / 4]);
 }
 
+/// Of what has nothing beside it: null.
+nlohmann::json or_null(const std::vector<double>& samples) {
+  return samples.empty() ? nlohmann::json{} : nlohmann::json(median(samples));
+}
+
 }  // namespace
 
 double median(std::vector<double> samples) {
@@ -58,8 +63,8 @@ std::string Report::to_json() const {
                        {"direction", row.direction},
                        {"unit", row.unit},
                        {"ours", median(row.ours)},
-                       {"reference", median(row.reference)},
-                       {"ratio", median(ratios_of(row))},
+                       {"reference", or_null(row.reference)},
+                       {"ratio", or_null(ratios_of(row))},
                        {"rounds", row.ours.size()}});
   }
   const nlohmann::json report = {
