@@ -32,6 +32,7 @@ switching::PortConfig port_config(const std::string& name, const VlanSpec& vlan,
   config.mac_limit = mac_limit;
   config.vlan.tag = vlan.native.value_or(0);
   if (vlan.mode == VlanSpec::Mode::access) config.vlan.mode = switching::VlanMode::access;
+  config.vlan.only_tagged = vlan.mode == VlanSpec::Mode::trunk && !vlan.native;
   const bool is_all = vlan.allowed == std::vector<VlanRange>{{1, kMaxVlan}};
   for (const VlanRange range : is_all ? std::vector<VlanRange>{} : vlan.allowed) {
     for (unsigned id = range.first; id <= range.last; ++id) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "control/fake_catalogue.hpp"
 #include "control/methods.hpp"
@@ -117,6 +118,27 @@ TEST_F(AController, SpreadsQueuesOverPollersFromTheHomeOn) {
   EXPECT_EQ(methods_.call("port.stats", Json{{"name", "vm0"}}).value()[0]["lanes"].size(), 1u);
   ASSERT_TRUE(controller_->remove_uplink("up"));
 }
+
+// An uplink with these keys sends one untagged frame: how many are let in.
+struct VlanKeys {
+  Json keys;
+  std::uint64_t filtered;
+};
+class AnUplinkThatSpeaksUntagged : public AController, public testing::WithParamInterface<VlanKeys> {};
+TEST_P(AnUplinkThatSpeaksUntagged, IsHeardWhereItsKeysSaySo) {
+  Json params{{"name", "up"}, {"backend", "tap"}, {"device", "speaking0"}};
+  params.update(GetParam().keys);
+  ASSERT_TRUE(methods_.call("uplink.add", params));
+  const port::PortCounters& counters = *controller_->lanes("up")[0].counters;
+  while (counters.rx_frames.get() == 0)
+    std::this_thread::yield();
+  EXPECT_TRUE(controller_->uplink_is_ready("up"));  // its poller has ended that round
+  EXPECT_EQ(counters.drop_filtered.get(), GetParam().filtered);
+}
+INSTANTIATE_TEST_SUITE_P(Keys, AnUplinkThatSpeaksUntagged,
+                         testing::Values(VlanKeys{Json::object(), 0}, VlanKeys{Json{{"vlan", 5}}, 0},
+                                         VlanKeys{Json{{"trunk", "5,6"}}, 1}, VlanKeys{Json{{"trunk", "all"}}, 1},
+                                         VlanKeys{Json{{"trunk", "all"}, {"native", 5}}, 0}));
 
 TEST_F(AController, RefusesToRemoveASwitchInUse) {
   ASSERT_TRUE(controller_->add(SwitchSpec{.name = "br0"}));

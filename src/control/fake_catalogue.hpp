@@ -4,22 +4,32 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 
 #include "control/catalogue.hpp"
 #include "vmux/pci/function.hpp"
 
 namespace vmux::control::fake {
 
-/// A port that never sends and swallows what it gets.
+/// A port that swallows what it gets, and sends one untagged broadcast frame if it has something to say.
 class SilentPort final : public port::Port {
  public:
-  std::size_t peek_burst(std::span<packet::FrameView>) noexcept override { return 0; }
-  void complete(std::size_t) noexcept override {}
+  explicit SilentPort(bool speaks = false) : speaks_(speaks) { std::fill_n(frame_.begin(), 6, std::byte{0xff}); }
+  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
+    if (!speaks_ || into.empty()) return 0;
+    into[0] = {.header = frame_, .payload = {}, .length = static_cast<std::uint32_t>(frame_.size()), .offload = {}};
+    return 1;
+  }
+  void complete(std::size_t count) noexcept override { speaks_ = speaks_ && count == 0; }
   std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override { return frames.size(); }
   void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
-  [[nodiscard]] bool needs_polling() const noexcept override { return false; }
+  [[nodiscard]] bool needs_polling() const noexcept override { return speaks_; }
   [[nodiscard]] bool is_ready() const noexcept override { return true; }
+
+ private:
+  bool speaks_;
+  std::array<std::byte, 64> frame_{};
 };
 
 /// A PCI function without any register behind it.
@@ -82,9 +92,12 @@ class SilentUplink final : public Uplink {
  public:
   static Result<std::unique_ptr<Uplink>> make(const UplinkRequest& request, runtime::Poller&) {
     if (request.device == "absent0") return fail(Errc::not_found, "no such interface");
-    return std::make_unique<SilentUplink>(request.pollers.size());
+    return std::make_unique<SilentUplink>(request.pollers.size(), request.device == "speaking0");
   }
-  explicit SilentUplink(std::size_t lanes) : ports_(lanes) {}
+  SilentUplink(std::size_t lanes, bool speaks) {
+    for (std::size_t i = 0; i < lanes; ++i)
+      ports_.emplace_back(speaks);
+  }
   port::Port& port() noexcept override { return ports_.front(); }
   std::vector<port::Port*> lanes() override {
     std::vector<port::Port*> out;
@@ -94,7 +107,7 @@ class SilentUplink final : public Uplink {
   }
 
  private:
-  std::vector<SilentPort> ports_;
+  std::deque<SilentPort> ports_;
 };
 
 inline constexpr std::string_view kVariants[] = {"blue", "red"};

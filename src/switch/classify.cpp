@@ -18,6 +18,13 @@ constexpr bool is_group(std::uint64_t mac) noexcept { return (mac >> 40 & 1) != 
 // IEEE 802.1Q table 8-1: spanning tree, pause, LACP, LLDP and their like end at the bridge.
 constexpr bool is_reserved(std::uint64_t mac) noexcept { return (mac & ~0xfull) == 0x0180'c200'0000; }
 
+// A tag behind a priority tag would come to the front where the frame leaves untagged, and lead it into a VLAN that its
+// port has no part in.
+bool has_tag_behind(const packet::FrameView& view) noexcept {
+  const std::size_t at = view.offload.has_vlan ? 12 : 16;
+  return view.header.size() >= at + 2 && packet::get16(view.header, at) == kTypeVlan;
+}
+
 }  // namespace
 
 // In place: a result that is copied right after its flags were stored byte by byte stalls the copy for each frame.
@@ -47,8 +54,9 @@ void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame
   const auto vid = static_cast<std::uint16_t>(frame.tci & kVidMask);
   frame.vlan = vid == 0 ? member.vlan.untagged : vid;
   const std::uint64_t to = mac_at(header, 0), from = mac_at(header, 6);
-  const bool admitted =
-      vid == 0 || (member.vlan.mode == VlanMode::trunk && vid != kReservedVid && member.vlan.carries(vid));
+  const bool admitted = vid == 0
+                            ? member.vlan.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view))
+                            : member.vlan.mode == VlanMode::trunk && vid != kReservedVid && member.vlan.carries(vid);
   if (!admitted || is_reserved(to)) {
     counters.drop_filtered.add();
     return;

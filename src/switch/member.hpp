@@ -15,6 +15,7 @@ namespace vmux::switching {
 
 inline constexpr std::uint32_t kMaxPorts = 1024;  // per switch
 inline constexpr std::uint16_t kVlanIds = 4096;
+inline constexpr std::uint16_t kNoVlan = kVlanIds;  // no frame belongs to it
 
 // A PortId is a slot (low 10 bits) and how often that slot was used before.
 inline constexpr std::uint32_t kSlotBits = 10;
@@ -23,7 +24,7 @@ static_assert(1u << kSlotBits == kMaxPorts);
 
 struct VlanRules {
   VlanMode mode = VlanMode::trunk;
-  std::uint16_t untagged = 0;    ///< the VLAN of frames without a tag, and the one that leaves without
+  std::uint16_t untagged = 0;    ///< the VLAN of frames without a tag, and the one that leaves without; kNoVlan: none
   std::bitset<kVlanIds> tagged;  ///< trunk: those that may pass with a tag
 
   [[nodiscard]] bool carries(std::uint16_t vlan) const noexcept { return vlan == untagged || tagged[vlan]; }

@@ -114,13 +114,15 @@ class Shard final : public runtime::Task {
 
   // classify.cpp: what a frame is and where it goes
   void classify(Member& member, const packet::FrameView& view, Frame& frame) noexcept;
-  /// True when all that classify() looks at is as in this frame before: addresses, type, and a tag if there is one.
+  /// True when all that classify() looks at is as in this frame before: addresses, type, and a tag if there is one
+  /// (what stands behind a tag counts if that is for a priority only).
   [[nodiscard]] bool is_like(std::size_t index, const packet::FrameView& view) const noexcept {
     constexpr std::size_t kLooked = 18;  // bytes of the header
     const packet::FrameView& other = peeked_[index];
     return !frames_[index].is_dropped && !view.offload.has_vlan && !other.offload.has_vlan &&
            view.header.size() == other.header.size() && view.header.size() >= kLooked &&
-           std::memcmp(view.header.data(), other.header.data(), 16) == 0;
+           std::memcmp(view.header.data(), other.header.data(), 16) == 0 &&
+           (!frames_[index].has_tag || (frames_[index].tci & 0x0fff) != 0);
   }
   void learn(const Frame& frame) noexcept;
   void look_up(StationKey to) noexcept;

@@ -34,8 +34,13 @@ Result<VlanRules> rules_of(const VlanConfig& config) {
   if (config.mode == VlanMode::access) {
     if (config.tag == 0) return fail(Errc::invalid_argument, "an access port needs a VLAN id from 1 to 4094");
     if (!config.allowed.empty()) return fail(Errc::invalid_argument, "an access port has no list of allowed VLANs");
+    if (config.only_tagged) return fail(Errc::invalid_argument, "an access port has untagged frames only");
     return rules;
   }
+  if (config.only_tagged && config.tag != 0) {
+    return fail(Errc::invalid_argument, "the native VLAN of a trunk is that of untagged frames");
+  }
+  if (config.only_tagged) rules.untagged = kNoVlan;
   for (const std::uint16_t vlan : config.allowed) {
     if (vlan == 0 || vlan > kMaxVlan) return fail(Errc::invalid_argument, "a VLAN id must be 1 to 4094");
     rules.tagged.set(vlan);

@@ -29,6 +29,7 @@ struct VlanConfig {
   VlanMode mode = VlanMode::trunk;
   std::uint16_t tag = 0;               ///< access: its VLAN, 1 to 4094. trunk: the native VLAN, 0 = none of the 4094
   std::vector<std::uint16_t> allowed;  ///< trunk: VLANs that may pass with a tag (1 to 4094); empty = all
+  bool only_tagged = false;            ///< trunk without a native VLAN: frames without a tag do not pass
 };
 
 struct PortConfig {

@@ -18,6 +18,9 @@ inline VlanConfig access(std::uint16_t vlan) { return {.mode = VlanMode::access,
 inline VlanConfig trunk(std::uint16_t native, std::vector<std::uint16_t> allowed) {
   return {.mode = VlanMode::trunk, .tag = native, .allowed = std::move(allowed)};
 }
+inline VlanConfig tagged_only(std::vector<std::uint16_t> allowed) {
+  return {.mode = VlanMode::trunk, .tag = 0, .allowed = std::move(allowed), .only_tagged = true};
+}
 
 inline Bytes from_address(Bytes bytes, const Bytes& address) {
   std::copy(address.begin(), address.end(), bytes.begin() + 6);

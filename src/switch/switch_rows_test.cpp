@@ -42,6 +42,14 @@ Bytes to_address(Bytes bytes, const Bytes& address) {
   return bytes;
 }
 
+// Behind the addresses a priority tag, and behind that what a VLAN tag would be.
+Bytes double_tagged(std::uint8_t to, std::uint16_t inner, std::size_t payload = 46) {
+  Bytes bytes = frame(to, 1, inner, payload);
+  const Bytes priority{0x81, 0x00, 0xe0, 0x00};
+  bytes.insert(bytes.begin() + 12, priority.begin(), priority.end());
+  return bytes;
+}
+
 const Row kRows[] = {
     {"an unknown station: everyone but the sender",
      {kPlain, kPlain, kPlain},
@@ -182,6 +190,29 @@ const Row kRows[] = {
      frame(2, 1, 0x6000),
      {},
      {{1, frame(2, 1, 0x6005)}}},
+    {"a trunk without a native VLAN takes no untagged frame", {tagged_only({5}), kPlain}, {}, frame(2, 1), {}, {}, 1},
+    {"a trunk without a native VLAN takes no priority tag",
+     {tagged_only({5}), kPlain},
+     {},
+     frame(2, 1, 0xe000),
+     {},
+     {},
+     1},
+    {"a trunk without a native VLAN gets no untagged frame", {kPlain, tagged_only({5})}, {}, frame(2, 1), {}, {}},
+    {"a trunk without a native VLAN: tags pass as before",
+     {tagged_only({}), tagged_only({5}), access(5)},
+     {},
+     frame(2, 1, 5),
+     {},
+     {{1, frame(2, 1, 5)}, {2, frame(2, 1)}}},
+    {"a tag behind a priority tag is no way into its VLAN",
+     {access(5), trunk(5, {6}), trunk(0, {5})},
+     {},
+     double_tagged(2, 7),
+     {},
+     {},
+     1},
+    {"nor behind a priority tag beside", {access(5), trunk(5, {6})}, {}, frame(2, 1, 7), beside(0), {}, 1},
     {"a flood leaves each port in its own form",
      {trunk(0, {5}), access(5), trunk(5, {6}), trunk(0, {5}), access(6)},
      {},
@@ -213,10 +244,20 @@ INSTANTIATE_TEST_SUITE_P(Rows, SwitchRows, testing::ValuesIn(kRows));
 
 // Frames that are like the one before them are not looked at again: each must go where it goes alone.
 TEST(SwitchBurst, ForwardsAFrameAlikeWhateverComesBeforeIt) {
-  std::vector<Sent> kinds{{frame(3, 1), {}},    {frame(4, 1), {}},        {frame(0xff, 1), {}},
-                          {frame(3, 0), {}},    {frame(3, 1, 6), {}},     {frame(3, 1, 7), {}},
-                          {frame(3, 1, 9), {}}, {frame(3, 1), beside(6)}, {frame(3, 1), beside(7)},
-                          {frame(9, 1), {}},    {cut_tag(), {}},          {without_ethertype(), {}}};
+  std::vector<Sent> kinds{{frame(3, 1), {}},
+                          {frame(4, 1), {}},
+                          {frame(0xff, 1), {}},
+                          {frame(3, 0), {}},
+                          {frame(3, 1, 6), {}},
+                          {frame(3, 1, 7), {}},
+                          {frame(3, 1, 9), {}},
+                          {frame(3, 1), beside(6)},
+                          {frame(3, 1), beside(7)},
+                          {frame(9, 1), {}},
+                          {cut_tag(), {}},
+                          {without_ethertype(), {}},
+                          {frame(3, 1, 0xe000, 300), {}},
+                          {double_tagged(3, 6, 300), {}}};
   const auto outcome = [](const Sent& first, const Sent& second, bool together) {
     Bench bench{{trunk(5, {6, 7}), access(5), trunk(5, {6})}};
     bench.introduce(1, frame(9, 3));

@@ -263,6 +263,12 @@ const BadConfig kBadConfigs[] = {
     {"access without a VLAN", {.name = "x", .vlan = access(0)}, Errc::invalid_argument},
     {"access with a VLAN that does not exist", {.name = "x", .vlan = access(4095)}, Errc::invalid_argument},
     {"access with a list", {.name = "x", .vlan = {VlanMode::access, 5, {6}}}, Errc::invalid_argument},
+    {"access that takes only tagged frames",
+     {.name = "x", .vlan = {VlanMode::access, 5, {}, true}},
+     Errc::invalid_argument},
+    {"native VLAN of a trunk that takes only tagged frames",
+     {.name = "x", .vlan = {VlanMode::trunk, 5, {6}, true}},
+     Errc::invalid_argument},
     {"trunk with VLAN 0 in its list", {.name = "x", .vlan = trunk(0, {0})}, Errc::invalid_argument},
 };
 

@@ -206,29 +206,32 @@ void write(const packet::FrameView& view, std::size_t header_size) {
 
 using switching::test::access;
 using switching::test::kPlain;
+using switching::test::tagged_only;
 using switching::test::trunk;
 
 // Ports as their rules; the second reading of them is vlan_of() and carries().
+constexpr int kNone = -1;
 struct PortRule {
   bool is_access;
-  std::uint16_t untagged;
+  int untagged;                       // kNone: such frames are not let in or out
   std::vector<std::uint16_t> tagged;  // empty: all
 };
-const std::vector<PortRule> kRules{
-    {false, 0, {}}, {true, 10, {}}, {true, 20, {}}, {false, 0, {10, 20}}, {false, 10, {20}}};
+const std::vector<PortRule> kRules{{false, 0, {}},       {true, 10, {}},    {true, 20, {}},
+                                   {false, 0, {10, 20}}, {false, 10, {20}}, {false, kNone, {10, 20}}};
 
-// The VLAN that a frame of this port belongs to, or -1: it may not enter.
+// The VLAN that a frame of this port belongs to, or kNone: it may not enter.
 int vlan_of(const PortRule& rule, const Bytes& frame, const packet::Offload& offload) {
   int tag = -1;
+  const auto is_tag_at = [&](std::size_t at) { return frame.size() >= at + 4 && at16(frame, at) == 0x8100; };
   if (offload.has_vlan) tag = offload.vlan_tci & 0xfff;
-  if (!offload.has_vlan && frame.size() >= 18 && at16(frame, 12) == 0x8100)
-    tag = static_cast<int>(at16(frame, 14) & 0xfff);
-  if (tag == 0xfff) return -1;
+  if (!offload.has_vlan && is_tag_at(12)) tag = static_cast<int>(at16(frame, 14) & 0xfff);
+  if (tag == 0xfff) return kNone;
+  if (tag == 0 && is_tag_at(offload.has_vlan ? 12 : 16)) return kNone;  // a second tag behind a priority
   if (tag <= 0) return rule.untagged;
-  if (rule.is_access) return -1;
+  if (rule.is_access) return kNone;
   const bool is_allowed =
       rule.tagged.empty() || std::find(rule.tagged.begin(), rule.tagged.end(), tag) != rule.tagged.end();
-  return is_allowed || tag == rule.untagged ? tag : -1;
+  return is_allowed || tag == rule.untagged ? tag : kNone;
 }
 bool carries(const PortRule& rule, int vlan) {
   if (vlan == rule.untagged) return true;
@@ -237,7 +240,8 @@ bool carries(const PortRule& rule, int vlan) {
 }
 
 void forward(const Bytes& frame, const packet::Offload& offload, std::size_t sender) {
-  static switching::test::Bench bench{{kPlain, access(10), access(20), trunk(0, {10, 20}), trunk(10, {20})}};
+  static switching::test::Bench bench{
+      {kPlain, access(10), access(20), trunk(0, {10, 20}), trunk(10, {20}), tagged_only({10, 20})}};
   bench[sender].send(frame, offload);
   bench[sender].send(frame, offload);
   for (const auto& port : bench.ports)
