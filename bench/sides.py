@@ -14,7 +14,9 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 BIN = TOP / "build/release/bin"
 sys.path.insert(0, str(TOP / "lab"))
-from testpmd import Hugepages, Testpmd, TestpmdError  # noqa: E402,F401  (benchmarks take them from here)
+from children import die_with_parent, end_in_order  # noqa: E402,F401  (benchmarks take these from here)
+from hugepages import Hugepages  # noqa: E402,F401
+from testpmd import Testpmd, TestpmdError  # noqa: E402,F401
 
 DRIVER_CPU, SERVER_CPU = 0, 1
 HUGEPAGES = 320
@@ -34,6 +36,20 @@ class BenchError(Exception):
 def say(text):
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def start_vmux(flags, log, sockets):
+    """The daemon, once these are there."""
+    with open(log, "wb") as output:
+        server = subprocess.Popen([str(BIN / "vmux"), *flags], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                  preexec_fn=die_with_parent)
+    deadline = time.monotonic() + 10
+    while not all(path.exists() for path in sockets):
+        if server.poll() is not None or time.monotonic() > deadline:
+            server.kill()
+            raise BenchError(f"vmux did not start:\n{log.read_text()}")
+        time.sleep(0.05)
+    return server
 
 
 class Rpc:
@@ -101,10 +117,7 @@ class Vmux(Side):
         sockets = [directory / f"vm{number}.sock" for number in range(ports)]
         rpc = directory / "rpc.sock"
         self.log = directory / "vmux.log"
-        with open(self.log, "wb") as log:
-            self.server = subprocess.Popen([str(BIN / "vmux"), "--rpc", str(rpc), "--poller-cpus", str(SERVER_CPU), "--doorbell", "poll",
-                                            *flags], stdout=log, stderr=log)
-        self.wait_for(rpc)
+        self.server = start_vmux(["--rpc", str(rpc), "--poller-cpus", str(SERVER_CPU), "--doorbell", "poll", *flags], self.log, [rpc])
         self.rpc = Rpc(rpc)
         for number, path in enumerate(sockets):
             self.rpc("port.add", name=f"vm{number}", model=model, socket=str(path), mac=MACS[number])
@@ -112,13 +125,6 @@ class Vmux(Side):
         allow = [word for bdf in bdfs for word in ("-a", bdf)]
         self.driver = testpmd("ours", SERVER_CPU, ports, memory, allow, lambda command: [*wrap, *command])
         self.processes = [self.server, self.driver.process]
-
-    def wait_for(self, path):
-        deadline = time.monotonic() + 10
-        while not path.exists():
-            if self.server.poll() is not None or time.monotonic() > deadline:
-                raise BenchError(f"vmux did not start:\n{self.log.read_text()}")
-            time.sleep(0.05)
 
     def begin(self, case, size):
         if case == "to host":
@@ -260,7 +266,7 @@ def clock_hertz():
         return next((float(line.split(":", 1)[1]) * 1e6 for line in info if line.startswith("cpu MHz")), 0.0)
 
 
-def machine(memory):
+def machine(**more):
     with open("/proc/cpuinfo") as info:
         model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), "unknown")
-    return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(), "memory": memory.text}
+    return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(), **more}

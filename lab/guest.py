@@ -10,12 +10,10 @@ Commands run one at a time through an agent on a virtio-serial port (lab/guest/a
 noise never mixes with their output. Background work is started with spawn() and collected with its wait().
 """
 import base64
-import ctypes
 import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -23,6 +21,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from children import die_with_parent
 from host_clock import counter_khz
 
 LAB = Path(__file__).resolve().parent
@@ -51,11 +50,6 @@ def accelerator():
         return (CACHE / "accel").read_text().split()[0]
     except (OSError, IndexError):
         return "tcg"
-
-
-def _die_with_parent():
-    # A test run that is killed takes its guests along. 1 is PR_SET_PDEATHSIG.
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Background:
@@ -134,7 +128,7 @@ class Guest:
         self._pending, self._agent, self._qmp = b"", None, None
         with open(self.directory / "qemu.log", "wb") as log:
             self.process = subprocess.Popen(self.command_line(), stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
+                                            stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
 
     def wait_for_boot(self, timeout=BOOT_SECONDS):
         deadline = time.monotonic() + timeout

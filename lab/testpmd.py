@@ -1,21 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""DPDK's testpmd on a pseudo terminal, and the hugepages it likes."""
-import ctypes
+"""DPDK's testpmd on a pseudo terminal."""
 import itertools
 import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import time
-from pathlib import Path
+
+from children import die_with_parent
 
 _numbers = itertools.count()
-
-
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class TestpmdError(AssertionError):
@@ -41,7 +36,7 @@ class Testpmd:
         terminal, inner = pty.openpty()
         self.terminal = terminal
         self.process = subprocess.Popen(wrap(command), stdin=inner, stdout=inner, stderr=inner, close_fds=True,
-                                        preexec_fn=_die_with_parent)
+                                        preexec_fn=die_with_parent)
         os.close(inner)
         try:
             self._until_prompt(400)
@@ -138,27 +133,3 @@ class Testpmd:
                 return condition()
             self.text += re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", data.decode(errors="replace")).replace("\r", "")
         return True
-
-
-class Hugepages:
-    """2 MB pages for the length of a `with`: as many as asked for on top of what there is."""
-
-    FILE = Path("/proc/sys/vm/nr_hugepages")
-
-    def __init__(self, count):
-        self.count = count
-
-    def __enter__(self):
-        """True when they could be had."""
-        self.before = int(self.FILE.read_text())
-        try:
-            self.FILE.write_text(str(self.before + self.count))
-        except OSError:
-            return False
-        return int(self.FILE.read_text()) >= self.before + self.count
-
-    def __exit__(self, *_):
-        try:
-            self.FILE.write_text(str(self.before))
-        except OSError:
-            pass

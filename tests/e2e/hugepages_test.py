@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Guest
+from hugepages import Hugepages
 from harness.traffic import give_address, iperf, mbits, ping, wait_for_peer
 from harness.vmux import wait_until
 
@@ -24,19 +25,13 @@ def free_pages():
 @pytest.fixture
 def pages():
     """Enough huge pages for the VM; afterwards as many as there were before."""
-    pool, wanted = POOL / "nr_hugepages", MEGABYTES // 2
-    if not pool.exists():
+    wanted = MEGABYTES // 2
+    if not POOL.exists():
         pytest.skip("no 2 MiB huge pages in this kernel")
-    before = int(pool.read_text())
-    try:
-        pool.write_text(str(before + wanted - min(free_pages(), wanted)))
-    except OSError as problem:
-        pytest.skip(f"huge pages cannot be set aside: {problem}")
-    if free_pages() < wanted:
-        pool.write_text(str(before))
-        pytest.skip(f"the kernel found {free_pages()} of {wanted} huge pages")
-    yield
-    pool.write_text(str(before))
+    with Hugepages(max(0, wanted - free_pages())) as enough:
+        if not enough:
+            pytest.skip("the kernel has no 2 MiB pages to give")
+        yield
 
 
 def huge_mappings(daemon):

@@ -4,7 +4,7 @@ import shutil
 
 import testpmd
 from guest import Guest
-from testpmd import Hugepages  # noqa: F401  (tests take it from here)
+from hugepages import Hugepages  # noqa: F401  (tests take it from here)
 
 from . import BIN
 

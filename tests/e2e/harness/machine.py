@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A machine without a program: QEMU's test protocol (-accel qtest) does what a guest's processor would do."""
-import ctypes
-import signal
 import socket
 import subprocess
 import time
 
+from children import die_with_parent
 from guest import Qmp
-
-
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _connect(path, process):
@@ -39,7 +34,7 @@ class TestedMachine:
                              "-qmp", f"unix:{monitor},server=on,wait=off"])
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=_die_with_parent)
+                                            preexec_fn=die_with_parent)
         try:
             self.monitor = Qmp(_connect(monitor, self.process))
             self.test = _connect(test, self.process)

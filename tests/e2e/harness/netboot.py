@@ -7,25 +7,21 @@ Knows nothing of vmux: `interface` is whatever the NIC's wire comes out at.
     rom = RomMachine(tmp_path, {"driver": "vfio-user-pci", "romfile": "pxe-e1000.rom", "bootindex": 0, "socket": ...}, qemu)
     server.wait_for_boot(rom)
 """
-import ctypes
 import re
 import secrets
-import signal
 import subprocess
 import time
 from pathlib import Path
 
+from children import die_with_parent
+
 STEPS = 1500  # lines of the second script: it takes many segments, and one lost or doubled shows in its sum
-
-
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _start(command, log):
     with open(log, "wb") as output:
         return subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output,
-                                stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
+                                stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
 
 
 def _end(process):

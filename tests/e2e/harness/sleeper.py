@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """tests/dpdk/sleeper.cpp: a DPDK program that sleeps until a frame arrives and sends it back."""
-import ctypes
 import itertools
 import json
 import os
@@ -9,14 +8,12 @@ import signal
 import subprocess
 import time
 
+from children import die_with_parent
+
 from . import BIN
 from .interposer import behind_interposer
 
 _numbers = itertools.count()
-
-
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Sleeper:
@@ -29,7 +26,7 @@ class Sleeper:
             line += ["-a", f"0000:40:00.{number}"]
         self.log = log
         self.process = subprocess.Popen(behind_interposer(sockets, [*line, "--", str(queues)]), stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=log, bufsize=0, preexec_fn=_die_with_parent)
+                                        stdout=subprocess.PIPE, stderr=log, bufsize=0, preexec_fn=die_with_parent)
         self.pending = b""
         try:
             while self._line(300) != "ready":  # the EAL talks on standard output as well

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The daemon under test, and vmuxctl."""
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
+
+from children import die_with_parent
 
 from . import BIN
 
@@ -27,10 +27,6 @@ def wait_until(condition, what, timeout=90, pause=0.05):
         time.sleep(pause)
 
 
-def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
 class Vmux:
     """One daemon with its RPC socket and its VM sockets in `directory`."""
 
@@ -49,7 +45,7 @@ class Vmux:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([str(BIN / "vmux"), "--rpc", str(self.rpc), *self.flags],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                            preexec_fn=_die_with_parent)
+                                            preexec_fn=die_with_parent)
         wait_until(self.is_ready, f"vmux to answer; it said:\n{self.log()}")
         return self
 
