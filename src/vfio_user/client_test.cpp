@@ -23,7 +23,8 @@ using Bytes = std::vector<std::uint8_t>;
 // The message header: id, command (16 bits each), size, flags, error (32 bits each).
 constexpr std::size_t kHeader = 16;
 constexpr std::uint8_t kReply = 1, kNoReply = 0x10, kError = 0x20;
-constexpr std::uint64_t kShort = 300'000'000;  // ns: a busy machine still agrees on a version within
+constexpr std::uint64_t kForever = 3'600'000'000'000;  // ns: ctest's time limit is the failure
+constexpr std::uint64_t kShort = 300'000'000;          // ns: a busy machine still agrees on a version within
 constexpr std::uint8_t kVersion = 1, kRegionRead = 9, kRegionWrite = 10, kDmaRead = 11, kReset = 13;
 
 template <class T>
@@ -370,12 +371,13 @@ TEST(Client, AnswersOnTheSecondSocketWhileItWaitsOnTheFirst) {
   std::thread serving{[&] {
     server.agree(kTwinJson);
     const Bytes read = TwinServer::receive(server.socket);
+    TwinServer::send(server.twin, reply_to(read, Bytes(20, 0x5a)));  // which answers nothing there
     TwinServer::send(server.twin, ask_for_memory());
     told = TwinServer::receive(server.twin);
     TwinServer::send(server.socket, reply_to(read, region_reply(4, 4)));
   }};
   Alphabet memory;
-  auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = kShort, .twin_socket = true});
+  auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = kForever, .twin_socket = true});
   std::uint32_t value = 0;
   EXPECT_TRUE(client);
   if (client) {
@@ -393,6 +395,33 @@ TEST(Client, AnswersOnTheSecondSocketWhileItWaitsOnTheFirst) {
   EXPECT_EQ(std::string(told.begin() + 32, told.end()), "ABCDEFGH");
 }
 
+// The server reads nothing more before it has got the memory that it asked for.
+TEST(Client, AnswersOnTheSecondSocketWhileTheFirstIsFull) {
+  TwinServer server;
+  std::size_t got = 0;
+  std::thread serving{[&] {
+    server.agree(kTwinJson);
+    TwinServer::send(server.twin, ask_for_memory());
+    EXPECT_EQ(TwinServer::receive(server.twin).size(), 40u);
+    while (got < (1 << 20)) {
+      const Bytes part = TwinServer::receive(server.socket);
+      if (part.empty()) break;
+      got += part.size();
+    }
+  }};
+  Alphabet memory;
+  auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = kForever, .twin_socket = true});
+  EXPECT_TRUE(client);
+  if (client) {
+    (*client)->set_dma_target(&memory);
+    const std::vector<std::byte> much(1 << 20);
+    EXPECT_TRUE((*client)->write_posted(pci::Region::bar0, RegionOffset{0}, much));
+    client->reset();
+  }
+  serving.join();
+  EXPECT_GE(got, std::size_t{1} << 20);
+}
+
 TEST(Client, ServesItsSecondSocketBetweenCalls) {
   TwinServer server;
   std::thread serving{[&] { server.agree(kTwinJson); }};
@@ -408,17 +437,22 @@ TEST(Client, ServesItsSecondSocketBetweenCalls) {
   EXPECT_FALSE((*client)->serve());  // gone
 }
 
-TEST(Client, TakesTheDescriptorsOfARegion) {
+/// What the client makes of this answer, which one descriptor comes with.
+Result<IoFds> io_fds_from(const Bytes& answer) {
   TwinServer server;
   std::thread serving{[&] {
-    server.agree(R"({"capabilities":{}})", false);
-    const Bytes request = TwinServer::receive(server.socket);
-    server.send_with(server.twin.get(), reply_to(request, io_fds(56, 1, io_fd(8, 0))));
+    server.agree(R"({"capabilities":{"max_msg_fds":4}})", false);
+    server.send_with(server.twin.get(), reply_to(TwinServer::receive(server.socket), answer));
   }};
   const auto client = Client::adopt(std::move(server.client_end), {.timeout_ns = kShort});
   EXPECT_TRUE(client);
-  const auto found = client ? (*client)->region_io_fds(2) : Result<IoFds>{};
+  auto found = client ? (*client)->region_io_fds(2) : Result<IoFds>{};
   serving.join();
+  return found;
+}
+
+TEST(Client, TakesTheDescriptorsOfARegion) {
+  const auto found = io_fds_from(io_fds(56, 1, io_fd(8, 0)));
   ASSERT_TRUE(found);
   ASSERT_EQ(found->parts.size(), 1u);
   EXPECT_EQ(found->parts[0].offset, 8u);
@@ -427,6 +461,27 @@ TEST(Client, TakesTheDescriptorsOfARegion) {
   EXPECT_EQ(found->parts[0].value, 7u);
   EXPECT_FALSE(found->parts[0].is_ioregionfd);
   EXPECT_EQ(found->fds.size(), 1u);
+}
+
+TEST(Client, TakesDescriptionsThatHaveGrown) {
+  Bytes parts = io_fd(8, 0);
+  parts << std::uint64_t{0};
+  for (const std::uint8_t byte : io_fd(16, 0))
+    parts << byte;
+  parts << std::uint64_t{0};
+  parts[20] = 1;  // the type: an ioregionfd
+  const auto found = io_fds_from(io_fds(112, 2, parts));
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->parts.size(), 2u);
+  EXPECT_EQ(found->parts[1].offset, 16u);
+  EXPECT_EQ(found->parts[1].value, 7u);
+  EXPECT_TRUE(found->parts[0].is_ioregionfd);
+  EXPECT_FALSE(found->parts[1].is_ioregionfd);
+}
+
+TEST(Client, TakesNoDescriptionThatIsCutOff) {
+  EXPECT_FALSE(io_fds_from(io_fds(96, 2, io_fd(8, 0))));
+  EXPECT_FALSE(io_fds_from(io_fds(48, 1, io_fd(8, 0))));
 }
 
 struct TwinOffer {

@@ -160,6 +160,21 @@ TEST(DmaAccess, RequestsOfTheClientAreServedMeanwhile) {
   EXPECT_TRUE(rig.transfer.is_done);
 }
 
+// While a client waits for the reply to an UNMAP it serves no request on the same socket.
+TEST(DmaAccess, StartedBehindAnUnmapThatWaitsForReadersFollowsItsReply) {
+  DmaRig rig{spec_version()};
+  EXPECT_EQ(rig.ask(dma_map(4, 0x100000, 0x1000)).error, 0u);
+  SlowReader lagging;
+  rig.function->memory().attach(lagging);
+  rig.send(dma_unmap(5, 0x100000, 0x1000));
+  EXPECT_FALSE(rig.receive().has_value());
+  rig.start_read();
+  EXPECT_FALSE(rig.receive().has_value());
+  rig.function->memory().detach(lagging);
+  EXPECT_EQ(rig.receive().value().id, 5u);
+  EXPECT_EQ(rig.receive().value().command, kDmaRead);
+}
+
 TEST(DmaAccess, ErrorOfTheClientReachesTheDevice) {
   DmaRig rig{spec_version()};
   rig.start_read();

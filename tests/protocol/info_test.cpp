@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+
 #include "protocol/rig.hpp"
 
 namespace vmux::protocol_test {
@@ -183,6 +185,7 @@ TEST(GetRegionIoFds, SaysHowMuchRoomItNeeds) {
   ASSERT_TRUE(is_success(reply, 7, kGetRegionIoFds, 16));
   EXPECT_EQ(reply.payload.number_at(0, 4), 96u);
   EXPECT_TRUE(reply.fds.empty());
+  EXPECT_TRUE(is_success(rig.ask(get_io_fds(96, kBar2)), 7, kGetRegionIoFds, 96));
 }
 
 TEST(GetRegionIoFds, SendsNoMoreDescriptorsThanTheClientTakes) {
@@ -207,6 +210,35 @@ TEST(GetRegionIoFds, SignalIsAWriteToTheDevice) {
   EXPECT_EQ(rig.device.writes[0], (std::pair{std::uint64_t{8}, Bytes{}.u16(0x1234)}));
   EXPECT_EQ(rig.device.writes[1], rig.device.writes[0]);
   EXPECT_EQ(rig.device.writes[2], (std::pair{std::uint64_t{16}, Bytes{}.u32(0)}));
+}
+
+TEST(GetRegionIoFds, WhatTheDeviceAsksForInSuchAWriteIsSent) {
+  Rig rig{Profile::qemu};
+  EXPECT_EQ(rig.ask(dma_map(2, 0xc0000, 0x10000)).error, 0u);
+  EXPECT_EQ(rig.ask(region_write(3, kConfig, 4, Bytes{}.u16(6))).error, 0u);  // bus master on
+  std::array<std::byte, 8> bytes{};
+  rig.device.on_write = [&] { rig.function->dma_read(Iova{0xc0000}, bytes, [](Result<void>) {}); };
+  const auto reply = rig.ask(get_io_fds(512, kBar2));
+  ASSERT_EQ(reply.fds.size(), 2u);
+  signal_eventfd(reply.fds[0].get());
+  const auto request = rig.receive();
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->flags, 0u);  // a command
+}
+
+TEST(GetRegionIoFds, MemoryThatIsFoundToBeTruncatedInSuchAWriteEndsTheSession) {
+  Rig rig{Profile::qemu};
+  const auto file = new_memfd(0x1000);
+  EXPECT_EQ(rig.ask(dma_map(2, 0, 0x1000), {file.get()}).error, 0u);
+  memory::GuestMemory reader;
+  rig.function->memory().attach(reader);
+  rig.device.on_write = [&] { static_cast<void>(reader.fetch<std::uint32_t>(Iova{0})); };
+  const auto reply = rig.ask(get_io_fds(512, kBar2));
+  ASSERT_EQ(reply.fds.size(), 2u);
+  ASSERT_EQ(::ftruncate(file.get(), 0), 0);
+  signal_eventfd(reply.fds[0].get());
+  EXPECT_TRUE(rig.is_closed());
+  rig.function->memory().detach(reader);
 }
 
 TEST(GetRegionIoFds, AskedTwiceGivesTheSameEvents) {

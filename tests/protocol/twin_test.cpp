@@ -17,7 +17,7 @@ std::string json_of(const Reply& version) { return {version.payload.begin() + 4,
 
 /// A client that asked for it and got it, with memory that has no descriptor.
 struct TwinRig : Rig {
-  TwinRig() {
+  explicit TwinRig(vfio_user::ServerOptions options = {}) : Rig(std::move(options)) {
     auto version = ask(twin_version());
     EXPECT_EQ(version.flags, kReply);
     EXPECT_EQ(version.fds.size(), 1u);
@@ -131,6 +131,24 @@ TEST(TwinSocket, TakesItsRepliesByteByByte) {
   EXPECT_TRUE(rig.is_done && rig.result);
 }
 
+TEST(TwinSocket, TakesAReplyWithAsMuchDataAsTheServerTakes) {
+  TwinRig rig{{.max_transfer = 8}};
+  rig.start_read();
+  rig.say(answer_to(rig.received()));
+  EXPECT_TRUE(rig.is_done && rig.result);
+}
+
+TEST(TwinSocket, GetsTheRestOfARequestThatIsLongerThanASocketHolds) {
+  TwinRig rig;
+  const std::vector<std::byte> much(1 << 20, std::byte{0x5a});
+  EXPECT_EQ(rig.ask(dma_map(4, much.size(), much.size())).error, 0u);
+  rig.function->dma_write(Iova{much.size()}, much, [](Result<void>) {});
+  std::size_t got = 0;
+  for (Bytes part = rig.received(); !part.empty(); part = rig.received())
+    got += part.size();
+  EXPECT_EQ(got, 32 + much.size());
+}
+
 struct Breach {
   const char* name;
   Bytes bytes;
@@ -139,13 +157,15 @@ class TwinBreach : public testing::TestWithParam<Breach> {};
 TEST_P(TwinBreach, EndsTheSessionAndTheTransfer) {
   TwinRig rig;
   rig.start_read();
-  EXPECT_FALSE(rig.received().empty());
+  EXPECT_EQ(rig.received().number_at(0, 2), 1u);
   rig.say(GetParam().bytes);
   EXPECT_TRUE(rig.is_closed());
   EXPECT_TRUE(rig.is_done && !rig.result);
 }
 INSTANTIATE_TEST_SUITE_P(Bytes, TwinBreach,
                          testing::Values(Breach{"Command", region_read(1, kBar2, 0, 4)},
+                                         Breach{"CommandInPlaceOfTheReply",
+                                                message(1, kDmaRead, Bytes{}.u64(kAt).u64(8).zeroes(8))},
                                          Breach{"ReplyToNothing", message(77, kDmaRead, {}, kReply)},
                                          Breach{"SizeBelowTheHeader", Bytes{}.u16(1).u16(11).u32(3).u32(1).u32(0)},
                                          Breach{"Endless", Bytes{}.u16(1).u16(11).u32(~0u).u32(1).u32(0)}),
