@@ -35,9 +35,10 @@ std::string slow_state(const Machine& machine, unsigned cpu) {
   std::string found;
   const std::string path = cpu_path(cpu) + "/cpuidle";
   for (const std::string& state : machine.list(path)) {
-    const auto latency = machine.number(path + "/" + state + "/latency");
-    if (latency.value_or(0) > kSlowExitUs && machine.text(path + "/" + state + "/disable") == "0")
-      found = fmt::format("{} ({} us to leave)", machine.text(path + "/" + state + "/name"), *latency);
+    const std::string at = fmt::format("{}/{}", path, state);
+    const auto latency = machine.number(at + "/latency");
+    if (latency.value_or(0) > kSlowExitUs && machine.text(at + "/disable") == "0")
+      found = fmt::format("{} ({} us to leave)", machine.text(at + "/name"), *latency);
   }
   return found;
 }

@@ -95,7 +95,7 @@ class Guest {
                         .count = count,
                         .booleans = {},
                         .eventfds = sinks};
-    VMUX_ASSERT(function_.interrupts().configure(std::move(irq)).has_value());
+    VMUX_ASSERT(function_.interrupts().configure(irq).has_value());
   }
 
   std::vector<UniqueFd> interrupts_;

@@ -132,7 +132,7 @@ bool take_tags(const RxRules& rules, const packet::FrameView& view, RxInfo& info
       tci = view.offload.vlan_tci;
       return true;
     }
-    if (view.header.size() < at + 2 * kTag - 2) return false;
+    if (view.header.size() < at + kTag + sizeof tpid) return false;  // the tag, and the type behind it
     tpid = packet::get16(view.header, at);
     tci = packet::get16(view.header, at + 2);
     return is_tag(tpid);
