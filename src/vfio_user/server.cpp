@@ -24,10 +24,10 @@ struct Server::Impl final : runtime::Task {
     Impl* server;
   };
 
-  Impl(runtime::Poller& poller_, pci::Endpoint& endpoint_, ServerOptions options_)
-      : poller(poller_),
-        endpoint(endpoint_),
-        options(std::move(options_)),
+  Impl(runtime::Poller& on, pci::Endpoint& served, ServerOptions how)
+      : poller(on),
+        endpoint(served),
+        options(std::move(how)),
         retry(poller, [this] { listen(); }),
         anchor(std::make_shared<Anchor>(Anchor{this})) {}
 
@@ -43,7 +43,7 @@ struct Server::Impl final : runtime::Task {
   void listen();
   void accept();
   Result<void> serve(UniqueFd connection);
-  void drop_session(std::function<void()> quiet);
+  void drop_session(const std::function<void()>& quiet);
   void next_client();
 
   runtime::Poller& poller;
@@ -99,10 +99,10 @@ Result<void> Server::Impl::serve(UniqueFd connection) {
   return {};
 }
 
-void Server::Impl::drop_session(std::function<void()> quiet) {
+void Server::Impl::drop_session(const std::function<void()>& quiet) {
   session->detach();
   const bool was_attached = session->is_negotiated();
-  if (was_attached) endpoint.client_gone(std::move(quiet));
+  if (was_attached) endpoint.client_gone(quiet);
   session->abort_dma();
   session.reset();
   is_connected.store(false, std::memory_order_relaxed);

@@ -137,8 +137,8 @@ void E1000Guest::write_ring(std::uint32_t offset, std::uint32_t value) {
 void E1000Guest::bring_up(const E1000Setup& setup) {
   reset_device();
   setup_ = setup;
-  std::memset(memory_.data() + kTxRing, 0, setup.tx_descriptors * 16);
-  std::memset(memory_.data() + kRxRing, 0, setup.rx_descriptors * 16);
+  std::memset(memory_.data() + kTxRing, 0, std::size_t{setup.tx_descriptors} * 16);
+  std::memset(memory_.data() + kRxRing, 0, std::size_t{setup.rx_descriptors} * 16);
   write(kCtrl, read(kCtrl) | setup.control_bits);
   write_ring(kTdbal, kTxRing);
   write_ring(kTdbah, 0);

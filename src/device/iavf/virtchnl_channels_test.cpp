@@ -14,7 +14,6 @@ namespace {
 using fake_guest::Bytes;
 using fake_guest::IavfBody;
 using fake_guest::IavfMessage;
-using fake_guest::IavfSetup;
 
 constexpr std::uint32_t kReset = 2, kEvent = 17, kKey = 23, kLut = 24, kSetHena = 26, kEnableChannels = 30,
                         kDisableChannels = 31, kAddFilter = 32, kDelFilter = 33;
