@@ -12,9 +12,9 @@ from .vmux import wait_until
 
 def give_address(guest, address, interface="eth0", mtu=None):
     """Brings an interface up with just this address ("10.77.0.1/24")."""
-    mtu_part = f"ip link set {interface} mtu {mtu} && " if mtu else ""
-    guest.check(f"ip -4 addr flush dev {interface} && {mtu_part}ip link set {interface} up && "
-                f"ip addr add {address} dev {interface}")
+    lines = [f"addr flush dev {interface}", *([f"link set {interface} mtu {mtu}"] if mtu else []), f"link set {interface} up",
+             f"addr add {address} dev {interface}"]
+    guest.check("ip -4 -batch - <<END\n" + "\n".join(lines) + "\nEND")
 
 
 def wait_for_peer(guest, address, timeout=90):
