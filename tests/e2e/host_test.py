@@ -37,7 +37,7 @@ def test_ping_and_iperf_over_tap(pair):
         assert answered(sh(f"ping -c 20 -i 0.05 -w 60 {VM}"), 20) == 20
         assert mbits(iperf_with_host(pair.a, HOST)) > 1
         assert mbits(iperf_with_host(pair.a, HOST, options="-R")) > 1
-        udp = iperf_with_host(pair.a, HOST, options="-u -b 2M")["sum"]  # how much of it is lost is a matter of who got the CPU
+        udp = iperf_with_host(pair.a, HOST, seconds=2, options="-u -b 2M")["sum"]  # how much of it is lost is a matter of who got the CPU
         assert udp["packets"] > 100 and udp["lost_percent"] < 50, udp
         assert set(protocol_errors(pair.a).values()) == {0}
 
@@ -127,8 +127,8 @@ def test_queues_of_a_tap_are_spread_over_pollers(three_nics):
             give_address(guest, f"{address}/24", interface)
             wait_for_peer(guest, host)
             before = lanes_of(vmux)
-            assert mbits(iperf_with_host(guest, host, seconds=2, options="-P 4")) > 1
-            assert mbits(iperf_with_host(guest, host, seconds=2, options="-P 4 -R")) > 1
+            assert mbits(iperf_with_host(guest, host, seconds=1, options="-P 4")) > 1
+            assert mbits(iperf_with_host(guest, host, seconds=1, options="-P 4 -R")) > 1
             moved = {poller: after - before[poller] for poller, after in lanes_of(vmux).items()}
             home = int(interface[3]) - 1
             assert moved[home] > 300 and moved[1 - home] < moved[home] / 10, f"{interface}: {moved}"

@@ -14,7 +14,7 @@ def test_guest_reboots_and_talks_again(pair):
     give_address(pair.b, f"{pair.address_b}/24")
     wait_for_peer(pair.b, pair.address_a)
     assert ping(pair.a, pair.address_b).loss == 0
-    assert mbits(iperf(pair.a, pair.b, pair.address_b, seconds=2)) > 1
+    assert mbits(iperf(pair.a, pair.b, pair.address_b)) > 1
 
 
 def test_driver_is_unloaded_and_loaded_many_times(pair):
@@ -73,7 +73,7 @@ def test_vm_is_killed_and_restarted_again_and_again(pair):
         pair.b.start()
         give_address(pair.b, f"{pair.address_b}/24")
         wait_for_peer(pair.b, pair.address_a)
-    assert mbits(iperf(pair.b, pair.a, pair.address_a, seconds=2)) > 1
+    assert mbits(iperf(pair.b, pair.a, pair.address_a)) > 1
 
 
 def test_second_vm_on_a_socket_in_use_is_refused_or_waits_and_harms_nobody(pair):

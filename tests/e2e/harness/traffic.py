@@ -84,8 +84,9 @@ def _measured(attempt):
 
 
 def _iperf_client(client, address, seconds, options):
-    """The `end` part of the client's report."""
-    text = client.check(f"iperf3 -J -c {address} -t {seconds} {options}; true", timeout=seconds + 120)
+    """The `end` part of the client's report. Without a time it is a fixed amount that has to arrive, however long that takes."""
+    length = f"-t {seconds}" if seconds else "-n 8M"
+    text = client.check(f"iperf3 -J -c {address} {length} {options}; true", timeout=(seconds or 0) + 240)
     try:
         report = json.loads(text[text.index("{"):])
     except ValueError:
@@ -95,7 +96,7 @@ def _iperf_client(client, address, seconds, options):
     return report["end"]
 
 
-def iperf(client, server, address, seconds=3, options="", server_options=""):
+def iperf(client, server, address, seconds=None, options="", server_options=""):
     """iperf3 from guest `client` to guest `server`; the `end` part of its report."""
     def attempt():
         serving = server.spawn(f"iperf3 -s -1 {server_options}")
@@ -110,7 +111,7 @@ def iperf(client, server, address, seconds=3, options="", server_options=""):
     return _measured(attempt)
 
 
-def iperf_with_host(guest, host_address, seconds=3, options=""):
+def iperf_with_host(guest, host_address, seconds=None, options=""):
     """iperf3 from a guest to the host (with -R: from the host to the guest)."""
     def attempt():
         server = subprocess.Popen(["iperf3", "-s", "-1", "-B", host_address], stdout=subprocess.DEVNULL,
