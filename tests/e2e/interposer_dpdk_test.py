@@ -222,22 +222,24 @@ def test_receive_filters(daemon, tmp_path):
     assert [frame[:6] for frame in read_pcap(tmp_path / "out.pcap")] == [frame[:6] for frame in expected]
 
 
-def test_fifty_stops_resets_reattachments_and_starts(daemon):
+def test_fifty_stops_resets_and_starts_with_ten_reattachments(daemon):
     """DPDK's net_e1000_em has no dev_reset: rte_eth_dev_reset() refuses by itself and asks nothing of the card. Taking the
-    device out of the program and probing it anew is the harder test of the same: the whole VFIO life of a device."""
+    device out of the program and probing it anew is the harder test of the same: the whole VFIO life of a device. What the
+    first of those leaves open must not become more with any other, which ten show as well as fifty: each is 13000 accesses."""
     with two(daemon) as (a, b):
         b.run("set fwd rxonly")
         b.run("start")
         a.run("set fwd rxonly")
         open_after_first = None
-        for _ in range(50):
+        for number in range(50):
             assert "Done" in a.run("port stop 0")
             requests = daemon.stats("a")["client"]["requests"]
             assert "Failed to reset port 0. diag=-95" in a.run("port reset 0")
             assert daemon.stats("a")["client"]["requests"] == requests
-            assert "Device is detached" in a.run("port detach 0")
-            wait_until(lambda: not daemon.is_connected("a"), "vmux to notice that the device is closed")
-            assert "Port 0 is attached" in a.run(f"port attach {BDF}")
+            if number % 5 == 0:
+                assert "Device is detached" in a.run("port detach 0")
+                wait_until(lambda: not daemon.is_connected("a"), "vmux to notice that the device is closed")
+                assert "Port 0 is attached" in a.run(f"port attach {BDF}")
             assert "Done" in a.run("port start 0")
             now_open = [held_by(process) for process in (a.process, daemon.process)]
             open_after_first = open_after_first or now_open
