@@ -168,7 +168,9 @@ Transport::Io Transport::flush() noexcept {
     const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0) {
       if (errno == EINTR) continue;
-      return errno == EAGAIN ? Io::would_block : Io::closed;
+      if (errno != EAGAIN) return Io::closed;
+      forget_sent();
+      return Io::would_block;
     }
     if (message.msg_control != nullptr) departing_.pop_front();
     out_sent_ += static_cast<std::size_t>(sent);
@@ -177,6 +179,15 @@ Transport::Io Transport::flush() noexcept {
   out_sent_ = 0;
   out_.clear();
   return Io::progress;
+}
+
+// A peer that always leaves something unread must not make the queue grow by all that was ever sent. What is moved is
+// no more than what was sent since the last time.
+void Transport::forget_sent() noexcept {
+  if (out_sent_ < out_.size() - out_sent_) return;
+  out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(out_sent_));
+  out_base_ += out_sent_;
+  out_sent_ = 0;
 }
 
 bool is_eventfd(int fd) noexcept {

@@ -69,6 +69,7 @@ class Transport {
     std::vector<int> fds;
   };
   void make_room();
+  void forget_sent() noexcept;
   void take_fds(const msghdr& message, std::uint64_t got);
   [[nodiscard]] std::size_t add_fds(msghdr& message, std::span<char> control, std::uint64_t position,
                                     std::size_t length) const noexcept;

@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <fstream>
+
 #include "protocol/rig.hpp"
 
 namespace vmux::protocol_test {
@@ -160,6 +162,30 @@ TEST(Stream, SlowReaderIsHeldBackAndGetsEverythingInTheEnd) {
     ASSERT_TRUE(reply.has_value());
     ASSERT_EQ(reply->id, i);
   }
+}
+
+std::size_t resident_bytes() {
+  std::size_t size = 0, resident = 0;
+  std::ifstream{"/proc/self/statm"} >> size >> resident;
+  return resident * 4096;
+}
+
+// One that always leaves something unread must not make it keep what it has sent.
+TEST(Stream, QueueThatNeverRunsEmptyDoesNotGrow) {
+  Rig rig{Profile::qemu};
+  std::vector<std::uint8_t> some(20'000);
+  const auto exchange = [&](unsigned count) {
+    for (unsigned i = 0; i < count; ++i) {
+      for (unsigned k = 0; k < 5; ++k)
+        rig.send(region_read(i, kBar0, 0x1000, 4096));
+      rig.settle();
+      ASSERT_GT(::recv(rig.raw(), some.data(), some.size(), MSG_DONTWAIT), 0);
+    }
+  };
+  exchange(200);
+  const auto before = resident_bytes();
+  exchange(1500);  // 30 MB
+  EXPECT_LT(resident_bytes(), before + (4u << 20));
 }
 
 TEST(Stream, PeerThatLeavesInTheMiddleOfAMessageLeavesNothingBehind) {
