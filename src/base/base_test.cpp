@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstring>
 
 #include "vmux/base/bits.hpp"
@@ -57,6 +59,64 @@ TEST(Eventfd, DrainTakesTheWholeCount) {
   signal_eventfd(event->get());
   EXPECT_EQ(drain_eventfd(event->get()), 2u);
   EXPECT_EQ(drain_eventfd(event->get()), 0u);
+}
+
+/// Ends a call that blocks, after a second, and tells of it.
+class Rescue {
+ public:
+  Rescue() {
+    fired_ = 0;
+    struct sigaction action {};
+    action.sa_handler = [](int) { fired_ = 1; };  // without SA_RESTART: the call fails with EINTR
+    ::sigaction(SIGALRM, &action, &before_);
+    ::alarm(1);
+  }
+  ~Rescue() {
+    ::alarm(0);
+    ::sigaction(SIGALRM, &before_, nullptr);
+  }
+  [[nodiscard]] bool was_needed() const { return fired_ != 0; }
+
+ private:
+  static inline volatile std::sig_atomic_t fired_ = 0;
+  struct sigaction before_ {};
+};
+
+/// One that blocks, as a peer may make it after it has given it to us.
+UniqueFd blocking_eventfd(std::uint64_t count) {
+  UniqueFd event{::eventfd(0, 0)};
+  EXPECT_EQ(::write(event.get(), &count, sizeof count), static_cast<ssize_t>(sizeof count));
+  return event;
+}
+
+#if !defined(__SANITIZE_THREAD__)  // where it is a plain write
+TEST(PeerEventfd, SignalDoesNotWaitForRoom) {
+  const auto event = blocking_eventfd(~0ull - 1);
+  const Rescue rescue;
+  signal_peer_eventfd(event.get());
+  EXPECT_FALSE(rescue.was_needed());
+}
+#endif
+
+TEST(PeerEventfd, DrainDoesNotWaitForASignal) {
+  const auto event = blocking_eventfd(3);
+  const Rescue rescue;
+  EXPECT_EQ(drain_peer_eventfd(event.get()), 3u);
+  EXPECT_EQ(drain_peer_eventfd(event.get()), 0u);
+  EXPECT_FALSE(rescue.was_needed());
+}
+
+TEST(PeerEventfd, EverySignalArrives) {
+  const auto event = blocking_eventfd(0);
+  for (int i = 0; i < 5000; ++i)  // more than the kernel keeps completions of
+    signal_peer_eventfd(event.get());
+  EXPECT_EQ(drain_peer_eventfd(event.get()), 5000u);
+}
+
+TEST(PeerEventfd, SignalOfAnythingElseDoesNothing) {
+  const UniqueFd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  signal_peer_eventfd(null.get());
+  signal_peer_eventfd(-1);
 }
 
 TEST(Memfd, CannotBeShrunkByAPeer) {

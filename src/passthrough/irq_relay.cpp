@@ -114,7 +114,7 @@ Result<void> IrqRelay::configure_messages(const IrqRequest& request) noexcept {
     if (request.action != IrqAction::trigger) {
       set_mask(request.irq, index, by_client, request.action == IrqAction::mask);
     } else if (target.vectors[index].sink) {
-      signal_eventfd(target.vectors[index].sink.get());  // a client tests its wiring, whatever the masks
+      signal_peer_eventfd(target.vectors[index].sink.get());  // a client tests its wiring, whatever the masks
     }
   }
   return {};
@@ -163,7 +163,7 @@ void IrqRelay::set_mask(Irq irq, std::uint32_t index, Mask mask, bool is_masked)
     return;
   }
   // What came between the kernel's change and here was signalled to the sink itself; what came before waits here.
-  if (was_masked && drain_eventfd(vector.parked.get()) != 0 && vector.sink) signal_eventfd(vector.sink.get());
+  if (was_masked && drain_eventfd(vector.parked.get()) != 0 && vector.sink) signal_peer_eventfd(vector.sink.get());
 }
 
 void IrqRelay::set_table_mask(std::uint32_t vector, bool is_masked) noexcept {

@@ -101,7 +101,7 @@ Result<void> PhysicalFunction::listen(Notice& notice, pci::Irq irq, std::functio
 void PhysicalFunction::on_error() {
   ++counters_.errors;
   logf(LogLevel::error, "{}: {} reports a fatal error", name_, address_);
-  if (open_->error.sink) signal_eventfd(open_->error.sink.get());
+  if (open_->error.sink) signal_peer_eventfd(open_->error.sink.get());
 }
 
 void PhysicalFunction::on_release_request() {
@@ -111,7 +111,7 @@ void PhysicalFunction::on_release_request() {
   if (!is_attached_) {
     group_->let_go(*this);
   } else if (open_->release.sink && times <= kPoliteRequests) {
-    signal_eventfd(open_->release.sink.get());  // the VMM unplugs it from the guest, and disconnects
+    signal_peer_eventfd(open_->release.sink.get());  // the VMM unplugs it from the guest, and disconnects
   } else {
     failure_ = kTaken;
   }
@@ -174,7 +174,7 @@ Result<void> PhysicalFunction::configure_irq(pci::IrqRequest request) noexcept {
   const bool is_disable = request.data == pci::IrqData::none && request.count == 0;
   if (request.data != pci::IrqData::eventfd && !is_disable) {
     const bool is_selected = request.data == pci::IrqData::none || (!request.booleans.empty() && request.booleans[0]);
-    if (is_selected && notice.sink) signal_eventfd(notice.sink.get());
+    if (is_selected && notice.sink) signal_peer_eventfd(notice.sink.get());
     return {};
   }
   const bool has_sink = !request.eventfds.empty() && request.eventfds[0];

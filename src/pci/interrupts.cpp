@@ -84,7 +84,7 @@ IrqInfo Interrupts::info(Irq irq) const noexcept {
 }
 
 void Interrupts::unmask_intx() noexcept {
-  if (impl_->unmask_fd) drain_eventfd(impl_->unmask_fd.get());
+  if (impl_->unmask_fd) drain_peer_eventfd(impl_->unmask_fd.get());
   impl_->intx.unmask();
 }
 

@@ -60,7 +60,7 @@ void IrqSink::drop() noexcept {
 
 void IrqSink::signal() const noexcept {
   const int fd = fd_.load(std::memory_order_acquire);
-  if (fd >= 0) signal_eventfd(fd);
+  if (fd >= 0) signal_peer_eventfd(fd);
 }
 
 Result<void> check_sink(const UniqueFd& sink) noexcept {

@@ -32,7 +32,8 @@ class IrqSink {
   std::atomic<int> fd_{-1};
 };
 
-/// What a client may hand us as a sink: something that a write of 8 bytes cannot block on. Sets O_NONBLOCK.
+/// What a client may hand us as a sink: an eventfd that can be written. Sets O_NONBLOCK, which the client can undo: see
+/// signal_peer_eventfd().
 [[nodiscard]] Result<void> check_sink(const UniqueFd& sink) noexcept;
 
 /// A vector of MSI or MSI-X. All state is in one word, so that mask, unmask and trigger cannot miss each other.

@@ -116,10 +116,8 @@ void Session::watch_intx_unmask() {
   unmask_watch_.reset();
   unmask_fd_ = fd;
   if (fd < 0) return;
-  auto watch = context_.poller.watch(fd, EPOLLIN, [this, fd](std::uint32_t) {
-    drain_eventfd(fd);
-    context_.endpoint.unmask_intx();
-  });
+  // On edges: one in semaphore mode would stay readable for as many rounds as the client likes.
+  auto watch = context_.poller.watch(fd, EPOLLIN | EPOLLET, [this](std::uint32_t) { context_.endpoint.unmask_intx(); });
   if (watch) {
     unmask_watch_ = std::move(*watch);
   } else {

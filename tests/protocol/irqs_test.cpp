@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // VFIO_USER_DEVICE_SET_IRQS
+#include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
 
 #include "protocol/rig.hpp"
 
@@ -124,6 +129,61 @@ TEST(SetIrqs, ReplacedUnmaskEventfdIsTheOneWatched) {
   rig.settle();
   EXPECT_EQ(events.count(0), 0u);
   signal_eventfd(events.numbers[2]);
+  rig.settle();
+  EXPECT_EQ(events.count(0), 1u);
+  rig.function->interrupts().set_level(false);
+}
+
+/// Ends a call that blocks, after a second, and tells of it.
+class Rescue {
+ public:
+  Rescue() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { fired_ = 1; };  // without SA_RESTART: the call fails with EINTR
+    ::sigaction(SIGALRM, &action, nullptr);
+    ::alarm(1);
+  }
+  ~Rescue() { ::alarm(0); }
+  [[nodiscard]] bool was_needed() const { return fired_ != 0; }
+
+ private:
+  static inline volatile std::sig_atomic_t fired_ = 0;
+};
+
+// O_NONBLOCK belongs to what client and server share: the one can take it away from the other at any time.
+TEST(SetIrqs, ClientThatMakesItsEventfdsBlockStopsNobody) {
+  Rig rig{Profile::qemu};
+  Events events{2};
+  rig.ask(set_irqs(2, kIntx, kEventfd | kTrigger, 0, 1), {events.numbers[0]});
+  rig.ask(set_irqs(3, kIntx, kEventfd | kUnmask, 0, 1), {events.numbers[1]});
+  for (const int fd : events.numbers)
+    ASSERT_EQ(::fcntl(fd, F_SETFL, 0), 0);
+#if !defined(__SANITIZE_THREAD__)  // see signal_peer_eventfd()
+  const std::uint64_t full = ~0ull - 1;
+  ASSERT_EQ(::write(events.numbers[0], &full, sizeof full), static_cast<ssize_t>(sizeof full));
+#endif
+  const Rescue rescue;
+  rig.function->interrupts().set_level(true);
+  signal_eventfd(events.numbers[1]);
+  rig.settle();
+  EXPECT_FALSE(rescue.was_needed());
+  EXPECT_GT(events.count(0), 0u);
+  rig.function->interrupts().set_level(false);
+}
+
+// Such a one is readable for as many rounds as it was once told to be.
+TEST(SetIrqs, UnmaskEventfdInSemaphoreModeIsNoWorkForEver) {
+  Rig rig{Profile::qemu};
+  Events events{1};
+  const UniqueFd semaphore{::eventfd(1u << 30, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC)};
+  rig.ask(set_irqs(2, kIntx, kEventfd | kTrigger, 0, 1), {events.numbers[0]});
+  rig.ask(set_irqs(3, kIntx, kEventfd | kUnmask, 0, 1), {semaphore.get()});
+  for (int i = 0; i < 100; ++i)
+    rig.poller->run_once();
+  EXPECT_FALSE(rig.poller->run_once());
+  rig.function->interrupts().set_level(true);
+  EXPECT_EQ(events.count(0), 1u);
+  signal_eventfd(semaphore.get());
   rig.settle();
   EXPECT_EQ(events.count(0), 1u);
   rig.function->interrupts().set_level(false);

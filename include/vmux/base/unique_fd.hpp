@@ -41,6 +41,11 @@ class UniqueFd {
 void signal_eventfd(int fd) noexcept;
 /// Takes the counter of an eventfd (0 when nothing was signalled).
 std::uint64_t drain_eventfd(int fd) noexcept;
+/// The same for eventfds that a peer gave us, or has from us: O_NONBLOCK is a property of what is shared, and the peer
+/// can take it away, and fill the counter, at any time. These do not block all the same (where the kernel has
+/// asynchronous I/O, and is Linux 5.7 or newer).
+void signal_peer_eventfd(int fd) noexcept;
+std::uint64_t drain_peer_eventfd(int fd) noexcept;
 /// A sealed-against-shrinking memfd of `size` bytes, zero filled, close-on-exec. `name` appears in /proc/PID/maps.
 [[nodiscard]] Result<UniqueFd> make_memfd(const char* name, std::uint64_t size) noexcept;
 
