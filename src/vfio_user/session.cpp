@@ -8,6 +8,7 @@
 #include <array>
 
 #include "base/logf.hpp"
+#include "vmux/base/clock.hpp"
 
 namespace vmux::vfio_user {
 namespace {
@@ -20,6 +21,7 @@ constexpr std::size_t kMaxInfoPayload = 4096;           // some clients send as 
 constexpr std::size_t kMaxIrqFds = 253;                 // whatever max_msg_fds says, clients send more
 constexpr std::size_t kOutputLimit = 256 << 10;         // unsent replies beyond which no request is read
 constexpr std::uint64_t kPatrol_ns = 200'000'000;       // how soon a truncated memory file is noticed while idle
+constexpr std::uint64_t kTurn_ns = 2'000'000;           // one session's part of a round, then the others have theirs
 constexpr std::size_t kOverhead = sizeof(Header) + 64;  // header and fixed part of any message
 
 std::size_t longest_message(const ServerOptions& options) {
@@ -128,7 +130,7 @@ unsigned Session::poll() {
   served_ = 0;
   const auto io = transport_.receive();
   if (io == Transport::Io::closed) end(LogLevel::info, "disconnected");
-  if (io == Transport::Io::progress) process();
+  if (io == Transport::Io::progress || is_behind_) process();
   const unsigned served = served_;
   finish_event();
   return served;
@@ -150,9 +152,12 @@ void Session::on_quiet() {
   finish_event();
 }
 
-// Serves what has been received, in order, as far as nothing holds it up.
+// Serves what has been received, in order, as far as nothing holds it up. A client can have thousands of requests in
+// one read, and some take long: what is left when the session's time is up comes in the next round.
 void Session::process() {
-  while (may_read()) {
+  is_behind_ = true;
+  for (unsigned count = 0; may_read(); ++count) {
+    if (count != 0 && monotonic_ns() - context_.poller.now_ns() > kTurn_ns) break;
     auto message = transport_.next();
     if (!message) {
       Incoming broken{transport_.broken_header(), {}, {}, false};
@@ -160,7 +165,10 @@ void Session::process() {
       end(LogLevel::warning, message.error().what);
       break;
     }
-    if (!*message) break;
+    if (!*message) {
+      is_behind_ = false;
+      break;
+    }
     dispatch(**message);
     if (transport_.queued() > kOutputLimit && transport_.flush() == Transport::Io::closed) break;
   }
@@ -174,8 +182,8 @@ void Session::settle() {
   if (twin_ && transport_.queued() == 0) twin_->peer_was_sent();
   if (ended_) return;
   if (twin_ && !twin_->settle()) end(LogLevel::error, "the second socket cannot be watched any more");
-  const std::uint32_t wanted =
-      (may_read() ? static_cast<std::uint32_t>(EPOLLIN) : 0u) | (transport_.queued() != 0 ? EPOLLOUT : 0u);
+  const bool has_work = transport_.queued() != 0 || (is_behind_ && may_read());  // a socket with room is an event, too
+  const std::uint32_t wanted = (may_read() ? static_cast<std::uint32_t>(EPOLLIN) : 0u) | (has_work ? EPOLLOUT : 0u);
   if (wanted == watched_) return;
   watched_ = wanted;
   if (!watch_.modify(wanted)) end(LogLevel::error, "the socket cannot be watched any more");

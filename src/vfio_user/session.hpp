@@ -146,7 +146,8 @@ class Session {
   bool full_size_errors_ = false;  ///< the client reads replies of fixed sizes, whatever their error flag says
   bool write_multiple_ = false;
   bool in_event_ = false;
-  bool blocked_ = false;  ///< an UNMAP waits for readers: later requests wait behind it
+  bool is_behind_ = false;  ///< requests may have been received that are not served yet
+  bool blocked_ = false;    ///< an UNMAP waits for readers: later requests wait behind it
   bool ended_ = false;
 };
 

@@ -4,7 +4,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <fstream>
+#include <thread>
 
 #include "protocol/rig.hpp"
 
@@ -105,6 +107,21 @@ TEST(Stream, BurstIsAnsweredInOrder) {
     ASSERT_EQ(read.id, 1000 + i);
     ASSERT_EQ(read.payload.number_at(16, 4), i);
   }
+}
+
+TEST(Stream, LongBurstIsServedInTurns) {
+  Rig rig{Profile::qemu};
+  rig.device.on_write = [] { std::this_thread::sleep_for(std::chrono::milliseconds{3}); };
+  Bytes burst;
+  for (unsigned i = 0; i < 3; ++i)
+    burst.append(region_write(i, kBar2, 0, Bytes{}.u32(i)));
+  rig.send(burst);
+  rig.poller->run_once();
+  EXPECT_EQ(rig.device.writes.size(), 1u);  // other sessions have their turn here
+  rig.settle();
+  EXPECT_EQ(rig.device.writes.size(), 3u);
+  for (unsigned i = 0; i < 3; ++i)
+    EXPECT_EQ(rig.receive().value().id, i);
 }
 
 // What QEMU does at start: many maps under way, with and without descriptors, several in one read of ours.
