@@ -19,7 +19,7 @@ Result<Session::Outcome> Session::handle_get_region_io_fds(const Request& reques
   const pci::RegionInfo region = context_.endpoint.region(static_cast<pci::Region>(asked->index));
   if (region.size == 0) return fail(Errc::invalid_argument, "the region does not exist");
 
-  const std::size_t count = std::min<std::uint64_t>(region.io_events.size(), peer_max_fds_);
+  const std::size_t count = std::min<std::uint64_t>({region.io_events.size(), peer_max_fds_, Transport::kMaxFds});
   const auto events = std::span{region.io_events}.first(count);
   wire::vfio_user::RegionIoFds info;
   info.argsz = static_cast<std::uint32_t>(sizeof info + count * sizeof(wire::vfio_user::SubRegionIoFd));

@@ -15,7 +15,6 @@ namespace vmux::vfio_user {
 namespace {
 
 constexpr std::size_t kFirstBuffer = 64 << 10;
-constexpr std::size_t kMaxFdsInOneRead = 253;  // SCM_MAX_FD in the kernel: no more can arrive with one recvmsg()
 
 }  // namespace
 
@@ -45,7 +44,7 @@ Transport::Io Transport::receive(bool may_sleep) {
   make_room();
   if (in_end_ == in_.size()) return Io::progress;  // full of complete messages: take them first
   iovec part{in_.data() + in_end_, in_.size() - in_end_};
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFdsInOneRead * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -83,7 +82,7 @@ void Transport::take_fds(const msghdr& message, std::uint64_t got) {
   auto& all = arrived_.back();
   all.lost |= lost;
   for (auto& fd : fds) {
-    if (all.fds.size() < kMaxFdsInOneRead) all.fds.push_back(std::move(fd));
+    if (all.fds.size() < kMaxFds) all.fds.push_back(std::move(fd));
   }
 }
 
@@ -126,7 +125,10 @@ std::span<std::byte> Transport::append(std::size_t size) {
   return std::span{out_}.subspan(at, size);
 }
 
-void Transport::attach_fds(std::span<const int> fds) { departing_.push_back({queued_end(), {fds.begin(), fds.end()}}); }
+void Transport::attach_fds(std::span<const int> fds) {
+  VMUX_ASSERT(fds.size() <= kMaxFds);
+  departing_.push_back({queued_end(), {fds.begin(), fds.end()}});
+}
 
 void Transport::rollback(std::uint64_t mark) noexcept {
   VMUX_ASSERT(mark >= out_base_ + out_sent_ && mark <= queued_end());
@@ -158,7 +160,7 @@ Transport::Io Transport::flush() noexcept {
     const std::uint64_t position = out_base_ + out_sent_;
     std::size_t length = out_.size() - out_sent_;
     msghdr message{};
-    alignas(cmsghdr) char control[CMSG_SPACE(kMaxFdsInOneRead * sizeof(int))];
+    alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
     if (!departing_.empty()) [[unlikely]] {
       length = add_fds(message, control, position, length);
     }
@@ -168,7 +170,11 @@ Transport::Io Transport::flush() noexcept {
     const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN) return Io::closed;
+      if (errno != EAGAIN) {
+        // Nothing else would tell whoever waits for events of it that descriptors could not be sent, say.
+        ::shutdown(socket_.get(), SHUT_RDWR);
+        return Io::closed;
+      }
       forget_sent();
       return Io::would_block;
     }

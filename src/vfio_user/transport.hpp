@@ -32,6 +32,7 @@ struct Incoming {
 class Transport {
  public:
   enum class Io : std::uint8_t { progress, would_block, closed };
+  static constexpr std::size_t kMaxFds = 253;  ///< SCM_MAX_FD in the kernel: no more can go with one message
 
   /// `max_message`: longer messages from the peer break the stream.
   Transport(UniqueFd socket, std::size_t max_message);
@@ -49,13 +50,15 @@ class Transport {
   [[nodiscard]] std::span<std::byte> append(std::size_t size);
   /// The last `size` bytes that were appended.
   [[nodiscard]] std::span<std::byte> last(std::size_t size) noexcept { return std::span{out_}.last(size); }
-  /// The message that is appended next goes out together with these descriptors, which must live until then.
+  /// The message that is appended next goes out together with these descriptors (kMaxFds at most), which must live
+  /// until then.
   void attach_fds(std::span<const int> fds);
   /// Forgets what was appended after `mark`, a value of queued_end() since the last flush().
   void rollback(std::uint64_t mark) noexcept;
   [[nodiscard]] std::uint64_t queued_end() const noexcept { return out_base_ + out_.size(); }
   [[nodiscard]] std::size_t queued() const noexcept { return out_.size() - out_sent_; }
-  /// Sends what is queued: one sendmsg() unless descriptors part it or the socket is full.
+  /// Sends what is queued: one sendmsg() unless descriptors part it or the socket is full. What cannot be sent for any
+  /// other reason is the end of the connection, which is an event of the socket too.
   [[nodiscard]] Io flush() noexcept;
 
  private:
