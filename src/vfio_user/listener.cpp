@@ -14,6 +14,7 @@ namespace vmux::vfio_user {
 namespace {
 
 constexpr int kBacklog = 256;  // dozens of VMs may start at once
+constexpr unsigned kLockTries = 50, kBetweenLockTries_us = 1000;
 
 Result<sockaddr_un> address_of(const std::string& path) noexcept {
   sockaddr_un address{};
@@ -32,12 +33,14 @@ Result<UniqueFd> make_socket(int extra_flags) noexcept {
 }
 
 // Held while a name is examined and taken, so that two starting processes do not both find it free. The directory is
-// locked because it leaves no file behind; where that is not possible, the two have to be lucky.
+// locked because it leaves no file behind; where that is not possible, the two have to be lucky. Others may lock it for
+// reasons of their own, and anyone may lock /tmp: so we wait for as long as a start takes, and not for ever.
 UniqueFd lock_directory_of(const std::string& path) noexcept {
   const auto slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   UniqueFd lock{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  if (lock) ::flock(lock.get(), LOCK_EX);
+  for (unsigned tries = 0; lock && tries < kLockTries && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0; ++tries)
+    ::usleep(kBetweenLockTries_us);
   return lock;
 }
 

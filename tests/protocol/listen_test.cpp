@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Sockets with a name: stale and live ones, clients one after the other.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -85,6 +87,15 @@ TEST(Listen, RefusesASocketThatSomeoneServes) {
   ASSERT_FALSE(second.server.has_value());
   EXPECT_EQ(second.server.error().code, Errc::busy);
   EXPECT_TRUE(connect_to(path.socket));
+}
+
+// Anyone may lock a directory that he can read, /tmp say.
+TEST(Listen, WaitsForNobodyWhoKeepsTheDirectoryLocked) {
+  const Path path;
+  const UniqueFd directory{::open(path.directory.c_str(), O_RDONLY | O_DIRECTORY)};
+  ASSERT_EQ(::flock(directory.get(), LOCK_EX), 0);
+  const Served served{path.socket};
+  EXPECT_TRUE(served.server.has_value());
 }
 
 TEST(Listen, ReplacesTheSocketOfADeadProcess) {
