@@ -18,7 +18,7 @@ using wire::vfio_user::Command;
 
 constexpr std::size_t kAny = ~std::size_t{0};           // bounded by the longest message
 constexpr std::size_t kMaxInfoPayload = 4096;           // some clients send as much as they are ready to receive
-constexpr std::size_t kMaxIrqFds = 253;                 // whatever max_msg_fds says, clients send more
+constexpr std::size_t kMaxIrqFds = Transport::kMaxFds;  // whatever max_msg_fds says, clients send more
 constexpr std::size_t kOutputLimit = 256 << 10;         // unsent replies beyond which no request is read
 constexpr std::uint64_t kPatrol_ns = 200'000'000;       // how soon a truncated memory file is noticed while idle
 constexpr std::uint64_t kTurn_ns = 2'000'000;           // one session's part of a round, then the others have theirs
@@ -145,10 +145,8 @@ void Session::on_patrol() {
 }
 
 void Session::on_quiet() {
-  if (!std::exchange(blocked_, false) || in_event_) return;  // in_event_: the handler itself looks
+  if (!std::exchange(blocked_, false) || in_event_) return;  // in_event_: whoever began that looks at its end
   in_event_ = true;
-  reply_unmap(*pending_unmap_);
-  process();
   finish_event();
 }
 
@@ -190,6 +188,10 @@ void Session::settle() {
 }
 
 void Session::finish_event() {
+  if (pending_unmap_ && !blocked_) {
+    reply_unmap(*std::exchange(pending_unmap_, std::nullopt));
+    process();
+  }
   settle();
   in_event_ = false;
   if (!ended_ || !ended_callback_) return;

@@ -138,7 +138,7 @@ class Session {
   std::array<std::vector<IoEventFd>, pci::kRegionCount> io_events_;  ///< made when a client asks for them
   std::uint64_t peer_max_fds_ = 1;
   runtime::Timer patrol_;
-  std::optional<PendingUnmap> pending_unmap_;
+  std::optional<PendingUnmap> pending_unmap_;  ///< its reply is due when nothing is blocked
   MigrationMachine migration_;
   RateLimit complaints_;
   unsigned served_ = 0;

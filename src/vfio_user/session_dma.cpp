@@ -47,11 +47,12 @@ Result<Session::Outcome> Session::handle_dma_unmap(const Request& request) {
                                 : context_.endpoint.unmap(Iova{wanted->address}, ByteCount{wanted->size}, quiet);
   if (!done) {
     blocked_ = false;
+    pending_unmap_.reset();
     return tl::unexpected(done.error());
   }
   context_.counters.dma_unmaps.add();
   if (blocked_) return Outcome::deferred;
-  reply_unmap(*pending_unmap_);
+  reply_unmap(*std::exchange(pending_unmap_, std::nullopt));
   return Outcome::replied;
 }
 

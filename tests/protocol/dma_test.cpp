@@ -190,6 +190,29 @@ TEST(DmaUnmap, AnswersOnlyWhenEveryReaderHasLeft) {
   rig.function->memory().detach(reader);
 }
 
+// The last reader may let go because of something that comes on another way than requests, which wait.
+TEST(DmaUnmap, IsAnsweredWhenAnEventOfTheDeviceEndsTheWait) {
+  Rig rig{Profile::qemu};
+  const auto file = new_memfd(kPage);
+  rig.ask(dma_map(2, 0, kPage), {file.get()});
+  const auto events = rig.ask(message(7, kGetRegionIoFds, Bytes{}.u32(512).u32(0).u32(kBar2).u32(0)));
+  ASSERT_EQ(events.fds.size(), 2u);
+  SlowReader reader;
+  rig.function->memory().attach(reader);
+  rig.function->memory().adopted(reader, reader.last);
+  rig.device.on_write = [&] { rig.function->memory().adopted(reader, reader.last); };
+  rig.send(dma_unmap(3, 0, kPage));
+  rig.send(region_read(4, kBar2, 0, 4));
+  EXPECT_FALSE(rig.receive().has_value());
+  signal_eventfd(events.fds[0].get());
+  const auto first = rig.receive();
+  const auto second = rig.receive();
+  ASSERT_TRUE(first && second);
+  EXPECT_TRUE(is_success(*first, 3, kDmaUnmap, 24));
+  EXPECT_TRUE(is_success(*second, 4, kRegionRead, 20));
+  rig.function->memory().detach(reader);
+}
+
 TEST(DmaUnmap, SurvivesAPeerThatLeavesWhileAReaderLags) {
   Rig rig{Profile::qemu};
   const auto file = new_memfd(kPage);
