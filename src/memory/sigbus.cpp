@@ -26,11 +26,12 @@ struct Slot {
   std::atomic<PoisonFlag*> flag{nullptr};
 
   void set(std::uintptr_t from, std::uintptr_t to, std::uint64_t page, PoisonFlag* poison) noexcept {
-    sequence.fetch_add(1, std::memory_order_acq_rel);
-    begin.store(from, std::memory_order_relaxed);
-    end.store(to, std::memory_order_relaxed);
-    page_size.store(page, std::memory_order_relaxed);
-    flag.store(poison, std::memory_order_relaxed);
+    sequence.fetch_add(1, std::memory_order_relaxed);
+    // Release, each of them: whoever sees a new value must not see the even sequence from before it.
+    begin.store(from, std::memory_order_release);
+    end.store(to, std::memory_order_release);
+    page_size.store(page, std::memory_order_release);
+    flag.store(poison, std::memory_order_release);
     sequence.fetch_add(1, std::memory_order_release);
   }
 };

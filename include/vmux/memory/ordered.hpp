@@ -33,7 +33,6 @@ inline void store_release32(std::span<std::byte> shared, std::size_t offset, std
   }
   return __atomic_compare_exchange_n(at, &expected, value, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
-/// Orders stores to guest memory before what follows (publishing a descriptor after its payload).
 /// For values that threads of this process share; not for a guest's, whose byte order they do not keep.
 [[nodiscard]] inline std::uint64_t load_acquire64(const std::uint64_t& shared) noexcept {
   return __atomic_load_n(&shared, __ATOMIC_ACQUIRE);
@@ -41,6 +40,7 @@ inline void store_release32(std::span<std::byte> shared, std::size_t offset, std
 inline void store_release64(std::uint64_t& shared, std::uint64_t value) noexcept {
   __atomic_store_n(&shared, value, __ATOMIC_RELEASE);
 }
+/// Orders earlier reads and writes of guest memory before later writes (a descriptor's status after its payload).
 inline void publish_fence() noexcept { std::atomic_thread_fence(std::memory_order_release); }
 
 }  // namespace vmux::memory
