@@ -134,7 +134,10 @@ class GroupDevice final : public KernelDevice {
     head.count = call.count;
     std::memcpy(request.data(), &head, sizeof head);
     std::copy(data.begin(), data.end(), request.begin() + sizeof head);
-    if (::ioctl(fd_.get(), VFIO_DEVICE_SET_IRQS, request.data()) < 0) return fail_errno("SET_IRQS");
+    const int left = ::ioctl(fd_.get(), VFIO_DEVICE_SET_IRQS, request.data());
+    if (left < 0) return fail_errno("SET_IRQS");
+    // vfio_msi_enable(): so many could be had, and none is set up.
+    if (left > 0) return fail(Errc::no_space, "the host has fewer interrupt vectors than the guest wants", ENOSPC);
     return {};
   }
 
