@@ -138,6 +138,7 @@ Timer::Timer(Poller& poller, std::function<void()> expired) : poller_(poller), e
 Timer::~Timer() {
   disarm();
   --poller_.impl_->timer_count;
+  if (poller_.impl_->expiring == this) poller_.impl_->expiring = nullptr;
 }
 
 void Timer::arm_at(std::uint64_t deadline_ns) noexcept {
@@ -167,7 +168,9 @@ Result<std::unique_ptr<Poller>> Poller::create(PollerOptions options) {
 Poller::~Poller() {
   stop();
   join();
-  impl_->take_messages();
+  // What was accepted runs, and what that posts: but one that posts itself again and again must end somewhere.
+  for (std::size_t left = impl_->options.mailbox_capacity; left > 0 && impl_->take_messages() > 0;)
+    left -= std::min<std::size_t>(left, Impl::kMaxMessages);
 }
 
 Result<void> Poller::start() {

@@ -90,6 +90,7 @@ struct Poller::Impl {
   bool tasks_changed = false;
   TimerHeap<Timer, TimerAccess> timers;
   std::size_t timer_count = 0;
+  Timer* expiring = nullptr;       // whose callback runs; nullptr also when that has destroyed it
   std::uint64_t alarm_set_to = 0;  // 0: not at all
 
   std::uint64_t now = 0;

@@ -98,7 +98,11 @@ unsigned Poller::Impl::expire_timers() noexcept {
   while (!timers.is_empty() && timers.first().deadline_ns_ <= now) {
     Timer& timer = timers.first();
     timers.remove(timer);
-    timer.expired_();
+    // Runs from a local: it may destroy the timer, and so itself.
+    std::function<void()> callback = std::move(timer.expired_);
+    expiring = &timer;
+    callback();
+    if (std::exchange(expiring, nullptr) != nullptr) timer.expired_ = std::move(callback);
     // A timer that re-arms itself in the past must not hold the round.
     if (++expired >= kMaxMessages) break;
   }

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -51,6 +52,33 @@ TEST(Poller, RunsMessagesOnItsOwnThread) {
   EXPECT_NE(thread, std::this_thread::get_id());
   EXPECT_TRUE(poller->call([&] { return poller->is_own_thread(); }));
   EXPECT_FALSE(poller->is_own_thread());
+}
+
+TEST(Poller, RunsWhatWasPostedBeforeItGoes) {
+  auto poller = make_poller();
+  unsigned ran = 0;
+  for (int i = 0; i < 200; ++i)
+    ASSERT_TRUE(poller->post([&ran] { ++ran; }));
+  poller.reset();
+  EXPECT_EQ(ran, 200u);
+}
+
+TEST(Poller, TimerMayBeDestroyedByItsOwnCallback) {
+  const auto poller = make_poller();
+  std::unique_ptr<Timer> timer;
+  auto held = std::make_shared<int>(7);  // by the callback only
+  std::weak_ptr<int> alive = held;
+  bool survived = false;
+  timer = std::make_unique<Timer>(*poller, [&timer, &alive, &survived, held = std::move(held)] {
+    auto& outcome = survived;
+    auto& watched = alive;
+    timer.reset();
+    outcome = !watched.expired();  // what the callback holds is there until it returns
+  });
+  timer->arm_after(0);
+  poller->run_once(1'000'000);
+  EXPECT_TRUE(survived);
+  EXPECT_TRUE(alive.expired());
 }
 
 TEST(Poller, CallsRightHereWhenItDoesNotRun) {

@@ -44,7 +44,8 @@ class Watch {
   std::uint64_t key_ = 0;
 };
 
-/// A one-shot timer, re-armed at will without allocation. Lives on its poller's thread; disarms when destroyed.
+/// A one-shot timer, re-armed at will without allocation. Lives on its poller's thread; disarms when destroyed, which
+/// its own callback may do.
 /// Moving is not possible: the poller refers to it while it is armed.
 class Timer {
  public:
@@ -114,7 +115,8 @@ class Poller {
   /// Returns true when anything was done.
   bool run_once(std::uint64_t wait_ns = 0) noexcept;
 
-  /// Any thread: runs `message` on the poller's thread. Bounded, never blocks; busy when the mailbox is full.
+  /// Any thread: runs `message` on the poller's thread. Bounded, never blocks; busy when the mailbox is full. What is
+  /// still there when the poller is destroyed runs then, on the thread that destroys it.
   [[nodiscard]] Result<void> post(std::function<void()> message) noexcept;
   /// Any thread but a poller's: runs `work` on the poller's thread (or right here when called on it or when it does not
   /// run) and waits for its result.
