@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """DPDK's testpmd on a pseudo terminal."""
+import contextlib
 import itertools
 import os
 import pty
@@ -25,6 +26,7 @@ class Testpmd:
     __test__ = False  # not a test, whatever its name
 
     PROMPT = "testpmd> "
+    POLLED = re.compile(r"show port stats \d+\n\n  #+ NIC[^#]*#+\n[^#]*#+\ntestpmd> ")
     # What other threads say may come in the middle of it.
     NEWS = re.compile(r"\n?Port \d+: [a-z ]+ event\n|iavf_\w+\(\): [^\n]*\n")
 
@@ -64,7 +66,7 @@ class Testpmd:
             return at >= 0 and self.text.find(self.PROMPT, at) >= 0
 
         if not self._read_until(is_over, timeout):
-            raise TestpmdError(f"{self.name}: did not stop within {timeout} s; it said:\n{self.story()}")
+            raise TestpmdError(f"{self.name}: did not stop within {timeout} s; it said:\n{self.said()}")
         return self.text[start:]
 
     def statistics(self, port=0):
@@ -91,7 +93,17 @@ class Testpmd:
             time.sleep(0.05)
 
     def story(self):
-        return self.text[-6000:]
+        """What it said last, and, if it still answers, what each of its ports has counted."""
+        said, mark = self.said(), len(self.text)
+        with contextlib.suppress(OSError, TestpmdError):
+            if self.process.poll() is None:
+                for what in ("fwd stats", "port stats", "port xstats"):
+                    self.run(f"show {what} all", timeout=20)
+        return f"--- {self.name} said\n{said}\n--- {self.name} counted\n{self.text[mark:]}"
+
+    def said(self):
+        """Without what it was asked again and again."""
+        return self.POLLED.sub("", self.text[-100000:])[-6000:]
 
     def stop(self):
         """`quit`, as a user would; the exit status."""
@@ -116,7 +128,7 @@ class Testpmd:
         # One prompt for each command; an event may be told after it.
         found = self._read_until(lambda: self.PROMPT in self.NEWS.sub("", self.text[start:]), timeout)
         if not found:
-            raise TestpmdError(f"{self.name}: no prompt within {timeout} s; it said:\n{self.story()}")
+            raise TestpmdError(f"{self.name}: no prompt within {timeout} s; it said:\n{self.said()}")
         return self.text[start:]
 
     def _read_until(self, condition, timeout):

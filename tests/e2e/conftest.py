@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Guests boot once for all tests that can share them; whatever is in use when a test fails tells its story."""
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -23,8 +24,17 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.failed:
         for thing in _in_use:
-            text = thing.story() if isinstance(thing, Guest) else f"--- vmux said\n{thing.log()}"
-            report.sections.append((getattr(thing, "name", "vmux"), text))
+            report.sections.append((getattr(thing, "name", "vmux"), thing.story()))
+
+
+@contextlib.contextmanager
+def in_use(thing):
+    """Its story() is told when a test fails meanwhile."""
+    _in_use.append(thing)
+    try:
+        yield thing
+    finally:
+        _in_use.remove(thing)
 
 
 class TellsFailuresAtOnce:

@@ -8,6 +8,7 @@ import struct
 from types import SimpleNamespace
 
 import pytest
+from conftest import in_use
 from harness.pmd import QUEUES, Loop, Taps, ends_well
 from harness.vmux import Vmux
 from harness.wire import ADDRESSES, ip_frame, mac_bytes, packed_addresses, sums_are_right, toeplitz, transport_of, vlan_of
@@ -32,7 +33,8 @@ def daemon(tmp_path_factory):
         made.ctl("switch", "add", variant)
         for end in ("near", "far"):
             made.add_port(f"{variant}-{end}", "--variant", variant, "--switch", variant, model="iavf")
-    yield made
+    with in_use(made):
+        yield made
     assert made.is_alive(), made.log()
     assert made.stop() == 0, made.log()
 
@@ -42,7 +44,8 @@ def started(daemon, directory, near="e810-near", far="e810-far", **how):
     """A Loop; ends as a user would end it, and tells its story when a test fails."""
     made = Loop(daemon, directory, near, far, **how)
     try:
-        yield made
+        with in_use(made):
+            yield made
     except BaseException:
         print(made.story())
         made.kill()
@@ -385,7 +388,8 @@ def taps(daemon, tmp_path_factory):
     made = Taps(daemon, tmp_path_factory.mktemp("taps"), ["peer", "em"])
     macs = {port["name"]: port["mac"] for port in daemon.ctl("port", "list")}
     made.iavf, made.e1000 = SimpleNamespace(number=0, mac=macs["peer"]), SimpleNamespace(number=1, mac=macs["em"])
-    yield made
+    with in_use(made):
+        yield made
     assert ends_well(made), made.story()
 
 

@@ -41,7 +41,7 @@ def programs(*each):
         yield running
     except BaseException:
         for one in running:
-            print(f"--- {one.name}:\n{one.story()}")
+            print(one.story())
         raise
     finally:
         statuses = [one.stop() for one in running]

@@ -108,7 +108,7 @@ class Loop(Testpmd):
         """Until the far port is said to have received so many; end() then waits for what is said of each."""
         said = re.compile(rf"port {self.far}/queue \d+: received (\d+) packets")
         if not self._read_until(lambda: sum(map(int, said.findall(self.text, mark))) >= count, timeout):
-            raise TestpmdError(f"{len(self.records(mark))} frames arrived, not {count}, within {timeout} s:\n{self.story()}")
+            raise TestpmdError(f"{len(self.records(mark))} frames arrived, not {count}, within {timeout} s:\n{self.said()}")
 
     def records(self, mark):
         """Of the frames that the far port received since `mark`."""

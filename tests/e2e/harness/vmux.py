@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The daemon under test, and vmuxctl."""
+import contextlib
 import json
 import os
 import subprocess
@@ -98,6 +99,15 @@ class Vmux:
 
     def is_alive(self):
         return self.process is not None and self.process.poll() is None
+
+    def story(self):
+        """For the log of a test that failed: what was said, and what every port has counted and dropped."""
+        counted = []
+        with contextlib.suppress(CtlError, subprocess.TimeoutExpired):
+            for port in self.ctl("port", "stats") if self.is_alive() else []:
+                parts = [(part, port.get(part) or {}) for part in ("counters", "model", "client")]
+                counted.append(f"{port['name']}: " + ", ".join(f"{part}.{key} {value}" for part, values in parts for key, value in values.items() if value))
+        return "\n".join([f"--- vmux said\n{self.log()}--- vmux counted, but for what is 0", *counted])
 
     def log(self):
         return self.log_path.read_text(errors="replace")[-8000:] if self.log_path.exists() else ""
