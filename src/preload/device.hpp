@@ -103,6 +103,7 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
   int feature_state(std::uint32_t flags, void* data, std::size_t size);
   int feature_logging_start(std::uint32_t flags, void* data, std::size_t size);
   int feature_logging_report(std::uint32_t flags, void* data, std::size_t size);
+  int report_part(std::uint32_t flags, const abi::FeatureLoggingReport& report, std::uint64_t pages);
   int feature_plain(std::uint32_t flags, void* data, std::size_t size);
   [[nodiscard]] bool is_pure_memory(unsigned region, std::uint64_t offset, std::uint64_t length) const noexcept;
   long map_emulated(void* hint, std::size_t length, int protection, int flags, unsigned region, std::uint64_t offset);

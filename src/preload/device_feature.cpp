@@ -2,6 +2,7 @@
 // VFIO_DEVICE_FEATURE: migration and dirty tracking. Where the kernel's structs hold pointers or descriptors, the
 // messages hold the data itself.
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -14,6 +15,8 @@ namespace vmux::preload {
 namespace {
 
 constexpr std::size_t kMostData = 1 << 20;
+/// Pages of one report of a server: 16 KiB of bits, which every server sends in one message.
+constexpr std::uint64_t kReportPages = 16384 * 8;
 constexpr std::uint32_t kStopCopy = 3, kResuming = 4, kPreCopy = 6;
 
 std::span<std::byte> bytes(std::vector<std::uint64_t>& words) { return std::as_writable_bytes(std::span{words}); }
@@ -137,9 +140,22 @@ int Device::feature_logging_report(std::uint32_t flags, void* data, std::size_t 
   abi::FeatureLoggingReport report{};
   if (size < sizeof report || (flags & VFIO_DEVICE_FEATURE_GET) == 0) return -EINVAL;
   std::memcpy(&report, data, sizeof report);
-  if (report.page_size == 0 || report.length == 0) return -EINVAL;
+  // vfio_ioctl_device_feature_logging_report
+  if (!std::has_single_bit(report.page_size) || report.page_size < kIovaPage || report.length == 0) return -EINVAL;
+  if (report.iova + report.length < report.iova) return -EOVERFLOW;
   const std::uint64_t pages = (report.length - 1) / report.page_size + 1;
-  if (pages > 8 * kMostData) return -EINVAL;
+  for (std::uint64_t done = 0; done < pages; done += kReportPages) {
+    // Part by part, as the memory of a large VM does not fit into one message.
+    abi::FeatureLoggingReport part = report;
+    part.iova += done * report.page_size;
+    part.length = std::min(report.length - done * report.page_size, kReportPages * report.page_size);
+    part.bitmap += done / 8;
+    if (const int error = report_part(flags, part, std::min(pages - done, kReportPages)); error != 0) return error;
+  }
+  return 0;
+}
+
+int Device::report_part(std::uint32_t flags, const abi::FeatureLoggingReport& report, std::uint64_t pages) {
   const std::size_t words = static_cast<std::size_t>((pages + 63) / 64);
   std::vector<std::uint64_t> question{report.iova, report.length, report.page_size};
   std::vector<std::uint64_t> answer(3 + words), have(words);
@@ -150,6 +166,7 @@ int Device::feature_logging_report(std::uint32_t flags, void* data, std::size_t 
     if (is_gone_) return -ENODEV;
     const auto got = client_->device_feature(flags, bytes(question), bytes(answer));
     if (!got) return outcome(got);
+    if (*got != answer.size() * sizeof answer[0]) return -EIO;
   }
   for (std::size_t i = 0; i < words; ++i)
     have[i] |= answer[3 + i];  // the kernel only ever sets bits

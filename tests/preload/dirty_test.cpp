@@ -79,6 +79,20 @@ TEST(DirtyPagesOfADevice, AreToldOnce) {
   EXPECT_EQ(ioctl(it.device, VFIO_DEVICE_FEATURE, &stop), 0);
   EXPECT_EQ(report_log(it, kIova, kPages * kPage, bits), EINVAL);
 }
+// More bits than a message holds, as for a VM with much memory.
+TEST(DirtyPagesOfADevice, AreToldOfALargeRange) {
+  const Opened it;
+  const Ram ram;
+  it.enable_bus_master();
+  constexpr std::uint64_t kAll = std::uint64_t{40} << 30, kFar = kAll - kPages * kPage;
+  ASSERT_EQ(map_dma(it.container, kFar, ram.memory.address(), kPages * kPage), 0);
+  ASSERT_EQ(start_log(it, {{0, kAll}}), 0);
+  EXPECT_EQ(it.run(probe::kFill, kFar + 99 * kPage, 64), 1u);
+  std::vector<std::uint64_t> bits(kAll / kPage / 64);
+  ASSERT_EQ(report_log(it, 0, kAll, bits), 0);
+  EXPECT_EQ(set_bits(bits), Pages{kAll / kPage - 1});
+  EXPECT_EQ(report_log(it, ~std::uint64_t{0} - kPage + 1, 2 * kPage, bits), EOVERFLOW);
+}
 TEST(DirtyPagesOfADevice, BadRequestsAreRefusedAsTheKernelDoes) {
   const Opened it;
   EXPECT_EQ(start_log(it, {}), EINVAL);
