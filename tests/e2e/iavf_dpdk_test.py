@@ -152,6 +152,20 @@ def test_ways_through_the_rings(daemon, tmp_path, variant, bits, receives, sends
         assert (seen["guest_fault"], seen["refused"], seen["admin_faults"]) == (0, 0, 0), seen
 
 
+def test_checksums_of_frames_are_kept_for_a_driver_that_asks(daemon, tmp_path):
+    """KEEP_CRC: of what it is told has been stored the driver takes four bytes off, be the frame in one buffer or in two."""
+    with started(daemon, tmp_path, options=["--mbuf-size=1152"]) as loop:
+        loop.restart(loop.near, f"port config {loop.near} tx_offload multi_segs on")  # its frames come in two buffers as well
+        loop.restart(loop.far, f"port config {loop.far} rx_offload keep_crc on")
+        assert "KEEP_CRC" in loop.run(f"show port {loop.far} rx_offload configuration")
+        frames = [ip_frame(loop.far_mac, SOMEONE, bytes([number]) * (20 + 29 * number)) for number in range(49)]
+        got = loop.send(frames)
+        assert sorted(frame for _, frame in got) == sorted(frames)
+        assert [record.length for record, _ in got] == [len(frame) for _, frame in got]
+        assert {record.segments for record, _ in got} == {1, 2}
+    assert model(daemon, "e810-far")["refused"] == 0
+
+
 def test_flows_are_spread_over_the_queues_by_their_hash(daemon, loop):
     """256 flows: the queue that each takes is that of the table, and the counters of the card agree."""
     before = model(daemon, "far")

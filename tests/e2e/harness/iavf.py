@@ -49,7 +49,7 @@ def boot_pair(rig, kernel):
                   sockets=[vmux.add_port("b", "--queues", "2", "--poller", pollers - 1, "--doorbell", doorbell, model="iavf"), vmux.add_port("e")])
     rig.boot(a, b)
     b.check("echo 1 >/proc/sys/net/ipv4/conf/all/arp_filter")  # each address answers on its own card
-    return SimpleNamespace(rig=rig, vmux=vmux, a=a, b=b, kernel=kernel, pollers=pollers)
+    return SimpleNamespace(rig=rig, vmux=vmux, a=a, b=b, kernel=kernel, pollers=pollers, doorbell=doorbell)
 
 
 def make_ready(net):
