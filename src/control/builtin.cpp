@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend/null/null_port.hpp"
+#include "backend/tap/tap_device.hpp"
 #include "backend/tap/tap_port.hpp"
 #include "backend/traffic/traffic_port.hpp"
 #include "control/builtin_passthrough.hpp"
@@ -167,14 +168,15 @@ constexpr auto kModels = std::to_array<ModelEntry>({
 });
 
 constexpr auto kBackends = std::to_array<BackendEntry>({
-    {"tap", "a tap interface of the host", DeviceRule::interface_name, "an interface name of 1 to 15 characters", 16,
-     make_tap},
-    {"null", "swallows every frame", DeviceRule::none, "", 1, make_null},
-    {"dpdk", "any DPDK ethdev", DeviceRule::text, "an EAL device argument such as net_af_packet0,iface=eth1", 1,
-     make_dpdk},
-    {"sink", "test equipment: copies every frame and forgets it", DeviceRule::none, "", 1, make_sink},
-    {"generator", "test equipment: sends as fast as the poller runs", DeviceRule::text,
-     "options such as size=64,to=MAC", 1, make_generator},
+    {"tap", "a tap interface of the host", backend::is_interface_name,
+     "an interface name of 1 to 15 characters, without '/', ':', '%' or space", 16, make_tap},
+    {"null", "swallows every frame", nullptr, "", 1, make_null},
+    {"dpdk", "any DPDK ethdev", [](const std::string&) { return true; },
+     "an EAL device argument such as net_af_packet0,iface=eth1", 1, make_dpdk},
+    {"sink", "test equipment: copies every frame and forgets it", nullptr, "", 1, make_sink},
+    {"generator", "test equipment: sends as fast as the poller runs",
+     [](const std::string& options) { return backend::parse_generator(options).has_value(); },
+     "size=BYTES (60 to 9018) and, if wanted, to=MAC, from=MAC, flows=N, frames=N (1 to 1024)", 1, make_generator},
 });
 
 constexpr Catalogue kCatalogue{kModels, kBackends};

@@ -95,13 +95,14 @@ struct ModelEntry {
   }
 };
 
-enum class DeviceRule : unsigned char { none, interface_name, text };
+/// Whether a device is one, as far as can be told without the machine.
+using IsDevice = bool (*)(const std::string&);
 
 struct BackendEntry {
   const char* name;
   const char* description;
-  DeviceRule device;
-  const char* expects;  ///< what `device` is, for messages
+  IsDevice is_device;   ///< nullptr: takes none
+  const char* expects;  ///< what a device is, for messages
   unsigned max_queues;
   MakeUplink make;  ///< nullptr: not in this build
 };

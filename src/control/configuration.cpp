@@ -26,7 +26,11 @@ std::vector<unsigned> available_cpus() {
 
 Outcome<> apply_daemon(const Json& values, DaemonSpec& spec) {
   Params params{values};
-  if (auto rpc = params.text("rpc")) spec.rpc = std::move(rpc);
+  if (auto rpc = params.text("rpc")) {
+    if (auto ok = check_socket_path("rpc", *rpc); !ok)
+      params.reject(ok.error().kind, ok.error().field, ok.error().text);
+    spec.rpc = std::move(rpc);
+  }
   if (const auto level = params.log_level("log_level")) spec.log_level = *level;
   if (const auto mac = params.mac("base_mac")) spec.base_mac = mac;
   if (const auto doorbell = params.doorbell("doorbell")) spec.doorbell = doorbell;

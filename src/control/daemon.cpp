@@ -39,6 +39,7 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Configuration configuration)
   DaemonSpec& spec = configuration.daemon;
   const bool is_chosen = spec.rpc.has_value();
   if (!is_chosen) spec.rpc = default_rpc_path();
+  if (auto ok = check_socket_path("rpc", *spec.rpc); !ok) return ok;  // VMUX_RPC was not looked at before
   if (!spec.base_mac) spec.base_mac = machine_base_mac(machine_id());
   auto control = runtime::Poller::create({.name = "control"});
   if (!control) return refuse("", "make the control thread", control.error());

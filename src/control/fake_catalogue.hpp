@@ -122,9 +122,11 @@ inline constexpr auto kModels = std::to_array<ModelEntry>({
     {"future", "future-emu", "a NIC of tomorrow", false, 1, Doorbell::poll, nullptr},
 });
 inline constexpr auto kBackends = std::to_array<BackendEntry>({
-    {"tap", "a tap", DeviceRule::interface_name, "an interface name", 4, &SilentUplink::make},
-    {"null", "nothing", DeviceRule::none, "", 1, &SilentUplink::make},
-    {"future", "not built", DeviceRule::text, "anything", 1, nullptr},
+    {"tap", "a tap",
+     [](const std::string& name) { return name.size() < 16 && name.find_first_of("/ ") == std::string::npos; },
+     "an interface name", 4, &SilentUplink::make},
+    {"null", "nothing", nullptr, "", 1, &SilentUplink::make},
+    {"future", "not built", [](const std::string&) { return true; }, "anything", 1, nullptr},
 });
 inline constexpr Catalogue kCatalogue{kModels, kBackends};
 

@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/inventory.hpp"
 
-#include <sys/un.h>
-
 #include <algorithm>
-#include <cctype>
+#include <filesystem>
 
 #include "base/format.hpp"
+#include "control/params.hpp"
 
 namespace vmux::control {
 namespace {
-
-constexpr std::size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;  // unix(7)
-constexpr std::size_t kMaxInterfaceName = 15;                              // IFNAMSIZ - 1
 
 template <class Spec>
 const Spec* find(const std::vector<Spec>& list, std::string_view name) noexcept {
@@ -26,11 +22,10 @@ void remove(std::vector<Spec>& list, std::string_view name) {
              list.end());
 }
 
-/// As dev_valid_name() of the kernel has it.
-bool is_interface_name(std::string_view text) noexcept {
-  const auto is_bad = [](char c) { return c == '/' || c == ':' || std::isspace(static_cast<unsigned char>(c)) != 0; };
-  return !text.empty() && text.size() <= kMaxInterfaceName && text != "." && text != ".." &&
-         std::none_of(text.begin(), text.end(), is_bad);
+/// Where a path leads, as far as that can be told without looking.
+std::filesystem::path normal(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::absolute(path, ignored).lexically_normal();
 }
 
 }  // namespace
@@ -155,18 +150,13 @@ Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
 }
 
 Outcome<> Inventory::check_socket(const PortSpec& spec) const {
-  if (spec.socket.size() > kMaxSocketPath) {
-    return refuse(ProblemKind::invalid, "socket",
-                  fmt::format("expected a path of at most {} bytes, got {}", kMaxSocketPath, spec.socket.size()));
-  }
-  if (spec.socket.back() == '/') {
-    return refuse(ProblemKind::invalid, "socket", fmt::format("expected the path of a file, got {}", spec.socket));
-  }
+  if (auto ok = check_socket_path("socket", spec.socket); !ok) return ok;
+  const std::filesystem::path path = normal(spec.socket);
   for (const PortSpec& port : ports_) {
-    if (port.socket != spec.socket) continue;
+    if (normal(port.socket) != path) continue;
     return refuse(ProblemKind::already_exists, "socket", fmt::format("{} is that of port {}", spec.socket, port.name));
   }
-  if (daemon_.rpc == spec.socket) {
+  if (daemon_.rpc && *daemon_.rpc != "none" && normal(*daemon_.rpc) == path) {
     return refuse(ProblemKind::already_exists, "socket", fmt::format("{} is the RPC socket", spec.socket));
   }
   return {};
@@ -179,13 +169,13 @@ Outcome<> Inventory::check_backend(const UplinkSpec& spec) const {
                   fmt::format("'{}' is not {}; there are: {}", spec.backend, entry == nullptr ? "known" : "built in",
                               catalogue_.built_backend_names()));
   }
-  if (entry->device == DeviceRule::none && spec.device) {
+  if (entry->is_device == nullptr && spec.device) {
     return refuse(ProblemKind::invalid, "device", fmt::format("{} uses no device", spec.backend));
   }
-  if (entry->device != DeviceRule::none && !spec.device) {
+  if (entry->is_device != nullptr && !spec.device) {
     return refuse(ProblemKind::invalid, "device", fmt::format("is missing: {} needs {}", spec.backend, entry->expects));
   }
-  if (entry->device == DeviceRule::interface_name && !is_interface_name(*spec.device)) {
+  if (entry->is_device != nullptr && !entry->is_device(*spec.device)) {
     return refuse(ProblemKind::invalid, "device", fmt::format("expected {}, got '{}'", entry->expects, *spec.device));
   }
   if (spec.queues > entry->max_queues) {

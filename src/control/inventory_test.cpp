@@ -208,6 +208,25 @@ INSTANTIATE_TEST_SUITE_P(
                    "queues",
                    "at most 4"}));
 
+struct DeviceText {
+  const char* backend;
+  const char* device;
+  bool is_good;
+};
+class UplinkDevice : public testing::TestWithParam<DeviceText> {};
+TEST_P(UplinkDevice, IsJudgedBeforeAnythingIsMade) {
+  Inventory inventory{builtin_catalogue(), two_pollers()};
+  const auto added =
+      inventory.add(UplinkSpec{.name = "up", .backend = GetParam().backend, .device = std::string{GetParam().device}});
+  EXPECT_EQ(added.has_value(), GetParam().is_good);
+  EXPECT_EQ(added ? "" : added.error().field, GetParam().is_good ? "" : "device");
+}
+INSTANTIATE_TEST_SUITE_P(Texts, UplinkDevice,
+                         testing::Values(DeviceText{"tap", "tap0", true}, DeviceText{"tap", "tap%d", false},
+                                         DeviceText{"tap", "tap\x01", false}, DeviceText{"generator", "size=64", true},
+                                         DeviceText{"generator", "size=1", false},
+                                         DeviceText{"generator", "size=64,colour=red", false}));
+
 struct DoorbellCase {
   const char* model;
   std::optional<std::string> device;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/params.hpp"
 
+#include <sys/un.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -165,6 +167,16 @@ const Json* Params::object(const char* key) {
   const Json* const value = take(key);
   if (value != nullptr && !value->is_object()) expected(key, "an object", *value);
   return value != nullptr && value->is_object() ? value : nullptr;
+}
+
+Outcome<> check_socket_path(const char* field, const std::string& path) {
+  constexpr std::size_t kMost = sizeof(sockaddr_un::sun_path) - 1;  // unix(7)
+  if (path.size() > kMost) {
+    return refuse(ProblemKind::invalid, field,
+                  fmt::format("expected a path of at most {} bytes, got {}", kMost, path.size()));
+  }
+  if (path.back() != '/') return {};
+  return refuse(ProblemKind::invalid, field, fmt::format("expected the path of a file, got {}", path));
 }
 
 Outcome<> Params::finish() {

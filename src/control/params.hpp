@@ -57,6 +57,9 @@ class Params {
   std::optional<Problem> first_;
 };
 
+/// Whether a UNIX socket can have this path; `field` is who says so.
+[[nodiscard]] Outcome<> check_socket_path(const char* field, const std::string& path);
+
 [[nodiscard]] Outcome<SwitchSpec> switch_spec(const Json& params);
 [[nodiscard]] Outcome<UplinkSpec> uplink_spec(const Json& params);
 [[nodiscard]] Outcome<PortSpec> port_spec(const Json& params);

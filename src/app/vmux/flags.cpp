@@ -130,6 +130,7 @@ class Parser {
   std::array<std::string, kValueOptions.size()> values_;
   std::array<CLI::Option*, kValueOptions.size()> value_options_{};
   std::string config_;
+  CLI::Option* config_option_ = nullptr;
   std::vector<Occurrence> occurrences_;
   Flags flags_;
 };
@@ -152,14 +153,15 @@ void Parser::declare() {
     set_options_[i] = app_.get_option(fmt::format("-{}", kSetLetters[i]));
     set_options_[i]->expected(1)->take_all()->allow_extra_args(false);  // "-s a b" is not two sockets
   }
-  app_.add_option("-c,--config", config_, "configuration file (TOML); flags come on top of it")->type_name("FILE");
+  config_option_ =
+      app_.add_option("-c,--config", config_, "configuration file (TOML); flags come on top of it")->type_name("FILE");
   for (std::size_t i = 0; i < kValueOptions.size(); ++i) {
     const ValueOption& option = kValueOptions[i];
     value_options_[i] = option.is_switch
-                            ? app_.add_flag(option.flags, option.help)
+                            ? app_.add_flag(option.flags, option.help)->disable_flag_override()
                             : app_.add_option(option.flags, values_[i], option.help)->type_name(option.type);
   }
-  app_.add_flag("--check", flags_.only_check, "check flags and configuration, start nothing");
+  app_.add_flag("--check", flags_.only_check, "check flags and configuration, start nothing")->disable_flag_override();
 }
 
 void Parser::collect() {
@@ -247,7 +249,8 @@ tl::expected<Flags, Exit> Parser::parse(std::vector<std::string> arguments) {
     return usage(error.what());
   }
   collect();
-  if (!config_.empty()) {
+  if (config_option_->count() > 0) {
+    if (config_.empty()) return usage("--config: expected the path of a file, got ''");
     auto loaded = control::load_configuration(config_, flags_.configuration);
     if (!loaded) return usage(fmt::format("--config: {}", control::text_of(loaded.error())));
   }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <regex>
 #include <sstream>
 
 #include "app/vmux/sets.hpp"
@@ -131,6 +132,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"-s /a -m silent-emu -t a/b", "-t (for -s /a): expected"},
                     Case{"-s /a -m silent-emu -t sixteen-letters-", "-t (for -s /a): expected an interface name"},
                     Case{"--rpc /a -s /a -m silent-emu", "-s (for -s /a): /a is the RPC socket"},
+                    Case{"--rpc /x/../a -s /./a -m silent-emu", "-s (for -s /./a): /./a is the RPC socket"},
+                    Case{"-s /a -m silent-emu -s //a -m silent-emu", "-s (for -s //a): //a is that of port a"},
                     Case{"--base-mac 01:00:00:00:00:00", "--base-mac: expected a unicast MAC"},
                     Case{"--doorbell ring", "--doorbell: expected poll or trap, got \"ring\""},
                     Case{"--log-level 3", "--log-level: expected text"},
@@ -141,7 +144,24 @@ INSTANTIATE_TEST_SUITE_P(
                          "--poller-cpus: expected one CPU for each of 2 poller(s), got 1"},
                     Case{"--poller-cpus 1023", "--poller-cpus: expected CPUs that this process may use"},
                     Case{"--poller-min-sleep-us 9 --poller-max-sleep-us 8", "--poller-min-sleep-us: expected at most"},
-                    Case{"--config /nonexistent.toml", "--config: cannot read /nonexistent.toml"}));
+                    Case{"--config /nonexistent.toml", "--config: cannot read /nonexistent.toml"},
+                    Case{"--config=", "--config"}, Case{"--poller-busy=false", "poller-busy was given"},
+                    Case{"--check=false", "check was given"},
+                    Case{"--rpc /run/", "--rpc: expected the path of a file, got /run/"}));
+
+TEST(Flags, RefuseAnEmptyFileName) {  // a variable of a script that was not set
+  const auto flags = parse_flags({"--config", ""}, control::fake::kCatalogue);
+  ASSERT_FALSE(flags);
+  EXPECT_EQ(flags.error().status, 2);
+  EXPECT_THAT(flags.error().err, HasSubstr("--config: expected the path of a file, got ''"));
+}
+
+TEST(Flags, RefuseAnRpcPathThatIsTooLong) {
+  const auto flags = parse("--rpc /" + std::string(107, 'x'));
+  ASSERT_FALSE(flags);
+  EXPECT_EQ(flags.error().status, 2);
+  EXPECT_THAT(flags.error().err, HasSubstr("--rpc: expected a path of at most 107 bytes, got 108"));
+}
 
 class FlagsWithFile : public testing::Test {
  protected:
@@ -177,6 +197,16 @@ TEST_F(FlagsWithFile, NameItsLineInAProblem) {
   ASSERT_FALSE(flags);
   EXPECT_EQ(flags.error().status, 2);
   EXPECT_THAT(flags.error().err, HasSubstr(path_ + ":1: [[port]]: switch: there is no switch named nowhere"));
+}
+
+TEST(Flags, StandInTheManualPage) {
+  std::stringstream page;
+  page << std::ifstream{VMUX_MAN_PAGE}.rdbuf();
+  const std::string text = std::regex_replace(page.str(), std::regex{R"(\\-)"}, "-");
+  const std::string help = parse("--help").error().out;
+  const std::regex option{"--[a-z][a-z-]+"};
+  for (std::sregex_iterator at{help.begin(), help.end(), option}; at != std::sregex_iterator{}; ++at)
+    EXPECT_NE(text.find(at->str()), std::string::npos) << at->str();
 }
 
 TEST(Flags, PrintHelpAndVersion) {
