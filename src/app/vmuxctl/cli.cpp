@@ -91,8 +91,9 @@ tl::expected<Call, Exit> parse_call(const std::vector<std::string>& arguments) {
   app.footer(kExamples);
   app.set_version_flag("-V,--version", fmt::format("vmuxctl {}", control::version()));
   app.add_flag("--json", call.as_json, "print the result as JSON");
-  app.add_option("--rpc", call.rpc, "RPC socket of the daemon (default $VMUX_RPC or /run/vmux/vmux.sock)")
-      ->type_name("PATH");
+  const CLI::Option* const rpc =
+      app.add_option("--rpc", call.rpc, "RPC socket of the daemon (default $VMUX_RPC or /run/vmux/vmux.sock)")
+          ->type_name("PATH");
   app.add_option("--timeout", call.timeout_s, "seconds to wait for an answer (default 30)")
       ->type_name("SECONDS")
       ->check(CLI::Range(1u, 3600u));
@@ -108,6 +109,7 @@ tl::expected<Call, Exit> parse_call(const std::vector<std::string>& arguments) {
     const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
     return usage(rest.empty() ? error.what() : fmt::format("'{}' is no command or option here", rest.front()));
   }
+  if (rpc->count() > 0 && call.rpc.empty()) return usage("--rpc: expected the path of a socket, got ''");
   if (call.rpc.empty()) call.rpc = control::default_rpc_path();
   for (const Declared& declared : all) {
     if (!declared.app->parsed()) continue;

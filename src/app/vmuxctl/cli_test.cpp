@@ -52,6 +52,7 @@ INSTANTIATE_TEST_SUITE_P(Words, BadCall,
                                          Case{{"port", "list", "--fast"}, "--fast"},
                                          Case{{"port", "add", "vm0", "--socket", "/a"}, "--model"},
                                          Case{{"port", "remove"}, "NAME"},
+                                         Case{{"--rpc", "", "version"}, "--rpc: expected the path of a socket"},
                                          Case{{"--timeout", "0", "version"}, "--timeout"}));
 
 TEST(Cli, HelpOfACommandIsThatCommands) {
