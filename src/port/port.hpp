@@ -26,6 +26,14 @@ struct PortCounters {
   Counter drop_filtered;   ///< VLAN or address rules of the switch
   Counter drop_malformed;  ///< sender's frame could not be parsed as far as needed
   Counter drop_ring_full;  ///< ring to another poller was full
+
+  /// For the port, in deliver(): frames that it answers for as taken, and that were lost for this reason all the same.
+  void lose(Counter& reason, std::size_t frames, std::uint64_t bytes) noexcept {
+    reason.add(frames);
+    lost_frames += frames;
+    lost_bytes += bytes;
+  }
+  std::uint64_t lost_frames = 0, lost_bytes = 0;  ///< since the switch looked last: those were not delivered
 };
 
 /// One side of a virtual cable: a VM's NIC, or an uplink; or one lane of it, where its queues are spread over pollers.
@@ -43,6 +51,7 @@ class Port {
 
   /// Copies frames to the port's receiver, finishing what accepts() does not take. Returns how many were taken, from
   /// the front (a frame that the receiver's own filters discard counts as taken); the caller drops and counts the rest.
+  /// What is lost among those taken goes to PortCounters::lose().
   virtual std::size_t deliver(std::span<const packet::FrameView> frames) noexcept = 0;
   /// After the deliveries of a round: publish indices, consider interrupts.
   virtual void flush() noexcept = 0;

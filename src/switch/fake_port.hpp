@@ -26,6 +26,7 @@ class FakePort final : public port::Port {
   packet::Accepts takes{.max_frame = 1518};
   bool ready = true;
   std::size_t room = 1000;  // frames that deliver() still takes
+  std::size_t loses = 0;    // of those taken: the next ones that are lost
   // Read by the test, between rounds.
   std::vector<Bytes> inbox;
   std::vector<std::size_t> deliveries;  // frames of each deliver()
@@ -54,8 +55,14 @@ class FakePort final : public port::Port {
   std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override {
     deliveries.push_back(frames.size());
     const std::size_t taken = std::min(room, frames.size());
-    for (const packet::FrameView& view : frames.first(taken))
-      take(view);
+    for (const packet::FrameView& view : frames.first(taken)) {
+      if (loses == 0) {
+        take(view);
+      } else {
+        --loses;
+        counters().lose(counters().drop_no_room, 1, view.length);
+      }
+    }
     room -= taken;
     return taken;
   }

@@ -2,6 +2,7 @@
 // From a classified burst to ports and links: frames for one port are delivered together and in order.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "packet/bytes.hpp"
 #include "switch/shard.hpp"
@@ -72,8 +73,8 @@ void Shard::send_queued(Member& member) noexcept {
   std::uint64_t bytes = 0;
   for (const packet::FrameView& view : frames.first(taken))
     bytes += view.length;
-  counters.tx_frames.add(taken);
-  counters.tx_bytes.add(bytes);
+  counters.tx_frames.add(taken - std::min<std::uint64_t>(taken, std::exchange(counters.lost_frames, 0)));
+  counters.tx_bytes.add(bytes - std::min(bytes, std::exchange(counters.lost_bytes, 0)));
   if (taken < frames.size()) counters.drop_no_room.add(frames.size() - taken);
   if (!member.is_touched) {
     member.is_touched = true;

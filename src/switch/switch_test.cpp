@@ -60,6 +60,19 @@ TEST(Switch, CountsWhatAReceiverHasNoRoomFor) {
   EXPECT_EQ(bench[1].counters().drop_no_room.get(), 7u);
 }
 
+TEST(Switch, DoesNotCountAsDeliveredWhatAReceiverLoses) {
+  Bench bench{{kPlain, kPlain}};
+  bench[1].room = 9;
+  bench[1].loses = 2;
+  for (std::size_t i = 0; i < 10; ++i)
+    bench[0].send(frame(2, 1, {}, 46 + i));
+  bench.run();
+  EXPECT_EQ(bench[1].inbox.size(), 7u);
+  EXPECT_EQ(bench[1].counters().tx_frames.get(), 7u);
+  EXPECT_EQ(bench[1].counters().tx_bytes.get(), 62u + 63 + 64 + 65 + 66 + 67 + 68);
+  EXPECT_EQ(bench[1].counters().drop_no_room.get(), 3u);
+}
+
 TEST(Switch, CountsWhatAReceiverIsNotReadyFor) {
   Bench bench{{kPlain, kPlain}};
   bench[1].ready = false;

@@ -184,7 +184,7 @@ std::size_t DpdkPort::deliver(std::span<const packet::FrameView> frames) noexcep
   std::size_t first_unsent = frames.size();
   for (std::size_t i = 0; i < frames.size(); ++i) {
     packet::Pieces pieces{frames[i], accepts_for(frames[i], impl.device->accepts())};
-    if (pieces.count() == 0) counters().drop_malformed.add();
+    if (pieces.count() == 0) counters().lose(counters().drop_malformed, 1, frames[i].length);
     while (const packet::Piece* piece = pieces.next()) {
       rte_mbuf* const mbuf = impl.fill(pieces, *piece);
       if (mbuf == nullptr) return impl.send_ready(first_unsent) ? i : first_unsent;

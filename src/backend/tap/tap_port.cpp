@@ -124,7 +124,8 @@ std::size_t TapPort::deliver(std::span<const packet::FrameView> frames) noexcept
 bool TapPort::write_frame(const packet::FrameView& view) noexcept {
   TapQueue& queue = queue_for(view);
   packet::Pieces pieces{view, accepts_};
-  if (pieces.count() == 0) counters().drop_malformed.add();
+  const auto lose = [&](Counter& reason) { counters().lose(reason, 1, view.length); };
+  if (pieces.count() == 0) lose(counters().drop_malformed);
   bool any_written = false;
   while (const packet::Piece* piece = pieces.next()) {
     switch (queue.write(pieces, *piece)) {
@@ -133,13 +134,13 @@ bool TapPort::write_frame(const packet::FrameView& view) noexcept {
         break;
       case TapOutcome::again:
         if (!any_written) return false;
-        counters().drop_no_room.add();
+        lose(counters().drop_no_room);
         return true;
       case TapOutcome::down:
-        counters().drop_not_ready.add();
+        lose(counters().drop_not_ready);
         return true;
       case TapOutcome::refused:
-        counters().drop_malformed.add();
+        lose(counters().drop_malformed);
         return true;
       case TapOutcome::gone:
         give_up(queue.gone_errno());

@@ -207,6 +207,8 @@ TEST_F(TapTest, DropsAndCountsWhileTheInterfaceIsDown) {
   const packet::test::View v{frame, 256, {100}};
   EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
   EXPECT_EQ(port->counters().drop_not_ready.get(), 1u);
+  EXPECT_EQ(port->counters().lost_frames, 1u);  // so that the switch does not count it as delivered
+  EXPECT_EQ(port->counters().lost_bytes, frame.size());
   EXPECT_FALSE(port->is_gone());
 }
 

@@ -68,6 +68,13 @@ void Lane::complete(std::size_t count) noexcept {
   interrupts_.service();
 }
 
+void Lane::lose(std::span<const packet::FrameView> frames) noexcept {
+  std::uint64_t bytes = 0;
+  for (const packet::FrameView& view : frames)
+    bytes += view.length;
+  port_.lose(port_.drop_no_room, frames.size(), bytes);
+}
+
 std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
   frames = frames.first(std::min(frames.size(), infos_.size()));
   steer(*rules_, frames, infos_);
@@ -86,7 +93,7 @@ std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
       if (taken > 0) received_ |= 1u << target;
       // What one queue has no room for must not keep the others from theirs.
       if (taken < count && end == frames.size()) return at + taken;
-      if (taken < count) port_.drop_no_room.add(count - taken);
+      if (taken < count) lose(frames.subspan(at + taken, count - taken));
     }
     at = end;
   }

@@ -58,6 +58,7 @@ class Lane {
   [[nodiscard]] const packet::Accepts& accepts() const noexcept { return accepts_; }
 
  private:
+  void lose(std::span<const packet::FrameView> frames) noexcept;
   [[nodiscard]] std::uint32_t tail_of(std::uint32_t first, std::size_t queue) const noexcept {
     return registers_.get(first + static_cast<std::uint32_t>(queue) * 4) & 0x1fff;
   }

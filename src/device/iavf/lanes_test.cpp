@@ -128,6 +128,22 @@ TEST(IavfLanes, AFrameForAnotherLanesQueueIsTakenWhereItCame) {
   EXPECT_TRUE(rig.guest->receive(1));
 }
 
+TEST(IavfLanes, WhatOneQueueHasNoRoomForIsLostAndTheOthersGetTheirs) {
+  TwoPollers rig;
+  rig.bring_up();
+  rig.lead_all_to(2);  // but for frames that are not hashed: those take queue 0
+  const Bytes full = ip_frame(1), other = to_iavf(64);
+  while (rig.arrive(0, full) == 1) {
+  }
+  packet::Slice payloads[2];
+  const packet::FrameView views[] = {view_of(full, payloads[0]), view_of(other, payloads[1])};
+  EXPECT_EQ(rig.lanes[0]->deliver(views), 2u);
+  EXPECT_EQ(rig.guest->receive(0).value().bytes, other);
+  EXPECT_EQ(rig.lanes[0]->counters().drop_no_room.get(), 1u);
+  EXPECT_EQ(rig.lanes[0]->counters().lost_frames, 1u);
+  EXPECT_EQ(rig.lanes[0]->counters().lost_bytes, full.size());
+}
+
 TEST(IavfLanes, AResetStopsThemAll) {
   TwoPollers rig;
   rig.bring_up();
