@@ -88,7 +88,9 @@ void Nic::device_reset() noexcept {
   nic_counters_.resets.add();
 }
 
-void Nic::reset(pci::ResetKind /*kind*/) noexcept {
+void Nic::reset(pci::ResetKind kind) noexcept {
+  // What a guest has written stays for its own life, as in a part; the next VM gets the card that its port is.
+  if (kind == pci::ResetKind::client_gone) program_nvm(state_.nvm, options_.mac);
   reset_phy(state_.phy);
   state_.io_address = 0;
   eecd_write(state_.nvm, 0);

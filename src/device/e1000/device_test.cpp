@@ -60,6 +60,17 @@ TEST(E1000Device, NextClientFindsACardAsNew) {
   EXPECT_EQ(rig.take().at(0).bytes.size(), 61u);
 }
 
+TEST(E1000Device, NextClientFindsTheEepromAsTheDaemonMadeIt) {
+  E1000Rig rig;
+  rig.guest->write_eeprom_wires(0, 0x1234);
+  rig.nic->function().reset(pci::ResetKind::client_request);
+  EXPECT_EQ(rig.guest->read_eeprom_eerd(0), 0x1234);
+  rig.guest.reset();
+  rig.guest = std::make_unique<E1000Guest>(rig.nic->function());
+  EXPECT_EQ(rig.guest->read_eeprom_eerd(0), 0x5452);
+  EXPECT_EQ(rig.guest->read(0x5400), 0x12005452u);  // RAL
+}
+
 TEST(E1000Device, PhyLoopbackReturnsWhatIsSentAndSilencesTheCable) {
   E1000Rig rig;
   rig.guest->bring_up();
