@@ -40,6 +40,8 @@ Learnt MacTable::learn(StationKey key, PortId port, std::uint64_t now_ns, Entry*
   while (index != kNone && entries_[index].key != key)
     index = entries_[index].next;
   Learnt result = Learnt::known;
+  const bool is_new = index == kNone || entries_[index].port != port;
+  if (is_new && is_anothers(key, port)) return Learnt::refused;
   if (index != kNone && (entries_[index].port != port || has_aged(entries_[index], now_ns))) {
     remove(index);  // the new port's limit decides, as for any other
     index = kNone;
@@ -59,6 +61,15 @@ Learnt MacTable::learn(StationKey key, PortId port, std::uint64_t now_ns, Entry*
   if (now_ns - heard.heard_ns >= kHeardStep) heard.heard_ns = now_ns;
   if (entry != nullptr) *entry = &heard;
   return result;
+}
+
+bool MacTable::is_anothers(StationKey key, PortId port) const noexcept {
+  const auto owner = owners_.find(key & 0xffff'ffff'ffff);
+  return owner != owners_.end() && owner->second != port;
+}
+
+void MacTable::release(PortId port) noexcept {
+  std::erase_if(owners_, [port](const auto& owner) { return owner.second == port; });
 }
 
 // A free entry that `port` may take, or kNone. At a limit only what has aged makes room: nobody can push others out.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "switch/member.hpp"
@@ -35,6 +36,9 @@ class MacTable {
 
   /// How many addresses of the port in this slot may be known at once.
   void set_limit(std::uint32_t slot, std::uint32_t limit) noexcept { limits_[slot] = limit; }
+  /// Nobody but this port is learnt as where `mac` is, until release().
+  void reserve(std::uint64_t mac, PortId port) { owners_[mac] = port; }
+  void release(PortId port) noexcept;
   [[nodiscard]] const Entry* find(StationKey key, std::uint64_t now_ns) const noexcept;
   /// Notes that `key` was heard from `port`. `entry`, if given, points to its entry then (null when refused).
   Learnt learn(StationKey key, PortId port, std::uint64_t now_ns, Entry** entry = nullptr) noexcept;
@@ -55,6 +59,7 @@ class MacTable {
   [[nodiscard]] bool has_aged(const Entry& entry, std::uint64_t now_ns) const noexcept {
     return entry.heard_ns + ageing_ns_ < now_ns;
   }
+  [[nodiscard]] bool is_anothers(StationKey key, PortId port) const noexcept;
   [[nodiscard]] std::uint32_t make_room(PortId port, std::uint64_t now_ns) noexcept;
   void remove(std::uint32_t index) noexcept;
 
@@ -62,7 +67,8 @@ class MacTable {
   unsigned shift_;
   std::vector<std::uint32_t> heads_;
   std::vector<Entry> entries_;
-  std::vector<std::uint32_t> counts_, limits_;  // by port slot
+  std::vector<std::uint32_t> counts_, limits_;        // by port slot
+  std::unordered_map<std::uint64_t, PortId> owners_;  // of addresses that are reserved
   std::uint32_t free_ = 0, used_ = 0, swept_ = 0;
 };
 

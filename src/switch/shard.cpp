@@ -36,9 +36,10 @@ void Shard::add_peer(Shard& peer, Link& to_peer, Link& from_peer) {
 }
 
 void Shard::admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<const port::Steering> steering,
-                  std::uint32_t mac_limit) {
+                  std::uint32_t mac_limit, std::uint64_t mac) {
   const std::uint32_t slot = slot_of(id);
   macs_.set_limit(slot, mac_limit);
+  if (mac != 0) macs_.reserve(mac, id);
   place_of_slot_[slot] = lanes.size() == 1 ? place_of(*lanes.front()) : kSpread;
   if (lanes.size() == 1) return;
   spreads_[slot] = std::make_unique<Spread>();
@@ -97,6 +98,7 @@ void Shard::forget(PortId id) noexcept {
 
 void Shard::dismiss(PortId id) noexcept {
   forget(id);
+  macs_.release(id);
   if (spread(id) != nullptr) spreads_[slot_of(id)].reset();
 }
 

@@ -51,10 +51,10 @@ class Shard final : public runtime::Task {
 
   // On the poller's thread, between rounds:
   void add_peer(Shard& peer, Link& to_peer, Link& from_peer);
-  /// A port of any shard: on which shards its lanes are (mostly there is one), and how many addresses may be learnt
-  /// from it. Comes before add_member().
+  /// A port of any shard: on which shards its lanes are (mostly there is one), how many addresses may be learnt from
+  /// it, and which is its own (0: none). Comes before add_member().
   void admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<const port::Steering> steering,
-             std::uint32_t mac_limit);
+             std::uint32_t mac_limit, std::uint64_t mac);
   /// A port, or the lane that this shard has.
   void add_member(PortId id, port::Port& port, const VlanRules& rules);
   void remove_member(PortId id) noexcept;

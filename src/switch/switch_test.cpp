@@ -237,6 +237,45 @@ TEST(Switch, ShowsWhoWasHeardWhere) {
   EXPECT_EQ(table[1].port, bench.ids[1]);
 }
 
+struct Owned : Bench {
+  Owned() : Bench{{kPlain, kPlain, kPlain}} {
+    EXPECT_TRUE(sw->detach(ids[1]));
+    attach();
+  }
+  void attach() { ids[1] = *sw->attach(*ports[1], *poller, {.name = "p1", .mac = {2, 0, 0, 0, 0, 2}}); }
+  // Who gets a frame for station 2.
+  std::pair<std::size_t, std::size_t> arrivals() {
+    for (const auto& port : ports)
+      port->inbox.clear();
+    ports[0]->send(frame(2, 1));
+    run();
+    return {ports[1]->inbox.size(), ports[2]->inbox.size()};
+  }
+};
+
+TEST(Switch, LearnsAPortsOwnAddressNowhereElse) {
+  Owned bench;
+  bench.introduce(1, frame(9, 2));
+  bench.introduce(2, frame(9, 2));  // somebody pretends to be it
+  EXPECT_EQ(bench.arrivals(), std::pair(std::size_t{1}, std::size_t{0}));
+}
+
+TEST(Switch, LearnsAPortsOwnAddressNowhereElseWhileItIsSilent) {
+  Owned bench;
+  bench.introduce(2, frame(9, 2));
+  EXPECT_EQ(bench.arrivals(), std::pair(std::size_t{1}, std::size_t{1}));  // as one that nobody knows
+}
+
+TEST(Switch, LearnsTheAddressOfAPortThatIsGoneAnywhere) {
+  Owned bench;
+  ASSERT_TRUE(bench.sw->detach(bench.ids[1]));
+  bench.introduce(2, frame(9, 2));
+  EXPECT_EQ(bench.arrivals(), std::pair(std::size_t{0}, std::size_t{1}));
+  bench.attach();  // it comes back while another is still taken for it
+  bench.introduce(1, frame(9, 2));
+  EXPECT_EQ(bench.arrivals(), std::pair(std::size_t{1}, std::size_t{0}));
+}
+
 TEST(Switch, ForgetsAPortThatIsDetached) {
   Bench bench{{kPlain, kPlain, kPlain}};
   bench.introduce(1, frame(9, 2));
