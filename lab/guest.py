@@ -6,13 +6,13 @@
     status, output = guest.run("ip -br link", timeout=10)
     guest.stop()
 
-Commands run one at a time through an agent on a virtio-serial port (lab/guest/agent has the protocol), so the console's
+Commands run one at a time through an agent on a virtio-serial port (lab/guest/agent.c has the protocol), so the console's
 noise never mixes with their output. Background work is started with spawn() and collected with its wait().
 """
-import base64
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -32,6 +32,7 @@ KERNEL_OPTIONS = "console=ttyS0 quiet panic=-1 net.ifnames=0 tsc=reliable no_tim
 if _khz := counter_khz():
     KERNEL_OPTIONS += f" tsc_early_khz={_khz}"
 BOOT_SECONDS = 300  # far more than a boot takes (4-6 s); only a guest that will never come up gets here
+LONGEST_COMMAND = 120 * 1024  # as in lab/guest/agent.c
 COMMAND_SECONDS = 120  # as much more than a command takes that has nothing to wait for
 
 
@@ -59,14 +60,14 @@ class Background:
         self.guest, self.name = guest, name
 
     def done(self):
-        return self.guest.run(f"test -e /run/bg/{self.name}.status").status == 0
+        return self.guest.run(f"test -s /run/bg/{self.name}.status").status == 0
 
     def output(self):
         return self.guest.run(f"cat /run/bg/{self.name}.out").output
 
     def wait(self, timeout=COMMAND_SECONDS):
         """Its status and output, once it has ended."""
-        script = f"while ! test -e /run/bg/{self.name}.status; do sleep 0.1; done; cat /run/bg/{self.name}.status"
+        script = f"while ! test -s /run/bg/{self.name}.status; do sleep 0.1; done; cat /run/bg/{self.name}.status"
         status, text = self.guest.run(script, timeout)
         if status != 0:
             raise GuestError(f"{self.guest.name}: background command still running after {timeout} s:\n{self.output()}")
@@ -202,11 +203,8 @@ class Guest:
         """Starts a command in the background."""
         self._spawned += 1
         name = str(self._spawned)
-        script = f"({command}) >/run/bg/{name}.out 2>&1 </dev/null; echo $? >/run/bg/{name}.new; " \
-                 f"mv /run/bg/{name}.new /run/bg/{name}.status"
-        encoded = base64.b64encode(script.encode()).decode()
-        self.check(f"mkdir -p /run/bg; echo {encoded} | base64 -d >/run/bg/{name}.sh; "
-                   f"setsid /bin/sh /run/bg/{name}.sh >/dev/null 2>&1 & echo $! >/run/bg/{name}.pid")
+        script = f"({command}) >/run/bg/{name}.out 2>&1 </dev/null; echo $? >/run/bg/{name}.status"
+        self.check(f"mkdir -p /run/bg; setsid /bin/sh -c {shlex.quote(script)} >/dev/null 2>&1 & echo $! >/run/bg/{name}.pid")
         return Background(self, name)
 
     def qmp(self, command, **arguments):
@@ -249,12 +247,12 @@ class Guest:
 
     def _send(self, command, timeout):
         token = secrets.token_hex(8).encode()
-        encoded = base64.b64encode(command.encode())
-        if len(encoded) > 30000:
+        script = command.encode()
+        if len(script) > LONGEST_COMMAND:
             raise ValueError("command too long for the guest's agent")
         self._agent.settimeout(60)
         try:
-            self._agent.sendall(b"%s %d %s\n" % (token, int(timeout) + 1, encoded))
+            self._agent.sendall(b"%s %d %d\n%s" % (token, int(timeout) + 1, len(script), script))
         except OSError as problem:
             raise GuestError(f"{self.name}: cannot be reached: {problem}\n{self.story()}") from problem
         return token

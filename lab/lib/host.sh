@@ -21,6 +21,7 @@ build_host_initrd() {
   mkdir -p "$tree/lib" && ln -s ../usr/lib/modules "$tree/lib/modules"
   depmod -b "$tree" "$version" 2>/dev/null
   rm -rf "$tree/lib"
+  add_own_programs "$tree"
   cp "$LAB_DIR/host/init" "$tree/host-init"
   cp "$LAB_DIR/host/start" "$tree/host-start"
   (cd "$tree" && find . -print0 | LC_ALL=C sort -z | cpio --quiet -0 -o -H newc -R 0:0) >"$LAB_CACHE/host.cpio"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# What a guest boots into: one userland archive for all kernels, and one archive of modules for each. The kernel unpacks
-# concatenated archives, so kernels/SERIES/initrd is simply both, one after the other.
+# What a guest boots into: one userland archive for all kernels, and for each an archive of its modules and of our own
+# programs. The kernel unpacks concatenated archives, so kernels/SERIES/initrd is simply both, one after the other.
 USERLAND_PACKAGES=(busybox-static dash iproute2 iputils-ping ethtool iperf3 tcpdump gpiod)
 USERLAND_PROGRAMS=(dash ping ip bridge tc ethtool iperf3 tcpdump gpioget gpioset gpioinfo gpiodetect gpiomon)
 
@@ -48,9 +48,6 @@ build_userland() {
   ln -sf dash "$tree/bin/sh"
   cp -L "$root/usr/lib64/ld-linux-x86-64.so.2" "$tree/lib64/"
   ln -s usr/lib "$tree/lib"
-  cp "$LAB_DIR/guest/init" "$tree/init"
-  cp "$LAB_DIR/guest/agent" "$tree/bin/guest-agent"
-  chmod +x "$tree/init" "$tree/bin/guest-agent"
   printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'tcpdump:x:100:100::/:/bin/false' >"$tree/etc/passwd"
   echo 'root:x:0:' >"$tree/etc/group"
   (cd "$tree" && find . -print0 | LC_ALL=C sort -z | cpio --quiet -0 -o -H newc -R 0:0) >"$LAB_CACHE/userland.cpio"
@@ -62,6 +59,13 @@ build_userland() {
 expand_modules() {
   find "$1" -name '*.ko.xz' -print0 | xargs -0 -r xz -d
   find "$1" -name '*.ko.zst' -print0 | xargs -0 -r zstd -q -d --rm
+}
+
+add_own_programs() {  # add_own_programs TREE
+  mkdir -p "$1/bin"
+  cp "$LAB_DIR/guest/init" "$1/init"
+  chmod +x "$1/init"
+  cc -static -O2 -s -Wall -Wextra -o "$1/bin/guest-agent" "$LAB_DIR/guest/agent.c" || fail "cannot compile the guests' agent"
 }
 
 build_initrd() {
@@ -81,6 +85,7 @@ build_initrd() {
   mkdir -p "$tree/lib" && ln -s ../usr/lib/modules "$tree/lib/modules"
   depmod -b "$tree" "$version" 2>/dev/null
   rm -rf "$tree/lib"
+  add_own_programs "$tree"
   (cd "$tree" && find . -print0 | LC_ALL=C sort -z | cpio --quiet -0 -o -H newc -R 0:0) >"$directory/modules.cpio"
   cat "$LAB_CACHE/userland.cpio" "$directory/modules.cpio" >"$directory/initrd"
   rm -rf "$tree" "$directory/modules.cpio"
