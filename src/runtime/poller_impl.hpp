@@ -44,6 +44,7 @@ struct Poller::Impl {
 
   /// One round; waits up to `wait_ns` (kForever: no limit) when nothing is found.
   bool round(std::uint64_t wait_ns) noexcept;
+  unsigned sleep(std::uint64_t wait_ns) noexcept;
   void run_until_stopped() noexcept;
   [[nodiscard]] Slot* find(std::uint64_t key) noexcept;
   [[nodiscard]] bool should_look_for_events(std::uint64_t wait_ns) const noexcept;

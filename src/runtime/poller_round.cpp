@@ -144,6 +144,17 @@ bool Poller::Impl::should_look_for_events(std::uint64_t wait_ns) const noexcept 
   return now - last_events >= (options.busy ? kBusyEventInterval : kEventInterval);
 }
 
+// A sleep for good leaves the timers to a descriptor that stays set. A time-out would be set, and taken back, each
+// time: in a virtual machine both leave to the hypervisor, 25 us each.
+unsigned Poller::Impl::sleep(std::uint64_t wait_ns) noexcept {
+  const std::uint64_t wait = until_next_timer(wait_ns);
+  if (wait == 0) return take_events(0);
+  sleeps.add();
+  if (wait_ns != kForever) return take_events(wait);
+  arm_alarm();
+  return take_events(kForever);
+}
+
 bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
   // A sleep that ended with its time leaves the flag up: a round that is about to sleep again then has said so before
   // its only look.
@@ -166,12 +177,7 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
       done += run_tasks();
     }
     if (done == 0 && mailbox.is_empty() && !stop_asked.load(std::memory_order_relaxed)) {
-      const std::uint64_t wait = until_next_timer(wait_ns);
-      if (wait > 0) sleeps.add();
-      // A sleep without end leaves the timers to a descriptor that stays set. A time-out would be set, and taken back,
-      // each time: in a virtual machine both leave to the hypervisor, 25 us each.
-      if (wait > 0 && wait_ns == kForever) arm_alarm();
-      done += take_events(wait > 0 && wait_ns == kForever ? kForever : wait);
+      done += sleep(wait_ns);
       now = monotonic_ns();
       slept_in_vain = done == 0;
     }
