@@ -41,4 +41,4 @@ install: build ## install programs, libvmux and headers (DESTDIR= PREFIX=/usr/lo
 	@DESTDIR="$(abspath $(DESTDIR))" cmake --install build/release --prefix "$(PREFIX)"
 
 clean: ## remove what was built (the lab's downloads stay: rm -r build removes them too)
-	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/test-logs
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/lint-* build/test-logs

@@ -14,8 +14,9 @@ set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
 
 find_program(VMUX_CCACHE ccache)
 if(VMUX_CCACHE)
-  # What a file includes is taken from the compiler (depend mode), so that a miss costs one run of it and not two.
-  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_DEPEND=1 ${VMUX_CCACHE})
+  # What a file includes is taken from the compiler (depend mode), so that a miss costs one run of it and not two. The
+  # sloppiness is what ccache wants for precompiled headers; nothing here uses __TIME__ or __DATE__.
+  set(CMAKE_CXX_COMPILER_LAUNCHER env CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros ${VMUX_CCACHE})
 endif()
 
 # Designated initializers leave the rest to defaults on purpose.

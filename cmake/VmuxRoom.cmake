@@ -14,6 +14,7 @@ if(VMUX_TESTS)
   add_custom_target(vmux-tests)         # every test and fuzz target, and no program
   add_custom_target(vmux-thread-tests)  # those that ThreadSanitizer repeats
 endif()
+include(VmuxHeaders)
 
 # The fuzz build optimises what the fuzz targets run, and not the tests, of which nobody waits for the execution but for
 # the compilation. These rooms are full of JSON, which takes twice as long to compile for it, or are in no fuzz target.
@@ -31,8 +32,11 @@ function(vmux_room name)
     add_library(vmux_${name} INTERFACE)
     set(scope INTERFACE)
   endif()
-  if(VMUX_FUZZ AND ARG_SOURCES AND NOT name IN_LIST VMUX_FUZZ_UNOPTIMISED)
+  if(ARG_SOURCES AND VMUX_FUZZ AND NOT name IN_LIST VMUX_FUZZ_UNOPTIMISED)
     target_compile_options(vmux_${name} PRIVATE -O1)
+    vmux_precompile(vmux_${name} vmux-headers-fuzzed)
+  elseif(ARG_SOURCES)
+    vmux_precompile(vmux_${name} vmux-headers)
   endif()
   target_include_directories(vmux_${name} ${scope} $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                              $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>)
@@ -81,6 +85,7 @@ function(vmux_test name)
   target_compile_options(${name} PRIVATE -O0)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  vmux_precompile(${name} vmux-headers-tests)
   vmux_link(${name} ${ARG_LIBS} GTest::gmock GTest::gtest_main)
   # One label only: gtest_discover_tests flattens a list of them, and ctest then reads the second as something else.
   set(label unit)
