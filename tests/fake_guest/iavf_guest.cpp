@@ -29,6 +29,7 @@ enum : std::uint32_t {
 };
 constexpr std::uint32_t kEnable = 0x8000'0000;
 constexpr std::uint64_t kAdminBuffer = 4096;
+constexpr std::uint64_t kAdminDescriptor = 32, kTxDescriptor = 16, kRxDescriptor = 32;  // bytes
 
 }  // namespace
 
@@ -47,10 +48,10 @@ void IavfGuest::write_data_page(std::uint32_t offset, std::uint32_t value) {
 
 // As the drivers do it: lengths with the enable bit before the addresses, and the receive tail last.
 void IavfGuest::open_admin_queue() {
-  std::memset(memory_.data() + kSendRing, 0, kAdminEntries * 32);
+  std::memset(memory_.data() + kSendRing, 0, kAdminEntries * kAdminDescriptor);
   send_next_ = receive_next_ = 0;
   for (unsigned i = 0; i < kAdminEntries; ++i) {
-    const std::uint64_t at = kReceiveRing + i * 32, buffer = kReceiveBuffers + i * kAdminBuffer;
+    const std::uint64_t at = kReceiveRing + i * kAdminDescriptor, buffer = kReceiveBuffers + i * kAdminBuffer;
     std::memset(memory_.data() + at, 0, 32);
     store<std::uint16_t>(memory(), at, 1u << 12 | 1u << 9);
     store<std::uint16_t>(memory(), at + 4, kAdminBuffer);
@@ -71,7 +72,7 @@ void IavfGuest::open_admin_queue() {
 }
 
 void IavfGuest::queue_message(std::uint32_t op, const Bytes& body, std::uint16_t opcode) {
-  const std::uint64_t at = kSendRing + send_next_ * 32, buffer = kSendBuffers + send_next_ * kAdminBuffer;
+  const std::uint64_t at = kSendRing + send_next_ * kAdminDescriptor, buffer = kSendBuffers + send_next_ * kAdminBuffer;
   unsigned flags = 1u << 13;
   if (!body.empty()) flags |= 1u << 12 | 1u << 10 | (body.size() > 512 ? 1u << 9 : 0u);
   VMUX_ASSERT(body.size() <= kAdminBuffer);
@@ -93,15 +94,16 @@ void IavfGuest::send(std::uint32_t op, const Bytes& body) {
 }
 
 std::uint16_t IavfGuest::sent_flags(unsigned index) const {
-  return load<std::uint16_t>(memory_.bytes(), kSendRing + index * 32);
+  return load<std::uint16_t>(memory_.bytes(), kSendRing + index * kAdminDescriptor);
 }
 std::uint16_t IavfGuest::sent_result(unsigned index) const {
-  return load<std::uint16_t>(memory_.bytes(), kSendRing + index * 32 + 6);
+  return load<std::uint16_t>(memory_.bytes(), kSendRing + index * kAdminDescriptor + 6);
 }
 
 std::optional<IavfMessage> IavfGuest::receive_message() {
   if (read(kArqh) == receive_next_) return std::nullopt;
-  const std::uint64_t at = kReceiveRing + receive_next_ * 32, buffer = kReceiveBuffers + receive_next_ * kAdminBuffer;
+  const std::uint64_t at = kReceiveRing + receive_next_ * kAdminDescriptor,
+                      buffer = kReceiveBuffers + receive_next_ * kAdminBuffer;
   IavfMessage message;
   message.flags = load<std::uint16_t>(memory(), at);
   message.opcode = load<std::uint32_t>(memory(), at + 8);
@@ -184,8 +186,8 @@ void IavfGuest::arm(unsigned vector, std::uint32_t control) {
 
 void IavfGuest::queue_raw(unsigned queue, std::uint64_t low, std::uint64_t high) {
   unsigned& next = queues_[queue].tx_next;
-  store(memory(), tx_ring(queue) + next * 16, low);
-  store(memory(), tx_ring(queue) + next * 16 + 8, high);
+  store(memory(), tx_ring(queue) + next * kTxDescriptor, low);
+  store(memory(), tx_ring(queue) + next * kTxDescriptor + 8, high);
   next = (next + 1) % setup_.tx_descriptors;
 }
 
@@ -211,7 +213,7 @@ unsigned IavfGuest::reap(unsigned queue) {
   unsigned done = 0;
   Queue& state = queues_[queue];
   while (state.tx_reaped != state.tx_next) {
-    const std::uint64_t at = tx_ring(queue) + state.tx_reaped * 16 + 8;
+    const std::uint64_t at = tx_ring(queue) + state.tx_reaped * kTxDescriptor + 8;
     if ((load<std::uint64_t>(memory(), at) & 0xf) != 0xf) break;
     state.tx_reaped = (state.tx_reaped + 1) % setup_.tx_descriptors;
     ++done;
@@ -223,7 +225,7 @@ void IavfGuest::refill(unsigned queue) {
   Queue& state = queues_[queue];
   for (; (state.rx_tail + 1) % setup_.rx_descriptors != state.rx_next;
        state.rx_tail = (state.rx_tail + 1) % setup_.rx_descriptors) {
-    const std::uint64_t at = rx_ring(queue) + state.rx_tail * 32;
+    const std::uint64_t at = rx_ring(queue) + state.rx_tail * kRxDescriptor;
     std::memset(memory_.data() + at, 0, 32);
     store(memory(), at, kRxBuffers + (queue * 64 + state.rx_tail) % 512 * kBufferStride);
   }
@@ -235,7 +237,7 @@ std::optional<IavfFrame> IavfGuest::receive(unsigned queue) {
   IavfFrame frame;
   for (;;) {
     if (state.rx_next == state.rx_tail) return std::nullopt;
-    const std::uint64_t at = rx_ring(queue) + state.rx_next * 32;
+    const std::uint64_t at = rx_ring(queue) + state.rx_next * kRxDescriptor;
     frame.qword0 = load<std::uint64_t>(memory(), at);
     frame.qword1 = load<std::uint64_t>(memory(), at + 8);
     frame.qword2 = load<std::uint64_t>(memory(), at + 16);

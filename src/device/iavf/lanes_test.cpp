@@ -329,7 +329,7 @@ TEST(IavfLanesOnThreads, NothingIsWrittenAfterBusMasteringWentOff) {
     rig.guest->refill(1);  // far more than are used up before the next line but one
     worker.pass();
     rig.guest->set_bus_master(false);
-    const auto ring = rig.guest->memory().subspan(IavfGuest::rx_ring(1), kRing * 32);
+    const auto ring = rig.guest->memory().subspan(IavfGuest::rx_ring(1), std::size_t{kRing} * 32);
     const Bytes before{ring.begin(), ring.end()};
     worker.pass();
     ASSERT_TRUE(std::equal(ring.begin(), ring.end(), before.begin()));
@@ -374,7 +374,7 @@ TEST(IavfLanesOnThreads, AFrameIsToldWheneverItMeetsTheArming) {
         while (rig.guest->receive(queue))
           received.fetch_add(1, std::memory_order_release);
         rig.guest->refill(queue);
-        const std::uint64_t until = monotonic_ns() + received.load() % 64 * 100;
+        const std::uint64_t until = monotonic_ns() + std::uint64_t{received.load() % 64} * 100;
         while (monotonic_ns() < until) {  // between its last look and the arming: the next frame arrives here, too
         }
         rig.guest->arm(queue + 1u);
