@@ -104,9 +104,14 @@ Result<void> Session::start() {
   auto watch = context_.poller.watch(transport_.fd(), watched_, [this](std::uint32_t events) { on_ready(events); });
   if (!watch) return tl::unexpected(watch.error());
   watch_ = std::move(*watch);
-  patrol_.arm_after(kPatrol_ns);
+  const std::uint64_t wait_ms = context_.options.version_timeout_ms;
+  if (wait_ms != 0) version_due_ns_ = monotonic_ns() + wait_ms * 1'000'000;
+  arm_patrol();
   return {};
 }
+
+// All sessions of a poller at the same time: idle, a hundred of them wake it no more often than one.
+void Session::arm_patrol() noexcept { patrol_.arm_at((monotonic_ns() / kPatrol_ns + 1) * kPatrol_ns); }
 
 bool Session::may_read() const noexcept { return !ended_ && !blocked_ && transport_.queued() <= kOutputLimit; }
 
@@ -136,11 +141,14 @@ unsigned Session::poll() {
   return served;
 }
 
-// A truncated memory file shows itself to the thread that touches it, without an event on the socket.
+// A truncated memory file shows itself to the thread that touches it, and silence is no event on the socket either.
 void Session::on_patrol() {
   in_event_ = true;
-  patrol_.arm_after(kPatrol_ns);
+  arm_patrol();
   process();
+  if (!negotiated_ && version_due_ns_ != 0 && monotonic_ns() >= version_due_ns_) {
+    end(LogLevel::warning, "it connected and sent no VERSION in time");
+  }
   finish_event();
 }
 

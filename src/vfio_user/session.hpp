@@ -77,6 +77,7 @@ class Session {
   // session.cpp: events, order, replies
   void on_ready(std::uint32_t events);
   void on_patrol();
+  void arm_patrol() noexcept;
   void on_quiet();
   void process();
   void settle();
@@ -138,6 +139,7 @@ class Session {
   std::array<std::vector<IoEventFd>, pci::kRegionCount> io_events_;  ///< made when a client asks for them
   std::uint64_t peer_max_fds_ = 1;
   runtime::Timer patrol_;
+  std::uint64_t version_due_ns_ = 0;           ///< 0: whenever it comes
   std::optional<PendingUnmap> pending_unmap_;  ///< its reply is due when nothing is blocked
   MigrationMachine migration_;
   RateLimit complaints_;

@@ -11,8 +11,10 @@
 
 #include <cstring>
 #include <fstream>
+#include <functional>
 
 #include "protocol/rig.hpp"
+#include "vmux/base/clock.hpp"
 #include "vmux/vfio_user/client.hpp"
 
 namespace vmux::protocol_test {
@@ -33,14 +35,18 @@ struct Path {
 };
 
 struct Served {
-  explicit Served(const std::string& path) {
-    vfio_user::ServerOptions options;
+  explicit Served(const std::string& path, vfio_user::ServerOptions options = {}) {
     options.path = path;
     server = vfio_user::Server::create(*poller, *function, options);
   }
   void settle() {
     for (int idle = 0; idle < 3;)
       idle = poller->run_once() ? 0 : idle + 1;
+  }
+  /// Until that is true, or half a minute has passed.
+  void run_until(const std::function<bool()>& is_done) {
+    for (const std::uint64_t start = monotonic_ns(); !is_done() && monotonic_ns() - start < 30'000'000'000;)
+      poller->run_once(10'000'000);
   }
   TestDevice device;
   std::unique_ptr<runtime::Poller> poller = runtime::Poller::create().value();
@@ -211,6 +217,38 @@ TEST(Listen, KilledClientMakesRoomForTheNext) {
   const auto next = connect_to(path.socket);
   say_hello(next);
   served.settle();
+  EXPECT_EQ(served.device.attachments, 1);
+}
+
+// A monitoring probe that forgets to close, say.
+TEST(Listen, ClientThatSaysNothingMakesRoomForTheNext) {
+  const Path path;
+  Served served{path.socket, {.version_timeout_ms = 1}};
+  const auto silent = connect_to(path.socket), next = connect_to(path.socket);
+  say_hello(next);
+  served.run_until([&] { return served.device.attachments == 1; });
+  EXPECT_EQ(served.device.attachments, 1);
+  char byte = 0;
+  EXPECT_EQ(::recv(silent.get(), &byte, 1, MSG_DONTWAIT), 0);
+}
+
+TEST(Listen, ClientThatStopsWithinItsVersionMakesRoomForTheNext) {
+  const Path path;
+  Served served{path.socket, {.version_timeout_ms = 1}};
+  const auto slow = connect_to(path.socket), next = connect_to(path.socket);
+  ASSERT_EQ(::send(slow.get(), qemu_version().data(), 20, MSG_NOSIGNAL), 20);
+  say_hello(next);
+  served.run_until([&] { return served.device.attachments == 1; });
+  EXPECT_EQ(served.device.attachments, 1);
+}
+
+TEST(Listen, ClientThatHasSaidItsVersionMayBeSilentForever) {
+  const Path path;
+  Served served{path.socket, {.version_timeout_ms = 1}};
+  const auto client = connect_to(path.socket);
+  say_hello(client);
+  const std::uint64_t start = monotonic_ns();
+  served.run_until([&] { return monotonic_ns() - start > 500'000'000; });  // two looks at the least
   EXPECT_EQ(served.device.attachments, 1);
 }
 
