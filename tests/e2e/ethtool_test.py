@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from harness.traffic import give_address, iperf, mbits, ping, wait_for_peer
+from harness.traffic import check_restart, give_address, iperf, mbits, ping, wait_for_peer
 
 
 def fields(text):
@@ -67,15 +67,15 @@ def test_features_and_rings(pair):
     for name in ("tx-checksumming", "scatter-gather", "tcp-segmentation-offload"):
         assert features[name].startswith("on"), (name, features[name])
     # Off until asked for: so the driver leaves it.
-    pair.a.check("ethtool -K eth0 rx on")
+    check_restart(pair.a, "ethtool -K eth0 rx on")
     assert fields(pair.a.check("ethtool -k eth0"))["rx-checksumming"] == "on"
-    pair.a.check("ethtool -K eth0 rx off")
+    check_restart(pair.a, "ethtool -K eth0 rx off")
     assert "RX:\t\t256" in re.sub(r"\s{2,}256", "\t\t256", pair.a.check("ethtool -g eth0"))
 
 
 def test_rings_of_another_size_carry_traffic(pair):
     for size in (80, 4096, 256):
-        pair.a.check(f"ethtool -G eth0 rx {size} tx {size}")
+        check_restart(pair.a, f"ethtool -G eth0 rx {size} tx {size}")
         wait_for_peer(pair.a, pair.address_b)
         assert ping(pair.a, pair.address_b, count=10).loss == 0
         assert ping(pair.a, pair.address_b, count=5, size=20000).loss == 0

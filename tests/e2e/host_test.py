@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import Rig
-from harness.traffic import answered, give_address, iperf_with_host, mbits, ping, protocol_errors, wait_for_peer
+from harness.traffic import answered, check_restart, give_address, iperf_with_host, mbits, ping, protocol_errors, wait_for_peer
 from harness.vmux import wait_until
 
 HOST = "10.78.0.100"
@@ -49,7 +49,7 @@ def test_file_crosses_the_tap_whole(pair, in_vm, on_host, tmp_path):
     content = tmp_path / "file"
     with tap(pair) as name:
         sh(f"ethtool -K {name} tx {on_host} tso {on_host} gso {on_host} gro {on_host}")
-        pair.a.check(f"ethtool -K eth0 tx {in_vm} rx {in_vm} tso {in_vm}")
+        check_restart(pair.a, f"ethtool -K eth0 tx {in_vm} rx {in_vm} tso {in_vm}")
         give_address(pair.a, f"{VM}/24")
         wait_for_peer(pair.a, HOST)
         sh(f"head -c 6M /dev/urandom >{content}")
@@ -71,7 +71,7 @@ def test_file_crosses_the_tap_whole(pair, in_vm, on_host, tmp_path):
         finally:
             server.kill()
         assert sh(f"sha256sum <{tmp_path / 'back'}") == expected
-        pair.a.check("ethtool -K eth0 tx on rx on tso on")
+        check_restart(pair.a, "ethtool -K eth0 tx on rx on tso on")
 
 
 def test_vm_to_vm_still_works_beside_the_uplink(pair):

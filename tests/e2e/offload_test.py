@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from harness.traffic import give_address, iperf, mbits, ping, protocol_errors, send_file, wait_for_peer
+from harness.traffic import check_restart, give_address, iperf, mbits, ping, protocol_errors, send_file, wait_for_peer
 from harness.vmux import wait_until
 
 FEATURES = {
@@ -17,11 +17,11 @@ FEATURES = {
 
 @contextlib.contextmanager
 def features(guest, wanted):
-    guest.check(f"ethtool -K eth0 {wanted}")
+    check_restart(guest, f"ethtool -K eth0 {wanted}")
     try:
         yield
     finally:
-        guest.check(f"ethtool -K eth0 {FEATURES['all-on']}")
+        check_restart(guest, f"ethtool -K eth0 {FEATURES['all-on']}")
 
 
 def tso_count(guest):
