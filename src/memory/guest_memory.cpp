@@ -58,6 +58,7 @@ bool GuestMemory::write_slow(Iova at, std::span<const std::byte> from) noexcept 
   if (!covered(table_.get(), at.raw, from.size(), Access::write)) return false;
   while (!from.empty()) {
     const Piece piece = piece_at(table_.get(), at.raw, from.size(), Access::write);
+    if (piece.window == nullptr) return false;  // cannot be: all of it is covered
     last_ = *piece.window;
     std::memcpy(piece.window->host + piece.offset, from.data(), piece.size);
     // After the bytes: were it before, a client could take the bit, copy the old page, and miss the write.

@@ -92,6 +92,18 @@ TEST(E1000Device, MacLoopbackWorksWithoutACable) {
   EXPECT_TRUE(rig.guest->receive().has_value());
 }
 
+TEST(E1000Device, LoopbackOfManyFramesNeedsOneTrappedDoorbell) {
+  E1000Rig rig;
+  rig.guest->bring_up({.tx_descriptors = 128, .rx_descriptors = 128, .receive_bits = 0x40});
+  for (int i = 0; i < 100; ++i)
+    rig.guest->queue(broadcast(60));
+  rig.guest->ring_doorbell();
+  do {
+    EXPECT_EQ(rig.take().size(), 0u);
+  } while (rig.nic->needs_polling());
+  EXPECT_EQ(rig.guest->reap(), 100u);
+}
+
 TEST(E1000Device, StopsLookingWhileTheClientTrapsItsDoorbells) {
   E1000Rig rig{Doorbell::poll};
   rig.guest->bring_up();

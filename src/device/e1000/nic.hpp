@@ -99,6 +99,7 @@ class Nic final : public pci::Device, public port::Port {
   Transmitter tx_;
   Receiver rx_;
   bool last_link_up_ = true;
+  bool has_more_to_loop_ = false;  // frames that come back: the switch does not see that there are any
   // Poll mode, while the client has its mapping turned off: see note_trapped_doorbell().
   std::uint64_t trapped_since_ns_ = 0, quiet_until_ns_ = 0;
   runtime::Timer look_again_;

@@ -303,8 +303,9 @@ TEST(IavfVirtchnl, FlowRuleLeadsToItsQueueOnceAndIsDeletedByItsId) {
   IavfRig rig{IavfRig::Doorbell::trap, 4};
   rig.guest->bring_up({.queues = 4, .capabilities = kL2 | 1u << 28});
   IavfBody rule;  // Ethernet with ethertype 0x88b5, to queue 2
-  rule.u16(1).u16(0).u32(0).u8(0).zeros(3).u32(1).u32(1).u32(4).zeros(12).u8(0x88).u8(0xb5).zeros(50).zeros(31 * 72);
-  rule.u32(1).u32(3).u16(2).zeros(30).zeros(7 * 36).u32(0);
+  rule.u16(1).u16(0).u32(0).u8(0).zeros(3).u32(1).u32(1).u32(4).zeros(12).u8(0x88).u8(0xb5).zeros(50).zeros(
+      std::size_t{31} * 72);
+  rule.u32(1).u32(3).u16(2).zeros(30).zeros(std::size_t{7} * 36).u32(0);
   const IavfMessage added = rig.guest->call(47, rule.bytes());
   EXPECT_EQ(added.status, kOk);
   EXPECT_EQ(added.number(2612, 4), 0u);
