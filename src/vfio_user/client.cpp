@@ -108,8 +108,9 @@ Transport::Io Client::Impl::flush() noexcept {
 void Client::Impl::sleep_until(std::uint64_t deadline_ns) noexcept {
   const std::uint64_t now = monotonic_ns();
   if (now >= deadline_ns) return;
-  const auto wait_for = [](const Transport& socket) {
-    return pollfd{socket.fd(), static_cast<short>(socket.queued() != 0 ? POLLIN | POLLOUT : POLLIN), 0};
+  const auto wait_for = [this](const Transport& socket) {
+    const int may_come = may_take(socket) ? POLLIN : 0;
+    return pollfd{socket.fd(), static_cast<short>(socket.queued() != 0 ? may_come | POLLOUT : may_come), 0};
   };
   pollfd what[] = {wait_for(transport), twin ? wait_for(*twin) : pollfd{-1, 0, 0}};
   ::poll(what, std::size(what), static_cast<int>((deadline_ns - now) / 1'000'000 + 1));
@@ -118,8 +119,10 @@ void Client::Impl::sleep_until(std::uint64_t deadline_ns) noexcept {
 Result<void> Client::Impl::wait_for_more(std::uint64_t deadline_ns) {
   if (monotonic_ns() >= deadline_ns) return tl::unexpected(late());
   sleep_until(deadline_ns);
-  if (transport.receive() == Transport::Io::closed) return tl::unexpected(gone());
-  if (twin && twin->receive() == Transport::Io::closed) return tl::unexpected(gone());
+  for (Transport* const socket : {&transport, twin ? &*twin : nullptr}) {
+    if (socket == nullptr || !may_take(*socket)) continue;
+    if (socket->receive() == Transport::Io::closed) return tl::unexpected(gone());
+  }
   return {};
 }
 
@@ -135,13 +138,19 @@ Transport::Io Client::Impl::receive(std::uint64_t deadline_ns) {
   return Transport::Io::would_block;
 }
 
+/// A request of 32 bytes may ask for a megabyte: a server that does not read what it asked for is not read from.
+bool Client::Impl::may_take(const Transport& from) const noexcept {
+  return from.queued() <= options.max_transfer + kSendEarly;
+}
+
 Result<void> Client::Impl::take_messages() {
+  is_held_up = false;
   if (auto taken = take_from(transport); !taken || !twin) return taken;
   return take_from(*twin);
 }
 
 Result<void> Client::Impl::take_from(Transport& from) {
-  for (;;) {
+  while (may_take(from)) {
     auto message = from.next();
     if (!message) return tl::unexpected(message.error());
     if (!*message) return {};
@@ -149,6 +158,8 @@ Result<void> Client::Impl::take_from(Transport& from) {
     if (type == flags::kReply && &from == &transport) take_reply(**message);
     if (type == flags::kCommand) answer(**message, from);
   }
+  is_held_up = true;
+  return {};
 }
 
 void Client::Impl::take_reply(Incoming& message) {
@@ -222,6 +233,10 @@ Result<Exchange> Client::Impl::finish(std::uint16_t id) {
   for (;;) {
     if (has_queued()) {
       if (auto sent = send_all(); !sent) return abandon(id, sent.error());
+    }
+    if (is_held_up) {
+      if (auto taken = take_messages(); !taken) return abandon(id, taken.error());
+      continue;
     }
     const auto found =
         std::find_if(exchanges.begin(), exchanges.end(), [id](const Exchange& exchange) { return exchange.id == id; });
@@ -315,8 +330,11 @@ Result<void> Client::serve() {
   const auto io = impl_->transport.receive();
   const auto beside = impl_->twin ? impl_->twin->receive() : Transport::Io::would_block;
   if (io == Transport::Io::closed || beside == Transport::Io::closed) return tl::unexpected(gone());
-  if (auto taken = impl_->take_messages(); !taken) return taken;
-  return impl_->send_all();
+  do {
+    if (auto taken = impl_->take_messages(); !taken) return taken;
+    if (auto sent = impl_->send_all(); !sent) return sent;
+  } while (impl_->is_held_up);
+  return {};
 }
 
 }  // namespace vmux::vfio_user

@@ -54,7 +54,7 @@ struct Client::Impl {
   [[nodiscard]] tl::unexpected<Error> abandon(std::uint16_t id, const Error& why) noexcept;
   [[nodiscard]] Result<void> check_count(std::size_t count) const noexcept;
 
-  /// Takes what has arrived; never waits.
+  /// Takes what has arrived, as far as there is room for answers (else `is_held_up`); never waits.
   [[nodiscard]] Result<void> take_messages();
   [[nodiscard]] Result<void> send_all();
   [[nodiscard]] Result<void> wait_for_more(std::uint64_t deadline_ns);
@@ -67,10 +67,12 @@ struct Client::Impl {
   DmaTarget* dma_target = nullptr;
   std::vector<Exchange> exchanges;  // oldest first, as the replies come
   std::uint16_t last_id = 0;
+  bool is_held_up = false;  ///< messages have arrived that are to be taken when answers have been sent
 
  private:
   void append(wire::vfio_user::Command command, std::uint32_t flags, std::span<const std::byte> head,
               std::span<const std::byte> data, std::span<const int> fds);
+  [[nodiscard]] bool may_take(const Transport& from) const noexcept;
   void take_reply(Incoming& message);
   void answer(const Incoming& message, Transport& to);
   [[nodiscard]] Result<void> take_from(Transport& from);
