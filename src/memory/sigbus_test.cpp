@@ -71,6 +71,7 @@ TEST(BusError, ManyThreadsMeetTheHoleAtOnce) {
     space.attach(reader);
   file.resize(0);
   std::vector<std::thread> threads;
+  threads.reserve(readers.size());
   for (GuestMemory& reader : readers) {
     threads.emplace_back([&reader] {
       for (std::uint64_t page = 0; page < 64; ++page)
@@ -84,6 +85,7 @@ TEST(BusError, ManyThreadsMeetTheHoleAtOnce) {
 
 TEST(BusError, RegistryGrowsAndShrinksFromManyThreads) {
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([] {
       File file{kPage};

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string_view>
+#include <utility>
 
 namespace vmux::passthrough {
 namespace {
@@ -52,8 +53,8 @@ std::vector<std::string> find_holders(const Machine& machine, unsigned group) {
   std::vector<std::string> holders;
   std::error_code error;
   for (const auto& process : fs::directory_iterator(machine.proc, error)) {
-    const std::string pid = process.path().filename();
-    if (pid.find_first_not_of("0123456789") != std::string::npos || pid == std::to_string(::getpid())) continue;
+    std::string holder = process.path().filename();
+    if (holder.find_first_not_of("0123456789") != std::string::npos || holder == std::to_string(::getpid())) continue;
     bool holds = false;
     std::error_code ignored;
     for (const auto& fd : fs::directory_iterator(process.path() / "fd", ignored)) {
@@ -63,7 +64,8 @@ std::vector<std::string> find_holders(const Machine& machine, unsigned group) {
     if (!holds) continue;
     std::string name;
     std::getline(std::ifstream{process.path() / "comm"}, name);
-    holders.push_back(name.empty() ? pid : pid + " " + name);
+    if (!name.empty()) holder.append(" ").append(name);
+    holders.push_back(std::move(holder));
   }
   std::sort(holders.begin(), holders.end());
   return holders;

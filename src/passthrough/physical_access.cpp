@@ -24,7 +24,7 @@ Span table_of(const MsixFacts& msix) noexcept {
   return {msix.table_offset, msix.table_offset + msix.vectors * sizeof(wp::MsixEntry)};
 }
 Span pba_of(const MsixFacts& msix) noexcept {
-  return {msix.pba_offset, msix.pba_offset + (msix.vectors + 63) / 64 * 8};
+  return {msix.pba_offset, msix.pba_offset + (msix.vectors + 63) / 64 * std::uint64_t{8}};
 }
 
 /// How far an access from `at` goes before it enters or leaves `part`.

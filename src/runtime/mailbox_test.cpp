@@ -25,6 +25,7 @@ TEST(Mailbox, LosesNothingAndKeepsEachWritersOrder) {
   constexpr int kEach = 5000;
   Mailbox<int> box{64};
   std::vector<std::thread> writers;
+  writers.reserve(kWriters);
   for (int writer = 0; writer < kWriters; ++writer) {
     writers.emplace_back([&box, writer] {
       for (int i = 0; i < kEach; ++i) {

@@ -99,13 +99,12 @@ void Session::detach() noexcept {
   if (twin_) twin_->detach();
 }
 
-Result<void> Session::start() {
+Result<void> Session::start(unsigned version_timeout_ms) {
   watched_ = EPOLLIN;
   auto watch = context_.poller.watch(transport_.fd(), watched_, [this](std::uint32_t events) { on_ready(events); });
   if (!watch) return tl::unexpected(watch.error());
   watch_ = std::move(*watch);
-  const std::uint64_t wait_ms = context_.options.version_timeout_ms;
-  if (wait_ms != 0) version_due_ns_ = monotonic_ns() + wait_ms * 1'000'000;
+  if (version_timeout_ms != 0) version_due_ns_ = monotonic_ns() + std::uint64_t{version_timeout_ms} * 1'000'000;
   arm_patrol();
   return {};
 }

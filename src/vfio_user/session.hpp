@@ -46,7 +46,8 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  [[nodiscard]] Result<void> start();
+  /// Ends by itself when VERSION has not come within `version_timeout_ms`, unless that is 0.
+  [[nodiscard]] Result<void> start(unsigned version_timeout_ms);
   /// Reads what is there without waiting for an event; returns how many requests were served.
   unsigned poll();
   /// VERSION has been agreed on: the function knows of this client.

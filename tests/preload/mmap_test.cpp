@@ -61,6 +61,7 @@ TEST(Mmap, TrappedAccessesOfManyThreadsAllArrive) {
   const Mapped bar{it, 0, 0, probe::kBarSize};
   const std::uint32_t before = it.read(probe::kAccesses);
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       for (int round = 0; round < 100; ++round)

@@ -20,8 +20,8 @@ struct ServerOptions {
   std::size_t max_transfer = 1 << 20;  ///< max_data_xfer_size that is offered, bytes
   std::size_t max_dma_maps = 65535;
   bool accept_message_dma = true;  ///< take DMA_MAP without a descriptor
-  /// Whoever connects and has not sent all of VERSION by then (0.2 s more at most) makes room for the next client;
-  /// 0: it may take for ever. Clients send it at once, and give up after 5 s without a reply.
+  /// Whoever connects to the path and has not sent all of VERSION by then (0.2 s more at most) makes room for the next
+  /// client; 0: it may take for ever. Clients send it at once, and give up after 5 s without a reply.
   unsigned version_timeout_ms = 5000;
   /// Look at the socket in every round of the poller while a client is attached, instead of waiting for an event: the
   /// shortest answers, for a poller that has a CPU of its own.
@@ -48,8 +48,8 @@ class Server {
 
   [[nodiscard]] const std::string& path() const noexcept;
   [[nodiscard]] ServerStats stats() const noexcept;
-  /// Serves a connection that was made elsewhere (socketpair, socket activation), as if accepted. busy while a client
-  /// is attached.
+  /// Serves a connection that was made elsewhere (socketpair, socket activation), as if accepted, but for its VERSION,
+  /// which it may take any time to send. busy while a client is attached.
   [[nodiscard]] Result<void> adopt(UniqueFd connection);
 
  private:
