@@ -11,7 +11,6 @@ namespace vmux::packet {
 namespace {
 
 using test::Bytes;
-using test::FrameSpec;
 
 struct Row {
   const char* description;

@@ -83,13 +83,11 @@ VMUX_HOOK int openat64(int directory, const char* path, int flags, ...) {
   return open_with(directory, path, flags,
                    [&](const char* real) { return VMUX_REAL(openat64)(directory, real, flags, mode); });
 }
-// What -D_FORTIFY_SOURCE makes of open() without a mode; the names are libc's.
-// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
+// What -D_FORTIFY_SOURCE makes of open() without a mode.
 VMUX_HOOK int __open_2(const char* path, int flags) { return open(path, flags); }
 VMUX_HOOK int __open64_2(const char* path, int flags) { return open64(path, flags); }
 VMUX_HOOK int __openat_2(int directory, const char* path, int flags) { return openat(directory, path, flags); }
 VMUX_HOOK int __openat64_2(int directory, const char* path, int flags) { return openat64(directory, path, flags); }
-// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 VMUX_HOOK FILE* fopen(const char* path, const char* mode) { return VMUX_REAL(fopen)(Target{path}.path(), mode); }
 VMUX_HOOK FILE* fopen64(const char* path, const char* mode) { return VMUX_REAL(fopen64)(Target{path}.path(), mode); }

@@ -222,7 +222,7 @@ bool RxQueue::take_piece(packet::Pieces& pieces, const packet::Piece& piece, con
   if (info.cut == 0) {
     pieces.copy(stored);
   } else {  // the tags go to a place of their own
-    std::array<std::byte, 2 * kTag> tags;
+    std::array<std::byte, std::size_t{2} * kTag> tags;
     std::array<std::span<std::byte>, kMaxSpans + 4> around;
     std::size_t parts = 0;
     const auto append = [&](std::span<std::byte> part) { around[parts++] = part; };

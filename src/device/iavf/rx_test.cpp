@@ -121,7 +121,7 @@ TEST_F(IavfRx, GoesAroundTheRing) {
     ASSERT_EQ(deliver(pattern(64, i)), 1u);
     ASSERT_EQ(stored(i % kLength, 64), pattern(64, i));
     tail_ = i % kLength;  // the driver has filled it again
-    memory_.put64(test::kRxRing + tail_ * size_, test::buffer(tail_));
+    memory_.put64(test::kRxRing + std::uint64_t{tail_} * size_, test::buffer(tail_));
   }
   EXPECT_EQ(queue_.counters().frames.get(), 200u);
 }
@@ -222,7 +222,7 @@ TEST_F(IavfRx, SurvivesABufferThatIsBeingSentFrom) {
   const Bytes frame = whole_frame({}, pattern(1400));
   for (const std::uint64_t distance : {1u, 31u, 32u, 100u}) {
     const std::uint64_t source = test::buffer(2) + distance;
-    memory_.put64(test::kRxRing + queue_.state().head * size_, test::buffer(2));
+    memory_.put64(test::kRxRing + std::uint64_t{queue_.state().head} * size_, test::buffer(2));
     memory_.put(source, frame);
     const std::span<const std::byte> sent = std::as_bytes(std::span{memory_.at(source), frame.size()});
     const packet::Slice payload = sent.subspan(128);
