@@ -14,8 +14,8 @@ from .vmux import wait_until
 MUTE = "transmits nothing although its carrier is up"
 # Linux's e1000 can lose its transmitter where it restarts the card of an interface that is up. e1000_down() takes the carrier away and
 # forbids the watchdog a few register accesses later; a watchdog that runs just between finds the link up, puts the carrier
-# back, and later sees no reason to set TCTL.EN again ("Detected Tx Unit Hang" until the interface is opened anew). Once in some thousands
-# of restarts, and whenever the answer to IMC in there is held up for long enough.
+# back, and later sees no reason to set TCTL.EN again ("Detected Tx Unit Hang" until the interface is opened anew). Once in some ten
+# thousand restarts; a server that holds up the answer to the IMC in there sees it at once.
 RESTARTED = f"""
 is_mute() {{ ethtool -d $1 | grep -A 1 '(Transmit ctrl' | grep -q disabled; }}
 restarted() {{  # restarted INTERFACE
