@@ -90,9 +90,10 @@ Result<void> Client::Impl::send_all() {
   for (;;) {
     const auto io = flush();
     if (io == Transport::Io::closed) return tl::unexpected(gone());
-    if (io == Transport::Io::progress) return {};
-    // The server reads no more until we have read its replies.
+    if (io == Transport::Io::progress && !is_held_up) return {};
+    // The server reads no more until we have read its replies. Or it has read, and now there is room for more of them.
     if (auto taken = take_messages(); !taken) return taken;
+    if (io == Transport::Io::progress) continue;
     if (auto waited = wait_for_more(deadline); !waited) return waited;
   }
 }
@@ -234,10 +235,6 @@ Result<Exchange> Client::Impl::finish(std::uint16_t id) {
     if (has_queued()) {
       if (auto sent = send_all(); !sent) return abandon(id, sent.error());
     }
-    if (is_held_up) {
-      if (auto taken = take_messages(); !taken) return abandon(id, taken.error());
-      continue;
-    }
     const auto found =
         std::find_if(exchanges.begin(), exchanges.end(), [id](const Exchange& exchange) { return exchange.id == id; });
     if (found == exchanges.end()) return fail(Errc::invalid_argument, "no such request is under way");
@@ -330,11 +327,8 @@ Result<void> Client::serve() {
   const auto io = impl_->transport.receive();
   const auto beside = impl_->twin ? impl_->twin->receive() : Transport::Io::would_block;
   if (io == Transport::Io::closed || beside == Transport::Io::closed) return tl::unexpected(gone());
-  do {
-    if (auto taken = impl_->take_messages(); !taken) return taken;
-    if (auto sent = impl_->send_all(); !sent) return sent;
-  } while (impl_->is_held_up);
-  return {};
+  if (auto taken = impl_->take_messages(); !taken) return taken;
+  return impl_->send_all();
 }
 
 }  // namespace vmux::vfio_user

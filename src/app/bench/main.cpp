@@ -102,7 +102,7 @@ struct ScriptOptions {
 
 /// Two rows of one script; the others are scripts of their own.
 bool is_of_the_yardstick(const std::string& name) { return name == "nic" || name == "switch"; }
-bool is_of_a_model(const std::string& name) { return is_of_the_yardstick(name) || name == "ports"; }
+bool is_of_a_model(const std::string& name) { return is_of_the_yardstick(name) || name == "ports" || name == "guests"; }
 
 int run_named_script(const std::string& name, const ScriptOptions& options) {
   std::vector<std::string> arguments;
