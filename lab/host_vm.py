@@ -9,7 +9,7 @@ same places. What is written stays in the VM. It is a Guest: run(), spawn() and 
     04:01.0  e1000, behind a bridge: INTx only, no reset      joined by a hub to the virtio-net with MAC ..:04:01
     04:02.0  another, in the same IOMMU group as the first
 """
-from guest import CACHE, KERNEL_OPTIONS, Guest, GuestError
+from guest import CACHE, KERNEL_OPTIONS, LAB, Guest, GuestError
 
 SERIES = "6.1"
 MAC = "52:54:00:00:{:02x}:{:02x}"
@@ -52,7 +52,7 @@ class HostVm(Guest):
             "-serial", f"file:{self.directory}/console.log",
             "-kernel", str(images / "vmlinux"), "-initrd", str(CACHE / "host-initrd"),
             "-append", f"rdinit=/host-init {KERNEL_OPTIONS} mitigations=off intel_iommu=on vmux.modules={modules} "
-                       f"{self.append}",
+                       f"vmux.checkout={LAB.parent} {self.append}",
             *_devices(),
             "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
             "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",

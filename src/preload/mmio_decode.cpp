@@ -19,9 +19,10 @@ struct Prefixes {
 constexpr std::uint8_t kByPrefix = 0;
 
 enum class Mandatory : std::uint8_t { none, p66, f2, f3 };
+enum class Map : std::uint8_t { one_byte, x0f, x0f38 };  // what comes before the opcode
 
 struct Row {
-  bool two_byte;  // after 0F
+  Map map;
   std::uint8_t opcode;
   Mandatory mandatory;  // for vector instructions the prefix is part of the opcode
   Kind kind;
@@ -30,30 +31,31 @@ struct Row {
   bool sign_extends;
 };
 constexpr auto kRows = std::to_array<Row>({
-    {false, 0x88, Mandatory::none, Kind::store, 1, 1, false},          // MOV r/m8, r8
-    {false, 0x89, Mandatory::none, Kind::store, kByPrefix, 0, false},  // MOV r/m, r
-    {false, 0x8a, Mandatory::none, Kind::load, 1, 1, false},           // MOV r8, r/m8
-    {false, 0x8b, Mandatory::none, Kind::load, kByPrefix, kByPrefix, false},
-    {false, 0xc6, Mandatory::none, Kind::store_value, 1, 0, false},  // MOV r/m8, imm8
-    {false, 0xc7, Mandatory::none, Kind::store_value, kByPrefix, 0, false},
-    {false, 0x63, Mandatory::none, Kind::load, 4, kByPrefix, true},  // MOVSXD
-    {true, 0xb6, Mandatory::none, Kind::load, 1, kByPrefix, false},  // MOVZX
-    {true, 0xb7, Mandatory::none, Kind::load, 2, kByPrefix, false},
-    {true, 0xbe, Mandatory::none, Kind::load, 1, kByPrefix, true},  // MOVSX
-    {true, 0xbf, Mandatory::none, Kind::load, 2, kByPrefix, true},
-    {true, 0xc3, Mandatory::none, Kind::store, kByPrefix, 0, false},        // MOVNTI
-    {true, 0x6e, Mandatory::p66, Kind::load_vector, kByPrefix, 16, false},  // MOVD/MOVQ xmm, r/m
-    {true, 0x7e, Mandatory::p66, Kind::store_vector, kByPrefix, 0, false},  // MOVD/MOVQ r/m, xmm
-    {true, 0x7e, Mandatory::f3, Kind::load_vector, 8, 16, false},           // MOVQ xmm, m64
-    {true, 0xd6, Mandatory::p66, Kind::store_vector, 8, 0, false},          // MOVQ m64, xmm
-    {true, 0x10, Mandatory::none, Kind::load_vector, 16, 16, false},        // MOVUPS
-    {true, 0x11, Mandatory::none, Kind::store_vector, 16, 0, false},
-    {true, 0x28, Mandatory::none, Kind::load_vector, 16, 16, false},  // MOVAPS
-    {true, 0x29, Mandatory::none, Kind::store_vector, 16, 0, false},
-    {true, 0x6f, Mandatory::f3, Kind::load_vector, 16, 16, false},  // MOVDQU
-    {true, 0x7f, Mandatory::f3, Kind::store_vector, 16, 0, false},
-    {true, 0x6f, Mandatory::p66, Kind::load_vector, 16, 16, false},  // MOVDQA
-    {true, 0x7f, Mandatory::p66, Kind::store_vector, 16, 0, false},
+    {Map::one_byte, 0x88, Mandatory::none, Kind::store, 1, 1, false},          // MOV r/m8, r8
+    {Map::one_byte, 0x89, Mandatory::none, Kind::store, kByPrefix, 0, false},  // MOV r/m, r
+    {Map::one_byte, 0x8a, Mandatory::none, Kind::load, 1, 1, false},           // MOV r8, r/m8
+    {Map::one_byte, 0x8b, Mandatory::none, Kind::load, kByPrefix, kByPrefix, false},
+    {Map::one_byte, 0xc6, Mandatory::none, Kind::store_value, 1, 0, false},  // MOV r/m8, imm8
+    {Map::one_byte, 0xc7, Mandatory::none, Kind::store_value, kByPrefix, 0, false},
+    {Map::one_byte, 0x63, Mandatory::none, Kind::load, 4, kByPrefix, true},  // MOVSXD
+    {Map::x0f, 0xb6, Mandatory::none, Kind::load, 1, kByPrefix, false},      // MOVZX
+    {Map::x0f, 0xb7, Mandatory::none, Kind::load, 2, kByPrefix, false},
+    {Map::x0f, 0xbe, Mandatory::none, Kind::load, 1, kByPrefix, true},  // MOVSX
+    {Map::x0f, 0xbf, Mandatory::none, Kind::load, 2, kByPrefix, true},
+    {Map::x0f, 0xc3, Mandatory::none, Kind::store, kByPrefix, 0, false},        // MOVNTI
+    {Map::x0f38, 0xf9, Mandatory::none, Kind::store, kByPrefix, 0, false},      // MOVDIRI
+    {Map::x0f, 0x6e, Mandatory::p66, Kind::load_vector, kByPrefix, 16, false},  // MOVD/MOVQ xmm, r/m
+    {Map::x0f, 0x7e, Mandatory::p66, Kind::store_vector, kByPrefix, 0, false},  // MOVD/MOVQ r/m, xmm
+    {Map::x0f, 0x7e, Mandatory::f3, Kind::load_vector, 8, 16, false},           // MOVQ xmm, m64
+    {Map::x0f, 0xd6, Mandatory::p66, Kind::store_vector, 8, 0, false},          // MOVQ m64, xmm
+    {Map::x0f, 0x10, Mandatory::none, Kind::load_vector, 16, 16, false},        // MOVUPS
+    {Map::x0f, 0x11, Mandatory::none, Kind::store_vector, 16, 0, false},
+    {Map::x0f, 0x28, Mandatory::none, Kind::load_vector, 16, 16, false},  // MOVAPS
+    {Map::x0f, 0x29, Mandatory::none, Kind::store_vector, 16, 0, false},
+    {Map::x0f, 0x6f, Mandatory::f3, Kind::load_vector, 16, 16, false},  // MOVDQU
+    {Map::x0f, 0x7f, Mandatory::f3, Kind::store_vector, 16, 0, false},
+    {Map::x0f, 0x6f, Mandatory::p66, Kind::load_vector, 16, 16, false},  // MOVDQA
+    {Map::x0f, 0x7f, Mandatory::p66, Kind::store_vector, 16, 0, false},
 });
 
 bool is_vector(Kind kind) { return kind == Kind::load_vector || kind == Kind::store_vector; }
@@ -107,13 +109,13 @@ Prefixes read_prefixes(Code& code) {
   return prefixes;
 }
 
-const Row* find_row(bool two_byte, std::uint8_t opcode, const Prefixes& prefixes) {
+const Row* find_row(Map map, std::uint8_t opcode, const Prefixes& prefixes) {
   const Mandatory have = prefixes.f3             ? Mandatory::f3
                          : prefixes.f2           ? Mandatory::f2
                          : prefixes.operand_size ? Mandatory::p66
                                                  : Mandatory::none;
   const auto row = std::find_if(kRows.begin(), kRows.end(), [&](const Row& candidate) {
-    if (candidate.two_byte != two_byte || candidate.opcode != opcode) return false;
+    if (candidate.map != map || candidate.opcode != opcode) return false;
     return is_vector(candidate.kind) ? candidate.mandatory == have : have == Mandatory::none || have == Mandatory::p66;
   });
   return row == kRows.end() ? nullptr : &*row;
@@ -149,9 +151,16 @@ std::optional<MmioAccess> decode_mmio(std::span<const std::uint8_t> bytes) noexc
   Code code{bytes};
   const Prefixes prefixes = read_prefixes(code);
   std::uint8_t opcode = code.next();
-  const bool two_byte = opcode == 0x0f;
-  if (two_byte) opcode = code.next();
-  const Row* row = find_row(two_byte, opcode, prefixes);
+  Map map = Map::one_byte;
+  if (opcode == 0x0f) {
+    map = Map::x0f;
+    opcode = code.next();
+    if (opcode == 0x38) {
+      map = Map::x0f38;
+      opcode = code.next();
+    }
+  }
+  const Row* row = find_row(map, opcode, prefixes);
   if (row == nullptr) return std::nullopt;
 
   // The 66 prefix of a vector instruction is part of its opcode; elsewhere it halves the operand.

@@ -51,14 +51,22 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"mov byte [rax], 7", {0xc6, 0x00, 7}, Kind::store_value, 1, 0, 7},
         Case{"mov word [disp32], 7", {0x66, 0xc7, 0x04, 0x25, 0, 0x10, 0, 0, 7, 0}, Kind::store_value, 2, 0, 7},
         Case{"movnti [rax], edx", {0x0f, 0xc3, 0x10}, Kind::store, 4, 2, 0},
+        Case{"movdiri [rdx], eax", {0x0f, 0x38, 0xf9, 0x02}, Kind::store, 4, 0, 0},  // DPDK, where the CPU has it
+        Case{"movdiri [rdi+8], r9", {0x4c, 0x0f, 0x38, 0xf9, 0x4f, 0x08}, Kind::store, 8, 9, 0},
         Case{"movq xmm1, [rax]", {0xf3, 0x0f, 0x7e, 0x08}, Kind::load_vector, 8, 1, 0},
         Case{"movups [rax], xmm9", {0x44, 0x0f, 0x11, 0x08}, Kind::store_vector, 16, 9, 0},
         Case{"movdqu xmm0, [rax]", {0xf3, 0x0f, 0x6f, 0x00}, Kind::load_vector, 16, 0, 0},
         Case{"movd [rax], xmm2", {0x66, 0x0f, 0x7e, 0x10}, Kind::store_vector, 4, 2, 0}));
 
 TEST(DecodeRefuses, OtherInstructionsAndRegisterForms) {
-  const std::vector<std::vector<std::uint8_t>> all = {
-      {0x8b, 0xc1}, {0x01, 0x08}, {0x0f, 0x0b}, {0xc7, 0x48, 4, 0, 0, 0, 0}, {0xf2, 0x0f, 0x10, 0x00}, {0x8b}, {}};
+  const std::vector<std::vector<std::uint8_t>> all = {{0x8b, 0xc1},
+                                                      {0x01, 0x08},
+                                                      {0x0f, 0x0b},
+                                                      {0xc7, 0x48, 4, 0, 0, 0, 0},
+                                                      {0xf2, 0x0f, 0x10, 0x00},
+                                                      {0x0f, 0x38, 0xf0, 0x00},
+                                                      {0x8b},
+                                                      {}};
   for (const auto& code : all)
     EXPECT_FALSE(decode_mmio(code));
 }
