@@ -32,6 +32,7 @@ TRACEPOINTS = (
     "kvm:kvm_userspace_exit",
 )
 EVENTS = Path("/sys/kernel/tracing/available_events")
+START_SECONDS = 60  # at most, until counters inside a VM have begun
 
 
 class Sampler(threading.Thread):
@@ -197,7 +198,15 @@ class GuestLogs:
         path = path or self.run.raw(f"perf-stat-{place.name.replace(' ', '-')}.csv")
         self.tasks.append(place.stream(sources.perf_stat_line(events), path))
         self.sources.append(sources.PerfStat(path, place.title, offset))
+        self._wait_for_words(path)
         return None
+
+    @staticmethod
+    def _wait_for_words(path):
+        """perf has many events to open, and an emulated VM takes seconds for it: a phase before that would have no counts."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and not (path.exists() and path.stat().st_size):
+            time.sleep(0.1)
 
     def _clock(self, place):
         """What the run's clock is ahead of the place's uptime; None if that cannot be told."""

@@ -113,7 +113,7 @@ def test_show_makes_the_page_again(measured):
 
 def test_iommu_run_counts_what_the_host_vm_asks_of_its_iommu(tmp_path):
     done = bench(
-        "iommu", "-o", tmp_path / "run", "--modes", "strict", "--phases", "tcp", "--seconds", 3, "--rounds", 1, timeout=500
+        "iommu", "-o", tmp_path / "run", "--modes", "strict", "--phases", "tcp", "--seconds", 8, "--rounds", 1, timeout=500
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "invalidation policy: strict mode" in done.stdout
