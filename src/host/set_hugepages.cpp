@@ -16,8 +16,10 @@ void collect(const Machine& machine, const std::string& path, std::optional<unsi
     if (name.compare(0, kPrefix.size(), kPrefix) != 0) continue;
     const auto size = parse_size_kib(name.substr(kPrefix.size()));
     if (!size) continue;
-    into.push_back({node, *size, machine.number(path + "/" + name + "/nr_hugepages").value_or(0),
-                    machine.number(path + "/" + name + "/free_hugepages").value_or(0)});
+    std::string pool = path;
+    pool.append("/").append(name).append("/");
+    into.push_back({node, *size, machine.number(pool + "nr_hugepages").value_or(0),
+                    machine.number(pool + "free_hugepages").value_or(0)});
   }
 }
 

@@ -16,7 +16,7 @@ namespace vmux::host {
 struct PciAddress {
   std::uint32_t domain = 0;  ///< wider than 16 bits where the kernel makes domains up (VMD)
   std::uint8_t bus = 0, device = 0, function = 0;
-  friend auto operator<=>(const PciAddress&, const PciAddress&) = default;
+  friend auto operator<=>(const PciAddress&, const PciAddress&) = default;  // NOLINT(modernize-use-nullptr): none here
 
   /// "0000:01:00.0"
   [[nodiscard]] std::string text() const;

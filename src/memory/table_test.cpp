@@ -58,7 +58,7 @@ TEST(Table, GrowsInEitherDirectionWithoutGrowingDeep) {
   std::shared_ptr<const Table> descending = std::make_shared<Table>();
   for (std::uint64_t i = 50'000; i-- > 0;)
     descending = descending->with(window(i * 0x2000, 0x1000));
-  EXPECT_EQ(ascending(32 * 32 * 32)->depth(), 3u);  // 32 in a leaf, 32 leaves in a node, ...: all full
+  EXPECT_EQ(ascending(32ull * 32 * 32)->depth(), 3u);  // 32 in a leaf, 32 leaves in a node, ...: all full
   EXPECT_EQ(descending->depth(), 4u);
 }
 
@@ -71,8 +71,8 @@ TEST(Table, CopiesOneLeafForAChange) {
     table = table->with(std::move(entry));
   }
   std::vector<Table::Entry> removed;
-  const auto more = table->with(window(25'000 * 0x2000 + 0x1000, 0x1000));
-  const auto less = table->without(40'000 * 0x2000, 40'000 * 0x2000, removed);
+  const auto more = table->with(window(25'000ull * 0x2000 + 0x1000, 0x1000));
+  const auto less = table->without(40'000ull * 0x2000, 40'000ull * 0x2000, removed);
   std::size_t copied = 0;
   table->for_each([&copied](const Table::Entry& entry) { copied += entry.owner.use_count() > 1; });
   EXPECT_GE(copied, 2u);
@@ -89,20 +89,20 @@ TEST(Table, BecomesShallowAgainWhenMostIsRemoved) {
   }
   EXPECT_EQ(table->size(), 20u);
   EXPECT_LE(table->depth(), 2u);
-  EXPECT_NE(table->find(19'000 * 0x2000), nullptr);
+  EXPECT_NE(table->find(19'000ull * 0x2000), nullptr);
 }
 
 TEST(Table, RemovesARangeAcrossManyNodesInAddressOrder) {
   std::vector<Table::Entry> removed;
-  const auto table = ascending(10'000)->without(100 * 0x2000, 9899 * 0x2000 + 0x1fff, removed);
+  const auto table = ascending(10'000)->without(100ull * 0x2000, 9899ull * 0x2000 + 0x1fff, removed);
   EXPECT_EQ(table->size(), 200u);
   ASSERT_EQ(removed.size(), 9800u);
   EXPECT_TRUE(std::is_sorted(removed.begin(), removed.end(),
                              [](const auto& a, const auto& b) { return a.window.start < b.window.start; }));
-  EXPECT_NE(table->find(99 * 0x2000), nullptr);
-  EXPECT_EQ(table->find(100 * 0x2000), nullptr);
-  EXPECT_EQ(table->find(9899 * 0x2000), nullptr);
-  EXPECT_NE(table->find(9900 * 0x2000), nullptr);
+  EXPECT_NE(table->find(99ull * 0x2000), nullptr);
+  EXPECT_EQ(table->find(100ull * 0x2000), nullptr);
+  EXPECT_EQ(table->find(9899ull * 0x2000), nullptr);
+  EXPECT_NE(table->find(9900ull * 0x2000), nullptr);
 }
 
 TEST(Table, IsEmptyAfterEverythingIsRemoved) {

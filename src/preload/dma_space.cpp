@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kKernelLimit = 65535;  // vfio_iommu_type1's dma_entry_limit
 // Pages of one report of a server: 16 KiB of bits, which every server sends in one message.
-constexpr std::uint64_t kReportPages = 16384 * 8;
+constexpr std::uint64_t kReportPages = 16384ull * 8;
 
 }  // namespace
 

@@ -115,7 +115,7 @@ TEST(IavfAdminQueue, AnswerLargerThanTheDriversBufferIsAnError) {
   static_cast<void>(rig.guest->negotiate(0x1'0001));
   static_cast<void>(rig.guest->receive_message());  // the link event
   const std::uint32_t next = rig.guest->read(kArqh);
-  patch16(rig, rig.guest->kReceiveRing + next * 32 + 4, 8);
+  patch16(rig, rig.guest->kReceiveRing + std::uint64_t{next} * 32 + 4, 8);
   const IavfMessage answer = rig.guest->call(kStats, IavfBody{}.u16(1).zeros(10).bytes());
   EXPECT_EQ(answer.status, -18);
   EXPECT_TRUE(answer.body.empty());

@@ -109,7 +109,7 @@ Virtchnl::Status Virtchnl::config_irq_map(Body body, Reply& /*reply*/) noexcept 
 Virtchnl::Status Virtchnl::map_queue_vector(Body body, Reply& /*reply*/) noexcept {
   const auto head = read_at<vc::QueueVectorMaps>(body);
   const std::size_t count = head.num_qv_maps;
-  if (head.vport_id != kVsiId || count == 0 || count > 2 * kMaxQueuePairs) return Status::err_param;
+  if (head.vport_id != kVsiId || count == 0 || count > std::size_t{2} * kMaxQueuePairs) return Status::err_param;
   if (!is_list(body.size(), sizeof head, sizeof(vc::QueueVector), count)) return Status::err_param;
   for (const bool apply : {false, true}) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -147,7 +147,7 @@ Virtchnl::Status Virtchnl::disable_queues(Body body, Reply& /*reply*/) noexcept 
 Virtchnl::Status Virtchnl::select_chunks(Body body, bool enable) noexcept {
   const auto head = read_at<vc::EnableDisableQueues>(body);
   const std::size_t count = head.num_chunks;
-  if (head.vport_id != kVsiId || count == 0 || count > 2 * kMaxQueuePairs) return Status::err_param;
+  if (head.vport_id != kVsiId || count == 0 || count > std::size_t{2} * kMaxQueuePairs) return Status::err_param;
   if (!is_list(body.size(), sizeof head, sizeof(vc::QueueChunk), count)) return Status::err_param;
   std::uint32_t queues[2] = {0, 0};  // by type
   for (std::size_t i = 0; i < count; ++i) {
