@@ -144,10 +144,11 @@ unsigned Session::poll() {
 void Session::on_patrol() {
   in_event_ = true;
   arm_patrol();
+  const bool is_due = !negotiated_ && version_due_ns_ != 0 && monotonic_ns() >= version_due_ns_;
+  // It may be there, and only the poller be late.
+  if (is_due && transport_.receive() == Transport::Io::closed) end(LogLevel::info, "disconnected");
   process();
-  if (!negotiated_ && version_due_ns_ != 0 && monotonic_ns() >= version_due_ns_) {
-    end(LogLevel::warning, "it connected and sent no VERSION in time");
-  }
+  if (is_due && !negotiated_) end(LogLevel::warning, "it connected and sent no VERSION in time");
   finish_event();
 }
 
