@@ -5,9 +5,9 @@
 #include <cstring>
 #include <utility>
 
+#include "base/crc.hpp"
 #include "base/logf.hpp"
 #include "device/iavf/fault.hpp"
-#include "packet/crc.hpp"
 #include "packet/spans.hpp"
 #include "vmux/memory/ordered.hpp"
 
@@ -244,7 +244,7 @@ bool RxQueue::take_piece(packet::Pieces& pieces, const packet::Piece& piece, con
 }
 
 void RxQueue::store_fcs(std::span<const std::span<std::byte>> stored, std::uint32_t length) noexcept {
-  packet::EthernetCrc crc;
+  EthernetCrc crc;
   packet::for_range(stored, 0, length, [&crc](std::span<std::byte> part) { crc.add(part); });
   const Le<std::uint32_t> fcs = crc.finish();
   packet::Slice bytes = std::as_bytes(std::span{&fcs, 1});

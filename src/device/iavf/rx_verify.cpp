@@ -6,9 +6,9 @@
 #include <bit>
 #include <cstring>
 
+#include "base/crc.hpp"
 #include "packet/bytes.hpp"
 #include "packet/checksum.hpp"
-#include "packet/crc.hpp"
 #include "packet/short_sum.hpp"
 #include "packet/spans.hpp"
 #include "packet/sum_kernels.hpp"
@@ -20,7 +20,7 @@ constexpr std::size_t kSctpChecksum = 8;  // offset of the field, RFC 9260 3.1
 
 bool is_sctp_right(packet::Slice header, std::span<const std::span<std::byte>> stored, std::size_t l4, std::size_t end,
                    std::uint32_t removed) noexcept {
-  packet::Crc32c crc;
+  Crc32c crc;
   crc.add(header.subspan(l4, kSctpChecksum));
   crc.add(packet::Slice{std::array<std::byte, 4>{}});
   packet::for_range(stored, l4 + kSctpChecksum + 4 - removed, end - l4 - kSctpChecksum - 4,

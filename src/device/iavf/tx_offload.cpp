@@ -5,9 +5,9 @@
 #include <array>
 #include <cstring>
 
+#include "base/crc.hpp"
 #include "packet/bytes.hpp"
 #include "packet/checksum.hpp"
-#include "packet/crc.hpp"
 #include "packet/headers.hpp"
 #include "packet/transfer.hpp"
 
@@ -161,7 +161,7 @@ void put_sctp_checksum(const Layout& at, std::span<std::byte> header, const pack
       is_v6 ? at.l3 + kIpv6 + packet::get16(header, at.l3 + 4) : at.l3 + packet::get16(header, at.l3 + 2);
   std::size_t left = std::min(end, view.length) - std::min(at.l4, end);
   std::memset(header.data() + at.l4 + 8, 0, 4);
-  packet::Crc32c crc;
+  Crc32c crc;
   const auto add = [&](packet::Slice part) {
     const packet::Slice taken = part.first(std::min(left, part.size()));
     crc.add(taken);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "packet/crc.hpp"
+#include "base/crc.hpp"
 
 #include <array>
 #include <cstring>
@@ -10,7 +10,7 @@
 
 #include "vmux/base/le.hpp"
 
-namespace vmux::packet {
+namespace vmux {
 namespace {
 
 constexpr std::uint32_t kCastagnoli = 0x82f6'3b78, kEthernet = 0xedb8'8320;  // reflected polynomials
@@ -34,7 +34,7 @@ constexpr Tables tables_of(std::uint32_t polynomial) noexcept {
 }
 constexpr Tables kCastagnoliTables = tables_of(kCastagnoli), kEthernetTables = tables_of(kEthernet);
 
-std::uint32_t advance(const Tables& tables, std::uint32_t state, Slice bytes) noexcept {
+std::uint32_t advance(const Tables& tables, std::uint32_t state, std::span<const std::byte> bytes) noexcept {
   const std::byte* at = bytes.data();
   std::size_t left = bytes.size();
   for (; left >= 8; left -= 8, at += 8) {
@@ -51,7 +51,8 @@ std::uint32_t advance(const Tables& tables, std::uint32_t state, Slice bytes) no
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) std::uint32_t advance_sse42(std::uint32_t state, Slice bytes) noexcept {
+__attribute__((target("sse4.2"))) std::uint32_t advance_sse42(std::uint32_t state,
+                                                              std::span<const std::byte> bytes) noexcept {
   std::uint64_t wide = state;
   const std::byte* at = bytes.data();
   std::size_t left = bytes.size();
@@ -70,7 +71,7 @@ const bool g_has_sse42 = __builtin_cpu_supports("sse4.2") != 0;
 
 }  // namespace
 
-void Crc32c::add(Slice bytes) noexcept {
+void Crc32c::add(std::span<const std::byte> bytes) noexcept {
 #if defined(__x86_64__)
   if (g_has_sse42) {
     state_ = advance_sse42(state_, bytes);
@@ -80,6 +81,6 @@ void Crc32c::add(Slice bytes) noexcept {
   state_ = advance(kCastagnoliTables, state_, bytes);
 }
 
-void EthernetCrc::add(Slice bytes) noexcept { state_ = advance(kEthernetTables, state_, bytes); }
+void EthernetCrc::add(std::span<const std::byte> bytes) noexcept { state_ = advance(kEthernetTables, state_, bytes); }
 
-}  // namespace vmux::packet
+}  // namespace vmux

@@ -2,16 +2,16 @@
 // Cyclic redundancy checks: SCTP's (CRC32c, RFC 9260 appendix A) and Ethernet's (IEEE 802.3 3.2.9).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
-#include "packet/frame.hpp"
-
-namespace vmux::packet {
+namespace vmux {
 
 /// Over bytes taken in order.
 class Crc32c {
  public:
-  void add(Slice bytes) noexcept;
+  void add(std::span<const std::byte> bytes) noexcept;
   /// As it stands in an SCTP header, read as a little-endian number.
   [[nodiscard]] std::uint32_t finish() const noexcept { return ~state_; }
 
@@ -22,11 +22,11 @@ class Crc32c {
 /// The frame check sequence; its bytes go out lowest first.
 class EthernetCrc {
  public:
-  void add(Slice bytes) noexcept;
+  void add(std::span<const std::byte> bytes) noexcept;
   [[nodiscard]] std::uint32_t finish() const noexcept { return ~state_; }
 
  private:
   std::uint32_t state_ = ~0u;
 };
 
-}  // namespace vmux::packet
+}  // namespace vmux
