@@ -24,12 +24,14 @@ void ConfigSpace::write(std::size_t at, std::span<const std::byte> from) noexcep
   }
 }
 
-void ConfigSpace::reset() noexcept {
+void ConfigSpace::load(std::span<const std::byte> saved) noexcept {
   for (std::size_t at = 0; at < bytes_.size(); ++at) {
     const std::byte guests = writable_[at] | clears_[at];
-    bytes_[at] = (bytes_[at] & ~guests) | (initial_[at] & guests);
+    bytes_[at] = (bytes_[at] & ~guests) | (saved[at] & guests);
   }
 }
+
+void ConfigSpace::reset() noexcept { load(initial_); }
 
 Result<ConfigSpace> ConfigBuilder::build() {
   const bool is_extended =

@@ -27,6 +27,7 @@ class ConfigSpace {
 
   [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
   [[nodiscard]] std::span<std::byte> bytes() noexcept { return bytes_; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
   [[nodiscard]] const CapabilityOffsets& offsets() const noexcept { return offsets_; }
   /// True when a guest's write to this byte is the model's business: no standard structure lies there.
   [[nodiscard]] bool is_model_owned(std::size_t at) const noexcept { return !is_claimed_[at]; }
@@ -45,6 +46,8 @@ class ConfigSpace {
 
   /// A guest's write: only writable bits change, and those that a one clears. The range is inside.
   void write(std::size_t at, std::span<const std::byte> from) noexcept;
+  /// Takes those bits of `saved` that a guest can change, or that only it clears. The size is that of this space.
+  void load(std::span<const std::byte> saved) noexcept;
   /// What a guest can change goes back to its first value; what the model put elsewhere stays.
   void reset() noexcept;
 

@@ -177,7 +177,10 @@ void Function::Impl::reset(ResetKind kind) noexcept {
   device.reset(kind);
 }
 
-void Function::reset(ResetKind kind) noexcept { impl_->reset(kind); }
+void Function::reset(ResetKind kind) noexcept {
+  impl_->reset(kind);
+  impl_->forget_move();
+}
 
 void Function::client_attached(MessageDma* message_dma) noexcept {
   impl_->message_dma = message_dma;
@@ -203,6 +206,7 @@ void Function::client_gone(std::function<void()> quiet) noexcept {
   });
   impl_->interrupts->reset(true);
   impl_->reset(ResetKind::client_gone);
+  impl_->forget_move();
   impl_->device.attached(false);
   progress->is_reset = true;
   proceed();
@@ -227,7 +231,6 @@ Result<void> Function::unmap_all(std::function<void()> quiet) noexcept {
   impl_->space.unmap_all(std::move(quiet));
   return {};
 }
-Migratable* Function::migration() noexcept { return impl_->device.migration(); }
 
 // --- the model's face ---
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What Function is made of; function.cpp serves regions and clients, function_config.cpp what config writes mean.
+// What Function is made of; function.cpp serves regions and clients, function_config.cpp what config writes mean,
+// function_state.cpp is how it is saved and loaded.
 #pragma once
 
 #include <array>
@@ -29,7 +30,9 @@ struct Function::Impl {
   std::vector<memory::GuestMemory*> readers;  // attached to `space` only while DMA is on
   memory::GuestMemory own_reader;             // for dma_read() and dma_write()
   bool is_dma_on = false;                     // bus master and D0
+  bool is_paused = false;                     // nothing of the model's reaches guest or client
   MessageDma* message_dma = nullptr;
+  std::unique_ptr<Migratable> stream;  // of a model that is savable
 
   // function.cpp
   [[nodiscard]] std::uint64_t size_of(Region region) const noexcept;
@@ -44,10 +47,19 @@ struct Function::Impl {
   void write_config(std::size_t at, std::span<const std::byte> from) noexcept;
   /// Follows the command register and the power state: readers, messages and the model learn of a change.
   void update_dma() noexcept;
+  void apply_interrupt_control() noexcept;
+
+  // function_state.cpp
+  [[nodiscard]] std::vector<std::byte> save() const;
+  [[nodiscard]] tl::expected<void, std::string> load(std::span<const std::byte> image);
+  void pause() noexcept;
+  void resume() noexcept;
+  /// A reset ends a migration that was under way: the device runs.
+  void forget_move() noexcept;
 
  private:
+  [[nodiscard]] tl::expected<void, std::string> load_sections(std::span<const std::byte> image);
   [[nodiscard]] std::uint16_t power_state() const noexcept;
-  void apply_interrupt_control() noexcept;
   [[nodiscard]] bool starts_flr(std::size_t at, std::span<const std::byte> from) const noexcept;
   void tell_model(std::size_t at, std::span<const std::byte> from) noexcept;
 };

@@ -74,6 +74,19 @@ std::uint64_t Interrupts::pending_word(Irq irq, std::uint32_t first) const noexc
   return word;
 }
 
+std::uint64_t Interrupts::table_mask_word(std::uint32_t first) const noexcept {
+  std::uint64_t word = 0;
+  for (std::uint32_t bit = 0; bit < 64 && first + bit < impl_->msix.count; ++bit) {
+    if (impl_->msix.vectors[first + bit].is_masked(MessageVector::by_table)) word |= 1ull << bit;
+  }
+  return word;
+}
+
+void Interrupts::set_pending(Irq irq, std::uint32_t vector) noexcept {
+  const MessageGroup& group = impl_->group(irq);
+  if (vector < group.count) group.vectors[vector].trigger();
+}
+
 IrqInfo Interrupts::info(Irq irq) const noexcept {
   IrqInfo info;
   info.count = impl_->count_of(irq);

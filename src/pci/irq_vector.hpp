@@ -46,6 +46,9 @@ class MessageVector {
   [[nodiscard]] bool is_pending() const noexcept { return (state_.load(std::memory_order_acquire) & kPending) != 0; }
 
   // The home thread's.
+  [[nodiscard]] bool is_masked(Mask mask) const noexcept {
+    return (state_.load(std::memory_order_acquire) & mask) != 0;
+  }
   [[nodiscard]] Result<void> prepare() noexcept { return sink_.prepare(); }
   void attach(const UniqueFd& sink) noexcept;
   void detach() noexcept;

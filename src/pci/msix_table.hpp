@@ -28,6 +28,7 @@ class MsixTable {
   Touched write(std::size_t offset, std::span<const std::byte> from) noexcept;
   [[nodiscard]] bool is_masked(std::uint32_t vector) const noexcept { return entries_[vector].control != 0; }
   void reset() noexcept;
+  [[nodiscard]] std::span<const wire::pci::MsixEntry> entries() const noexcept { return entries_; }
 
   /// The pending bit array: 64 vectors to each 8 bytes.
   [[nodiscard]] std::size_t pba_size() const noexcept { return (entries_.size() + 63) / 64 * 8; }

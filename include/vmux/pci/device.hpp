@@ -5,9 +5,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "vmux/base/result.hpp"
 #include "vmux/pci/spec.hpp"
+
+namespace vmux::state {
+class Reader;
+class Writer;
+}  // namespace vmux::state
 
 namespace vmux::pci {
 
@@ -30,7 +36,23 @@ enum class MigrationState : std::uint32_t {
   pre_copy_p2p
 };
 
-/// A device that can move to another process. Home thread, like all of Device.
+/// What a model adds to the saved state of its function, which has config space and interrupts already: see
+/// Function::save(). Home thread, like all of Device.
+class Savable {
+ public:
+  virtual ~Savable() = default;
+  /// From here to resume() the model touches neither guest memory nor interrupts, on no thread. What the guest asks for
+  /// meanwhile is remembered.
+  virtual void pause() noexcept {}
+  virtual void resume() noexcept {}
+  /// All that a guest could tell the difference by. Only while paused.
+  virtual void save(state::Writer& into) const = 0;
+  /// Takes what save() gave to a device of the same description that has just been reset. What an operator grants (MAC
+  /// address, VLANs, queues) is not taken from the image; a conflict with it is refused. The error is for people.
+  [[nodiscard]] virtual tl::expected<void, std::string> load(state::Reader& from) = 0;
+};
+
+/// A saved state as a stream, which is how VFIO's migration moves it. Models are Savable; the stream is the function's.
 class Migratable {
  public:
   virtual ~Migratable() = default;
@@ -73,6 +95,8 @@ class Device {
   virtual void attached(bool /*is_attached*/) noexcept {}
 
   /// nullptr: the device does not migrate, and says so to clients.
+  [[nodiscard]] virtual Savable* savable() noexcept { return nullptr; }
+  /// For a device with a stream of its own; most are savable() instead.
   virtual Migratable* migration() noexcept { return nullptr; }
 };
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "vmux/base/result.hpp"
 #include "vmux/memory/address_space.hpp"
@@ -47,6 +48,19 @@ class Function final : public Endpoint {
   [[nodiscard]] Result<void> unmap_all(std::function<void()> quiet) noexcept override;
   [[nodiscard]] bool has_software_dma() const noexcept override { return true; }
   [[nodiscard]] Migratable* migration() noexcept override;
+
+  // --- whoever moves it ---
+  /// The model's state can be moved. The calls below are for such a model.
+  [[nodiscard]] bool is_savable() const noexcept;
+  /// Stops DMA and interrupts without a trace for the guest, until resume(). Registers are still served.
+  void pause() noexcept;
+  void resume() noexcept;
+  /// Config space, interrupts and the model as an image of state/format.hpp. While paused. Not in it: what the client
+  /// has given (memory, eventfds), which the next one gives anew.
+  [[nodiscard]] std::vector<std::byte> save() const;
+  /// Takes an image: the function is then as it was when saved, and paused. On an error, which is a sentence for
+  /// people, it is as after a reset.
+  [[nodiscard]] tl::expected<void, std::string> load(std::span<const std::byte> image);
 
   // --- the device model's face ---
   [[nodiscard]] Interrupts& interrupts() noexcept;

@@ -77,6 +77,11 @@ class Interrupts {
   [[nodiscard]] bool intx_level() const noexcept;
   /// Any thread: 64 pending bits of `irq` (msi or msix) from vector `first` on, as the pending bit array shows them.
   [[nodiscard]] std::uint64_t pending_word(Irq irq, std::uint32_t first) const noexcept;
+  /// Home thread: vectors whose MSI-X table entry masks them, as pending_word(). An entry that no one has written does
+  /// not, whatever its bit reads.
+  [[nodiscard]] std::uint64_t table_mask_word(std::uint32_t first) const noexcept;
+  /// Home thread: pending bits as they were when saved; what is not masked is signalled as soon as there is a sink.
+  void set_pending(Irq irq, std::uint32_t vector) noexcept;
   /// Lowers INTx, clears masks and pending bits; with `drop_sinks` (disconnect) forgets all of the client's eventfds
   /// too.
   void reset(bool drop_sinks) noexcept;

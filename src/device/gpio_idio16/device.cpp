@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "vmux/state/reader.hpp"
+#include "vmux/state/writer.hpp"
+
 namespace vmux::device::gpio_idio16 {
 namespace {
 
@@ -125,33 +128,12 @@ void Device::reset(pci::ResetKind) noexcept {
   update_interrupt();
 }
 
-Result<void> Device::enter(pci::MigrationState to) {
-  const bool was_loading = std::exchange(is_loading_, to == pci::MigrationState::resuming);
-  const std::size_t transferred = std::exchange(transferred_, 0);
-  if (was_loading && transferred != sizeof transfer_) {
-    return fail(Errc::invalid_argument, "the saved state is incomplete");
-  }
-  if (to == pci::MigrationState::stop_copy) transfer_ = state_;
-  return {};
-}
+void Device::save(state::Writer& into) const { into.add(state_); }
 
-Result<std::size_t> Device::save(std::span<std::byte> into) {
-  const auto image = std::as_bytes(std::span{&transfer_, 1}).subspan(transferred_);
-  const std::size_t count = std::min(image.size(), into.size());
-  std::copy_n(image.begin(), count, into.begin());
-  transferred_ += count;
-  return count;
-}
-
-Result<void> Device::load(std::span<const std::byte> from) {
-  const auto image = std::as_writable_bytes(std::span{&transfer_, 1}).subspan(transferred_);
-  if (from.size() > image.size()) return fail(Errc::invalid_argument, "the saved state is too long");
-  std::copy(from.begin(), from.end(), image.begin());
-  transferred_ += from.size();
-  if (transferred_ < sizeof transfer_) return {};
-  if (transfer_.version != State::kVersion)
-    return fail(Errc::invalid_argument, "the saved state is of another version");
-  state_ = transfer_;
+tl::expected<void, std::string> Device::load(state::Reader& from) {
+  State loaded;
+  if (auto done = from.load(loaded); !done) return done;
+  state_ = loaded;
   update_interrupt();
   return {};
 }

@@ -72,23 +72,31 @@ TEST(GpioIdio16, StateMovesToAnotherDevice) {
   Driver source, target;
   source.write(0, 0x33);
   source.bits_of_reads(1, 0, 4);
-  std::array<std::byte, 256> image{};
-  ASSERT_TRUE(source.device->enter(pci::MigrationState::stop_copy));
-  const auto size = source.device->save(image);
-  ASSERT_TRUE(size.has_value());
-  ASSERT_TRUE(target.device->enter(pci::MigrationState::resuming));
-  ASSERT_TRUE(target.device->load(std::span{image}.first(*size)));
-  ASSERT_TRUE(target.device->enter(pci::MigrationState::stop));
+  source.function.pause();
+  ASSERT_TRUE(target.function.load(source.function.save()));
+  target.function.resume();
   EXPECT_EQ(target.read(0), 0x33);
   EXPECT_EQ(target.bits_of_reads(1, 0, 3), (std::vector<int>{1, 1, 0}));
 }
 
-TEST(GpioIdio16, RefusesIncompleteState) {
-  Driver target;
-  const std::array<std::byte, 4> part{std::byte{1}};
-  ASSERT_TRUE(target.device->enter(pci::MigrationState::resuming));
-  ASSERT_TRUE(target.device->load(part));
-  EXPECT_FALSE(target.device->enter(pci::MigrationState::stop));
+TEST(GpioIdio16, PendingInterruptMovesToAnotherDevice) {
+  Driver source, target;
+  source.read(2);  // enable
+  source.bits_of_reads(1, 0, 4);
+  source.function.pause();
+  ASSERT_TRUE(target.function.load(source.function.save()));
+  EXPECT_TRUE(target.function.interrupts().intx_level());
+  EXPECT_EQ(target.read(6), 0x05);
+}
+
+TEST(GpioIdio16, StateIsTheSameBytesAfterItWasLoaded) {
+  Driver source, target;
+  source.write(4, 0x81);
+  source.bits_of_reads(5, 0, 7);
+  source.function.pause();
+  const auto image = source.function.save();
+  ASSERT_TRUE(target.function.load(image));
+  EXPECT_EQ(target.function.save(), image);
 }
 
 }  // namespace

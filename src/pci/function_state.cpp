@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A function as bytes: config space, interrupts, then what the model adds.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/logf.hpp"
+#include "pci/function_impl.hpp"
+#include "vmux/state/reader.hpp"
+#include "vmux/state/writer.hpp"
+#include "wire/pci.hpp"
+
+namespace vmux::pci {
+namespace {
+
+/// What must be the same at both ends: drivers have looked at it once and will not look again.
+struct Identity {
+  static constexpr std::string_view kSection = "pci.identity";
+  static constexpr std::uint16_t kVersion = 1;
+  std::uint16_t vendor_id = 0, device_id = 0, subsystem_vendor_id = 0, subsystem_id = 0;
+  std::uint8_t revision_id = 0;
+  std::array<std::uint64_t, 6> bar_sizes{};
+  std::uint32_t msi_vectors = 0, msix_vectors = 0;
+  std::uint32_t config_size = 0;
+
+  static void describe(auto& fields, auto& self) {
+    fields("vendor_id", self.vendor_id);
+    fields("device_id", self.device_id);
+    fields("subsystem_vendor_id", self.subsystem_vendor_id);
+    fields("subsystem_id", self.subsystem_id);
+    fields("revision_id", self.revision_id);
+    fields("bar_sizes", self.bar_sizes);
+    fields("msi_vectors", self.msi_vectors);
+    fields("msix_vectors", self.msix_vectors);
+    fields("config_size", self.config_size);
+  }
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+
+struct Config {
+  static constexpr std::string_view kSection = "pci.config";
+  static constexpr std::uint16_t kVersion = 1;
+  std::vector<std::uint8_t> bytes;
+  static void describe(auto& fields, auto& self) { fields.list("bytes", self.bytes, wire::pci::kExtendedConfigSize); }
+};
+
+/// 64 vectors to a word.
+struct Vectors {
+  static constexpr std::string_view kSection = "pci.vectors";
+  static constexpr std::uint16_t kVersion = 1;
+  struct Entry {
+    std::uint64_t address = 0;
+    std::uint32_t data = 0;
+    bool is_masked = true;
+    static void describe(auto& fields, auto& self) {
+      fields("address", self.address);
+      fields("data", self.data);
+      fields("is_masked", self.is_masked);
+    }
+  };
+  std::uint64_t msi_pending = 0;
+  std::vector<Entry> table;                           // of MSI-X, as the guest wrote it
+  std::array<std::uint64_t, 32> masked{}, pending{};  // of MSI-X; masked: see MsixTable
+
+  static void describe(auto& fields, auto& self) {
+    fields("msi_pending", self.msi_pending);
+    fields.list("table", self.table, 2048);
+    fields("masked", self.masked);
+    fields("pending", self.pending);
+  }
+};
+
+Identity identity_of(const FunctionSpec& spec, std::size_t config_size) {
+  Identity identity{.vendor_id = spec.vendor_id,
+                    .device_id = spec.device_id,
+                    .subsystem_vendor_id = spec.subsystem_vendor_id,
+                    .subsystem_id = spec.subsystem_id,
+                    .revision_id = spec.revision_id,
+                    .config_size = static_cast<std::uint32_t>(config_size)};
+  for (std::size_t i = 0; i < identity.bar_sizes.size(); ++i)
+    identity.bar_sizes[i] = spec.bars[i] ? spec.bars[i]->size : 0;
+  for (const Capability& each : spec.capabilities) {
+    if (const auto* msi = std::get_if<Msi>(&each)) identity.msi_vectors = msi->vectors;
+    if (const auto* msix = std::get_if<Msix>(&each)) identity.msix_vectors = msix->vectors;
+  }
+  return identity;
+}
+
+bool is_set(const std::array<std::uint64_t, 32>& words, std::uint32_t vector) noexcept {
+  return (words[vector / 64] >> vector % 64 & 1) != 0;
+}
+
+/// A function's image in pieces.
+class StateStream final : public Migratable {
+ public:
+  explicit StateStream(Function& function) noexcept : function_(function) {}
+
+  Result<void> enter(MigrationState to) override {
+    const bool was_loading = std::exchange(is_loading_, to == MigrationState::resuming);
+    const auto image = std::exchange(image_, {});
+    position_ = 0;
+    if (was_loading) {
+      if (auto loaded = function_.load(image); !loaded) {
+        logf(LogLevel::error, "{}: {}", function_.name(), loaded.error());
+        return fail(Errc::invalid_argument, "the saved state cannot be used");
+      }
+    }
+    if (to == MigrationState::running) {
+      function_.resume();
+    } else {
+      function_.pause();
+    }
+    if (to == MigrationState::stop_copy) image_ = function_.save();
+    return {};
+  }
+
+  Result<std::size_t> save(std::span<std::byte> into) override {
+    const std::size_t count = std::min(image_.size() - position_, into.size());
+    std::copy_n(image_.begin() + static_cast<std::ptrdiff_t>(position_), count, into.begin());
+    position_ += count;
+    return count;
+  }
+
+  Result<void> load(std::span<const std::byte> from) override {
+    if (from.size() > state::kMaxImage - image_.size()) {
+      return fail(Errc::invalid_argument, "the saved state is larger than any this program writes");
+    }
+    image_.insert(image_.end(), from.begin(), from.end());
+    return {};
+  }
+
+ private:
+  Function& function_;
+  std::vector<std::byte> image_;  // of a save what was taken, of a load what has come so far
+  std::size_t position_ = 0;      // of the next byte that save() gives
+  bool is_loading_ = false;
+};
+
+}  // namespace
+
+bool Function::is_savable() const noexcept { return impl_->device.savable() != nullptr; }
+void Function::pause() noexcept { impl_->pause(); }
+void Function::resume() noexcept { impl_->resume(); }
+std::vector<std::byte> Function::save() const { return impl_->save(); }
+tl::expected<void, std::string> Function::load(std::span<const std::byte> image) { return impl_->load(image); }
+
+Migratable* Function::migration() noexcept {
+  if (!is_savable()) return impl_->device.migration();
+  if (!impl_->stream) impl_->stream = std::make_unique<StateStream>(*this);
+  return impl_->stream.get();
+}
+
+void Function::Impl::pause() noexcept {
+  if (!std::exchange(is_paused, true)) device.savable()->pause();
+}
+
+void Function::Impl::resume() noexcept {
+  if (std::exchange(is_paused, false)) device.savable()->resume();
+}
+
+void Function::Impl::forget_move() noexcept {
+  stream.reset();
+  resume();
+}
+
+std::vector<std::byte> Function::Impl::save() const {
+  state::Writer writer;
+  writer.add(identity_of(spec, config.size()));
+  Config saved_config;
+  for (const std::byte each : config.bytes())
+    saved_config.bytes.push_back(std::to_integer<std::uint8_t>(each));
+  writer.add(saved_config);
+  Vectors vectors;
+  vectors.msi_pending = interrupts->pending_word(Irq::msi, 0);
+  if (msix_table) {
+    for (const auto& entry : msix_table->entries())
+      vectors.table.push_back(
+          {std::uint64_t{entry.address_high} << 32 | entry.address_low, entry.data, entry.control != 0});
+  }
+  for (std::uint32_t word = 0; word < vectors.masked.size(); ++word) {
+    vectors.masked[word] = interrupts->table_mask_word(word * 64);
+    vectors.pending[word] = interrupts->pending_word(Irq::msix, word * 64);
+  }
+  writer.add(vectors);
+  device.savable()->save(writer);
+  return std::move(writer).finish();
+}
+
+tl::expected<void, std::string> Function::Impl::load(std::span<const std::byte> image) {
+  pause();
+  reset(ResetKind::client_request);
+  auto loaded = load_sections(image);
+  if (!loaded) reset(ResetKind::client_request);
+  return loaded;
+}
+
+tl::expected<void, std::string> Function::Impl::load_sections(std::span<const std::byte> image) {
+  auto reader = state::Reader::open(image);
+  if (!reader) return tl::unexpected(reader.error());
+  Identity identity;
+  Config saved_config;
+  Vectors vectors;
+  if (auto done = reader->load(identity); !done) return done;
+  if (auto done = reader->load(saved_config); !done) return done;
+  if (auto done = reader->load(vectors); !done) return done;
+  if (identity != identity_of(spec, config.size())) {
+    return tl::unexpected("the saved state is of another kind of device than " + spec.name);
+  }
+  if (saved_config.bytes.size() != config.size())
+    return tl::unexpected(std::string{"the saved state has a config space cut short"});
+  if (vectors.table.size() != (msix_table ? msix_table->entries().size() : 0)) {
+    return tl::unexpected("the saved state has another number of MSI-X vectors than " + spec.name);
+  }
+  config.load(std::as_bytes(std::span{saved_config.bytes}));
+  for (std::uint32_t i = 0; i < vectors.table.size(); ++i) {
+    const auto& from = vectors.table[i];
+    wire::pci::MsixEntry entry;
+    entry.address_low = static_cast<std::uint32_t>(from.address);
+    entry.address_high = static_cast<std::uint32_t>(from.address >> 32);
+    entry.data = from.data;
+    entry.control = from.is_masked ? 1 : 0;
+    static_cast<void>(msix_table->write(i * sizeof entry, std::as_bytes(std::span{&entry, 1})));
+    interrupts->set_msix_vector_mask(i, is_set(vectors.masked, i));
+  }
+  apply_interrupt_control();
+  update_dma();
+  if (auto done = device.savable()->load(*reader); !done) return done;
+  for (std::uint32_t i = 0; i < vectors.table.size(); ++i) {
+    if (is_set(vectors.pending, i)) interrupts->set_pending(Irq::msix, i);
+  }
+  for (std::uint32_t i = 0; i < 32; ++i) {
+    if ((vectors.msi_pending >> i & 1) != 0) interrupts->set_pending(Irq::msi, i);
+  }
+  return reader->finish();
+}
+
+}  // namespace vmux::pci
