@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from . import compare, iommu, lab_pair, page, session, sources, traffic
 from .access import CommandPlace
+from .number import positive
 from .rundir import Recorded, RunDirectory, Trouble
 
 EXAMPLES = """examples:
@@ -148,13 +148,6 @@ def _common(command):
         help="how perf finds callers (default fp: frame pointers; dwarf for a QEMU without)",
     )
     command.add_argument("--quiet", action="store_true", help="no progress")
-
-
-def positive(text):
-    value = int(text) if re.fullmatch(r"\d+", text) else 0
-    if not 1 <= value <= 1000000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return value
 
 
 def checked(function):

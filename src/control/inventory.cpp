@@ -121,12 +121,11 @@ Outcome<> Inventory::check_model(PortSpec& spec) const {
 }
 
 Outcome<> Inventory::check_device(PortSpec& spec) const {
-  auto address = parse_pci_address(*spec.device);
+  const auto address = parse_pci_address(*spec.device);
   if (!address) {
-    return refuse(ProblemKind::invalid, "device",
-                  fmt::format("expected a PCI address such as 0000:08:00.0, got '{}'", *spec.device));
+    return refuse(ProblemKind::invalid, "device", fmt::format("expected {}, got '{}'", kPciAddressForm, *spec.device));
   }
-  spec.device = std::move(address);
+  spec.device = address->text();
   for (const PortSpec& port : ports_) {
     if (port.device != spec.device) continue;
     return refuse(ProblemKind::already_exists, "device", fmt::format("{} is that of port {}", *spec.device, port.name));

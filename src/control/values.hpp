@@ -1,32 +1,26 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Text as people write it, to numbers and back. Pure.
+// Text that only control has, to values and back; numbers, addresses and lists of CPUs are read by base/text.hpp. Pure.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <tl/expected.hpp>
 #include <vector>
 
+#include "base/text.hpp"
 #include "vmux/base/log.hpp"
 
 namespace vmux::control {
 
-/// A value, or what was expected instead ("a CPU list such as 2,4-6").
-template <class T>
-using Parsed = tl::expected<T, std::string>;
-
-struct MacAddress {
-  std::array<std::uint8_t, 6> bytes{};
-  friend auto operator<=>(const MacAddress&, const MacAddress&) = default;
-};
-/// Six pairs of hex digits with ':' or '-' between; unicast and not zero.
-[[nodiscard]] Parsed<MacAddress> parse_mac(std::string_view text);
-[[nodiscard]] std::string to_text(const MacAddress& mac);
-/// `base` with `offset` added to its last three bytes (they wrap among themselves: the vendor part never changes).
-[[nodiscard]] MacAddress offset_mac(MacAddress base, std::uint32_t offset) noexcept;
+using vmux::MacAddress;
+using vmux::offset_mac;
+using vmux::parse_cpu_list;
+using vmux::parse_mac;
+using vmux::parse_number;
+using vmux::parse_pci_address;
+using vmux::Parsed;
+using vmux::to_text;
 
 inline constexpr std::uint16_t kMaxVlan = 4094;  // IEEE 802.1Q 9.6: 0 and 4095 are reserved
 
@@ -39,15 +33,7 @@ struct VlanRange {
 [[nodiscard]] std::string to_text(const std::vector<VlanRange>& list);
 [[nodiscard]] bool contains(const std::vector<VlanRange>& list, std::uint16_t vlan) noexcept;
 
-/// "2,4-6": every CPU once, in the order written.
-[[nodiscard]] Parsed<std::vector<unsigned>> parse_cpu_list(std::string_view text);
 [[nodiscard]] std::string to_text(const std::vector<unsigned>& cpus);
-
-/// "08:00.0" or "0000:08:00.0", as the latter; nullopt when it is neither.
-[[nodiscard]] std::optional<std::string> parse_pci_address(std::string_view text);
-
-/// Decimal digits only, at most `max`.
-[[nodiscard]] std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t max) noexcept;
 
 /// Names of ports, switches and uplinks: 1 to 32 of [A-Za-z0-9._-], beginning with a letter or digit.
 [[nodiscard]] bool is_name(std::string_view text) noexcept;

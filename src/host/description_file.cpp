@@ -71,7 +71,8 @@ Outcome<> take_list(const Source& source, const Value& root, const char* key,
 }
 
 Complaint take_text(const Value& node, std::string& into) {
-  if (!node.text || node.text->empty()) return "a text";
+  // In YAML `no` is a text to some readers and a boolean to others, and `7` a number: quotes tell.
+  if (!node.text || node.text->empty() || node.number || node.flag) return "a text (in quotes, if it is one)";
   into = *node.text;
   return std::nullopt;
 }
@@ -92,9 +93,9 @@ Complaint take_flag(const Value& node, Into& into) {
 
 template <class Into>
 Complaint take_cpus(const Value& node, Into& into) {
-  const auto cpus = node.text ? parse_cpus(*node.text) : std::nullopt;
-  if (!cpus || cpus->empty()) return "a list of CPUs such as \"2,4-6\"";
-  into = *cpus;
+  const auto cpus = parse_cpu_list(node.text.value_or(""));
+  if (!cpus) return cpus.error();
+  into = CpuSet{cpus->begin(), cpus->end()};
   return std::nullopt;
 }
 
@@ -120,9 +121,9 @@ Complaint take_link(const Value& node, std::optional<VfLink>& into) {
 Outcome<> take_hugepages(const Source& source, const Value& node, Description& into) {
   HugepagesRequest request;
   const std::vector<Key> keys{
-      {"count", [&](const Value& n) { return take_number<std::uint64_t>(n, request.count, 1 << 30); }},
+      {"count", [&](const Value& n) { return take_number<std::uint64_t>(n, request.count, kMostHugepages); }},
       {"size", [&](const Value& n) { return take_size(n, request.size_kib); }},
-      {"node", [&](const Value& n) { return take_number<unsigned>(n, request.node, 1023); }},
+      {"node", [&](const Value& n) { return take_number<unsigned>(n, request.node, kMostNode); }},
   };
   if (auto done = take_table(source, node, source.list("hugepages"), keys); !done) return done;
   if (node.find("count") == nullptr) return source.wrong(node, source.list("hugepages") + ": count is required");

@@ -169,6 +169,16 @@ TEST_F(Descriptions, SaveInterruptsThatThisToolkitPlaced) {
   EXPECT_THAT(to_toml(now()), HasSubstr("irq_cpus = \"5\""));
 }
 
+TEST(DescriptionInYaml, TakesAddressesThatYaml11CallsNumbersOfBase60) {
+  const auto read =
+      parse_description("nic:\n- device: 0000:01:00.0\n  vfs: 0x1\n  vf: [{index: 0, mac: 52:54:00:12:34:56}]",
+                        "h.yaml", FileFormat::yaml);
+  ASSERT_TRUE(read) << read.error().text;
+  EXPECT_EQ(read->nics[0].device, "0000:01:00.0");
+  EXPECT_EQ(read->nics[0].vfs, 1u);
+  EXPECT_EQ(read->nics[0].wishes.at(0).settings.mac, "52:54:00:12:34:56");
+}
+
 struct BadFile {
   const char* text;
   const char* expected;
@@ -195,9 +205,10 @@ INSTANTIATE_TEST_SUITE_P(
                             "h.toml:4: [[nic.vf]]: mac: expected a unicast"},
                     BadFile{"[[nic]]\ndevice = \"a\"\n[[nic.vf]]\nvlan = 1", "index is required"},
                     BadFile{"[[nic]]\ndevice = \"a\"\ndriver = \"vfio-pci\"\nvfs = 2", "makes no virtual functions"},
+                    BadFile{"[[nic]]\ndevice = \"a\"\nvfs = 010", "h.toml:3: "},
                     BadFile{"[[hugepages]]\nsize = \"2M\"", "count is required"},
                     BadFile{"[[hugepages]]\ncount = 1\nsize = \"2\"", "expected a size"},
-                    BadFile{"[cpus]\nisolated = \"x\"", "expected a list of CPUs"}));
+                    BadFile{"[cpus]\nisolated = \"x\"", "expected a CPU list"}));
 
 class BadYaml : public testing::TestWithParam<BadFile> {};
 TEST_P(BadYaml, IsToldWithItsLine) {
@@ -215,6 +226,21 @@ INSTANTIATE_TEST_SUITE_P(
                     BadFile{"nic:\n- vfs: 1", "h.yaml:2: nic: device is required"},
                     BadFile{"nic:\n- device: a\n  vfs: many", "h.yaml:3: nic: vfs: expected a number"},
                     BadFile{"nic:\n- device: a\n  vfs: \"2\"", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  vfs: 010", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  vfs: 0o10", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  vfs: 1_0", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  vfs: 1e1", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  vfs: +1", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  vfs: 1:30", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  vfs: ~", "h.yaml:3: nic: vfs: expected a number"},
+                    BadFile{"nic:\n- device: a\n  driver: no", "h.yaml:3: nic: driver: expected a text (in quotes"},
+                    BadFile{"nic:\n- device: a\n  driver: 82576", "h.yaml:3: nic: driver: expected a text"},
+                    BadFile{"nic:\n- device: a\n  driver: ~", "h.yaml:3: nic: driver: expected a text"},
+                    BadFile{"nic:\n- device: a\n  up: \"yes\"", "h.yaml:3: nic: up: expected true or false"},
+                    BadFile{"nic:\n- device: a\n  up: 1", "h.yaml:3: nic: up: expected true or false"},
+                    BadFile{"nic:\n- device: a\n  irq_cpus: 010", "h.yaml:3: nic: irq_cpus: expected a CPU list"},
+                    BadFile{"nic:\n- device: a\n  irq_cpus: 1,1", "h.yaml:3: nic: irq_cpus: expected each CPU once"},
+                    BadFile{"hugepages:\n- {count: 0100}", "h.yaml:2: hugepages: count: expected a number"},
                     BadFile{"nic:\n- device: a\n  device: b", "h.yaml:3: 'device' is here twice"},
                     BadFile{"nic:\n- device: a\n  vf:\n  - {mac: 01:00:5e:00:00:01}",
                             "h.yaml:4: nic.vf: mac: expected a unicast"},

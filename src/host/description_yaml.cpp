@@ -2,6 +2,8 @@
 // YAML by yaml-cpp.
 #include <yaml-cpp/yaml.h>
 
+#include <limits>
+
 #include "base/format.hpp"
 #include "host/description.hpp"
 #include "host/description_tree.hpp"
@@ -22,7 +24,9 @@ Value value_of(const YAML::Node& node, unsigned depth);
 void read_scalar(const YAML::Node& node, Value& value) {
   value.text = node.Scalar();
   if (node.Tag() != "?") return;
-  if (std::int64_t number = 0; YAML::convert<std::int64_t>::decode(node, number)) value.number = number;
+  // Not yaml-cpp's reading, to which 0100 is 64.
+  if (const auto number = parse_number(node.Scalar(), std::numeric_limits<std::int64_t>::max()))
+    value.number = static_cast<std::int64_t>(*number);
   if (bool flag = false; YAML::convert<bool>::decode(node, flag)) value.flag = flag;
 }
 

@@ -36,6 +36,8 @@ struct VfsRequest {
 /// What each virtual function has now, by index; empty where the driver does not tell.
 [[nodiscard]] Outcome<std::vector<VfSettings>> vf_settings(Machine& machine, const PciFunction& physical);
 
+inline constexpr std::uint64_t kMostHugepages = 1 << 30;
+inline constexpr unsigned kMostNode = 1023;  // CONFIG_NODES_SHIFT is 10 at most
 struct HugepagesRequest {
   std::uint64_t count = 0;                ///< on the node, or spread over all of them
   std::optional<std::uint64_t> size_kib;  ///< the kernel's default, if it is not given

@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <string_view>
 #include <utility>
+
+#include "base/text.hpp"
 
 namespace vmux::passthrough {
 namespace {
@@ -77,12 +78,9 @@ Result<unsigned> group_of(const Machine& machine, const std::string& address) {
   std::error_code error;
   if (!fs::exists(device_path(machine, address), error)) return fail(Errc::not_found, "there is no such PCI device");
   const std::string name = link_name(device_path(machine, address) / "iommu_group");
-  unsigned number = 0;
-  const auto [end, bad] = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (name.empty() || bad != std::errc{} || end != name.data() + name.size()) {
-    return fail(Errc::not_supported, "the device is not behind an IOMMU that the kernel uses");
-  }
-  return number;
+  const auto number = parse_number(name, ~0u);
+  if (!number) return fail(Errc::not_supported, "the device is not behind an IOMMU that the kernel uses");
+  return static_cast<unsigned>(*number);
 }
 
 Diagnosis diagnose(const Machine& machine, const std::string& address, const Error& error) {

@@ -45,13 +45,13 @@ Paths::Paths(std::string root, const std::string& host_root, const std::vector<I
     : root_(std::move(root)) {
   for (const Identity& identity : identities) {
     // A host bridge that the machine does not have is ours as a whole: some programs walk a path link by link.
-    const std::string bridge = "/sys/devices/" + identity.address.bus_name();
+    const std::string bridge = "/sys/devices/" + bus_name(identity.address);
     std::error_code ignored;
     if (!std::filesystem::exists(host_root + bridge, ignored)) owned_.push_back(bridge);
     const std::string bdf = identity.address.text(), group = std::to_string(identity.group);
     owned_.insert(owned_.end(),
                   {"/sys/bus/pci/devices/" + bdf, "/sys/bus/pci/drivers/vfio-pci/" + bdf,
-                   "/sys/devices/" + identity.address.bus_name() + "/" + bdf, "/sys/kernel/iommu_groups/" + group,
+                   "/sys/devices/" + bus_name(identity.address) + "/" + bdf, "/sys/kernel/iommu_groups/" + group,
                    "/sys/class/vfio-dev/vfio" + group, "/dev/vfio/" + group, "/dev/vfio/devices/vfio" + group});
     groups_.push_back(identity.group);
   }

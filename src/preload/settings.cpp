@@ -2,23 +2,13 @@
 #include "preload/settings.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
-#include <optional>
 
 #include "base/format.hpp"
 #include "preload/trace.hpp"
 
 namespace vmux::preload {
 namespace {
-
-std::optional<unsigned> hex(std::string_view text, std::size_t digits, unsigned limit) {
-  unsigned value = 0;
-  if (text.size() != digits) return std::nullopt;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  if (error != std::errc{} || end != text.data() + text.size() || value > limit) return std::nullopt;
-  return value;
-}
 
 bool is_set(const char* name) {
   const char* value = std::getenv(name);
@@ -46,21 +36,7 @@ Settings read_settings() {
 
 }  // namespace
 
-std::string PciAddress::text() const { return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", domain, bus, device, function); }
-std::string PciAddress::bus_name() const { return fmt::format("pci{:04x}:{:02x}", domain, bus); }
-
-Result<PciAddress> parse_pci_address(std::string_view text) {
-  const auto refused = fail(Errc::invalid_argument, "not a PCI address (DDDD:BB:DD.F)");
-  if (std::count(text.begin(), text.end(), ':') == 1) {
-    return parse_pci_address(std::string{"0000:"}.append(text));
-  }
-  if (text.size() != 12 || text[4] != ':' || text[7] != ':' || text[10] != '.') return refused;
-  const auto domain = hex(text.substr(0, 4), 4, 0xffff), bus = hex(text.substr(5, 2), 2, 0xff);
-  const auto device = hex(text.substr(8, 2), 2, 0x1f), function = hex(text.substr(11, 1), 1, 7);
-  if (!domain || !bus || !device || !function) return refused;
-  return PciAddress{static_cast<std::uint16_t>(*domain), static_cast<std::uint8_t>(*bus),
-                    static_cast<std::uint8_t>(*device), static_cast<std::uint8_t>(*function)};
-}
+std::string bus_name(const PciAddress& address) { return fmt::format("pci{:04x}:{:02x}", address.domain, address.bus); }
 
 Result<std::vector<DeviceSetting>> parse_devices(std::string_view text) {
   std::vector<DeviceSetting> devices;
@@ -72,7 +48,7 @@ Result<std::vector<DeviceSetting>> parse_devices(std::string_view text) {
       return fail(Errc::invalid_argument, "a device is written BDF=SOCKET");
     }
     const auto address = parse_pci_address(one.substr(0, equals));
-    if (!address) return tl::unexpected(address.error());
+    if (!address) return fail(Errc::invalid_argument, "not a PCI address (DDDD:BB:DD.F)");
     const auto same = [&](const DeviceSetting& other) { return other.address == *address; };
     if (std::any_of(devices.begin(), devices.end(), same)) {
       return fail(Errc::already_exists, "the same PCI address is given twice");

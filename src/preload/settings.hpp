@@ -2,24 +2,17 @@
 // What the environment tells the interposer: which PCI functions to show, and where their servers listen.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/text.hpp"
 #include "vmux/base/result.hpp"
 
 namespace vmux::preload {
 
-struct PciAddress {
-  std::uint16_t domain = 0;
-  std::uint8_t bus = 0, device = 0, function = 0;
-  friend auto operator<=>(const PciAddress&, const PciAddress&) = default;
-  [[nodiscard]] std::string text() const;      ///< "0000:40:00.0"
-  [[nodiscard]] std::string bus_name() const;  ///< "pci0000:40", the host bridge's directory in sysfs
-};
-/// "0000:40:00.0" or, in domain 0, "40:00.0".
-[[nodiscard]] Result<PciAddress> parse_pci_address(std::string_view text);
+/// "pci0000:40": the directory of the function's host bridge in sysfs.
+[[nodiscard]] std::string bus_name(const PciAddress& address);
 
 struct DeviceSetting {
   PciAddress address;

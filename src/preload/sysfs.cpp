@@ -74,7 +74,7 @@ class Tree {
 };
 
 fs::path home_of(const Identity& identity) {
-  return fs::path{"sys/devices"} / identity.address.bus_name() / identity.address.text();
+  return fs::path{"sys/devices"} / bus_name(identity.address) / identity.address.text();
 }
 
 void add_identity_files(Tree& tree, const Identity& identity) {

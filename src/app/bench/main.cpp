@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "app/bench/benches.hpp"
+#include "app/number_option.hpp"
 #include "base/format.hpp"
 #include "vmux/base/clock.hpp"
 
@@ -130,7 +131,7 @@ int main_of(int argc, char** argv) {
   app.add_option("--rounds", rounds,
                  "interleaved rounds of each side (default: rtt, dma 100; forward 7; guests, passthrough 3; nic, "
                  "switch, ports 5)")
-      ->check(CLI::Range(1, 1000));
+      ->transform(app::number(1, 1000));
   app.fallthrough();
   const std::map<std::string, Bench> in_process = {
       {"rtt", {run_rtt, 100, "register read round trip, beside an AF_UNIX ping-pong of the same bytes"}},
@@ -157,6 +158,7 @@ int main_of(int argc, char** argv) {
   std::vector<int> cpus{0, 1};
   app.add_subcommand("distance", "what a cache line takes from one CPU to another and back")
       ->add_option("cpus", cpus, "the two (default 0 1)")
+      ->transform(app::number(0, kMostCpus - 1))
       ->expected(2);
   try {
     app.parse(argc, argv);

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "app/number_option.hpp"
 #include "app/samples/parse.hpp"
 int main(int argc, char** argv) {
   CLI::App app{"Connects to a vfio-user server and prints its identity, regions, interrupts and capabilities."};
@@ -14,7 +15,7 @@ int main(int argc, char** argv) {
   app.add_flag("--json", as_json, "print one JSON object");
   app.add_option("--timeout", timeout_ms, "milliseconds to wait for an answer")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->transform(vmux::app::number(1, 3'600'000));
   if (const auto status = vmux::samples::parse(app, argc, argv)) return *status;
 
   vmux::vfio_user::ClientOptions options;

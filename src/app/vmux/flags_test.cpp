@@ -138,6 +138,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"--doorbell ring", "--doorbell: expected poll or trap, got \"ring\""},
                     Case{"--log-level 3", "--log-level: expected text"},
                     Case{"--pollers 0", "--pollers: expected a number from 1 to 64, got 0"},
+                    Case{"--pollers 010", "--pollers: expected a number from 1 to 64, got \"010\""},
+                    Case{"--poller-cpus 00", "--poller-cpus: expected a CPU list"},
                     Case{"--pollers many", "--pollers: expected a number from 1 to 64, got \"many\""},
                     Case{"--poller-cpus 0-", "--poller-cpus: expected a CPU list"},
                     Case{"--poller-cpus 0 --pollers 2",

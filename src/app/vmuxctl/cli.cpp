@@ -7,6 +7,7 @@
 #include <list>
 #include <map>
 
+#include "app/number_option.hpp"
 #include "base/format.hpp"
 #include "control/json_rpc.hpp"
 #include "control/rpc_client.hpp"
@@ -96,7 +97,7 @@ tl::expected<Call, Exit> parse_call(const std::vector<std::string>& arguments) {
           ->type_name("PATH");
   app.add_option("--timeout", call.timeout_s, "seconds to wait for an answer (default 30)")
       ->type_name("SECONDS")
-      ->check(CLI::Range(1u, 3600u));
+      ->transform(number(1, 3600));
   const std::list<Declared> all = declare(app);
   try {
     app.parse(std::vector<std::string>{arguments.rbegin(), arguments.rend()});

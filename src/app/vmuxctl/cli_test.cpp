@@ -28,6 +28,12 @@ TEST(Cli, MakesASocketPathAbsolute) {
   EXPECT_EQ(call->params["socket"].get<std::string>().front(), '/');
 }
 
+TEST(Cli, LeavesANumberBehindAZeroToTheDaemon) {  // which refuses it, as it refuses any text
+  const auto call = parse_call({"port", "add", "vm0", "--model", "x", "--socket", "/a", "--vlan", "0100"});
+  ASSERT_TRUE(call);
+  EXPECT_EQ(call->params["vlan"], "0100");
+}
+
 TEST(Cli, LeavesWhatIsNoNumberToTheDaemon) {
   const auto call = parse_call({"uplink", "add", "u", "--backend", "null", "--queues", "many"});
   ASSERT_TRUE(call);
@@ -53,7 +59,8 @@ INSTANTIATE_TEST_SUITE_P(Words, BadCall,
                                          Case{{"port", "add", "vm0", "--socket", "/a"}, "--model"},
                                          Case{{"port", "remove"}, "NAME"},
                                          Case{{"--rpc", "", "version"}, "--rpc: expected the path of a socket"},
-                                         Case{{"--timeout", "0", "version"}, "--timeout"}));
+                                         Case{{"--timeout", "0", "version"}, "--timeout"},
+                                         Case{{"--timeout", "010", "version"}, "got '010'"}));
 
 TEST(Cli, HelpOfACommandIsThatCommands) {
   const auto call = parse_call({"uplink", "add", "--help"});

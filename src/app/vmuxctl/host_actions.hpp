@@ -12,6 +12,8 @@ tl::unexpected<host::Failure> pass(const host::Outcome<T>& failed) {
 }
 
 // host_look.cpp
+/// What is written behind --cpus.
+host::Outcome<host::CpuSet> cpus_of(const std::string& written);
 void declare_check(CLI::App& app, HostArguments& arguments);
 void declare_list(CLI::App& app, HostArguments& arguments);
 void declare_save(CLI::App& app, HostArguments& arguments);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "app/number_option.hpp"
 #include "app/vmuxctl/host_session.hpp"
 #include "base/format.hpp"
 
@@ -67,9 +68,12 @@ Outcome<Json> run_restore(Machine& machine, const HostArguments& arguments) {
 
 void declare_hugepages(CLI::App& app, HostArguments& arguments) {
   app.add_option("COUNT", arguments.count, "pages, spread over the memory nodes; without it they are shown")
-      ->type_name("");
+      ->type_name("")
+      ->transform(number(0, host::kMostHugepages));
   app.add_option("--size", arguments.size, "2M, 1G, ... (default: the kernel's)")->type_name("SIZE");
-  app.add_option("--node", arguments.node, "all of them on this memory node")->type_name("N");
+  app.add_option("--node", arguments.node, "all of them on this memory node")
+      ->type_name("N")
+      ->transform(number(0, host::kMostNode));
 }
 
 Outcome<Json> run_hugepages(Machine& machine, const HostArguments& arguments) {
@@ -100,10 +104,8 @@ Outcome<Json> run_irq(Machine& machine, const HostArguments& arguments) {
     return in_session(machine, arguments,
                       [&](host::Session& session) { return host::put_irqs_back(session, address); });
   if (arguments.cpus.empty()) return json_of(host::irqs(machine, *function));
-  const auto cpus = host::parse_cpus(arguments.cpus);
-  if (!cpus || cpus->empty())
-    return host::refuse(Errc::invalid_argument,
-                        fmt::format("--cpus: '{}' is no list of CPUs such as 2,4-6", arguments.cpus));
+  const auto cpus = cpus_of(arguments.cpus);
+  if (!cpus) return pass(cpus);
   const host::IrqRequest request{address, *cpus, arguments.is_together};
   return in_session(machine, arguments, [&](host::Session& session) { return host::set_irqs(session, request); });
 }

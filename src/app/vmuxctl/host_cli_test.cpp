@@ -71,6 +71,42 @@ TEST_F(HostCli, FailureIsASentenceAndJson) {
   EXPECT_THAT(exit.err, HasSubstr("carries 10.0.0.1/24"));
 }
 
+struct NumberCase {
+  std::vector<std::string> arguments;
+  const char* expected;
+};
+class HostNumbers : public testing::TestWithParam<NumberCase> {};
+TEST_P(HostNumbers, AreRefusedUnlessThereIsOneWayToReadThem) {
+  host::fake::FakeMachine machine;
+  host::fake::make_good_host(machine);
+  const Exit exit = run_host(GetParam().arguments, machine, "/var/lib/vmux");
+  EXPECT_EQ(exit.status, 2) << exit.out;
+  EXPECT_THAT(exit.err, HasSubstr(GetParam().expected));
+  EXPECT_THAT(machine.written, IsEmpty());
+}
+INSTANTIATE_TEST_SUITE_P(
+    Words, HostNumbers,
+    testing::Values(NumberCase{{"vfs", "ens1", "02"}, "expected a number from 0 to 65535, got '02'"},
+                    NumberCase{{"vfs", "ens1", "2", "--vlan", "0100"}, "expected a number from 0 to 4094, got '0100'"},
+                    NumberCase{{"vfs", "ens1", "2", "--vlan", "1e2"}, "got '1e2'"},
+                    NumberCase{{"vfs", "ens1", "2", "--vlan", "4095"}, "got '4095'"},
+                    NumberCase{{"vfs", "ens1", "2", "--vlan", "0xfff"}, "got '0xfff'"},
+                    NumberCase{{"vfs", "ens1", "2", "--vlan", "1", "--qos", "07"}, "got '07'"},
+                    NumberCase{{"vfs", "ens1", "2", "--vf", "00"}, "got '00'"},
+                    NumberCase{{"vfs", "ens1", "1", "--mac", "2:0:0:0:0:1"}, "--mac: expected a unicast MAC address"},
+                    NumberCase{{"hugepages", "0100"}, "got '0100'"}, NumberCase{{"hugepages", "1_000"}, "got '1_000'"},
+                    NumberCase{{"hugepages", "1", "--node", "01"}, "got '01'"},
+                    NumberCase{{"hugepages", "1", "--size", "02M"}, "'02M' is no size"},
+                    NumberCase{{"irq", "ens1", "--cpus", "010"},
+                               "--cpus: expected a CPU list such as 2,4-6, got '010'"},
+                    NumberCase{{"irq", "ens1", "--cpus", "1,1"}, "--cpus: expected each CPU once"},
+                    NumberCase{{"check", "--cpus", "0-07"}, "--cpus: expected a CPU list"}));
+
+TEST_F(HostCli, NumbersMayBeHexadecimal) {
+  EXPECT_EQ(run({"vfs", "ens1", "0x2", "--vlan", "0x64"}).status, 0);
+  EXPECT_EQ(machine_.net.all_vfs["ens1"][1].vlan, 100);
+}
+
 TEST_F(HostCli, BindsAndRestores) {
   const Json bound = Json::parse(run({"bind", "02:00.0", "--json"}).out);
   EXPECT_EQ(bound["changed"], true);

@@ -14,6 +14,12 @@ using control::Json;
 using host::Machine;
 using host::Outcome;
 
+Outcome<host::CpuSet> cpus_of(const std::string& written) {
+  const auto list = parse_cpu_list(written);
+  if (list) return host::CpuSet{list->begin(), list->end()};
+  return host::refuse(Errc::invalid_argument, fmt::format("--cpus: expected {}, got '{}'", list.error(), written));
+}
+
 void declare_check(CLI::App& app, HostArguments& arguments) {
   app.add_option("--nic", arguments.nic, "PCI address or interface: look at this card in particular")->type_name("NIC");
   app.add_option("--cpus", arguments.cpus, "CPUs for vMux and the VM: are they near the card, set aside, quiet?")
@@ -23,10 +29,9 @@ void declare_check(CLI::App& app, HostArguments& arguments) {
 Outcome<Json> run_check(Machine& machine, const HostArguments& arguments) {
   host::CheckRequest request{arguments.nic, std::nullopt};
   if (!arguments.cpus.empty()) {
-    request.cpus = host::parse_cpus(arguments.cpus);
-    if (!request.cpus)
-      return host::refuse(Errc::invalid_argument,
-                          fmt::format("--cpus: '{}' is no list of CPUs such as 2,4-6", arguments.cpus));
+    const auto cpus = cpus_of(arguments.cpus);
+    if (!cpus) return pass(cpus);
+    request.cpus = *cpus;
   }
   const auto findings = host::check(machine, request);
   if (!findings) return pass(findings);

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "app/number_option.hpp"
 #include "app/vmuxctl/host_session.hpp"
 #include "base/format.hpp"
 
@@ -19,13 +20,6 @@ void add_switch(CLI::App& app, const char* name, std::optional<bool>& into, cons
   app.add_option_function<std::string>(name, take, help)->type_name("on|off")->check(CLI::IsMember({"on", "off"}));
 }
 
-/// `steps` addresses further on, in the last three bytes: the vendor's part stays.
-std::string mac_after(const std::string& mac, unsigned steps) {
-  const std::string low = mac.substr(9, 2) + mac.substr(12, 2) + mac.substr(15, 2);
-  const auto value = static_cast<std::uint32_t>(host::parse_hex(low).value_or(0)) + steps;
-  return fmt::format("{}{:02x}:{:02x}:{:02x}", mac.substr(0, 9), value >> 16 & 0xff, value >> 8 & 0xff, value & 0xff);
-}
-
 /// The address of the n-th function that is set; nullopt if none is asked for.
 Outcome<std::optional<std::string>> mac_of(const HostArguments& arguments, std::size_t place, std::size_t count) {
   if (arguments.macs.empty()) return std::optional<std::string>{};
@@ -35,11 +29,10 @@ Outcome<std::optional<std::string>> mac_of(const HostArguments& arguments, std::
                         fmt::format("--mac: {} addresses for {} virtual functions; give one, or one for each",
                                     arguments.macs.size(), count));
   const std::string& written = arguments.macs[counts_up ? 0 : place];
-  const auto mac = host::parse_mac(written);
+  const auto mac = parse_mac(written);
   if (!mac)
-    return host::refuse(Errc::invalid_argument,
-                        fmt::format("--mac: '{}' is no unicast MAC address such as 52:54:00:12:34:56", written));
-  return std::optional{mac_after(*mac, counts_up ? static_cast<unsigned>(place) : 0)};
+    return host::refuse(Errc::invalid_argument, fmt::format("--mac: expected {}, got '{}'", mac.error(), written));
+  return std::optional{to_text(offset_mac(*mac, counts_up ? static_cast<unsigned>(place) : 0))};
 }
 
 host::VfWish wish_of(const HostArguments& arguments) {
@@ -74,18 +67,20 @@ bool only_shows(const HostArguments& a) {
 
 void declare_vfs(CLI::App& app, HostArguments& arguments) {
   app.add_option("PF", arguments.name, "physical function: PCI address or interface")->type_name("")->required();
-  app.add_option("N", arguments.count, "how many there shall be; without it those that there are")->type_name("");
+  app.add_option("N", arguments.count, "how many there shall be; without it those that there are")
+      ->type_name("")
+      ->transform(number(0, 65535));
   app.add_option("--vf", arguments.index, "set this one only (default: all)")
       ->type_name("INDEX")
-      ->check(CLI::Range(0, 65534));
+      ->transform(number(0, 65534));
   app.add_option("--mac", arguments.macs, "address of the first, the others count up; or one for each")
       ->type_name("MAC,...")
       ->delimiter(',')
       ->allow_extra_args(false);
   app.add_option("--vlan", arguments.vlan, "VLAN that the card adds and takes off, 0 for none")
       ->type_name("N")
-      ->check(CLI::Range(0, 4094));
-  app.add_option("--qos", arguments.qos, "priority in that VLAN's tag")->type_name("N")->check(CLI::Range(0, 7));
+      ->transform(number(0, 4094));
+  app.add_option("--qos", arguments.qos, "priority in that VLAN's tag")->type_name("N")->transform(number(0, 7));
   add_switch(app, "--trust", arguments.trust, "let the VM change its address and hear everything");
   add_switch(app, "--spoofchk", arguments.spoofchk, "drop frames from other addresses than its own");
   app.add_option("--link", arguments.link, "its link: auto (the card's), enable or disable")

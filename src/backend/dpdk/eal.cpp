@@ -9,12 +9,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstdio>
 #include <fstream>
 #include <string_view>
 #include <vector>
 
+#include "base/text.hpp"
 #include "vmux/base/log.hpp"
 
 namespace vmux::backend::dpdk {
@@ -80,12 +80,7 @@ std::vector<std::string> arguments_for(const std::string& device, const cpu_set_
 }  // namespace
 
 bool is_pci(const std::string& device) noexcept {
-  const std::string_view name = std::string_view{device}.substr(0, device.find(','));
-  const std::string_view shape = name.size() == 12 ? "xxxx:xx:xx.x" : "xx:xx.x";
-  if (name.size() != shape.size()) return false;
-  return std::equal(name.begin(), name.end(), shape.begin(), [](char c, char wanted) {
-    return wanted == 'x' ? std::isxdigit(static_cast<unsigned char>(c)) != 0 : c == wanted;
-  });
+  return parse_pci_address(std::string_view{device}.substr(0, device.find(','))).has_value();
 }
 
 Result<void> start_eal(const std::string& device) {

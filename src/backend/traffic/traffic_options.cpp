@@ -1,34 +1,33 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "backend/traffic/traffic_options.hpp"
 
-#include <charconv>
+#include <algorithm>
+
+#include "base/text.hpp"
 
 namespace vmux::backend {
 namespace {
 
 constexpr std::uint32_t kMinSize = 60, kMaxSize = 9018, kMaxFlows = 1024, kMaxFrames = 1024;
 
-template <class Number>
-bool parse_number(std::string_view text, int base, Number& out) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out, base);
-  return error == std::errc{} && end == text.data() + text.size();
+bool take_number(std::string_view text, std::uint32_t& out) {
+  const auto number = parse_number(text, ~0u);
+  out = static_cast<std::uint32_t>(number.value_or(0));
+  return number.has_value();
 }
 
-bool parse_mac(std::string_view text, TrafficOptions::Mac& out) {
-  if (text.size() != 17) return false;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    if (i > 0 && text[3 * i - 1] != ':') return false;
-    if (!parse_number(text.substr(3 * i, 2), 16, out[i])) return false;
-  }
-  return true;
+bool take_mac(std::string_view text, TrafficOptions::Mac& out) {
+  const auto mac = parse_any_mac(text);
+  out = mac.value_or(MacAddress{}).bytes;
+  return mac.has_value();
 }
 
 bool set_option(std::string_view key, std::string_view value, TrafficOptions& options) {
-  if (key == "size") return parse_number(value, 10, options.size);
-  if (key == "flows") return parse_number(value, 10, options.flows);
-  if (key == "frames") return parse_number(value, 10, options.frames);
-  if (key == "to") return parse_mac(value, options.to);
-  if (key == "from") return parse_mac(value, options.from) && (options.from[0] & 1) == 0;
+  if (key == "size") return take_number(value, options.size);
+  if (key == "flows") return take_number(value, options.flows);
+  if (key == "frames") return take_number(value, options.frames);
+  if (key == "to") return take_mac(value, options.to);
+  if (key == "from") return take_mac(value, options.from) && (options.from[0] & 1) == 0;
   return false;
 }
 
