@@ -15,6 +15,7 @@
 
 #include "app/bench/benches.hpp"
 #include "app/number_option.hpp"
+#include "app/output.hpp"
 #include "base/format.hpp"
 #include "vmux/base/clock.hpp"
 
@@ -32,8 +33,8 @@ int print(const Result<Report>& report, bool as_json) {
     fmt::print(stderr, "vmux-bench: {}\n", report.error().text());
     return 1;
   }
-  std::fputs(as_json ? (report->to_json() + "\n").c_str() : report->to_table().c_str(), stdout);
-  return 0;
+  const std::string text = as_json ? report->to_json() + "\n" : report->to_table();
+  return app::print_and_finish("vmux-bench", text.c_str(), 0, stdout, stderr);
 }
 
 /// Benchmarks that drive other programs are scripts of the source tree: they need its lab, or the programs built there.
@@ -79,8 +80,7 @@ int print_distance(const std::vector<int>& cpus, bool as_json) {
   const auto distance = measure_distance(cpus[0], cpus[1]);
   if (!distance) return print(tl::unexpected(distance.error()), as_json);
   if (!as_json) {
-    fmt::print("{:.0f} ns\n", *distance);
-    return 0;
+    return app::print_and_finish("vmux-bench", fmt::format("{:.0f} ns\n", *distance).c_str(), 0, stdout, stderr);
   }
   Row row;
   row.name = "line there and back";

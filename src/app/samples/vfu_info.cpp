@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "app/number_option.hpp"
+#include "app/output.hpp"
 #include "app/samples/parse.hpp"
 int main(int argc, char** argv) {
   CLI::App app{"Connects to a vfio-user server and prints its identity, regions, interrupts and capabilities."};
@@ -36,5 +37,5 @@ int main(int argc, char** argv) {
   } else {
     vmux::samples::print_text(*device);
   }
-  return 0;
+  return vmux::app::finish("vfu-info", 0, stdout, stderr);
 }

@@ -9,6 +9,7 @@
 
 #include <cstdio>
 
+#include "app/output.hpp"
 #include "app/vmux/flags.hpp"
 #include "app/vmux/notify.hpp"
 #include "base/format.hpp"
@@ -84,13 +85,11 @@ int run(vmux::app::Flags flags) {
 int main(int argc, char** argv) {
   auto flags = vmux::app::parse_flags({argv + 1, argv + argc}, vmux::control::builtin_catalogue());
   if (!flags) {
-    std::fputs(flags.error().out.c_str(), stdout);
     std::fputs(flags.error().err.c_str(), stderr);
-    return flags.error().status;
+    return vmux::app::print_and_finish("vmux", flags.error().out.c_str(), flags.error().status, stdout, stderr);
   }
   if (flags->only_check) {
-    std::puts("the configuration is good");
-    return 0;
+    return vmux::app::print_and_finish("vmux", "the configuration is good\n", 0, stdout, stderr);
   }
   return run(std::move(*flags));
 }

@@ -2,6 +2,7 @@
 // vmuxctl: one call to a running vmux, and its result; or one command about this machine.
 #include <cstdio>
 
+#include "app/output.hpp"
 #include "app/vmuxctl/cli.hpp"
 #include "app/vmuxctl/host_cli.hpp"
 #include "control/json_rpc.hpp"
@@ -10,9 +11,8 @@
 namespace {
 
 int leave(const vmux::app::Exit& exit) {
-  std::fputs(exit.out.c_str(), stdout);
   std::fputs(exit.err.c_str(), stderr);
-  return exit.status;
+  return vmux::app::print_and_finish("vmuxctl", exit.out.c_str(), exit.status, stdout, stderr);
 }
 
 vmux::control::Outcome<vmux::control::Json> make(const vmux::app::Call& call) {
@@ -33,6 +33,5 @@ int main(int argc, char** argv) {
   if (!call) return leave(call.error());
   const auto result = make(*call);
   if (!result) return leave(vmux::app::explain(*call, result.error()));
-  const std::string out = call->as_json ? vmux::control::to_line(*result) + '\n' : call->command->print(*result);
-  return std::fputs(out.c_str(), stdout) >= 0 && std::fflush(stdout) == 0 ? 0 : vmux::app::kFailure;
+  return leave({0, call->as_json ? vmux::control::to_line(*result) + '\n' : call->command->print(*result), ""});
 }
