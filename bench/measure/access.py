@@ -4,6 +4,7 @@
 A place can run a command and wait (`run`), start one that is ended later (`start`), and let a command write to a file on
 this machine for as long as it runs (`stream`)."""
 import ctypes
+import os
 import shlex
 import signal
 import subprocess
@@ -23,9 +24,16 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
+def plain_language():
+    """The environment of programs whose words are read: numbers with a point, messages in English."""
+    return {**os.environ, "LC_ALL": "C"}
+
+
 def start_process(command, **options):
     """A child of its own process group, so that a ctrl-C in the terminal reaches this program alone, which ends the child in order."""
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, start_new_session=True, **options)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, start_new_session=True, env=plain_language(), **options
+    )
 
 
 def end_process(process, number=signal.SIGTERM, patience=3):
@@ -65,13 +73,14 @@ class CommandPlace:
         return not self.prefix
 
     def command(self, line):
-        return [*self.prefix, line] if self.prefix else ["/bin/sh", "-c", line]
+        # The far side has a language of its own.
+        return [*self.prefix, f"export LC_ALL=C; {line}"] if self.prefix else ["/bin/sh", "-c", line]
 
     def _spawn(self, line, **options):
         try:
             return start_process(self.command(line), **options)
-        except OSError as problem:
-            raise Trouble(f"cannot run {self.command(line)[0]}: {problem.strerror}") from None
+        except (OSError, ValueError) as problem:  # ValueError: a zero byte
+            raise Trouble(f"cannot run {self.command(line)[0]}: {getattr(problem, 'strerror', None) or problem}") from None
 
     def run(self, line, timeout=30):
         process = self._spawn(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")

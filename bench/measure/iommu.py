@@ -8,7 +8,7 @@ from html import escape
 
 from . import lab_pair, page, plots, session, sources, stats, summary, traffic
 from .access import LabPlace, NamespacePlace
-from .rundir import Recorded, RunDirectory, Trouble
+from .rundir import Recorded, RunDirectory, Trouble, write
 from .summary import number
 
 # Kernel parameters; what Linux says they mean is recorded with each run.
@@ -63,7 +63,7 @@ def measure_mode(mode, path, directory, options, about):
         )
     except KeyboardInterrupt:
         status = "interrupted"
-    except (host_vm.GuestError, AssertionError) as problem:
+    except (host_vm.GuestError, AssertionError, Trouble) as problem:
         run.missing(f"the rest of the run: {problem}", "see the message")
         progress.say(f"{mode}: {problem}")
     finally:
@@ -169,13 +169,13 @@ def write_results(path, title):
     if not runs:
         raise Trouble(f"{path} holds no run of a mode")
     text = text_of(runs)
-    (path / "summary.txt").write_text(text, encoding="utf-8")
-    (path / "report.html").write_text(page_of(runs, title), encoding="utf-8")
+    write(path / "summary.txt", text)
+    write(path / "report.html", page_of(runs, title))
     table = [
         {"phase": phase, "figure": metric, "unit": unit, "samples": cells}
         for (phase, metric, unit, _), cells in rows_of(runs).items()
     ]
-    (path / "summary.json").write_text(json.dumps({"title": title, "rows": table}, indent=1) + "\n", encoding="utf-8")
+    write(path / "summary.json", json.dumps({"title": title, "rows": table}, indent=1) + "\n")
     return text
 
 

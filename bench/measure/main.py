@@ -9,12 +9,13 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from . import compare, iommu, lab_pair, page, session, sources, traffic
 from .access import CommandPlace
-from .number import positive
-from .rundir import Recorded, RunDirectory, Trouble
+from .number import number, positive
+from .rundir import Recorded, RunDirectory, Trouble, must_be_new, write
 
 EXAMPLES = """examples:
   vmux-bench vm lab -o e1000                              boots two guests on two e1000 ports and measures between them
@@ -107,10 +108,10 @@ def _common(command):
         "--udp-rate", default="0", metavar="RATE", help="iperf3's -b for UDP: 100M; 0 is as fast as it goes (default 0)"
     )
     command.add_argument("--message-size", type=positive, default=64, metavar="BYTES", help="sockperf's messages (default 64)")
-    command.add_argument("--iperf-port", type=positive, default=5201, metavar="N", help="iperf3's port (default 5201)")
+    command.add_argument("--iperf-port", type=port, default=5201, metavar="N", help="iperf3's port (default 5201)")
     command.add_argument(
         "--sockperf-port",
-        type=positive,
+        type=port,
         default=11111,
         metavar="N",
         help="sockperf's port for TCP; UDP has the next (default 11111)",
@@ -150,6 +151,13 @@ def _common(command):
     command.add_argument("--quiet", action="store_true", help="no progress")
 
 
+def port(text):
+    value = number(text, 65534)  # sockperf's next one is used as well
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65534")
+    return value
+
+
 def checked(function):
     """A function that reads an argument and may refuse it by a sentence, as argparse wants it."""
 
@@ -175,6 +183,7 @@ def about(options, subject):
 
 def open_run(options, subject):
     path = options.output or Path(time.strftime("vm-%Y%m%d-%H%M%S"))
+    must_be_new(path)
     try:
         return RunDirectory(path, about(options, subject))
     except OSError as problem:
@@ -256,16 +265,26 @@ def measure_run(options):
         )
     except KeyboardInterrupt:
         status = "interrupted"
+    except Trouble as problem:
+        run.missing(f"the rest of the run: {problem}", "see raw/ and the message")
+        print(f"vmux-bench: {problem}", file=sys.stderr)
     finally:
-        work.close()
         logs.end()
+        end_quietly(work.close)
     return conclude(run, status, progress)
+
+
+def end_quietly(end):
+    """Of what is over: a VM that went cannot be told to end its servers."""
+    try:
+        end()
+    except Trouble:
+        pass
 
 
 def measure_iommu(options):
     path = options.output or Path(time.strftime("iommu-%Y%m%d-%H%M%S"))
-    if path.exists() and any(path.iterdir()):
-        raise Trouble(f"{path} is there already and not empty: choose another directory with -o")
+    must_be_new(path)
     lab_pair.load("host_vm")
     lab_pair.build()
     statuses = []
@@ -292,17 +311,17 @@ def check_reach(options, client, server):
     if not client.is_local:
         return
     tools = {traffic.KINDS[kind].tool for kind in options.phases}
-    for tool, port, line in (
+    for tool, number, line in (
         ("iperf3", options.iperf_port, f"iperf3 -s -p {options.iperf_port}"),
         ("sockperf", options.sockperf_port, f"sockperf server -p {options.sockperf_port} --tcp"),
     ):
         if tool not in tools:
             continue
         try:
-            socket.create_connection((options.address, port), 5).close()
-        except OSError as problem:
+            socket.create_connection((options.address, number), 5).close()
+        except (OSError, ValueError) as problem:  # ValueError: a name that can be none
             raise Trouble(
-                f"nothing answers at {options.address} port {port} ({problem.strerror or problem}): start `{line}` in the VM, or let it be started with --guest-cmd"
+                f"nothing answers at {options.address} port {number} ({getattr(problem, 'strerror', None) or problem}): start `{line}` in the VM, or let it be started with --guest-cmd"
             ) from None
 
 
@@ -310,7 +329,7 @@ def compare_runs(options):
     first, second = Recorded(options.a), Recorded(options.b)
     rows, only = compare.compare(first, second)
     if options.html:
-        options.html.write_text(page.compare_page(first, second, rows, only), encoding="utf-8")
+        write(options.html, page.compare_page(first, second, rows, only))
     if options.json:
         print(
             json.dumps(
@@ -332,6 +351,8 @@ COMMANDS = {"lab": measure_lab, "run": measure_run, "iommu": measure_iommu, "com
 
 
 def main(arguments=None):
+    for stream in (sys.stdout, sys.stderr):  # a locale without these letters, or a name that is no UTF-8
+        stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
 
     def interrupted(_number, _frame):
@@ -341,11 +362,28 @@ def main(arguments=None):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     try:
-        return COMMANDS[options.command](options)
+        status = COMMANDS[options.command](options)
+        sys.stdout.flush()
+        return status
     except Trouble as problem:
-        print(f"vmux-bench: {problem}", file=sys.stderr)
-        return 1
+        return fail(str(problem))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at the end
         return 141
+    except OSError as problem:
+        return fail(f"{problem.filename or 'the output'}: {problem.strerror or problem}")
+    except Exception as problem:  # pylint: disable=broad-except
+        if os.environ.get("VMUX_BENCH_TRACEBACK"):
+            raise
+        where = traceback.extract_tb(problem.__traceback__)[-1]
+        return fail(
+            f"a defect in vmux-bench, please report it: {type(problem).__name__}: {problem} "
+            f"({Path(where.filename).name}:{where.lineno}; VMUX_BENCH_TRACEBACK=1 shows more)"
+        )
+
+
+def fail(sentence):
+    print(f"vmux-bench: {sentence}", file=sys.stderr)
+    return 1

@@ -174,3 +174,7 @@ class FakeRun:
     def sample(self, source, who, values, t):
         self.taken[source, who] = (t, values)
         self.all.append((source, who, t, values))
+
+
+def test_a_process_is_named_by_digits_that_are_ascii():
+    assert sources.find_processes(["²", "٣", "99999999999999999999"]) == ({}, ["²", "٣", "99999999999999999999"])

@@ -7,7 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from .access import end_process, start_process
+from .access import end_process, plain_language, start_process
+from .rundir import write
 
 # comm pid/tid [cpu] time: period event:   - a name may hold spaces and slashes ("CPU 0/KVM"), so the numbers are found from the right
 HEAD = re.compile(
@@ -57,7 +58,7 @@ class Recorder:
             )
             return None
         text = "".join(f"{stack} {count}\n" for stack, count in sorted(folded.items()))
-        (self.run.path / "profile.folded").write_text(text, encoding="utf-8")
+        write(self.run.path / "profile.folded", text)
         return folded
 
     def _fold(self):
@@ -69,6 +70,7 @@ class Recorder:
             stderr=subprocess.DEVNULL,
             text=True,
             errors="replace",
+            env=plain_language(),
         )
         with script:
             return fold(stacks(script.stdout), self.processes)
@@ -122,8 +124,8 @@ def fold(samples, processes=()):
 def read_folded(path):
     folded = {}
     if Path(path).exists():
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
+        for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
             stack, _, count = line.rpartition(" ")
-            if stack and count.isdigit():
+            if stack and count.isascii() and count.isdigit():
                 folded[stack] = folded.get(stack, 0) + int(count)
     return folded

@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from . import flame, page, profile, sources, summary
 from .access import end_process, start_process
-from .rundir import Recorded
+from .rundir import Recorded, Trouble, write
 from .summary import number
 from .traffic import KINDS
 
@@ -57,7 +58,7 @@ class Sampler(threading.Thread):
         for thing in list(self.things):
             try:
                 thing.sample(self.run_directory, self.run_directory.now())
-            except (OSError, ValueError, KeyError, IndexError) as problem:
+            except (OSError, ValueError, LookupError, TypeError, AttributeError, subprocess.SubprocessError) as problem:
                 self.things.remove(thing)
                 self.run_directory.missing(
                     f"{type(thing).__name__}: stopped at {self.run_directory.now():.0f} s: {problem}",
@@ -261,12 +262,19 @@ def perform(run, work, things, processes, options, progress):
             records.append(work.measure(kind, number_of, options.seconds))
             progress.end(result_line(records[-1]))
         if options.profile:
-            take_profile(run, work, processes, options, progress)
+            try:
+                take_profile(run, work, processes, options, progress)
+            except (OSError, ValueError, Trouble) as problem:
+                run.missing(f"a profile: {problem}", "the figures of the phases are kept; --no-profile leaves it out")
         if not records or all("failed" in record for record in records):
             status = "nothing could be measured"
     except KeyboardInterrupt:
         status = "interrupted"
         progress.end("interrupted: writing what was measured ...")
+    except Trouble as problem:
+        status = "failed"
+        progress.end(f"failed: {problem}")
+        run.missing(f"the rest of the run: {problem}", "what was measured before is kept")
     finally:
         tracepoints.end()
         if sampler:
@@ -299,12 +307,13 @@ def write_results(path):
     run = Recorded(path)
     rows = summary.rows_of(run)
     text = summary.text_of(run, rows)
-    (run.path / "summary.json").write_text(
-        json.dumps({"title": run.title, "status": run.about.get("status"), "rows": rows}, indent=1) + "\n", encoding="utf-8"
+    write(
+        run.path / "summary.json",
+        json.dumps({"title": run.title, "status": run.about.get("status"), "rows": rows}, indent=1) + "\n",
     )
-    (run.path / "summary.txt").write_text(text, encoding="utf-8")
+    write(run.path / "summary.txt", text)
     folded = profile.read_folded(run.path / "profile.folded")
     if folded:
-        (run.path / "flame.svg").write_text(flame.svg(folded, run.title), encoding="utf-8")
-    (run.path / "report.html").write_text(page.run_page(run, rows), encoding="utf-8")
+        write(run.path / "flame.svg", flame.svg(folded, run.title))
+    write(run.path / "report.html", page.run_page(run, rows))
     return text

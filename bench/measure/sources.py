@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from . import procfs
+from .access import plain_language
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -172,13 +173,18 @@ class VmuxPorts:
         self.before, self.at, self.silent = {}, 0.0, False
 
     def ask(self):
-        done = subprocess.run(self.command, capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run(
+            self.command, capture_output=True, text=True, errors="replace", timeout=5, check=False, env=plain_language()
+        )
         if done.returncode != 0:
             raise OSError(done.stderr.strip() or done.stdout.strip() or f"vmuxctl ended with status {done.returncode}")
-        return {
-            port["name"]: procfs.flatten({key: port.get(key, {}) for key in ("counters", "model", "client")})
-            for port in json.loads(done.stdout)
-        }
+        try:
+            return {
+                port["name"]: procfs.flatten({key: port.get(key, {}) for key in ("counters", "model", "client")})
+                for port in json.loads(done.stdout)
+            }
+        except (AttributeError, LookupError, TypeError) as problem:
+            raise ValueError(f"the answer to port stats makes no sense ({problem})") from None
 
     def missing(self):
         try:
@@ -293,7 +299,7 @@ def find_processes(wanted):
     """PIDs or names, as {pid: label}; a name takes all processes of that name. What was not found comes second."""
     found, absent = {}, []
     for word in wanted:
-        pids = [int(word)] if word.isdigit() else _pids_named(word)
+        pids = [int(word)] if re.fullmatch("[0-9]{1,9}", word) else _pids_named(word)
         pids = [pid for pid in pids if os.path.isdir(f"/proc/{pid}")]
         if not pids:
             absent.append(word)

@@ -60,6 +60,8 @@ def difference(a, b):
     error = math.sqrt(sum(parts))
     if error == 0:
         return Difference(ratio, 0.0, first != second)
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (a, b)))
+    largest = max(parts)  # in parts of it: the square of a very small number is nought
+    shares = [part / largest for part in parts]
+    freedom = sum(shares) ** 2 / sum(share**2 / (len(values) - 1) for share, values in zip(shares, (a, b)))
     reach = t95(freedom) * error
     return Difference(ratio, reach / abs(first) if first else None, abs(second - first) > reach)

@@ -7,7 +7,7 @@ import re
 import time
 from typing import NamedTuple
 
-from .rundir import Trouble
+from .rundir import Trouble, is_figure
 
 SERVER_LOG = "/tmp/vmux-bench-iperf3.log"
 MOST_RTTS = 20000  # kept of a phase; the percentiles are sockperf's own, of all
@@ -43,38 +43,66 @@ class Failed(Exception):
 def parse_iperf(text):
     """iperf3 -J: {"seconds": [(end, Mbit/s, lost)], "mbits", "lost_percent", "retransmits"}, of what was received."""
     try:
-        report = json.loads(text[text.index("{") :])
-    except ValueError:
+        # Where nothing was counted some versions divide by it and print nan, which is not JSON.
+        started = re.sub(r"(:\s*)-?(?:nan|inf)\b", r"\1null", text[text.index("{") :])
+        report, _ = json.JSONDecoder(parse_constant=lambda _: None).raw_decode(started)
+    except (ValueError, RecursionError):
         raise Failed(f"iperf3 gave no report: {text.strip()[-200:] or 'it said nothing'}") from None
     if "error" in report:
         raise Failed(f"iperf3: {report['error']}")
-    end = report["end"]
+    start, end = _object(report, "start", "test_start"), _object(report, "end")
     total = end.get("sum_received") or end.get("sum")
-    if not total:
+    if not isinstance(total, dict):
         raise Failed("iperf3's report has no sum")
-    seconds = _received_seconds(report)
-    result = {"mbits": total["bits_per_second"] / 1e6, "seconds": seconds}
-    if report["start"]["test_start"]["protocol"] == "UDP":
-        result["lost_percent"] = total.get("lost_percent", end.get("sum", {}).get("lost_percent", 0.0))
+    seconds = _received_seconds(report, start)
+    result = {"mbits": _figure(total, "bits_per_second") / 1e6, "seconds": seconds}
+    if start.get("protocol") == "UDP":
+        lost = total.get("lost_percent", _part(end, "sum").get("lost_percent"))
+        if not is_figure(lost):
+            raise Failed("iperf3 counted no datagram: its report has no share that was lost")
+        result["lost_percent"] = lost
         # Before 3.16, the sum "received" of a sender is what was sent.
         if not seconds:
-            result["mbits"] = end["sum"]["bits_per_second"] / 1e6 * (1 - result["lost_percent"] / 100)
+            result["mbits"] = _figure(_object(end, "sum"), "bits_per_second") / 1e6 * (1 - lost / 100)
         else:
             result["mbits"] = sum(row[1] for row in seconds) / len(seconds)
     else:
-        result["retransmits"] = end.get("sum_sent", {}).get("retransmits", 0)
+        repeated = _part(end, "sum_sent").get("retransmits", 0)
+        result["retransmits"] = repeated if is_figure(repeated) else 0
     return result
 
 
-def _received_seconds(report):
-    start = report["start"]["test_start"]
-    if start["protocol"] == "UDP" and not start["reverse"]:
-        return parse_iperf_server_text(report.get("server_output_text", ""))
+def _part(of, name):
+    found = of.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _object(report, *path):
+    for at, name in enumerate(path):
+        report = report.get(name)
+        if not isinstance(report, dict):
+            raise Failed(f"iperf3's report has no {'.'.join(path[: at + 1])}")
+    return report
+
+
+def _figure(of, name):
+    if not is_figure(of.get(name)):
+        raise Failed(f"iperf3's report has {of.get(name)!r} for {name}")
+    return of[name]
+
+
+def _received_seconds(report, start):
+    if start.get("protocol") == "UDP" and not start.get("reverse"):
+        text = report.get("server_output_text")
+        return parse_iperf_server_text(text if isinstance(text, str) else "")
     rows = []
-    for interval in report.get("intervals", []):
-        part = interval["sum"]
-        if not part.get("omitted") and part["seconds"] > 0.5:
-            rows.append((part["end"], part["bits_per_second"] / 1e6, part.get("lost_percent", 0.0)))
+    intervals = report.get("intervals")
+    for interval in intervals if isinstance(intervals, list) else ():
+        part = _part(interval, "sum") if isinstance(interval, dict) else {}
+        needed = [part.get(name) for name in ("seconds", "end", "bits_per_second")]
+        if not part.get("omitted") and all(map(is_figure, needed)) and needed[0] > 0.5:
+            lost = part.get("lost_percent", 0.0)
+            rows.append((needed[1], needed[2] / 1e6, lost if is_figure(lost) else 0.0))
     return rows
 
 
@@ -210,8 +238,13 @@ class Work:
         record = {"phase": kind, "round": number, "start": round(start, 3)}
         try:
             record.update(self._work(kind, seconds, start, f"{kind}-{number}"))
-        except Failed as problem:
+        except (Failed, Trouble) as problem:
             record["failed"] = str(problem)
+        except OSError as problem:
+            record["failed"] = f"{problem.filename or kind}: {problem.strerror or problem}"
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+            # What a tool says may be of a kind that nobody has seen: the other phases are worth no less.
+            record["failed"] = f"the answer makes no sense ({type(problem).__name__}: {problem}); see raw/{kind}-{number}*"
         record.setdefault("end", round(self.run.now(), 3))
         self.run.phase(record)
         return record

@@ -3,7 +3,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from measure import traffic
+from measure import access, traffic
 
 SOCKPERF = """sockperf: \x1b[2;35m== version #3.7-no.git == \x1b[0m
 sockperf: Summary: Round trip is 13.822 usec
@@ -69,6 +69,42 @@ def test_iperf_without_a_report_says_so():
         traffic.parse_iperf("Killed")
 
 
+def udp(text):
+    return f'{{"start": {{"test_start": {{"protocol": "UDP", "reverse": 1}}}}, "intervals": [], "end": {text}}}'
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ('{"start": {}, "end": {}}', "start.test_start"),
+        ('{"start": {"test_start": {}}}', "end"),
+        ('{"start": {"test_start": {}}, "end": {"sum": 5}}', "no sum"),
+        ('{"start": {"test_start": {}}, "end": {"sum": {"bits_per_second": "fast"}}}', "'fast' for bits_per_second"),
+        ('{"start": {"test_start": {}}, "end": {"sum": {"bits_per_second": NaN}}}', "None for bits_per_second"),
+        (udp('{"sum": {"bits_per_second": 0, "lost_percent": null}}'), "no datagram"),
+        (udp('{"sum": {"bits_per_second": 0, "lost_percent": -nan}}'), "no datagram"),
+        (udp('{"sum": {"bits_per_second": 0}}'), "no datagram"),
+        ("{" * 5000, "no report"),
+    ],
+)
+def test_iperf_that_counted_nothing_has_failed(text, word):
+    with pytest.raises(traffic.Failed, match=word):
+        traffic.parse_iperf(text)
+
+
+def test_iperf_intervals_without_figures_are_left_out():
+    text = '{"start": {"test_start": {}}, "intervals": [null, {"sum": null}], "end": {"sum": {"bits_per_second": 1e6}}} bye'
+    assert traffic.parse_iperf(text)["seconds"] == []
+
+
+def test_an_answer_of_no_known_kind_fails_its_phase_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(traffic, "parse_iperf", lambda _text: {}["unforeseen"])
+    run = SimpleNamespace(now=lambda: 0.0, raw=lambda name: tmp_path / name, sample=lambda *_: None, phase=lambda _: None)
+    options = SimpleNamespace(streams=1, iperf_port=5201)
+    record = traffic.Work(run, ToldAtOnce("x"), None, "10.0.0.1", options).measure("tcp", 1, 1)
+    assert "makes no sense (KeyError: 'unforeseen')" in record["failed"]
+
+
 def test_a_server_that_is_still_busy_is_recognised():
     assert traffic.NOT_READY.search('"error":\t"unable to receive control message - port may not be available"')
 
@@ -128,3 +164,9 @@ def test_ping_without_an_answer_has_failed():
 
 def test_percentiles_stop_where_observations_end():
     assert [percent for percent, _ in traffic.percentiles(list(range(200)))] == [0.0, 25.0, 50.0, 75.0, 90.0, 99.0, 100.0]
+
+
+@pytest.mark.parametrize("prefix", ["", "sh -c"])
+def test_what_is_parsed_is_said_in_plain_language(monkeypatch, prefix):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert access.CommandPlace("here", prefix).run("echo $LC_ALL").output == "C\n"

@@ -240,6 +240,10 @@ def free_port():
         (["run", "10.0.0.1", "--guest-cmd", "false", "-o", "{new}"], 1, "`false 'echo reached'` does not work"),
         (["compare", "{full}", "{full}"], 1, "is not a run: there is no run.json in it"),
         (["show", "{new}"], 1, "is not a run"),
+        (["iommu", "-o", "{full}/precious"], 1, "cannot make {full}/precious: Not a directory"),
+        (["run", "127.0.0.1", "--guest-cmd", "sh -c", "-o", "{full}/precious"], 1, "cannot make {full}/precious: Not a directory"),
+        (["run", "127.0.0.1", "--iperf-port", "99999"], 2, "'99999' is not a port from 1 to 65534"),
+        (["run", "a" * 300 + ".b", "--phases", "tcp", "-o", "{new}"], 1, "nothing answers at"),
         (["iommu", "--modes", "strict,loose"], 2, "no mode named loose; there are: strict, lazy, pt"),
     ],
 )
@@ -250,6 +254,27 @@ def test_bad_input_is_answered_by_a_sentence(tmp_path, arguments, status, said):
     done = bench(*(argument.format(**words) for argument in arguments))
     assert done.returncode == status and said.format(**words) in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and not Path(tmp_path / "new").exists()
+
+
+FAKE_IPERF = """#!/bin/sh
+case "$*" in *-s*) sleep 20;; esac
+echo '{"start":{"test_start":{"protocol":"UDP","reverse":1}},"intervals":[],"end":{"sum":{"bits_per_second":0,"lost_percent":null}}}'
+"""
+
+
+def test_a_phase_that_fails_leaves_the_others_and_the_run(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "iperf3").write_text(FAKE_IPERF)
+    (tmp_path / "bin" / "iperf3").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    done = bench("run", "127.0.0.1", "--phases", "udp-reverse,ping", "--seconds", 1, "--rounds", 1, "--no-profile", "--no-vmux",
+                 "-o", tmp_path / "r", "--guest-cmd", "sh -c", env=environment)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    udp, ping = lines(tmp_path / "r" / "phases.jsonl")
+    assert "no datagram" in udp["failed"] and ping["latency"]["count"] > 1
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "complete"
+    done = bench("compare", tmp_path / "r", tmp_path / "r", "--html", "/nonexistent/x.html")
+    assert (done.returncode, done.stderr) == (1, "vmux-bench: cannot write /nonexistent/x.html: No such file or directory\n")
 
 
 def test_vmux_bench_finds_it():
