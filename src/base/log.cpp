@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "base/printable.hpp"
 #include "vmux/base/assert.hpp"
 #include "vmux/base/clock.hpp"
 
@@ -28,7 +29,15 @@ bool log_enabled(LogLevel level) noexcept {
 
 void log_line(LogLevel level, std::string_view line) noexcept {
   if (!log_enabled(level)) return;
-  if (const LogSink sink = g_sink.load(std::memory_order_acquire); sink != nullptr) sink(level, line);
+  const LogSink sink = g_sink.load(std::memory_order_acquire);
+  if (sink == nullptr) return;
+  // Here, where all lines pass: a path or a name that a user chose cannot end the line and begin one of its own.
+  if (is_printable(line)) return sink(level, line);
+  try {
+    sink(level, printable(line));
+  } catch (...) {
+    sink(level, "a log line could not be escaped");
+  }
 }
 
 bool RateLimit::allow() noexcept {

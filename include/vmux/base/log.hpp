@@ -16,7 +16,7 @@ using LogSink = void (*)(LogLevel level, std::string_view line);
 void set_log_sink(LogSink sink, LogLevel level) noexcept;
 void set_log_level(LogLevel level) noexcept;
 [[nodiscard]] bool log_enabled(LogLevel level) noexcept;
-/// Hands one line (no newline) to the sink if its level is enabled.
+/// Hands one line to the sink if its level is enabled; whatever is not printable in it is escaped (\n, \x1b, \xff).
 void log_line(LogLevel level, std::string_view line) noexcept;
 
 /// Lets through `burst` lines, then one per interval, and tells how many were held back. For faults that a guest can
