@@ -185,9 +185,7 @@ Outcome<std::shared_ptr<runtime::Poller>> Controller::thread_named(const std::st
 Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
   const auto lanes = zip(port.nic->lanes(), port.pollers);
   if (!lanes.empty() && port.plugged_into != nullptr) {
-    switching::PortConfig config = port_config(spec.name, spec.vlan, kMacsPerVm);
-    config.mac = spec.mac.value_or(MacAddress{}).bytes;
-    auto id = port.plugged_into->attach(lanes, std::move(config));
+    auto id = port.plugged_into->attach(lanes, port_config(spec.name, spec.vlan, kMacsPerVm));
     if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
     port.id = *id;
     port.is_plugged = true;

@@ -59,7 +59,8 @@ class Port {
   [[nodiscard]] virtual packet::Accepts accepts() const noexcept = 0;
   /// True when frames can appear without an event on the port's poller (a mapped doorbell, a NIC queue).
   [[nodiscard]] virtual bool needs_polling() const noexcept = 0;
-  /// False while nothing can be received (no driver, link down): frames for it are dropped, not queued.
+  /// False while nothing can be received (no driver, link down): frames for it are dropped, not queued, and the switch
+  /// forgets whom it had heard from it. Asked once for each burst that is for the port, and every now and then.
   [[nodiscard]] virtual bool is_ready() const noexcept = 0;
 
   /// On the port's poller, after the last of the calls above: the switch has let go of the port. What the port keeps on

@@ -64,7 +64,7 @@ void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame
   // A group address cannot send, and nobody's address is 0: neither is learnt, both are forwarded.
   if (!is_group(from) && from != 0) {
     frame.source = station_key(from, frame.vlan);
-    if (frame.source != last_.source) learn(frame);
+    if (frame.source != last_.source) learn(frame, poller_.now_ns());
     last_.source = frame.source;
   }
   frame.is_flood = is_group(to);
@@ -88,18 +88,18 @@ void Shard::look_up(StationKey to) noexcept {
   last_.port = known != nullptr ? known->port : PortId{};
 }
 
-void Shard::learn(const Frame& frame) noexcept {
+void Shard::learn(const Frame& frame, std::uint64_t heard_ns) noexcept {
   if (frame.source == 0) return;
   MacTable::Entry* entry = nullptr;
-  if (macs_.learn(frame.source, frame.from, poller_.now_ns(), &entry) != Learnt::known) last_.to = 0;  // may be it
+  if (macs_.learn(frame.source, frame.from, heard_ns, &entry) != Learnt::known) last_.to = 0;  // may be it
   if (entry == nullptr || peers_.empty() || sender_ == nullptr) return;
-  if (entry->told_ns == 0 || poller_.now_ns() - entry->told_ns >= retell_ns_) tell_peers(frame, *entry);
+  if (entry->told_ns == 0 || heard_ns - entry->told_ns >= retell_ns_) tell_peers(frame, *entry);
 }
 
 // Other pollers see only the frames that cross to them: without this they would miss a station's move, or forget it
 // while it talks to neighbours.
 void Shard::tell_peers(const Frame& frame, MacTable::Entry& entry) noexcept {
-  const Item item{.source = frame.source, .from = frame.from};
+  const Item item{.source = frame.source, .heard_ns = poller_.now_ns(), .from = frame.from};
   bool all_told = true;
   for (Peer& peer : peers_) {
     const bool told = peer.to->items.push(item);

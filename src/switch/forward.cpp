@@ -34,38 +34,46 @@ inline bool is_too_long(const packet::FrameView& view, const packet::Accepts& ac
 
 void Shard::forward(std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
-    const Frame& frame = frames_[i];
+    Frame& frame = frames_[i];
     if (frame.is_dropped) continue;
-    if (!frame.is_flood) {
-      if (Member* const member = local(frame.to)) {
-        queue(i, *member);
-      } else if (const Place place = place_of_slot_[slot_of(frame.to)]; place == kSpread) {
-        i = forward_run(i, count);
-      } else if (place != kHere && sender_ != nullptr) {
-        cross(peers_[place - 1u], i);
-      }
-      continue;
+    if (frame.is_flood) {
+      flood(i);
+    } else if (Member* const member = local(frame.to)) {
+      if (!queue(i, *member) && look_elsewhere(frame, *member)) flood(i);
+    } else if (const Place place = place_of_slot_[slot_of(frame.to)]; place == kSpread) {
+      i = forward_run(i, count);
+    } else if (place != kHere && sender_ != nullptr) {
+      cross(peers_[place - 1u], i);
     }
-    for (const auto& member : members_) {
-      if (member->id == frame.from || !member->vlan.carries(frame.vlan)) continue;
-      if (member->spread == nullptr || takes_flood(*member->spread, i)) queue(i, *member);
-    }
-    if (sender_ == nullptr) continue;  // it came over a link: the sender has told everyone
-    for (Peer& peer : peers_)
-      cross(peer, i);
   }
   for (Member* member : pending_)
     send_queued(*member);
   pending_.clear();
 }
 
+void Shard::flood(std::size_t index) noexcept {
+  const Frame& frame = frames_[index];
+  for (const auto& member : members_) {
+    if (member->id == frame.from || !member->vlan.carries(frame.vlan)) continue;
+    if (member->spread == nullptr || takes_flood(*member->spread, index)) queue_or_count(index, *member);
+  }
+  if (sender_ == nullptr) return;  // it came over a link: the sender has told everyone
+  for (Peer& peer : peers_)
+    cross(peer, index);
+}
+
+// The port is not ready: its stations are forgotten before this round ends, and the frame is for an unknown one. Not so
+// if it came over a link: then the poller where it entered learns of it first.
+bool Shard::look_elsewhere(Frame& frame, Member& member) noexcept {
+  member.has_stations = true;
+  next_sweep_ns_ = 0;
+  frame.is_flood = sender_ != nullptr;
+  if (!frame.is_flood) member.port.counters().drop_not_ready.add();
+  return frame.is_flood;
+}
+
 void Shard::send_queued(Member& member) noexcept {
   port::PortCounters& counters = member.port.counters();
-  if (!member.port.is_ready()) {
-    counters.drop_not_ready.add(member.queued);
-    member.queued = 0;
-    return;
-  }
   const auto frames = gather(member, member.port.accepts());
   member.queued = 0;
   if (frames.empty()) return;
@@ -140,6 +148,7 @@ void Shard::cross(Peer& peer, std::size_t index) noexcept {
   packet::Pool::Packet packet = pool_->store(peeked_[index]);
   Item item{.frame = nullptr,
             .source = frame.source,
+            .heard_ns = poller_.now_ns(),
             .from = frame.from,
             .to = frame.to,
             .vlan = frame.vlan,

@@ -86,7 +86,7 @@ void Shard::forward_to(const Spread& spread, Place place, std::size_t index) noe
   if (place != kHere) {
     cross(peers_[place - 1u], index);
   } else if (spread.here != nullptr) {  // else it is being detached
-    queue(index, *spread.here);
+    queue_or_count(index, *spread.here);
   }
 }
 

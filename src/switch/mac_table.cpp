@@ -19,6 +19,8 @@ MacTable::MacTable(std::uint32_t capacity, std::uint64_t ageing_ns, std::uint64_
       shift_(64u - static_cast<unsigned>(std::countr_zero(std::bit_ceil(2ull * std::max(capacity, 1u))))),
       heads_(std::bit_ceil(2ull * std::max(capacity, 1u)), kNone),
       entries_(std::max(capacity, 1u)),
+      kin_(entries_.size()),
+      firsts_(kMaxPorts, kNone),
       counts_(kMaxPorts, 0),
       limits_(kMaxPorts, 0) {
   for (std::uint32_t i = 0; i < entries_.size(); ++i) {
@@ -34,42 +36,40 @@ const MacTable::Entry* MacTable::find(StationKey key, std::uint64_t now_ns) cons
   return nullptr;
 }
 
-Learnt MacTable::learn(StationKey key, PortId port, std::uint64_t now_ns, Entry** entry) noexcept {
+Learnt MacTable::learn(StationKey key, PortId port, std::uint64_t heard_ns, Entry** entry) noexcept {
   if (entry != nullptr) *entry = nullptr;
   std::uint32_t index = head(key);
   while (index != kNone && entries_[index].key != key)
     index = entries_[index].next;
   Learnt result = Learnt::known;
-  const bool is_new = index == kNone || entries_[index].port != port;
-  if (is_new && is_anothers(key, port)) return Learnt::refused;
-  if (index != kNone && (entries_[index].port != port || has_aged(entries_[index], now_ns))) {
-    remove(index);  // the new port's limit decides, as for any other
+  if (index != kNone && (entries_[index].port != port || has_aged(entries_[index], heard_ns))) {
+    if (entries_[index].port != port && heard_ns < entries_[index].heard_ns) return Learnt::outdated;
+    remove(index);  // the new port's limit decides, as for any other; one that is refused is unknown, not where it was
     index = kNone;
     result = Learnt::moved;
   }
   if (index == kNone) {
-    if ((index = make_room(port, now_ns)) == kNone) return Learnt::refused;
-    Entry& fresh = entries_[index];
-    free_ = fresh.next;
-    fresh = {.key = key, .heard_ns = now_ns, .told_ns = 0, .port = port, .next = head(key)};
-    head(key) = index;
-    ++counts_[slot_of(port)];
-    ++used_;
+    if ((index = make_room(port, heard_ns)) == kNone) return Learnt::refused;
+    add(index, key, port, heard_ns);
     if (result == Learnt::known) result = Learnt::added;
   }
   Entry& heard = entries_[index];
-  if (now_ns - heard.heard_ns >= kHeardStep) heard.heard_ns = now_ns;
+  if (heard_ns >= heard.heard_ns + kHeardStep) heard.heard_ns = heard_ns;
   if (entry != nullptr) *entry = &heard;
   return result;
 }
 
-bool MacTable::is_anothers(StationKey key, PortId port) const noexcept {
-  const auto owner = owners_.find(key & 0xffff'ffff'ffff);
-  return owner != owners_.end() && owner->second != port;
-}
-
-void MacTable::release(PortId port) noexcept {
-  std::erase_if(owners_, [port](const auto& owner) { return owner.second == port; });
+void MacTable::add(std::uint32_t index, StationKey key, PortId port, std::uint64_t heard_ns) noexcept {
+  const std::uint32_t slot = slot_of(port);
+  Entry& fresh = entries_[index];
+  free_ = fresh.next;
+  fresh = {.key = key, .heard_ns = heard_ns, .told_ns = 0, .port = port, .next = head(key)};
+  head(key) = index;
+  kin_[index] = {.before = kNone, .after = firsts_[slot]};
+  if (firsts_[slot] != kNone) kin_[firsts_[slot]].before = index;
+  firsts_[slot] = index;
+  ++counts_[slot];
+  ++used_;
 }
 
 // A free entry that `port` may take, or kNone. At a limit only what has aged makes room: nobody can push others out.
@@ -85,7 +85,11 @@ void MacTable::remove(std::uint32_t index) noexcept {
   while (*link != index)
     link = &entries_[*link].next;
   *link = entry.next;
-  --counts_[slot_of(entry.port)];
+  const std::uint32_t slot = slot_of(entry.port);
+  const Kin kin = kin_[index];
+  (kin.before == kNone ? firsts_[slot] : kin_[kin.before].after) = kin.after;
+  if (kin.after != kNone) kin_[kin.after].before = kin.before;
+  --counts_[slot];
   --used_;
   entry.key = kFree;
   entry.next = free_;
@@ -93,8 +97,10 @@ void MacTable::remove(std::uint32_t index) noexcept {
 }
 
 void MacTable::forget(PortId port) noexcept {
-  for (std::uint32_t i = 0; i < entries_.size(); ++i) {
-    if (entries_[i].key != kFree && entries_[i].port == port) remove(i);
+  for (std::uint32_t i = firsts_[slot_of(port)]; i != kNone;) {
+    const std::uint32_t after = kin_[i].after;
+    if (entries_[i].port == port) remove(i);  // not what a later port of the slot has
+    i = after;
   }
 }
 

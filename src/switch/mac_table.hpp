@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "switch/member.hpp"
@@ -18,7 +17,13 @@ using StationKey = std::uint64_t;
   return mac | (static_cast<std::uint64_t>(vlan) << 48);
 }
 
-enum class Learnt : std::uint8_t { known, added, moved, refused };
+enum class Learnt : std::uint8_t {
+  known,
+  added,
+  moved,
+  refused,  ///< the port knows as many as it may, or the table is full
+  outdated  ///< it has been heard from another port since
+};
 
 /// One thread. Nothing is allocated after construction. An entry that has aged is as good as absent.
 class MacTable {
@@ -36,13 +41,12 @@ class MacTable {
 
   /// How many addresses of the port in this slot may be known at once.
   void set_limit(std::uint32_t slot, std::uint32_t limit) noexcept { limits_[slot] = limit; }
-  /// Nobody but this port is learnt as where `mac` is, until release().
-  void reserve(std::uint64_t mac, PortId port) { owners_[mac] = port; }
-  void release(PortId port) noexcept;
   [[nodiscard]] const Entry* find(StationKey key, std::uint64_t now_ns) const noexcept;
-  /// Notes that `key` was heard from `port`. `entry`, if given, points to its entry then (null when refused).
-  Learnt learn(StationKey key, PortId port, std::uint64_t now_ns, Entry** entry = nullptr) noexcept;
-  /// Forgets everything learnt from a port.
+  /// Notes that `key` was heard from `port`: the newest source is where it is (IEEE 802.1Q 8.7). `heard_ns` may be a
+  /// little older than other times that the table was given: what another poller heard is told later. `entry`, if
+  /// given, points to its entry then (null when refused or outdated).
+  Learnt learn(StationKey key, PortId port, std::uint64_t heard_ns, Entry** entry = nullptr) noexcept;
+  /// Forgets everything learnt from a port; costs what there is of it.
   void forget(PortId port) noexcept;
   /// Drops aged entries among the next `count` places; called every now and then.
   void sweep(std::uint32_t count, std::uint64_t now_ns) noexcept;
@@ -59,16 +63,21 @@ class MacTable {
   [[nodiscard]] bool has_aged(const Entry& entry, std::uint64_t now_ns) const noexcept {
     return entry.heard_ns + ageing_ns_ < now_ns;
   }
-  [[nodiscard]] bool is_anothers(StationKey key, PortId port) const noexcept;
   [[nodiscard]] std::uint32_t make_room(PortId port, std::uint64_t now_ns) noexcept;
+  void add(std::uint32_t index, StationKey key, PortId port, std::uint64_t heard_ns) noexcept;
   void remove(std::uint32_t index) noexcept;
+
+  struct Kin {  // others of the same port: beside the entries, which lookups touch
+    std::uint32_t before, after;
+  };
 
   std::uint64_t ageing_ns_, seed_;
   unsigned shift_;
   std::vector<std::uint32_t> heads_;
   std::vector<Entry> entries_;
-  std::vector<std::uint32_t> counts_, limits_;        // by port slot
-  std::unordered_map<std::uint64_t, PortId> owners_;  // of addresses that are reserved
+  std::vector<Kin> kin_;                        // of each entry that is in use
+  std::vector<std::uint32_t> firsts_;           // by port slot: the latest entry, which begins its list
+  std::vector<std::uint32_t> counts_, limits_;  // by port slot
   std::uint32_t free_ = 0, used_ = 0, swept_ = 0;
 };
 

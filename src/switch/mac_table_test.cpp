@@ -47,6 +47,25 @@ TEST_F(MacTableTest, FollowsAStationToAnotherPort) {
   EXPECT_EQ(table_.size(), 1u);
 }
 
+TEST_F(MacTableTest, KeepsAStationWhereItWasHeardLaterThanATidingTells) {
+  EXPECT_EQ(table_.learn(1, kB, 20), Learnt::added);
+  EXPECT_EQ(table_.learn(1, kA, 19), Learnt::outdated);
+  EXPECT_EQ(table_.find(1, 20)->port, kB);
+  EXPECT_EQ(table_.learn(1, kB, 18), Learnt::known);
+  EXPECT_NE(table_.find(1, 20 + kAgeing), nullptr) << "an older time makes nobody older";
+  EXPECT_EQ(table_.learn(1, kA, 20), Learnt::moved);
+}
+
+TEST_F(MacTableTest, KnowsAStationNowhereThatMovesToAPortWithoutRoom) {
+  for (StationKey key = 1; key <= 4; ++key)
+    EXPECT_EQ(table_.learn(key, kA, 0), Learnt::added);
+  EXPECT_EQ(table_.learn(9, kB, 0), Learnt::added);
+  EXPECT_EQ(table_.learn(9, kA, 1), Learnt::refused);
+  EXPECT_EQ(table_.find(9, 1), nullptr);
+  EXPECT_EQ(table_.learn(4, kB, 2), Learnt::moved);  // one goes, and there is room
+  EXPECT_EQ(table_.learn(9, kA, 3), Learnt::added);
+}
+
 TEST_F(MacTableTest, RefusesAPortBeyondItsShareAndKeepsTheOthers) {
   EXPECT_EQ(table_.learn(100, kB, 0), Learnt::added);
   for (StationKey key = 1; key <= 4; ++key)
@@ -79,6 +98,30 @@ TEST_F(MacTableTest, ForgetsAPortAltogether) {
   EXPECT_EQ(table_.find(1, 0), nullptr);
   EXPECT_NE(table_.find(2, 0), nullptr);
   EXPECT_EQ(table_.size(), 1u);
+}
+
+TEST_F(MacTableTest, ForgetsWhatIsLeftOfAPortWhoseStationsCameAndWent) {
+  for (StationKey key = 1; key <= 4; ++key)
+    EXPECT_EQ(table_.learn(key, kA, 0), Learnt::added);
+  EXPECT_EQ(table_.learn(2, kB, 1), Learnt::moved);  // from the middle,
+  EXPECT_EQ(table_.learn(4, kB, 1), Learnt::moved);  // the latest
+  EXPECT_EQ(table_.learn(1, kB, 1), Learnt::moved);  // and the first
+  EXPECT_EQ(table_.learn(2, kA, 2), Learnt::moved);
+  table_.forget(kA);
+  EXPECT_EQ(table_.size(), 2u);
+  EXPECT_EQ(table_.find(1, 2)->port, kB);
+  EXPECT_EQ(table_.find(4, 2)->port, kB);
+  table_.forget(kB);
+  EXPECT_EQ(table_.size(), 0u);
+  for (StationKey key = 1; key <= 4; ++key)
+    EXPECT_EQ(table_.learn(key, kA, 3), Learnt::added);
+}
+
+TEST_F(MacTableTest, ForgetsNothingOfALaterPortInTheSameSlot) {
+  constexpr PortId kLater{kA.raw + (1u << kSlotBits)};
+  EXPECT_EQ(table_.learn(1, kLater, 0), Learnt::added);
+  table_.forget(kA);
+  EXPECT_NE(table_.find(1, 0), nullptr);
 }
 
 TEST_F(MacTableTest, CopiesWhatIsAlive) {

@@ -42,6 +42,7 @@ struct Member {
   Spread* spread;  ///< nullptr: all of the port is here
   VlanRules vlan;
   std::uint32_t quiet_rounds = 0;                     ///< rounds since its last frame
+  bool has_stations = false;                          ///< it was ready since its addresses were forgotten
   bool is_touched = false;                            ///< delivered to, and not yet flushed
   std::uint8_t queued = 0;                            ///< frames of the current burst that are for this port:
   std::array<std::uint8_t, port::kMaxBurst> queue{};  ///< their indices

@@ -13,6 +13,7 @@ constexpr std::size_t kQuietStep = 8;       // ...in every 8th busy round,
 constexpr std::size_t kQuietLooks = 2;      // and with how many others it may be: this many looks in such a round
 constexpr std::uint64_t kSweepEvery_ns = 100'000'000;
 constexpr std::uint32_t kSweepCount = 128;
+constexpr std::uint64_t kLookEvery_ns = 1'000'000;  // in rounds that find nothing
 
 }  // namespace
 
@@ -36,10 +37,9 @@ void Shard::add_peer(Shard& peer, Link& to_peer, Link& from_peer) {
 }
 
 void Shard::admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<const port::Steering> steering,
-                  std::uint32_t mac_limit, std::uint64_t mac) {
+                  std::uint32_t mac_limit) {
   const std::uint32_t slot = slot_of(id);
   macs_.set_limit(slot, mac_limit);
-  if (mac != 0) macs_.reserve(mac, id);
   place_of_slot_[slot] = lanes.size() == 1 ? place_of(*lanes.front()) : kSpread;
   if (lanes.size() == 1) return;
   spreads_[slot] = std::make_unique<Spread>();
@@ -98,7 +98,6 @@ void Shard::forget(PortId id) noexcept {
 
 void Shard::dismiss(PortId id) noexcept {
   forget(id);
-  macs_.release(id);
   if (spread(id) != nullptr) spreads_[slot_of(id)].reset();
 }
 
@@ -122,7 +121,12 @@ unsigned Shard::poll() noexcept {
     reclaim();
   }
   done += serve_quiet(done > 0);
-  if (poller_.now_ns() >= next_sweep_ns_) housekeep();
+  const std::uint64_t now_ns = poller_.now_ns();
+  if (now_ns >= next_sweep_ns_) {
+    housekeep();
+  } else if (done == 0 && now_ns >= next_look_ns_) {  // it may be the last round before the poller sleeps
+    forget_the_fallen();
+  }
   return done;
 }
 
@@ -222,8 +226,11 @@ unsigned Shard::receive(Peer& peer) noexcept {
                         .is_dropped = false,
                         .has_tag = item.has_tag,
                         .tag_in_bytes = item.tag_in_bytes};
-      learn(frame);
-      if (item.frame == nullptr) continue;
+      learn(frame, item.heard_ns);
+      if (item.frame == nullptr) {
+        if (item.source == 0) macs_.forget(item.from);
+        continue;
+      }
       frames_[count] = frame;
       peeked_[count] = item.frame->view;
       slots[count++] = item.frame;
@@ -249,6 +256,33 @@ void Shard::reclaim() noexcept {
 void Shard::housekeep() noexcept {
   macs_.sweep(kSweepCount, poller_.now_ns());
   next_sweep_ns_ = poller_.now_ns() + kSweepEvery_ns;
+  forget_the_fallen();
+}
+
+// What stood behind a port that went down may be behind another by now, and silent: until it is heard again, frames for
+// it go everywhere, as in a bridge whose port stops being operational.
+void Shard::forget_the_fallen() noexcept {
+  next_look_ns_ = poller_.now_ns() + kLookEvery_ns;
+  for (const auto& member : members_) {
+    if (member->port.is_ready()) {
+      member->has_stations = true;
+    } else if (member->has_stations) {
+      macs_.forget(member->id);
+      member->has_stations = !tell_to_forget(member->id);
+    }
+  }
+  flush_all();
+}
+
+// False when a link was full: then once more, later.
+bool Shard::tell_to_forget(PortId id) noexcept {
+  bool all_told = true;
+  for (Peer& peer : peers_) {
+    const bool told = peer.to->items.push(Item{.from = id});
+    all_told = all_told && told;
+    peer.is_touched = peer.is_touched || told;
+  }
+  return all_told;
 }
 
 }  // namespace vmux::switching

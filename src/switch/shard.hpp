@@ -18,10 +18,11 @@
 namespace vmux::switching {
 
 /// What travels between shards. A frame lies in the sender's pool and goes back there; without one the item only tells
-/// where a station is.
+/// where a station is, or without that either, that all stations of a port are to be forgotten.
 struct Item {
   packet::Pool::Slot* frame = nullptr;
-  StationKey source = 0;  ///< 0: not to be learnt
+  StationKey source = 0;       ///< 0: not to be learnt
+  std::uint64_t heard_ns = 0;  ///< when `source` was heard
   PortId from;
   PortId to;  ///< unicast
   std::uint16_t vlan = 0;
@@ -51,10 +52,10 @@ class Shard final : public runtime::Task {
 
   // On the poller's thread, between rounds:
   void add_peer(Shard& peer, Link& to_peer, Link& from_peer);
-  /// A port of any shard: on which shards its lanes are (mostly there is one), how many addresses may be learnt from
-  /// it, and which is its own (0: none). Comes before add_member().
+  /// A port of any shard: on which shards its lanes are (mostly there is one), and how many addresses may be learnt
+  /// from it. Comes before add_member().
   void admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<const port::Steering> steering,
-             std::uint32_t mac_limit, std::uint64_t mac);
+             std::uint32_t mac_limit);
   /// A port, or the lane that this shard has.
   void add_member(PortId id, port::Port& port, const VlanRules& rules);
   void remove_member(PortId id) noexcept;
@@ -101,6 +102,8 @@ class Shard final : public runtime::Task {
   unsigned receive(Peer& peer) noexcept;
   void reclaim() noexcept;
   void housekeep() noexcept;
+  void forget_the_fallen() noexcept;
+  [[nodiscard]] bool tell_to_forget(PortId id) noexcept;
 
   // lanes.cpp: ports that are spread over pollers
   [[nodiscard]] Place place_of(const Shard& shard) const noexcept;
@@ -124,16 +127,26 @@ class Shard final : public runtime::Task {
            std::memcmp(view.header.data(), other.header.data(), 16) == 0 &&
            (!frames_[index].has_tag || (frames_[index].tci & 0x0fff) != 0);
   }
-  void learn(const Frame& frame) noexcept;
+  void learn(const Frame& frame, std::uint64_t heard_ns) noexcept;
   void look_up(StationKey to) noexcept;
   void tell_peers(const Frame& frame, MacTable::Entry& entry) noexcept;
 
   // forward.cpp: from a classified burst to ports and links
   void forward(std::size_t count) noexcept;
-  void queue(std::size_t index, Member& member) noexcept {
-    if (member.queued == 0) pending_.push_back(&member);
+  /// False: the port is not ready. Asked once for a burst.
+  [[nodiscard]] bool queue(std::size_t index, Member& member) noexcept {
+    if (member.queued == 0) {
+      if (!member.port.is_ready()) return false;
+      pending_.push_back(&member);
+    }
     member.queue[member.queued++] = static_cast<std::uint8_t>(index);
+    return true;
   }
+  void queue_or_count(std::size_t index, Member& member) noexcept {
+    if (!queue(index, member)) member.port.counters().drop_not_ready.add();
+  }
+  void flood(std::size_t index) noexcept;
+  [[nodiscard]] bool look_elsewhere(Frame& frame, Member& member) noexcept;
   void send_queued(Member& member) noexcept;
   [[nodiscard]] std::span<const packet::FrameView> gather(Member& member, const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept;
@@ -156,7 +169,7 @@ class Shard final : public runtime::Task {
   std::unique_ptr<packet::Pool> pool_;            // made with the first peer
   std::vector<Member*> pending_, touched_;        // with queued frames; delivered to and not yet flushed
   std::vector<Member*> busy_, quiet_;             // all members: by whether they sent anything of late
-  std::uint64_t next_sweep_ns_ = 0;
+  std::uint64_t next_sweep_ns_ = 0, next_look_ns_ = 0;
   std::size_t first_ = 0;       // of busy_, that has the first turn
   std::size_t next_quiet_ = 0;  // of quiet_, to be looked at next
   std::size_t due_looks_ = 0;   // at quiet ports, in eighths

@@ -59,14 +59,6 @@ std::array<std::uint8_t, 6> bytes_of(StationKey key) noexcept {
   return mac;
 }
 
-// As a StationKey has it: the first byte on the wire is the highest.
-std::uint64_t number_of(const std::array<std::uint8_t, 6>& mac) noexcept {
-  std::uint64_t number = 0;
-  for (const std::uint8_t byte : mac)
-    number = number << 8 | byte;
-  return number;
-}
-
 std::uint64_t random_seed() {
   std::random_device random;
   return (static_cast<std::uint64_t>(random()) << 32) | random();
@@ -125,8 +117,7 @@ void Switch::Impl::admit(const Attachment& attachment, Shard& shard) {
   Shard& home = *attachment.shards.front();
   std::shared_ptr<const port::Steering> steering;
   if (attachment.shards.size() > 1) on(home, [&] { steering = attachment.ports.front()->steering(); });
-  const PortConfig& config = attachment.config;
-  on(shard, [&] { shard.admit(id, attachment.shards, steering, config.mac_limit, number_of(config.mac)); });
+  on(shard, [&] { shard.admit(id, attachment.shards, steering, attachment.config.mac_limit); });
   if (attachment.shards.size() > 1) on(home, [&] { home.retell_steering(id); });
 }
 

@@ -35,8 +35,7 @@ struct VlanConfig {
 struct PortConfig {
   std::string name;  ///< unique within the switch
   VlanConfig vlan;
-  std::uint32_t mac_limit = 256;      ///< addresses learnt from this port at most; an uplink deserves some thousands
-  std::array<std::uint8_t, 6> mac{};  ///< the port's own: no other port is ever taken for where it is; all 0: none
+  std::uint32_t mac_limit = 256;  ///< addresses learnt from this port at most; an uplink deserves some thousands
 };
 
 struct SwitchOptions {

@@ -61,6 +61,56 @@ TEST(SwitchAcrossPollers, HearsOfAStationThatMovedWithoutAFrameThatCrosses) {
   EXPECT_EQ(bench.ports[2].inbox.size(), 0u);
 }
 
+// Who gets a frame for station 5 that port 1 or 3 sends: on the poller of port 0, and on that of port 2.
+std::vector<std::size_t> receivers_of_5(CrossBench& bench, std::size_t sender) {
+  for (FakePort& port : bench.ports)
+    port.inbox.clear();
+  bench.ports[sender].send(frame(5, static_cast<std::uint8_t>(sender + 20)));
+  bench.run();
+  std::vector<std::size_t> out;
+  for (std::size_t i = 0; i < bench.ports.size(); ++i) {
+    if (!bench.ports[i].inbox.empty()) out.push_back(i);
+  }
+  return out;
+}
+using Receivers = std::vector<std::size_t>;
+
+TEST(SwitchAcrossPollers, FollowsAStationBackAndForth) {
+  CrossBench bench;
+  for (int i = 0; i < 3; ++i) {
+    for (const std::size_t at : {std::size_t{0}, std::size_t{2}}) {
+      bench.introduce(at, 5);
+      EXPECT_EQ(receivers_of_5(bench, 1), Receivers{at});
+      EXPECT_EQ(receivers_of_5(bench, 3), Receivers{at});
+    }
+  }
+}
+
+TEST(SwitchAcrossPollers, BelievesTheNewestSourceWhateverIsStillUnderWay) {
+  CrossBench bench;
+  bench.introduce(0, 5);
+  bench.ports[0].send(frame(0xff, 5));
+  bench.here->run_once(0);              // its last frame from there is on the link
+  bench.ports[2].send(frame(0xff, 5));  // its first from here
+  bench.there->run_once(0);
+  bench.run();
+  EXPECT_EQ(receivers_of_5(bench, 1), Receivers{2});
+  EXPECT_EQ(receivers_of_5(bench, 3), Receivers{2});
+}
+
+TEST(SwitchAcrossPollers, ForgetsTheStationsOfAPortThatGoesDown) {
+  CrossBench bench;
+  bench.introduce(2, 5);
+  bench.ports[2].ready = false;
+  bench.ports[0].send(frame(5, 20));  // may be dropped: it is under way to that port when everyone learns of it
+  bench.run();
+  EXPECT_EQ(receivers_of_5(bench, 0), (Receivers{1, 3}));
+  EXPECT_EQ(receivers_of_5(bench, 3), (Receivers{0, 1}));
+  bench.ports[2].ready = true;
+  bench.introduce(2, 5);
+  EXPECT_EQ(receivers_of_5(bench, 0), Receivers{2});
+}
+
 TEST(SwitchAcrossPollers, CountsWhatDoesNotFitIntoTheRingAndRecovers) {
   CrossBench bench;
   bench.introduce(2, 3);

@@ -237,45 +237,6 @@ TEST(Switch, ShowsWhoWasHeardWhere) {
   EXPECT_EQ(table[1].port, bench.ids[1]);
 }
 
-struct Owned : Bench {
-  Owned() : Bench{{kPlain, kPlain, kPlain}} {
-    EXPECT_TRUE(sw->detach(ids[1]));
-    attach();
-  }
-  void attach() { ids[1] = *sw->attach(*ports[1], *poller, {.name = "p1", .mac = {2, 0, 0, 0, 0, 2}}); }
-  // Who gets a frame for station 2.
-  std::pair<std::size_t, std::size_t> arrivals() {
-    for (const auto& port : ports)
-      port->inbox.clear();
-    ports[0]->send(frame(2, 1));
-    run();
-    return {ports[1]->inbox.size(), ports[2]->inbox.size()};
-  }
-};
-
-TEST(Switch, LearnsAPortsOwnAddressNowhereElse) {
-  Owned bench;
-  bench.introduce(1, frame(9, 2));
-  bench.introduce(2, frame(9, 2));  // somebody pretends to be it
-  EXPECT_EQ(bench.arrivals(), std::pair(std::size_t{1}, std::size_t{0}));
-}
-
-TEST(Switch, LearnsAPortsOwnAddressNowhereElseWhileItIsSilent) {
-  Owned bench;
-  bench.introduce(2, frame(9, 2));
-  EXPECT_EQ(bench.arrivals(), std::pair(std::size_t{1}, std::size_t{1}));  // as one that nobody knows
-}
-
-TEST(Switch, LearnsTheAddressOfAPortThatIsGoneAnywhere) {
-  Owned bench;
-  ASSERT_TRUE(bench.sw->detach(bench.ids[1]));
-  bench.introduce(2, frame(9, 2));
-  EXPECT_EQ(bench.arrivals(), std::pair(std::size_t{0}, std::size_t{1}));
-  bench.attach();  // it comes back while another is still taken for it
-  bench.introduce(1, frame(9, 2));
-  EXPECT_EQ(bench.arrivals(), std::pair(std::size_t{1}, std::size_t{0}));
-}
-
 TEST(Switch, ForgetsAPortThatIsDetached) {
   Bench bench{{kPlain, kPlain, kPlain}};
   bench.introduce(1, frame(9, 2));
@@ -287,6 +248,78 @@ TEST(Switch, ForgetsAPortThatIsDetached) {
   EXPECT_EQ(bench.sw->mac_table().size(), 1u);
   EXPECT_EQ(bench.sw->ports().size(), 2u);
   EXPECT_EQ(bench.sw->detach(bench.ids[1]).error().code, Errc::not_found);
+}
+
+// Ports 1 and 2 may have station 2; who gets a frame of station 1 for it.
+struct Moves : Bench {
+  Moves() : Bench{{kPlain, kPlain, kPlain}} { introduce(1, frame(9, 2)); }
+  std::pair<std::size_t, std::size_t> arrivals() {
+    for (const auto& port : ports)
+      port->inbox.clear();
+    ports[0]->send(frame(2, 1));
+    run();
+    return {ports[1]->inbox.size(), ports[2]->inbox.size()};
+  }
+};
+using Arrivals = std::pair<std::size_t, std::size_t>;
+
+TEST(SwitchMoves, FollowAStationBackAndForth) {
+  Moves bench;
+  for (int i = 0; i < 3; ++i) {
+    bench.introduce(2, frame(0xff, 2));
+    EXPECT_EQ(bench.arrivals(), Arrivals(0, 1));
+    bench.introduce(1, frame(0xff, 2));
+    EXPECT_EQ(bench.arrivals(), Arrivals(1, 0));
+  }
+}
+
+TEST(SwitchMoves, FloodFromTheFirstFrameOnForAStationWhosePortIsDown) {
+  Moves bench;
+  bench[1].ready = false;
+  EXPECT_EQ(bench.arrivals(), Arrivals(0, 1));
+  EXPECT_EQ(bench[1].counters().drop_not_ready.get(), 1u);
+  EXPECT_EQ(bench.sw->mac_table().size(), 1u) << "the sender";
+}
+
+TEST(SwitchMoves, FloodForAStationWhosePortWasDownAndIsUpAgain) {
+  Moves bench;
+  bench[1].ready = false;
+  bench.arrivals();
+  bench[1].ready = true;
+  EXPECT_EQ(bench.arrivals(), Arrivals(1, 1));
+  bench.introduce(1, frame(9, 2));
+  EXPECT_EQ(bench.arrivals(), Arrivals(1, 0));
+}
+
+TEST(SwitchMoves, FloodForAStationThatOnlySendsAsLongAsItsPortTakesNothing) {
+  Moves bench;
+  bench[1].ready = false;
+  bench.introduce(1, frame(9, 2));
+  EXPECT_EQ(bench.arrivals(), Arrivals(0, 1));
+  bench.introduce(1, frame(9, 2));
+  EXPECT_EQ(bench.arrivals(), Arrivals(0, 1));
+}
+
+TEST(SwitchMoves, KeepTheOrderOfABurstForAPortThatIsDown) {
+  Moves bench;
+  bench[1].ready = false;
+  const std::vector<Bytes> sent{frame(2, 1), frame(0xff, 1), frame(2, 1, {}, 60), frame(2, 1, {}, 61)};
+  for (const Bytes& bytes : sent)
+    bench[0].send(bytes);
+  bench.run();
+  EXPECT_EQ(bench[2].inbox, sent);
+  EXPECT_EQ(bench[1].counters().drop_not_ready.get(), sent.size());
+}
+
+TEST(SwitchMoves, LeaveAloneWhatIsInAnotherVlan) {
+  Bench bench{{kPlain, kPlain, kPlain}};
+  bench.introduce(1, frame(9, 2, 5));
+  bench.introduce(2, frame(9, 2, 6));
+  bench[0].send(frame(2, 1, 5));
+  bench[0].send(frame(2, 1, 6));
+  bench.run();
+  EXPECT_EQ(bench[1].inbox, std::vector<Bytes>{frame(2, 1, 5)});
+  EXPECT_EQ(bench[2].inbox, std::vector<Bytes>{frame(2, 1, 6)});
 }
 
 TEST(Switch, NeverGivesAnIdTwice) {
