@@ -66,7 +66,8 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     """A life of a NIC takes minutes: all of it is lived with one kernel, and with the others what is marked."""
     def is_wanted(item):
-        kernel = item.callspec.params.get("iavf_net") if hasattr(item, "callspec") else None
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        kernel = params.get("iavf_net") or params.get("net")
         if kernel is None:
             return True
         if item.get_closest_marker("two_pollers") and iavf_harness.KERNELS[kernel][1] < 2:

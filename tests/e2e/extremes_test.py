@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Nothing that a stock stack can emit stops a queue or is lost: frames at the edges, from inside a guest and from the host,
+and sockets that anybody can open.
+
+The rows are the same in each run (harness.extremes.SEED) and have numbers, to be repeated alone: `-k "row and e1000-017"`.
+"""
+import pytest
+from conftest import Rig
+from guest import KERNELS
+from harness import extremes, sockets, stations
+from harness.extremes import CHECKSUM_AT, MOST_PIECES, SHAPES, STAG, frame_of, same_but_for
+from harness.stations import MACS, by_the_host, destination, of_row
+
+
+def rows(is_wanted=lambda shape: True):
+    return [pytest.param(number, id=f"{number:03}-{shape}") for number, shape in enumerate(SHAPES) if is_wanted(shape)]
+
+
+@pytest.fixture(scope="module", params=KERNELS, ids="linux-{}".format)
+def net(request, tmp_path_factory):
+    print(f"rows are those of seed {extremes.SEED}")
+    rig = Rig(tmp_path_factory.mktemp("edge"))
+    chosen = {item.callspec.params.get("number") for item in request.session.items if item.path == request.path}
+    made = stations.boot(rig, request.param, [number for number in range(len(SHAPES)) if number in chosen])
+    yield made
+    made.tap.close()
+    rig.close()
+
+
+@pytest.fixture(scope="module", params=MACS)
+def from_guest(net, request):
+    return request.param, stations.send_rows(net, request.param)
+
+
+@pytest.fixture(scope="module", params=MACS)
+def from_host(net, request):
+    return request.param, stations.send_rows_from_host(net, request.param)
+
+
+def places_of_sums(shape, frame, sender):
+    """Where an arriving frame may differ. The 82540EM's context says in 8 bits where a sum begins and where it is put (8254x manual 3.3.6),
+    and Linux's driver writes what fits: beyond byte 255 the part puts a sum elsewhere."""
+    if sender != "e1000" or not shape.sum_is_left or frame.sum_at <= 255:
+        return []
+    tags = len(frame.whole) - len(frame.sent)  # the card's to put in, when it is done with the sum
+    return [frame.sum_at, (frame.sum_at & 0xff), (frame.sum_at - tags & 0xff) + tags]
+
+
+def difference(heard, wanted, shape, places):
+    """In words; nothing if what was heard is what was wanted. A station that takes frames whose sum is still to be made is not told it."""
+    if len(heard) != len(wanted):
+        return f"{len(heard)} frames of {[len(frame) for frame, _ in heard][:9]} bytes arrived, not {len(wanted)} of {len(wanted[0])}"
+    for number, ((frame, sum_is_left), right) in enumerate(zip(heard, wanted)):
+        head = len(right) - shape.payload if len(wanted) == 1 else len(wanted[0]) - shape.segment
+        sum_at = head - (8 if shape.l4 == "udp" else 20 + shape.l4_options) + CHECKSUM_AT[shape.l4]
+        if not same_but_for(frame, right, [*places, sum_at] if sum_is_left else places):
+            at = next((at for at, pair in enumerate(zip(frame, right)) if pair[0] != pair[1]), min(len(frame), len(right)))
+            return (f"frame {number} differs at byte {at}: {len(frame)} bytes, {frame[at:at + 16].hex()}, "
+                    f"should be {len(right)}, {right[at:at + 16].hex()}")
+    return ""
+
+
+def missing(heard, shape, frame, sender):
+    """What is wrong with the frames of a row at one station. The host takes super-frames."""
+    heard, places = of_row(heard, shape), places_of_sums(shape, frame, sender)
+    if len(heard) == 1 < len(frame.arriving):
+        return difference(heard, [frame.whole], shape, places)
+    return difference(heard, frame.arriving, shape, places)
+
+
+@pytest.mark.parametrize("number", rows())
+def test_row(net, from_guest, number):
+    """A frame that the guest's stack gives to its card leaves, and the card goes on."""
+    sender, told = from_guest
+    shape, row = SHAPES[number], told[number]
+    frame = frame_of(shape, destination(net.tap, sender, shape), MACS[sender])
+    assert not row.stopped, "the card sends no more"
+    assert row.error is None, "the guest's kernel does not take the frame"
+    if sender == "iavf" and shape.start is not None:
+        return  # its descriptor says of which protocol the sum is, not where it begins
+    if shape.to != "host":
+        assert missing(row.peer, shape, frame, sender) == ""
+    if shape.to != "peer":
+        assert missing(row.host, shape, frame, sender) == ""
+
+
+# But for S-tags, which a VM has to ask its iavf for, and for more frames than a ring takes.
+@pytest.mark.parametrize("number", rows(lambda shape: STAG not in dict(shape.tags) and len(shape.pieces) <= MOST_PIECES))
+def test_row_from_the_host(net, from_host, number):
+    """A frame that the host's stack gives to a tap arrives at the card of a guest."""
+    receiver, told = from_host
+    shape, row = by_the_host(SHAPES[number]), told[number]
+    frame = frame_of(shape, MACS[receiver], net.tap.mac)
+    if row.error:
+        pytest.skip(f"the host's kernel does not take this frame: {row.error}")
+    assert row.is_alive, "the guest is gone"
+    if receiver == "e1000" and len(frame.arriving[0]) > 1518:
+        return  # with its FCS too long for the part (RCTL.LPE, 8254x manual 13.4.22)
+    assert missing(row.heard, shape, frame, "host") == ""
+
+
+@pytest.mark.parametrize("sender, number", [pytest.param(sender, number, id=f"{sender}-{number:02}-{use.what}-{use.how}")
+                                            for sender in MACS for number, use in enumerate(sockets.USES) if sender in use.models])
+def test_socket(net, sender, number):
+    """What goes through a user's socket arrives, and the card goes on."""
+    trouble, is_alive = sockets.use_socket(net, sender, sockets.USES[number], sockets.FIRST_PORT + number)
+    assert is_alive, "the card sends no more"
+    assert trouble == ""
