@@ -225,7 +225,7 @@ def free_port():
     "arguments, status, said",
     [
         (["lab", "--phases", "tcp,carrier-pigeon"], 2, "no phase named carrier-pigeon; there are: idle, tcp"),
-        (["lab", "--seconds", "0"], 2, "'0' is not a whole number above 0"),
+        (["lab", "--seconds", "0"], 2, "expected a number from 1 to 1000000, got '0'"),
         (["lab", "-o", "{full}"], 1, "is there already and not empty"),
         (
             ["run", "127.0.0.1", "--phases", "tcp", "--iperf-port", "{port}", "-o", "{new}"],
