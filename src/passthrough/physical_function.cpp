@@ -134,8 +134,8 @@ void PhysicalFunction::client_gone(std::function<void()> quiet) noexcept {
   is_attached_ = false;
   const bool is_lost = failure_ == kTaken || (open_ && open_->release.count != 0);
   if (open_) {
-    open_->irqs->drop();
     stop_bus_mastering();
+    open_->irqs->drop();
     ++counters_.resets;  // by the kernel, when the device is closed and opened
   }
   space_.unmap_all(nullptr);

@@ -169,11 +169,15 @@ void Function::Impl::write_bar(Region region, std::uint64_t offset, std::span<co
 
 // --- life of a client ---
 
-void Function::Impl::reset(ResetKind kind) noexcept {
+void Function::Impl::silence(bool drop_sinks) noexcept {
   config.reset();
   update_dma();
-  interrupts->reset(kind == ResetKind::client_gone);
+  interrupts->reset(drop_sinks);
   if (msix_table) msix_table->reset();
+}
+
+void Function::Impl::reset(ResetKind kind) noexcept {
+  silence(/*drop_sinks=*/false);
   device.reset(kind);
 }
 
@@ -198,14 +202,15 @@ void Function::client_gone(std::function<void()> quiet) noexcept {
   const auto proceed = [progress] {
     if (progress->is_quiet && progress->is_reset && progress->quiet) progress->quiet();
   };
+  // A queue that still runs, on another poller say, would take memory that is gone for the guest's fault.
+  impl_->silence(/*drop_sinks=*/true);
   impl_->message_dma = nullptr;
   impl_->space.stop_dirty_log();
   impl_->space.unmap_all([progress, proceed] {
     progress->is_quiet = true;
     proceed();
   });
-  impl_->interrupts->reset(true);
-  impl_->reset(ResetKind::client_gone);
+  impl_->device.reset(ResetKind::client_gone);
   impl_->forget_move();
   impl_->device.attached(false);
   progress->is_reset = true;

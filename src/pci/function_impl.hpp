@@ -39,6 +39,8 @@ struct Function::Impl {
   [[nodiscard]] Result<void> check(Region region, std::uint64_t offset, std::size_t size) const noexcept;
   void read_bar(Region region, std::uint64_t offset, std::span<std::byte> into) noexcept;
   void write_bar(Region region, std::uint64_t offset, std::span<const std::byte> from) noexcept;
+  /// No more DMA, then no more interrupts: after that nothing of the model's reaches for what is taken away next.
+  void silence(bool drop_sinks) noexcept;
   void reset(ResetKind kind) noexcept;
   [[nodiscard]] Result<void> check_dma(Iova at, std::size_t size, memory::Access access) const noexcept;
 

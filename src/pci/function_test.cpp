@@ -125,6 +125,41 @@ TEST_F(FunctionTest, ClientGoesInOrderAndTheNextOneStartsClean) {
   function_->detach(queue);
 }
 
+/// A queue that is told of bus mastering, and looks what is left of its guest then.
+class LookingDevice final : public Device {
+ public:
+  explicit LookingDevice(std::unique_ptr<Function>& function) : function_(function) {}
+  void read_bar(Region, RegionOffset, std::span<std::byte>) noexcept override {}
+  void write_bar(Region, RegionOffset, std::span<const std::byte>) noexcept override {}
+  void reset(ResetKind) noexcept override {
+    if (function_) look("reset");
+  }
+  void bus_master_changed(bool enabled) noexcept override { look(enabled ? "master" : "slave"); }
+  std::string log;
+
+ private:
+  void look(const std::string& what) {
+    log += what + (function_->memory().size() != 0 ? " memory" : "") +
+           (function_->interrupts().is_message_signalled() ? " vectors " : " ");
+  }
+  std::unique_ptr<Function>& function_;
+};
+
+TEST(FunctionOrder, DmaStopsBeforeInterruptsAndMemoryGo) {
+  std::unique_ptr<Function> function;
+  LookingDevice device{function};
+  FunctionSpec spec;
+  spec.bars[0] = BarSpec{.size = 4096};
+  spec.capabilities = {Msix{1, Region::bar0, 0, Region::bar0, 0x800}};
+  function = make(spec, device);
+  const Event event;
+  ASSERT_TRUE(set_sinks(function->interrupts(), Irq::msix, 0, 1, fds(event)));
+  ASSERT_TRUE(function->map({Iova{0}, ByteCount{4096}, memory::Access::read, {}, 0}));
+  set_bus_master(*function, true);
+  function->client_gone(nullptr);
+  EXPECT_EQ(device.log, "master memory vectors slave memory vectors reset ");
+}
+
 /// A client that answers at once.
 class EchoDma final : public MessageDma {
  public:

@@ -89,6 +89,14 @@ class IavfOnASwitch : public testing::Test {
       }
     }
   }
+  [[nodiscard]] std::uint64_t guest_faults() const {
+    std::uint64_t faults = 0;
+    for (unsigned queue = 0; queue < kQueues; ++queue) {
+      faults += nic_->data_path().tx(queue).counters().guest_fault.get();
+      faults += nic_->data_path().rx(queue).counters().guest_fault.get();
+    }
+    return faults;
+  }
   // Memory of which the device has been told that it is gone stays as it is.
   void expect_silence() {
     const std::span<const std::byte> memory = guest_->memory();
@@ -134,6 +142,19 @@ TEST_F(IavfOnASwitch, LeavesMemoryAloneOnceItIsUnmapped) {
       guest_ = std::make_unique<IavfGuest>(nic_->function());
     });
   }
+}
+
+TEST_F(IavfOnASwitch, TakesAClientThatGoesUnderTrafficForNoFaultOfTheGuests) {
+  constexpr int kDepartures = 100;
+  for (int round = 0; round < kDepartures; ++round) {
+    bring_up();
+    receive_on_all();
+    at_home([&] {
+      guest_.reset();
+      guest_ = std::make_unique<IavfGuest>(nic_->function());
+    });
+  }
+  EXPECT_EQ(guest_faults(), 0u);
 }
 
 TEST_F(IavfOnASwitch, LeavesMemoryAloneAfterAReset) {

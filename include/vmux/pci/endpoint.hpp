@@ -55,8 +55,8 @@ class Endpoint {
   virtual void reset(ResetKind kind) noexcept = 0;
 
   virtual void client_attached(MessageDma* message_dma) noexcept = 0;
-  /// Drops memory, sinks and message DMA, resets the device, tells it. Calls `quiet` when the next client may come: no
-  /// reader touches the old memory, and the device is as it was before the first.
+  /// Stops DMA, drops sinks, message DMA and memory (in that order), resets the device, tells it. Calls `quiet` when
+  /// the next client may come: no reader touches the old memory, and the device is as it was before the first.
   virtual void client_gone(std::function<void()> quiet) noexcept = 0;
 
   [[nodiscard]] virtual IrqInfo irq_info(Irq irq) const noexcept = 0;
