@@ -97,12 +97,15 @@ Outcome<> Controller::add(const SwitchSpec& spec) {
   auto added = inventory_.add(spec);
   if (!added) return tl::unexpected<Problem>(added.error());
   auto opened = open_switch(*added);
-  if (!opened) inventory_.remove_switch(added->name);
+  if (!opened && added->name != kDefaultSwitch) inventory_.remove_switch(added->name);
   return opened;
 }
 
 Outcome<> Controller::open_switch(const SwitchSpec& spec) {
-  auto made = switching::Switch::create(spec.name, {.ageing_seconds = spec.mac_age_s});
+  switching::SwitchOptions options;
+  options.ageing_seconds = spec.mac_age_s;
+  options.forwarded_groups = static_cast<std::uint16_t>(spec.group_forward_mask | (spec.forward_bpdu ? 1u : 0u));
+  auto made = switching::Switch::create(spec.name, options);
   if (!made) return refuse("name", "make switch " + spec.name, made.error());
   switches_[spec.name] = std::move(*made);
   return {};

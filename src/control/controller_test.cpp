@@ -148,6 +148,18 @@ TEST_F(AController, RefusesToRemoveASwitchInUse) {
   EXPECT_TRUE(controller_->remove_switch("br0"));
 }
 
+TEST_F(AController, SetsUpTheDefaultSwitchBeforeItIsUsed) {
+  const Json quiet{{"name", "default"}, {"mac_age_s", 10}, {"forward_bpdu", false}, {"group_forward_mask", 0x4000}};
+  const auto added = methods_.call("switch.add", quiet);
+  ASSERT_TRUE(added);
+  EXPECT_EQ((*added)["forward_bpdu"], false);
+  EXPECT_EQ((*added)["group_forward_mask"], 0x4000);
+  ASSERT_TRUE(controller_->add(port("vm0")));
+  EXPECT_EQ(methods_.call("switch.show", Json{{"name", "default"}}).value()["mac_age_s"], 10);
+  EXPECT_EQ(methods_.call("switch.list", {}).value().size(), 1u);
+  EXPECT_FALSE(methods_.call("switch.add", quiet));
+}
+
 TEST_F(AController, AnswersCalls) {
   const auto added =
       methods_.call("port.add", Json{{"name", "vm0"}, {"model", "silent-emu"}, {"socket", socket("vm0")}});

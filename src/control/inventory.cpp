@@ -35,6 +35,10 @@ Inventory::Inventory(const Catalogue& catalogue, const DaemonSpec& daemon) : cat
 }
 
 Outcome<SwitchSpec> Inventory::add(SwitchSpec spec) {
+  if (spec.name == kDefaultSwitch && users_of(spec.name).empty()) {
+    switches_.front() = spec;
+    return spec;
+  }
   if (find_switch(spec.name) != nullptr) {
     return refuse(ProblemKind::already_exists, "name", fmt::format("there is a switch named {} already", spec.name));
   }
@@ -233,6 +237,17 @@ bool Inventory::is_mac_used(const MacAddress& mac, std::string_view switch_name)
                      [&](const PortSpec& port) { return port.mac == mac && port.switch_name == switch_name; });
 }
 
+std::vector<std::string_view> Inventory::users_of(std::string_view switch_name) const {
+  std::vector<std::string_view> users;
+  for (const PortSpec& port : ports_) {
+    if (port.switch_name == switch_name) users.push_back(port.name);
+  }
+  for (const UplinkSpec& uplink : uplinks_) {
+    if (uplink.switch_name == switch_name) users.push_back(uplink.name);
+  }
+  return users;
+}
+
 Outcome<> Inventory::may_remove_switch(std::string_view name) const {
   if (find_switch(name) == nullptr) {
     return refuse(ProblemKind::not_found, "name", fmt::format("there is no switch named {}", name));
@@ -240,13 +255,7 @@ Outcome<> Inventory::may_remove_switch(std::string_view name) const {
   if (name == kDefaultSwitch) {
     return refuse(ProblemKind::invalid, "name", "the default switch is always there and cannot be removed");
   }
-  std::vector<std::string_view> users;
-  for (const PortSpec& port : ports_) {
-    if (port.switch_name == name) users.push_back(port.name);
-  }
-  for (const UplinkSpec& uplink : uplinks_) {
-    if (uplink.switch_name == name) users.push_back(uplink.name);
-  }
+  const std::vector<std::string_view> users = users_of(name);
   if (users.empty()) return {};
   return refuse(ProblemKind::busy, "name", fmt::format("switch {} is used by {}", name, fmt::join(users, ", ")));
 }

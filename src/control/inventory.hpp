@@ -20,7 +20,7 @@ class Inventory {
 
   /// Each `add` checks everything that can be known without touching the machine, fills in what was left open (MAC,
   /// doorbell, poller, canonical model name) and answers with the result; on a problem nothing changed.
-  Outcome<SwitchSpec> add(SwitchSpec spec);
+  Outcome<SwitchSpec> add(SwitchSpec spec);  ///< the default one too, as long as nothing belongs to it: it is made anew
   Outcome<UplinkSpec> add(UplinkSpec spec);
   Outcome<PortSpec> add(PortSpec spec);
 
@@ -40,6 +40,7 @@ class Inventory {
   [[nodiscard]] const UplinkSpec* find_device(std::string_view backend, std::string_view device) const noexcept;
 
  private:
+  [[nodiscard]] std::vector<std::string_view> users_of(std::string_view switch_name) const;
   Outcome<> check_name_on_switch(std::string_view name, std::string_view switch_name) const;
   Outcome<> check_model(PortSpec& spec) const;
   Outcome<> check_device(PortSpec& spec) const;

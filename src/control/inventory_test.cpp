@@ -158,6 +158,15 @@ TEST_F(AnInventory, TakesAModeForAModel) {
   EXPECT_EQ(inventory_.add(spec)->model, "silent");
 }
 
+TEST_F(AnInventory, SetsUpTheDefaultSwitchUntilSomethingBelongsToIt) {
+  ASSERT_TRUE(inventory_.add(SwitchSpec{.name = "default", .forward_bpdu = false}));
+  EXPECT_FALSE(inventory_.find_switch("default")->forward_bpdu);
+  EXPECT_EQ(inventory_.switches().size(), 1u);
+  ASSERT_TRUE(inventory_.add(UplinkSpec{.name = "up", .backend = "null"}));
+  EXPECT_EQ(inventory_.add(SwitchSpec{.name = "default"}).error().kind, ProblemKind::already_exists);
+  EXPECT_FALSE(inventory_.find_switch("default")->forward_bpdu);
+}
+
 TEST_F(AnInventory, KeepsASwitchThatIsUsed) {
   ASSERT_TRUE(inventory_.add(SwitchSpec{.name = "br0"}));
   PortSpec spec = port("a");

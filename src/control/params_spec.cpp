@@ -15,6 +15,15 @@ std::optional<unsigned> small(std::optional<std::uint64_t> number) {
   return static_cast<unsigned>(*number);
 }
 
+// IEEE 802.1Q table 8-1: 01-80-C2-00-00-00 has a parameter of its own, and -01 (pause) never passes.
+unsigned group_mask(Params& params, const char* key) {
+  const auto mask = small(params.number(key, 0, 0xffff)).value_or(0);
+  if ((mask & 3) == 0) return mask;
+  params.reject(ProblemKind::invalid, key,
+                "expected bits 2 to 15 alone: bit 0 is forward_bpdu, and pause frames (bit 1) never pass");
+  return 0;
+}
+
 template <class Spec>
 Outcome<Spec> finish(Params& params, Spec spec) {
   if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
@@ -28,6 +37,8 @@ Outcome<SwitchSpec> switch_spec(const Json& object) {
   SwitchSpec spec;
   spec.name = params.required_name("name");
   spec.mac_age_s = small(params.number("mac_age_s", 1, kMaxMacAge)).value_or(spec.mac_age_s);
+  spec.forward_bpdu = params.flag("forward_bpdu").value_or(spec.forward_bpdu);
+  spec.group_forward_mask = group_mask(params, "group_forward_mask");
   return finish(params, std::move(spec));
 }
 
@@ -73,7 +84,12 @@ void add_vlan(Json& object, const VlanSpec& vlan) {
   if (vlan.native) object["native"] = *vlan.native;
 }
 
-Json to_json(const SwitchSpec& spec) { return Json{{"name", spec.name}, {"mac_age_s", spec.mac_age_s}}; }
+Json to_json(const SwitchSpec& spec) {
+  return Json{{"name", spec.name},
+              {"mac_age_s", spec.mac_age_s},
+              {"forward_bpdu", spec.forward_bpdu},
+              {"group_forward_mask", spec.group_forward_mask}};
+}
 
 Json to_json(const UplinkSpec& spec) {
   Json object{{"name", spec.name}, {"switch", spec.switch_name}, {"backend", spec.backend}};

@@ -70,6 +70,27 @@ TEST(UplinkParams, RoundTrip) {
   EXPECT_EQ(to_json(*spec), params);
 }
 
+TEST(SwitchParams, PassSpanningTreeAloneUnlessToldOtherwise) {
+  const auto plain = switch_spec(Json::parse(R"({"name": "br0"})"));
+  ASSERT_TRUE(plain);
+  EXPECT_TRUE(plain->forward_bpdu);
+  EXPECT_EQ(plain->group_forward_mask, 0u);
+  const Json told =
+      Json::parse(R"({"name": "br0", "mac_age_s": 10, "forward_bpdu": false, "group_forward_mask": 16396})");
+  const auto spec = switch_spec(told);
+  ASSERT_TRUE(spec);
+  EXPECT_EQ(to_json(*spec), told);
+}
+
+class GroupMask : public testing::TestWithParam<const char*> {};
+TEST_P(GroupMask, IsRefused) {
+  const auto spec = switch_spec(Json{{"name", "br0"}, {"group_forward_mask", Json::parse(GetParam())}});
+  ASSERT_FALSE(spec);
+  EXPECT_EQ(spec.error().field, "group_forward_mask");
+}
+INSTANTIATE_TEST_SUITE_P(WithSpanningTreeWithPauseOrBeyondTheBlock, GroupMask,
+                         testing::Values("1", "2", "65536", "-4", "\"0x4000\"", "true"));
+
 TEST(SwitchParams, RefuseAnAgeThatIsNoNumber) {
   const auto spec = switch_spec(Json::parse(R"({"name": "br0", "mac_age_s": "long"})"));
   ASSERT_FALSE(spec);

@@ -31,7 +31,9 @@ enum class Doorbell : unsigned char { poll, trap };
 
 struct SwitchSpec {
   std::string name;
-  unsigned mac_age_s = 300;  ///< seconds after which a silent address is forgotten
+  unsigned mac_age_s = 300;         ///< seconds after which a silent address is forgotten
+  bool forward_bpdu = true;         ///< spanning tree's frames pass
+  unsigned group_forward_mask = 0;  ///< bit n: frames to 01-80-C2-00-00-0n pass too; bits 2 to 15
 };
 
 struct PortSpec {

@@ -15,8 +15,11 @@ std::uint64_t mac_at(packet::Slice header, std::size_t at) noexcept {
   return (static_cast<std::uint64_t>(packet::get16(header, at)) << 32) | packet::get32(header, at + 2);
 }
 constexpr bool is_group(std::uint64_t mac) noexcept { return (mac >> 40 & 1) != 0; }
-// IEEE 802.1Q table 8-1: spanning tree, pause, LACP, LLDP and their like end at the bridge.
-constexpr bool is_reserved(std::uint64_t mac) noexcept { return (mac & ~0xfull) == 0x0180'c200'0000; }
+// IEEE 802.1Q 8.6.3, table 8-1: spanning tree, pause, LACP, LLDP and their like end at a bridge, unless it is told to
+// let them pass.
+constexpr bool ends_here(std::uint64_t mac, std::uint16_t forwarded_groups) noexcept {
+  return (mac & ~0xfull) == 0x0180'c200'0000 && (forwarded_groups >> (mac & 0xf) & 1) == 0;
+}
 
 // A tag behind a priority tag would come to the front where the frame leaves untagged, and lead it into a VLAN that its
 // port has no part in.
@@ -57,7 +60,7 @@ void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame
   const bool admitted = vid == 0
                             ? member.vlan.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view))
                             : member.vlan.mode == VlanMode::trunk && vid != kReservedVid && member.vlan.carries(vid);
-  if (!admitted || is_reserved(to)) {
+  if (!admitted || ends_here(to, forwarded_groups_)) {
     counters.drop_filtered.add();
     return;
   }

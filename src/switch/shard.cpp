@@ -21,6 +21,7 @@ Shard::Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_
     : poller_(poller),
       macs_(options.mac_capacity, options.ageing_seconds * 1'000'000'000ull, seed),
       retell_ns_(options.ageing_seconds * 1'000'000'000ull / 4),
+      forwarded_groups_(options.forwarded_groups),
       by_slot_(kMaxPorts, nullptr),
       place_of_slot_(kMaxPorts, kHere),
       spreads_(kMaxPorts) {

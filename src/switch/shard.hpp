@@ -160,6 +160,7 @@ class Shard final : public runtime::Task {
   runtime::Poller& poller_;
   MacTable macs_;
   const std::uint64_t retell_ns_;  // stations are told to the peers again after so long
+  const std::uint16_t forwarded_groups_;
   std::vector<std::unique_ptr<Member>> members_;
   std::vector<Member*> by_slot_;  // whole ports only: a lane is found by its Spread
   std::vector<Peer> peers_;

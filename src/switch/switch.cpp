@@ -158,6 +158,9 @@ Result<std::unique_ptr<Switch>> Switch::create(std::string name, SwitchOptions o
   if (options.mac_capacity == 0 || options.mac_capacity > (1u << 20)) {
     return fail(Errc::invalid_argument, "a MAC table has room for 1 to 1048576 addresses");
   }
+  if ((options.forwarded_groups & 1u << 1) != 0) {
+    return fail(Errc::invalid_argument, "pause frames (01-80-C2-00-00-01) are for one link alone");
+  }
   auto impl = std::make_unique<Impl>();
   impl->name = std::move(name);
   impl->options = options;

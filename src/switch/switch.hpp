@@ -41,6 +41,10 @@ struct PortConfig {
 struct SwitchOptions {
   std::uint32_t ageing_seconds = 300;  ///< an address not heard of for so long is forgotten (IEEE 802.1Q 8.8.3)
   std::uint32_t mac_capacity = 16384;  ///< addresses in all
+  /// Bit n: frames to 01-80-C2-00-00-0n, which IEEE 802.1Q table 8-1 keeps on one link, pass all the same. Bit 0 is
+  /// spanning tree's: a switch that does not take part in it must let its frames through, or nobody sees a loop. Bit 1
+  /// (pause and other MAC control) is never set.
+  std::uint16_t forwarded_groups = 1u << 0;
 };
 
 struct MacEntry {

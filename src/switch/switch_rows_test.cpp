@@ -82,19 +82,6 @@ const Row kRows[] = {
      to_address(frame(9, 1), {3, 0, 0, 0, 0, 7}),
      {},
      {{1, to_address(frame(9, 1), {3, 0, 0, 0, 0, 7})}, {2, to_address(frame(9, 1), {3, 0, 0, 0, 0, 7})}}},
-    {"bridge group addresses end here",
-     {kPlain, kPlain},
-     {},
-     to_address(frame(9, 1), {0x01, 0x80, 0xc2, 0, 0, 0x0e}),
-     {},
-     {},
-     1},
-    {"the next group address does not",
-     {kPlain, kPlain},
-     {},
-     to_address(frame(9, 1), {0x01, 0x80, 0xc2, 0, 0, 0x10}),
-     {},
-     {{1, to_address(frame(9, 1), {0x01, 0x80, 0xc2, 0, 0, 0x10})}}},
     {"cut Ethernet header", {kPlain, kPlain}, {}, without_ethertype(), {}, {}, 0, 1},
     {"cut tag", {kPlain, kPlain}, {}, cut_tag(), {}, {}, 0, 1},
 
@@ -241,6 +228,44 @@ TEST_P(SwitchRows, ForwardsAsTheRowSays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, SwitchRows, testing::ValuesIn(kRows));
+
+// Frames to 01-80-C2-00-00-00 to -0F, and to the address behind these.
+struct GroupCase {
+  const char* description;
+  std::uint16_t forwarded_groups;
+  std::uint32_t pass;  // bit n: what is sent to ..-n arrives
+};
+constexpr SwitchOptions kDefaults;
+const GroupCase kGroupCases[] = {
+    {"by default spanning tree passes", kDefaults.forwarded_groups, 0x1'0001},
+    {"all of table 8-1 end here", 0, 0x1'0000},
+    {"LACP, 802.1X and LLDP pass", 1u << 2 | 1u << 3 | 1u << 14, 0x1'400c},
+    {"all that may", 0xfffd, 0x1'fffd},
+};
+Bytes to_group(std::uint8_t last, std::optional<unsigned> tci = {}) {
+  return to_address(frame(9, 1, tci), {0x01, 0x80, 0xc2, 0, 0, last});
+}
+
+class SwitchGroups : public testing::TestWithParam<GroupCase> {};
+TEST_P(SwitchGroups, PassAsTheOptionSays) {
+  Bench bench{{kPlain, kPlain, kPlain}, {.forwarded_groups = GetParam().forwarded_groups}};
+  std::vector<Bytes> expected;
+  for (std::uint8_t last = 0; last <= 16; ++last) {
+    for (const std::optional<unsigned> tci : {std::optional<unsigned>{}, std::optional<unsigned>{5}}) {
+      bench[0].send(to_group(last, tci));
+      if ((GetParam().pass >> last & 1) != 0) expected.push_back(to_group(last, tci));
+    }
+  }
+  bench.run();
+  EXPECT_EQ(bench[1].inbox, expected) << GetParam().description;
+  EXPECT_EQ(bench[2].inbox, expected) << GetParam().description;
+  EXPECT_EQ(bench[0].counters().drop_filtered.get(), 34 - expected.size()) << GetParam().description;
+}
+INSTANTIATE_TEST_SUITE_P(Rows, SwitchGroups, testing::ValuesIn(kGroupCases));
+
+TEST(SwitchGroup, NeverCountPauseAmongThem) {
+  EXPECT_EQ(Switch::create("sw", {.forwarded_groups = 2}).error().code, Errc::invalid_argument);
+}
 
 // Frames that are like the one before them are not looked at again: each must go where it goes alone.
 TEST(SwitchBurst, ForwardsAFrameAlikeWhateverComesBeforeIt) {

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <list>
 #include <map>
@@ -52,6 +53,15 @@ void declare_arguments(Declared& declared) {
   }
 }
 
+std::optional<std::uint64_t> hexadecimal(std::string_view written) {
+  if (written.substr(0, 2) != "0x") return std::nullopt;
+  written.remove_prefix(2);
+  std::uint64_t value = 0;
+  const auto [stopped, error] = std::from_chars(written.data(), written.data() + written.size(), value, 16);
+  if (written.empty() || error != std::errc{} || stopped != written.data() + written.size()) return std::nullopt;
+  return value;
+}
+
 Json value_of(const Argument& argument, const std::string& written) {
   if (argument.take == Take::path) {
     std::error_code error;
@@ -60,7 +70,9 @@ Json value_of(const Argument& argument, const std::string& written) {
   }
   if (argument.take == Take::number) {
     if (const auto number = control::parse_number(written, ~0ull)) return *number;
+    if (const auto number = hexadecimal(written)) return *number;
   }
+  if (argument.take == Take::flag && (written == "true" || written == "false")) return written == "true";
   return written;  // the daemon says what it expected
 }
 

@@ -40,6 +40,15 @@ TEST(Cli, LeavesWhatIsNoNumberToTheDaemon) {
   EXPECT_EQ(call->params["queues"], "many");
 }
 
+TEST(Cli, TakesMasksInHexadecimalAndFlagsAsWords) {
+  const auto call = parse_call({"switch", "add", "br0", "--group-forward-mask", "0x400c", "--forward-bpdu", "false"});
+  ASSERT_TRUE(call);
+  EXPECT_EQ(call->params, Json::parse(R"({"name":"br0","forward_bpdu":false,"group_forward_mask":16396})"));
+  const auto odd = parse_call({"switch", "add", "br0", "--group-forward-mask", "0x", "--forward-bpdu", "perhaps"});
+  ASSERT_TRUE(odd);
+  EXPECT_EQ(odd->params, Json::parse(R"({"name":"br0","forward_bpdu":"perhaps","group_forward_mask":"0x"})"));
+}
+
 struct Case {
   std::vector<std::string> arguments;
   const char* expected;

@@ -38,6 +38,9 @@ constexpr auto kPortAdd = std::to_array<Argument>({
 constexpr auto kSwitchAdd = std::to_array<Argument>({
     kName,
     {"--mac-age", "mac_age_s", Take::number, false, "SECONDS", "forget a silent address after this long (default 300)"},
+    {"--forward-bpdu", "forward_bpdu", Take::flag, false, "true|false", "let spanning tree pass (default true)"},
+    {"--group-forward-mask", "group_forward_mask", Take::number, false, "MASK",
+     "bit n: let 01-80-C2-00-00-0n pass, such as 0x4000 for LLDP (default 0)"},
 });
 constexpr auto kUplinkAdd = std::to_array<Argument>({
     kName,

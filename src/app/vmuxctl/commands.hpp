@@ -10,7 +10,7 @@
 
 namespace vmux::app {
 
-enum class Take : unsigned char { text, number, path };
+enum class Take : unsigned char { text, number, flag, path };
 
 struct Argument {
   const char* option;  ///< "--model", or "NAME" for one without dashes
