@@ -155,6 +155,15 @@ class Guest:
             raise GuestError(f"{self.name}: did not reboot")
         return self
 
+    def crash(self, timeout=BOOT_SECONDS):
+        """Has the kernel panic, and waits until the one that was loaded for this case (kexec) is up."""
+        before = self.boot_id
+        self._send("echo c >/proc/sysrq-trigger", timeout)
+        self.wait_for_boot(timeout)
+        if self.boot_id == before:
+            raise GuestError(f"{self.name}: did not crash")
+        return self
+
     def kill(self):
         """As a crash would: SIGKILL, no goodbye to anyone."""
         if self.process:
