@@ -40,13 +40,17 @@ struct Accepts {
 
 /// The first bytes of every frame are copied once out of the sender's reach (as many of them as the frame has).
 inline constexpr std::size_t kHeaderRoom = 256;
+/// More of them where Offload points further: as far as any model's descriptors can. The XL710's (8.4.2.1.1, 8.4.2.2.1)
+/// reach 254 bytes to the outer IP header, 508 behind it, 254 through the tunnel, 508 of IP again and 60 of L4; two
+/// tags.
+inline constexpr std::size_t kLongestHeader = 1600;
 
 using Slice = std::span<const std::byte>;
 
 /// A frame, borrowed: `header` lies in the poller's memory and cannot change; `payload` may lie in a guest's, is to be
 /// read once (copied), and decides nothing. Valid until the sending port's complete().
 struct FrameView {
-  Slice header;                    ///< min(length, 64) to kHeaderRoom bytes; whole headers where they parse
+  Slice header;                    ///< min(length, 64) to kHeaderRoom bytes, to kLongestHeader where Offload needs it
   std::span<const Slice> payload;  ///< what follows `header`
   std::uint32_t length = 0;        ///< bytes of header and payload, FCS not counted
   Offload offload;

@@ -12,7 +12,6 @@ namespace {
 constexpr std::uint16_t kTypeIpv4 = 0x0800, kTypeIpv6 = 0x86dd, kTypeVlan = 0x8100, kTypeServiceVlan = 0x88a8;
 constexpr std::uint8_t kHopByHop = 0, kTcp = 6, kUdp = 17, kRouting = 43, kFragment = 44, kAuthentication = 51,
                        kDestinationOptions = 60, kSctp = 132;
-constexpr std::size_t kMaxVlanTags = 2;
 
 void parse_l4(Slice bytes, std::size_t at, std::uint8_t protocol, Headers& out) noexcept {
   std::size_t size = 0;
@@ -76,14 +75,13 @@ void parse_ipv6(Slice bytes, std::size_t at, Headers& out) noexcept {  // RFC 82
 }  // namespace
 
 std::optional<Headers> parse(Slice header) noexcept {
-  const Slice bytes = header.first(std::min(header.size(), kHeaderRoom));
+  const Slice bytes = header.first(std::min(header.size(), kLongestHeader));
   if (bytes.size() < 14) return std::nullopt;
   Headers out;
   std::size_t at = 12;
   out.ethertype = get16(bytes, at);
-  for (std::size_t tag = 0; tag < kMaxVlanTags; ++tag) {
-    if ((out.ethertype != kTypeVlan && out.ethertype != kTypeServiceVlan) || bytes.size() < at + 6) break;
-    if (tag == 0 && out.ethertype == kTypeVlan) out.vlan_tci = get16(bytes, at + 2);
+  while ((out.ethertype == kTypeVlan || out.ethertype == kTypeServiceVlan) && bytes.size() >= at + 6) {
+    if (at == 12 && out.ethertype == kTypeVlan) out.vlan_tci = get16(bytes, at + 2);
     at += 4;
     out.ethertype = get16(bytes, at);
   }
@@ -95,7 +93,7 @@ std::optional<Headers> parse(Slice header) noexcept {
 }
 
 std::optional<Headers> parse_ip(Slice header, std::size_t at) noexcept {
-  const Slice bytes = header.first(std::min(header.size(), kHeaderRoom));
+  const Slice bytes = header.first(std::min(header.size(), kLongestHeader));
   if (at >= bytes.size()) return std::nullopt;
   Headers out;
   out.l3_offset = out.payload_offset = static_cast<std::uint16_t>(at);

@@ -57,11 +57,13 @@ void Pool::fill(Slot& slot, const FrameView& frame) noexcept {
   for (const Slice& slice : frame.payload)
     write(slice);
 
-  // The header room first, then what is left of its segment, then the others.
+  // The header room first (more where the sender found that more is needed), then what is left of its segment, then the
+  // others.
+  static_assert(kLongestHeader <= kSegmentSize);
   std::size_t length = frame.length - left;
   slot.view.offload = frame.offload;
   slot.view.length = static_cast<std::uint32_t>(length);
-  std::size_t parts = 0, header = std::min({length, kHeaderRoom, kSegmentSize});
+  std::size_t parts = 0, header = std::min({length, std::max(kHeaderRoom, frame.header.size()), kSegmentSize});
   slot.view.header = length == 0 ? Slice{} : Slice{segment(slot.segments[0])}.first(header);
   length -= header;
   for (std::size_t i = 0; length > 0; ++i) {

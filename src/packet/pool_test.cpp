@@ -41,6 +41,17 @@ TEST_P(PoolOfLength, KeepsBytesLengthAndOffload) {
 
 INSTANTIATE_TEST_SUITE_P(Lengths, PoolOfLength, testing::Values(0, 1, 60, 256, 257, 1514, 2048, 2049, 9000, 65549));
 
+TEST(Pool, KeepsHeadersThatEndFarBehindWhole) {
+  Pool pool{1, 64};
+  const test::FarFrame frame{1440, test::pattern(5000)};
+  View v{frame.undone, frame.l4 + 20u, {3000}};
+  v.view.offload = frame.offload();
+  const Pool::Packet packet = pool.store(v.view);
+  ASSERT_TRUE(packet);
+  EXPECT_EQ(bytes_of(packet.view()), frame.undone);
+  EXPECT_EQ(packet.view().header.size(), v.view.header.size());
+}
+
 TEST(Pool, GivesBackEverythingWhenPacketsGo) {
   Pool pool{2, 8};
   const Bytes bytes = test::pattern(5000);

@@ -127,6 +127,36 @@ inline std::uint16_t l4_offset(const FrameSpec& spec) {
   return static_cast<std::uint16_t>((spec.tag >= 0 ? 18 : 14) + (spec.ip == Ip::v4 ? 20 : 40));
 }
 
+/// A frame of TCP over IPv6 (untagged), whose header ends far behind: `options` bytes of destination options, a
+/// multiple of 8, at most 2048, stand in front of it. Half done: its checksum field has the sum of the pseudo-header.
+struct FarFrame {
+  std::uint16_t l4;
+  Bytes whole, undone;
+  explicit FarFrame(std::size_t options, const Bytes& payload, const FrameSpec& spec = {.ip = Ip::v6})
+      : l4(static_cast<std::uint16_t>(54 + options)), whole(whole_frame(spec, payload)) {
+    const std::size_t segment = whole.size() - 54;
+    Bytes more = pattern(options, 3);
+    more[0] = whole[20];
+    more[1] = static_cast<std::uint8_t>(options / 8 - 1);
+    whole[20] = 60;
+    set16(whole, 18, static_cast<unsigned>(segment + options));
+    whole.insert(whole.begin() + 54, more.begin(), more.end());
+    undone = whole;
+    Bytes pseudo(whole.begin() + 22, whole.begin() + 54);
+    append32(pseudo, static_cast<std::uint32_t>(segment));
+    append32(pseudo, 6);
+    set16(undone, l4 + 16u, plain_sum(pseudo));
+  }
+  [[nodiscard]] Offload offload() const { return {.needs_checksum = true, .csum_start = l4, .csum_offset = 16}; }
+  [[nodiscard]] Offload super_offload(std::uint16_t size) const {
+    Offload offload = this->offload();
+    offload.gso = Gso::tcp6;
+    offload.header_length = static_cast<std::uint16_t>(l4 + 32);
+    offload.gso_size = size;
+    return offload;
+  }
+};
+
 /// A view of bytes, its payload in slices of the given sizes (the last repeated).
 struct View {
   FrameView view;

@@ -16,10 +16,13 @@ constexpr std::uint8_t kFin = 0x01, kPush = 0x08, kCwr = 0x80;       // RFC 9293
 constexpr std::uint16_t kTcpChecksum = 16, kUdpChecksum = 6;         // offset of the field in the L4 header
 constexpr std::size_t kTcpMinimum = 20, kUdpHeader = 8, kIpv6 = 40;  // bytes
 
-std::size_t header_limit(const FrameView& view) noexcept { return std::min(view.header.size(), kHeaderRoom); }
+std::size_t header_limit(const FrameView& view) noexcept { return std::min(view.header.size(), kLongestHeader); }
 
-bool takes(const Accepts& accepts, const Offload& offload) noexcept {
-  if (!accepts.checksum || offload.tunnel != 0) return false;
+// A super-frame that is longer than an IP header can say has no length: only its pieces have.
+bool takes(const Accepts& accepts, const FrameView& view) noexcept {
+  constexpr std::uint32_t kLongest = 0xffff;
+  const Offload& offload = view.offload;
+  if (!accepts.checksum || offload.tunnel != 0 || view.length > kLongest) return false;
   const Gso kind = offload.gso;
   return (kind == Gso::tcp4 && accepts.gso_tcp4) || (kind == Gso::tcp6 && accepts.gso_tcp6) ||
          (kind == Gso::udp && accepts.gso_udp);
@@ -122,7 +125,7 @@ Pieces::Pieces(const FrameView& view, const Accepts& accepts) noexcept : view_(v
   piece_.payload_offset = base_;
   takes_checksum_ = accepts.checksum;
   tag_size_ = offload.has_vlan && !accepts.vlan ? 4 : 0;
-  cut_ = offload.gso != Gso::none && !takes(accepts, offload);
+  cut_ = offload.gso != Gso::none && !takes(accepts, view);
   finish_checksum_ = (offload.needs_checksum || cut_) && !accepts.checksum;
   if (cut_ || finish_checksum_ || tag_size_ != 0) prepare();
 }
@@ -354,7 +357,7 @@ bool is_consistent(const FrameView& view) noexcept {
   std::size_t bytes = view.header.size();
   for (const Slice& slice : view.payload)
     bytes += slice.size();
-  if (bytes != view.length || view.header.size() > kHeaderRoom) return false;
+  if (bytes != view.length || view.header.size() > kLongestHeader) return false;
   if (view.offload.needs_checksum && !is_checksum_inside(view)) return false;
   if (view.offload.gso == Gso::none) return true;
   return check_super_frame(view).has_value();

@@ -117,7 +117,7 @@ class Pieces {
   bool finish_checksum_ = false;
   bool takes_checksum_ = false;
   std::uint8_t tag_size_ = 0;
-  std::array<std::byte, kHeaderRoom + 4> header_;  // + 4: an inserted VLAN tag. Not cleared: written before it is read
+  std::array<std::byte, kLongestHeader + 4> header_;  // + 4: an inserted VLAN tag. Not cleared: written, then read
 };
 
 /// The checksum of a tunnel's outer UDP header for a frame whose inner checksum is still to be finished: the
@@ -127,9 +127,9 @@ class Pieces {
                                                std::size_t inner_offset, std::uint32_t l4_length) noexcept;
 
 /// True when the view's offsets lie inside its header as Offload demands: for builders of views to check guest values
-/// with. Demands: header and payload add up to length, header is at most kHeaderRoom; checksum field and (for a
-/// super-frame) all headers within the first kHeaderRoom bytes of `header`; a super-frame is what its kind says, of a
-/// size not 0 and at most kMaxPieces.
+/// with. Demands: header and payload add up to length, header is at most kLongestHeader; checksum field and (for a
+/// super-frame) all headers within `header`; a super-frame is what its kind says, of a size not 0 and at most
+/// kMaxPieces.
 [[nodiscard]] bool is_consistent(const FrameView& view) noexcept;
 
 }  // namespace vmux::packet

@@ -180,6 +180,48 @@ TEST_P(Cut, GathersTheSameBytesThatItCopies) {
 
 INSTANTIATE_TEST_SUITE_P(Rows, Cut, testing::ValuesIn(kCutRows));
 
+class FarHeaders : public testing::TestWithParam<std::size_t> {};
+
+TEST_P(FarHeaders, ChecksumIsFinishedBehindThem) {
+  const test::FarFrame frame{GetParam(), test::pattern(900)};
+  View v{frame.undone, frame.l4 + 18u, {300}};
+  v.view.offload = frame.offload();
+  EXPECT_TRUE(is_consistent(v.view));
+  EXPECT_EQ(receive(v.view, kNothing), std::vector<Bytes>{frame.whole});
+}
+
+TEST_P(FarHeaders, SuperFrameIsCutBehindThem) {
+  const Bytes payload = test::pattern(2000);
+  const test::FarFrame frame{GetParam(), payload};
+  View v{frame.undone, frame.l4 + 32u, {300}};
+  v.view.offload = frame.super_offload(1000);
+  EXPECT_TRUE(is_consistent(v.view));
+  const auto middle = payload.begin() + 1000;
+  const FrameSpec second{.ip = test::Ip::v6, .sequence = 0x12345678 + 1000};
+  EXPECT_EQ(receive(v.view, kNothing),
+            (std::vector<Bytes>{test::FarFrame{GetParam(), Bytes(payload.begin(), middle)}.whole,
+                                test::FarFrame{GetParam(), Bytes(middle, payload.end()), second}.whole}));
+}
+
+TEST_P(FarHeaders, AViewThatEndsInFrontOfTheFieldIsNotConsistent) {
+  const test::FarFrame frame{GetParam(), test::pattern(900)};
+  View v{frame.undone, frame.l4 + 17u, {300}};
+  v.view.offload = frame.offload();
+  EXPECT_FALSE(is_consistent(v.view));
+}
+
+INSTANTIATE_TEST_SUITE_P(Options, FarHeaders, testing::Values(176, 184, 440, 1440));
+
+// Linux counts a frame's bytes with 16 bits, too; other senders, and frames in tunnels, go beyond.
+TEST(Pieces, CutsASuperFrameThatIsLongerThanItsHeaderCanSay) {
+  const FrameSpec spec;
+  const Bytes frame = whole_frame(spec, test::pattern(66'000));
+  View v{frame, kHeaderRoom, {3000}};
+  v.view.offload = super_frame(spec, 1000);
+  Pieces pieces{v.view, {.checksum = true, .gso_tcp4 = true}};
+  EXPECT_EQ(pieces.count(), 66u);
+}
+
 TEST(Pieces, PassesAPlainFrameUntouched) {
   const Bytes frame = whole_frame({}, test::pattern(1000));
   View v{frame, kHeaderRoom, {300}};

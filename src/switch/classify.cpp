@@ -37,7 +37,7 @@ void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame
   frame.is_dropped = true;
   port::PortCounters& counters = member.port.counters();
   const packet::Slice header = view.header;
-  if (header.size() < kEthernet || header.size() > packet::kHeaderRoom) {
+  if (header.size() < kEthernet || header.size() > packet::kLongestHeader) {
     counters.drop_malformed.add();
     return;
   }

@@ -25,8 +25,9 @@ class FakePort final : public port::Port {
   std::deque<Sent> outgoing;
   packet::Accepts takes{.max_frame = 1518};
   bool ready = true;
-  std::size_t room = 1000;  // frames that deliver() still takes
-  std::size_t loses = 0;    // of those taken: the next ones that are lost
+  std::size_t room = 1000;                   // frames that deliver() still takes
+  std::size_t header = packet::kHeaderRoom;  // bytes of a frame that are its header
+  std::size_t loses = 0;                     // of those taken: the next ones that are lost
   // Read by the test, between rounds.
   std::vector<Bytes> inbox;
   std::vector<std::size_t> deliveries;  // frames of each deliver()
@@ -41,7 +42,7 @@ class FakePort final : public port::Port {
     payloads_.resize(count);
     for (std::size_t i = 0; i < count; ++i) {
       const packet::Slice all = packet::test::slice(outgoing[i].bytes);
-      into[i].header = all.first(std::min(all.size(), packet::kHeaderRoom));
+      into[i].header = all.first(std::min(all.size(), header));
       payloads_[i] = all.subspan(into[i].header.size());
       into[i].payload = std::span{payloads_}.subspan(i, payloads_[i].empty() ? 0 : 1);
       into[i].length = static_cast<std::uint32_t>(all.size());

@@ -180,7 +180,7 @@ class Shard final : public runtime::Task {
   std::array<packet::FrameView, port::kMaxBurst> peeked_, gathered_;
   std::array<Frame, port::kMaxBurst> frames_;
   Last last_;
-  std::array<std::array<std::byte, packet::kHeaderRoom>, port::kMaxBurst> stripped_;  // headers without their tag
+  std::array<std::array<std::byte, packet::kLongestHeader>, port::kMaxBurst> stripped_;  // headers without their tag
 };
 
 }  // namespace vmux::switching

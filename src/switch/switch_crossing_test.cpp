@@ -47,6 +47,18 @@ TEST(SwitchAcrossPollers, KeepsASuperFrameWholeAndItsOffloads) {
   EXPECT_EQ(bench.ports[3].inbox, std::vector<Bytes>{super});
 }
 
+TEST(SwitchAcrossPollers, FinishesAChecksumBehindLongHeadersOnEitherPoller) {
+  CrossBench bench;
+  packet::test::FarFrame frame{440, packet::test::pattern(900)};
+  for (Bytes* const bytes : {&frame.whole, &frame.undone})
+    bytes->at(0) = 0x03;  // everyone's
+  bench.ports[0].header = frame.l4 + 32u;
+  bench.ports[0].send(frame.undone, frame.offload());
+  bench.run();
+  for (const std::size_t receiver : {1u, 2u, 3u})
+    EXPECT_EQ(bench.ports[receiver].inbox, std::vector<Bytes>{frame.whole}) << receiver;
+}
+
 TEST(SwitchAcrossPollers, HearsOfAStationThatMovedWithoutAFrameThatCrosses) {
   CrossBench bench;
   bench.introduce(2, 5);  // everyone knows station 5 behind port 2

@@ -191,6 +191,40 @@ TEST_F(TapTest, CarriesASuperFrameAndItsChecksumFromTheHost) {
   EXPECT_EQ(bytes_of(views_[0]), frame);
 }
 
+// IPv6 extension headers, a tunnel's options: what is to be done lies far behind.
+TEST_F(TapTest, CarriesAChecksumBehindLongHeadersBothWays) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  const packet::test::FarFrame frame{440, packet::test::pattern(800)};
+  const auto start = static_cast<std::uint8_t>(frame.l4 & 0xff), start_high = static_cast<std::uint8_t>(frame.l4 >> 8);
+  const Bytes header{1, 0, 0, 0, 0, 0, start, start_high, 16, 0};
+  host_sends(host, with_header(header, frame.undone));
+  ASSERT_EQ(peek(*port), 1u);
+  EXPECT_EQ(views_[0].offload.csum_start, frame.l4);
+  EXPECT_GE(views_[0].header.size(), frame.l4 + 18u);
+  EXPECT_EQ(bytes_of(views_[0]), frame.undone);
+  EXPECT_EQ(port->deliver(std::span{views_}.first(1)), 1u);
+  EXPECT_EQ(host_receives(host), with_header(header, frame.undone));
+}
+
+TEST_F(TapTest, CarriesASuperFrameWithLongHeadersBothWays) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  const packet::test::FarFrame frame{440, packet::test::pattern(20000)};
+  const auto low = [](unsigned value) { return static_cast<std::uint8_t>(value & 0xff); };
+  const unsigned headers = frame.l4 + 32u;
+  host_sends(host,
+             with_header({1, 4, low(headers), low(headers >> 8), 0xe8, 0x03, low(frame.l4), low(frame.l4 >> 8), 16, 0},
+                         frame.undone));
+  ASSERT_EQ(peek(*port), 1u);
+  EXPECT_EQ(views_[0].offload.gso, packet::Gso::tcp6);
+  EXPECT_EQ(views_[0].offload.header_length, headers);
+  EXPECT_EQ(port->deliver(std::span{views_}.first(1)), 1u);
+  const Bytes got = host_receives(host);
+  ASSERT_EQ(got.size(), kHeader + frame.undone.size());
+  EXPECT_EQ(got[1], 4);  // TCP over IPv6
+}
+
 TEST_F(TapTest, SetsTheMtuAndTakesFramesOfIt) {
   const auto port = make({.name = "vt0", .mtu = 9000});
   EXPECT_EQ(port->accepts().max_frame, 9018u);

@@ -98,7 +98,7 @@ void TapQueue::complete(std::size_t count) noexcept {
 
 bool TapQueue::read_one(Slot& slot, std::byte* payload, Counter& malformed) noexcept {
   const std::array<iovec, 3> parts{
-      {{slot.offload.data(), header_size_}, {slot.header.data(), slot.header.size()}, {payload, kPayloadRoom}}};
+      {{slot.offload.data(), header_size_}, {slot.header.data(), packet::kHeaderRoom}, {payload, kPayloadRoom}}};
   const ssize_t size = ::readv(fd_.get(), parts.data(), static_cast<int>(parts.size()));
   if (size < 0) {
     if (errno == EINTR) return false;
@@ -112,15 +112,28 @@ bool TapQueue::read_one(Slot& slot, std::byte* payload, Counter& malformed) noex
     return false;
   }
   const std::size_t length = static_cast<std::size_t>(size) - header_size_;
-  const std::size_t in_header = std::min(length, slot.header.size());
+  const std::size_t in_header = std::min(length, packet::kHeaderRoom);
   slot.view = {};
   slot.view.header = packet::Slice{slot.header}.first(in_header);
   slot.payload = packet::Slice{payload, length - in_header};
   slot.view.payload = std::span{&slot.payload, slot.payload.empty() ? 0u : 1u};
   slot.view.length = static_cast<std::uint32_t>(length);
-  if (describe(slot)) return true;
+  if (describe(slot) || (lengthen_header(slot) && describe(slot))) return true;
   malformed.add();
   return false;
+}
+
+// What the kernel asks for may be about headers that end further behind (IPv6 extensions, a tunnel's options): more of
+// the frame is header then. False when all of it is already.
+bool TapQueue::lengthen_header(Slot& slot) noexcept {
+  const std::size_t have = slot.view.header.size();
+  const std::size_t more = std::min(slot.payload.size(), slot.header.size() - have);
+  if (more == 0) return false;
+  std::memcpy(slot.header.data() + have, slot.payload.data(), more);
+  slot.view.header = packet::Slice{slot.header}.first(have + more);
+  slot.payload = slot.payload.subspan(more);
+  slot.view.payload = std::span{&slot.payload, slot.payload.empty() ? 0u : 1u};
+  return true;
 }
 
 // The kernel's header_length is a hint (it counts what lies in one piece of its memory): the headers tell it

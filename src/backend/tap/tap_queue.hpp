@@ -43,12 +43,13 @@ class TapQueue {
   static constexpr std::size_t kMaxSlices = 256;           // of one frame
   struct Slot {
     std::array<std::byte, 12> offload;
-    std::array<std::byte, packet::kHeaderRoom> header;
+    std::array<std::byte, packet::kLongestHeader> header;  // of most frames kHeaderRoom
     packet::Slice payload;
     packet::FrameView view;
   };
   [[nodiscard]] bool read_one(Slot& slot, std::byte* payload, Counter& malformed) noexcept;
   [[nodiscard]] bool describe(Slot& slot) const noexcept;
+  [[nodiscard]] static bool lengthen_header(Slot& slot) noexcept;
 
   UniqueFd fd_;
   std::size_t header_size_;
