@@ -194,7 +194,10 @@ inline bool RxQueue::finish_plain(const packet::FrameView& view, const RxInfo& i
 // One frame of whatever kind. False: no room, or the queue stopped.
 bool RxQueue::take_any(const packet::FrameView& view, const RxInfo& info, const packet::Accepts& accepts) noexcept {
   packet::Pieces pieces{view, accepts};
-  if (pieces.count() == 0) return true;  // nothing to take of what is not consistent
+  if (pieces.count() == 0) {  // nothing to take of what is not consistent
+    counters_.dropped.add();
+    return true;
+  }
   const std::uint32_t inserted = view.offload.has_vlan && !accepts.vlan ? kTag : 0;
   RxInfo of_piece = info;
   if (view.offload.gso != packet::Gso::none) of_piece.flags &= static_cast<std::uint8_t>(~RxInfo::bad_ip);  // made anew

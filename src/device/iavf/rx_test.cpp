@@ -101,6 +101,23 @@ TEST_F(IavfRx, SpreadsALongFrameOverBuffers) {
   EXPECT_EQ(all, frame);
 }
 
+// A sender's view has such headers whole; a look at the checksum reaches as far.
+TEST_F(IavfRx, FinishesAndVerifiesChecksumsBehindLongHeaders) {
+  const packet::test::FarFrame frame{440, pattern(900)};
+  View undone{frame.undone, frame.l4 + 32u, {300}};
+  undone.view.offload = frame.offload();
+  const View done{frame.whole, frame.l4 + 32u, {65536}};
+  Bytes broken_bytes = frame.whole;
+  broken_bytes.back() ^= 1;
+  const View broken{broken_bytes, frame.l4 + 32u, {65536}};
+  ASSERT_EQ(deliver(undone.view) + deliver(done.view) + deliver(broken.view), 3u);
+  EXPECT_EQ(stored(0, frame.whole.size()), frame.whole);
+  EXPECT_EQ(stored(1, frame.whole.size()), frame.whole);
+  EXPECT_EQ(status(1) & kChecked, kChecked);
+  EXPECT_EQ(errors(1), 0u);
+  EXPECT_EQ(errors(2), 1u << 4);
+}
+
 TEST_F(IavfRx, TakesNothingWithoutDescriptorsAndCounts) {
   tail_ = 0;
   EXPECT_EQ(deliver(pattern(64)), 0u);

@@ -62,7 +62,7 @@ std::size_t TxQueue::peek(std::span<packet::FrameView> into, std::uint32_t tail)
   if (tail == state_.head || !state_.enabled || is_stopped()) return 0;
   if (tail >= state_.config.length) return stop(Fault::ring_index) ? 1 : 0;
   into = into.first(std::min(into.size(), kBurst));
-  slice_count_ = 0;
+  slice_count_ = long_count_ = 0;
   fetched_count_ = 0;
   so_far_ = {.head = state_.head};
   while (count_ < into.size() && so_far_.head != tail) {
@@ -215,11 +215,18 @@ bool TxQueue::add_buffer(Iova at, std::uint32_t length, Draft& draft) noexcept {
   return true;
 }
 
+// Room for this many bytes and two tags; empty when the burst has no more.
+std::span<std::byte> TxQueue::header_room(std::uint32_t header_size) noexcept {
+  if (header_size + 2 * kTag <= packet::kHeaderRoom) return headers_[count_];
+  if (long_count_ == kLongHeaders) return {};
+  return long_headers_[long_count_++];
+}
+
 bool TxQueue::build(const Draft& draft, packet::FrameView& view) noexcept {
-  const std::uint32_t wanted = std::max(kUsualHeader, header_length(draft.request));
-  const std::uint32_t header_size = std::min({wanted, static_cast<std::uint32_t>(packet::kHeaderRoom), draft.length});
+  const std::uint32_t header_size = std::min(std::max(kUsualHeader, header_length(draft.request)), draft.length);
+  const std::span<std::byte> room = header_room(header_size);
+  if (room.empty()) return false;  // the next burst begins with it
   std::size_t first = draft.first_slice, copied = 0;
-  auto& room = headers_[count_];
   while (copied < header_size) {  // the only look at these bytes
     packet::Slice& slice = slices_[first];
     const std::size_t part = std::min<std::size_t>(slice.size(), header_size - copied);
@@ -232,16 +239,31 @@ bool TxQueue::build(const Draft& draft, packet::FrameView& view) noexcept {
   view.length = draft.length;
   view.header = packet::Slice{room.data(), header_size};
   view.payload = std::span{slices_}.subspan(first, slice_count_ - first);
-  if (apply(draft.request, vlan_, room, view) == Outcome::impossible) return stop(Fault::bad_descriptor);
+  const Outcome outcome = apply(draft.request, vlan_, room, view);
+  if (outcome != Outcome::done) note_error(outcome);
+  if (outcome == Outcome::lost) {
+    view = packet::FrameView{};
+    view.header = packet::Slice{room.data(), 0};
+    return true;
+  }
   if (view.length < kMinFrame) {
     std::memset(room.data() + view.length, 0, kMinFrame - view.length);
     view.length = kMinFrame;
     view.header = packet::Slice{room.data(), kMinFrame};
   }
-  return packet::is_consistent(view) ? true : stop(Fault::bad_descriptor);
+  return true;
+}
+
+void TxQueue::note_error(Outcome outcome) noexcept {
+  ++so_far_.errors;
+  if (!log_limit_.allow()) return;
+  logf(LogLevel::warning, "{}: transmit queue {}: {}", name_, index_,
+       outcome == Outcome::lost ? "a frame lost, whose headers are not what its descriptors say"
+                                : "a frame sent as it is, whose headers are not where its descriptors say");
 }
 
 void TxQueue::account(const packet::FrameView& view) noexcept {
+  if (view.length == 0) return;
   const std::uint32_t tag = view.offload.has_vlan ? kTag : 0;
   std::uint32_t frames = 1, bytes = view.length + tag;
   if (view.offload.gso != packet::Gso::none) {
@@ -264,6 +286,7 @@ bool TxQueue::complete(std::size_t count) noexcept {
   counters_.bytes.add(done.bytes);
   if (done.multicast != 0) counters_.multicast.add(done.multicast);
   if (done.broadcast != 0) counters_.broadcast.add(done.broadcast);
+  if (done.errors != 0) counters_.errors.add(done.errors);
   state_.head = done.head;
   count_ = 0;
   return done.reports != 0 && report(done.reports);

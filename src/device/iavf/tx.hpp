@@ -37,8 +37,8 @@ class TxQueue {
   [[nodiscard]] bool is_enabled() const noexcept { return state_.enabled; }
   [[nodiscard]] bool is_stopped() const noexcept { return state_.fault != Fault::none; }
 
-  /// The next frames, borrowed until complete(); at most into.size() and kBurst. `tail`: the tail register, read with
-  /// acquire.
+  /// The next frames, borrowed until complete(); at most into.size() and kBurst. One that could not be made is there as
+  /// a view without bytes, which the switch counts as malformed. `tail`: the tail register, read with acquire.
   [[nodiscard]] std::size_t peek(std::span<packet::FrameView> into, std::uint32_t tail) noexcept;
   /// The oldest `count` of those are done; the others will be peeked again. True when a report that the driver asked
   /// for was written: cause for an interrupt.
@@ -51,14 +51,18 @@ class TxQueue {
  private:
   static constexpr std::size_t kFetch = 64;            // descriptors read at a time
   static constexpr std::size_t kMaxDescriptors = 256;  // of one frame: DPDK cuts a super-frame into 255 at most
-  static constexpr std::size_t kSliceRoom = 512;       // pieces of guest memory of one burst
-  static constexpr std::size_t kReportRoom = 256;      // descriptors of one burst that ask for a report
+  // Pieces of guest memory of one burst. A frame alone never needs all: a border of pages in each of its buffers and in
+  // every 4 KiB of the longest super-frame, and a slice is kept for each other frame.
+  static constexpr std::size_t kSliceRoom = 640;
+  static constexpr std::size_t kReportRoom = kMaxDescriptors + kBurst;  // descriptors of one burst that ask for one
+  static constexpr std::size_t kLongHeaders = 4;                        // frames of one burst that have them
 
   /// What has been peeked up to and with one frame.
   struct Peeked {
     std::uint16_t head = 0;                                             // the descriptor behind it
     std::uint16_t reports = 0;                                          // entries of reports_
     std::uint32_t frames = 0, bytes = 0, multicast = 0, broadcast = 0;  // on the wire, FCS not counted
+    std::uint32_t errors = 0;
   };
   /// A frame whose descriptors are being read.
   struct Draft {
@@ -75,6 +79,8 @@ class TxQueue {
   [[nodiscard]] bool take(const TxDescriptor& raw, Draft& draft) noexcept;
   [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Draft& draft) noexcept;
   [[nodiscard]] bool build(const Draft& draft, packet::FrameView& view) noexcept;
+  [[nodiscard]] std::span<std::byte> header_room(std::uint32_t header_size) noexcept;
+  void note_error(Outcome outcome) noexcept;
   void account(const packet::FrameView& view) noexcept;
   [[nodiscard]] bool report(std::size_t reports) noexcept;
   bool stop(Fault fault) noexcept;
@@ -89,6 +95,7 @@ class TxQueue {
 
   std::size_t count_ = 0;        // frames of this burst
   std::size_t slice_count_ = 0;  // of slices_
+  std::size_t long_count_ = 0;   // of long_headers_
   Peeked so_far_;                // of this burst
   std::uint32_t fetched_first_ = 0, fetched_count_ = 0;
   std::array<TxDescriptor, kFetch> fetched_{};
@@ -97,6 +104,7 @@ class TxQueue {
   std::array<packet::Slice, kSliceRoom> slices_{};
   // The first bytes of each frame. Not cleared: written before they are read.
   std::array<std::array<std::byte, packet::kHeaderRoom>, kBurst> headers_;
+  std::array<std::array<std::byte, packet::kLongestHeader>, kLongHeaders> long_headers_;
 };
 
 }  // namespace vmux::device::iavf

@@ -53,19 +53,21 @@ Layout layout_of(const TxRequest& request) noexcept {
   return at;
 }
 
-bool is_sound(const Layout& at, std::size_t header_size) noexcept {
-  const std::uint32_t l4_size = at.l4_kind == L4::tcp    ? kTcp
-                                : at.l4_kind == L4::udp  ? kUdp
-                                : at.l4_kind == L4::sctp ? kSctp
-                                                         : 0;
-  if (at.is_tunnel()) {
-    const bool is_v6 = at.external == external_ip::ipv6;
-    if (at.outer_l3 < kEthernet || at.outer_l4 < at.outer_l3 + (is_v6 ? kIpv6 : kIpv4)) return false;
-    if (at.l3 < at.outer_l4 + (at.is_udp_tunnel ? kUdp : 0)) return false;
-  }
-  if (at.ip == Ip::none) return at.is_tunnel() && at.l4_kind == L4::none && at.l3 <= header_size;
-  return at.l3 >= kEthernet && at.l4 >= at.l3 + (at.ip == Ip::v6 ? kIpv6 : kIpv4) && at.payload >= at.l4 + l4_size &&
-         at.payload <= header_size;
+constexpr std::uint32_t size_of(L4 kind) noexcept {
+  return kind == L4::tcp ? kTcp : kind == L4::udp ? kUdp : kind == L4::sctp ? kSctp : 0;
+}
+
+/// Whether the outer headers lie in the first `header_size` bytes and are as long as such headers are at least.
+bool is_outer_sound(const Layout& at, std::size_t header_size) noexcept {
+  const std::uint32_t ip_size = at.external == external_ip::ipv6 ? kIpv6 : kIpv4;
+  return at.outer_l3 >= kEthernet && at.outer_l4 >= at.outer_l3 + ip_size &&
+         at.l3 >= at.outer_l4 + (at.is_udp_tunnel ? kUdp : 0) && at.l3 <= header_size;
+}
+
+/// The same of the inner ones, or of those of a frame without a tunnel.
+bool is_inner_sound(const Layout& at, std::size_t header_size) noexcept {
+  return at.ip != Ip::none && at.l3 >= kEthernet && at.l4 >= at.l3 + (at.ip == Ip::v6 ? kIpv6 : kIpv4) &&
+         at.l4 + size_of(at.l4_kind) <= header_size;
 }
 
 void put_ipv4_checksum(std::span<std::byte> header, std::uint32_t l3, std::uint32_t end) noexcept {
@@ -80,10 +82,12 @@ void ask_for_checksum(const Layout& at, packet::Offload& offload) noexcept {
   offload.csum_offset = checksum_offset(at.l4_kind);
 }
 
-// Lengths and checksums of the headers in front of the inner IP header, for a frame of this length as it is.
-Outcome finish_outer(const Layout& at, std::span<std::byte> header, packet::FrameView& view,
-                     bool set_lengths) noexcept {
-  if (!at.is_tunnel()) return Outcome::done;
+// Lengths and checksums of the headers in front of the inner IP header, for a frame of this length as it is. False:
+// they are not where the descriptor says.
+bool finish_outer(const Layout& at, std::span<std::byte> header, packet::FrameView& view, bool set_lengths) noexcept {
+  const bool is_wanted = set_lengths || at.external == external_ip::ipv4_checksum || at.wants_outer_checksum;
+  if (!at.is_tunnel() || !is_wanted) return true;
+  if (!is_outer_sound(at, header.size())) return false;
   if (set_lengths) {
     const bool is_v6 = at.external == external_ip::ipv6;
     const std::uint32_t from = is_v6 ? at.outer_l3 + kIpv6 : at.outer_l3;
@@ -93,33 +97,32 @@ Outcome finish_outer(const Layout& at, std::span<std::byte> header, packet::Fram
   if (at.external == external_ip::ipv4_checksum || (set_lengths && at.external == external_ip::ipv4)) {
     put_ipv4_checksum(header, at.outer_l3, at.outer_l4);
   }
-  if (!at.wants_outer_checksum || view.offload.gso != packet::Gso::none) return Outcome::done;
+  if (!at.wants_outer_checksum || view.offload.gso != packet::Gso::none) return true;
   const auto outer = packet::parse(header);
-  if (!outer || outer->l4 != packet::L4::udp || outer->l4_offset != at.outer_l4) return Outcome::impossible;
+  if (!outer || outer->l4 != packet::L4::udp || outer->l4_offset != at.outer_l4) return false;
   const std::uint32_t l4_length = view.length - at.outer_l4;
   if (view.offload.needs_checksum) {
     const std::uint16_t sum = packet::outer_udp_checksum(header, *outer, at.l4, view.offload.csum_offset, l4_length);
     packet::put16(header, at.outer_l4 + 6, sum);
-    return Outcome::done;
+    return true;
   }
   // Nothing inside to be finished: then the outer checksum is the one that is still due.
   packet::put16(header, at.outer_l4 + 6, packet::pseudo_header_sum(header, *outer, l4_length));
   view.offload.needs_checksum = true;
   view.offload.csum_start = static_cast<std::uint16_t>(at.outer_l4);
   view.offload.csum_offset = 6;
-  return Outcome::done;
+  return true;
 }
 
 // 8.4.2.2: the device writes lengths into the headers of every segment; here they are made whole for the super-frame,
-// and the checksum field gets the pseudo-header sum over the whole, as everyone behind us expects it.
-Outcome segment(const TxRequest& request, const Layout& at, std::span<std::byte> header,
-                packet::FrameView& view) noexcept {
+// and the checksum field gets the pseudo-header sum over the whole, as everyone behind us expects it. (One that is
+// longer than its headers can say is cut before anyone reads them.) False: it cannot be cut.
+bool segment(const TxRequest& request, const Layout& at, std::span<std::byte> header,
+             packet::FrameView& view) noexcept {
   const auto mss = static_cast<std::uint16_t>(tx_high::mss::get(request.context_high));
-  const bool has_kind = at.ip != Ip::none && (at.l4_kind == L4::tcp || at.l4_kind == L4::udp);
-  if (mss == 0 || !has_kind || !is_sound(at, header.size())) return Outcome::impossible;
-  if (view.length < at.payload || view.length - (at.is_tunnel() ? at.outer_l3 : at.l3) > 0xffff) {
-    return Outcome::impossible;
-  }
+  const bool has_kind = at.l4_kind == L4::tcp || at.l4_kind == L4::udp;
+  if (mss == 0 || !has_kind || !is_inner_sound(at, header.size())) return false;
+  if (at.payload < at.l4 + size_of(at.l4_kind) || at.payload > header.size()) return false;
   const bool is_v4 = at.ip != Ip::v6, is_tcp = at.l4_kind == L4::tcp;
   const std::uint32_t l4_length = view.length - at.l4;
   packet::Checksum pseudo;
@@ -174,19 +177,21 @@ void put_sctp_checksum(const Layout& at, std::span<std::byte> header, const pack
   std::memcpy(header.data() + at.l4 + 8, &sum, sizeof sum);
 }
 
-Outcome insert_checksums(const Layout& at, std::span<std::byte> header, packet::FrameView& view) noexcept {
-  if (at.ip == Ip::none && at.l4_kind == L4::none && !at.is_tunnel()) return Outcome::done;
-  if (!is_sound(at, header.size())) return Outcome::impossible;
-  if (at.ip == Ip::v4_checksum) put_ipv4_checksum(header, at.l3, at.l4);
-  if (at.l4_kind == L4::sctp) put_sctp_checksum(at, header, view);
-  if (at.l4_kind == L4::tcp || at.l4_kind == L4::udp) ask_for_checksum(at, view.offload);
-  return finish_outer(at, header, view, false);
+// As many as can be. False: not all. Linux leaves the lengths 0 when it has summed the frame itself, behind a tunnel of
+// which it has already told; so what is not asked for is not looked at.
+bool insert_checksums(const Layout& at, std::span<std::byte> header, packet::FrameView& view) noexcept {
+  const bool is_wanted = at.ip == Ip::v4_checksum || at.l4_kind != L4::none;
+  const bool is_sound = is_inner_sound(at, header.size());
+  if (is_wanted && is_sound) {
+    if (at.ip == Ip::v4_checksum) put_ipv4_checksum(header, at.l3, at.l4);
+    if (at.l4_kind == L4::sctp) put_sctp_checksum(at, header, view);
+    if (at.l4_kind == L4::tcp || at.l4_kind == L4::udp) ask_for_checksum(at, view.offload);
+  }
+  return finish_outer(at, header, view, false) && (is_sound || !is_wanted);
 }
 
-/// A tag goes beside the bytes if it is an 802.1Q one and the outermost; otherwise into them.
-Outcome insert_tag(std::span<std::byte> room, std::uint16_t tpid, std::uint16_t tci, packet::FrameView& view) noexcept {
+void insert_tag(std::span<std::byte> room, std::uint16_t tpid, std::uint16_t tci, packet::FrameView& view) noexcept {
   const std::size_t size = view.header.size();
-  if (size + kTag > room.size()) return Outcome::impossible;
   std::memmove(room.data() + kMacs + kTag, room.data() + kMacs, size - kMacs);
   packet::put16(room, kMacs, tpid);
   packet::put16(room, kMacs + 2, tci);
@@ -197,7 +202,6 @@ Outcome insert_tag(std::span<std::byte> room, std::uint16_t tpid, std::uint16_t 
   if (offload.needs_checksum) shift(offload.csum_start);
   if (offload.gso != packet::Gso::none) shift(offload.header_length);
   if (offload.tunnel != 0) shift(offload.tunnel);
-  return Outcome::done;
 }
 
 std::optional<std::uint16_t> tag_at(const TxRequest& request, TagPlace place) noexcept {
@@ -211,33 +215,42 @@ std::optional<std::uint16_t> tag_at(const TxRequest& request, TagPlace place) no
   return static_cast<std::uint16_t>(tx_low::l2tag2::get(request.context_low));
 }
 
-Outcome insert_tags(const TxRequest& request, const VlanOffload& vlan, std::span<std::byte> room,
-                    packet::FrameView& view) noexcept {
+/// A tag goes beside the bytes if it is an 802.1Q one and the outermost; otherwise into them. False: a frame without
+/// room for a tag; without it it would go where it must not.
+bool insert_tags(const TxRequest& request, const VlanOffload& vlan, std::span<std::byte> room,
+                 packet::FrameView& view) noexcept {
   const auto tag_of = [&](const VlanTag& rule) { return rule.insert ? tag_at(request, rule.place) : std::nullopt; };
   const auto outer = tag_of(vlan.outer), inner = tag_of(vlan.inner);
   const auto outermost = outer ? outer : inner;
-  if (!outermost) return Outcome::done;
-  if (view.header.size() < kMacs + 2) return Outcome::impossible;
-  if (outer && inner && insert_tag(room, vlan.inner.tpid, *inner, view) != Outcome::done) return Outcome::impossible;
+  if (!outermost) return true;
+  if (view.header.size() < kEthernet) return false;
+  if (outer && inner) insert_tag(room, vlan.inner.tpid, *inner, view);
   const std::uint16_t tpid = outer ? vlan.outer.tpid : vlan.inner.tpid;
-  if (tpid != 0x8100) return insert_tag(room, tpid, *outermost, view);
-  view.offload.has_vlan = true;
-  view.offload.vlan_tci = *outermost;
-  return Outcome::done;
+  if (tpid != 0x8100) {
+    insert_tag(room, tpid, *outermost, view);
+  } else {
+    view.offload.has_vlan = true;
+    view.offload.vlan_tci = *outermost;
+  }
+  return true;
 }
 
 }  // namespace
 
-std::uint32_t header_length(const TxRequest& request) noexcept { return layout_of(request).payload; }
+std::uint32_t header_length(const TxRequest& request) noexcept {
+  const Layout at = layout_of(request);
+  return std::max(at.payload, at.l4 + size_of(at.l4_kind));
+}
 
 Outcome apply(const TxRequest& request, const VlanOffload& vlan, std::span<std::byte> room,
               packet::FrameView& view) noexcept {
   const Layout at = layout_of(request);
   const std::span<std::byte> header = room.first(view.header.size());
-  const Outcome outcome =
-      request.is_segmented() ? segment(request, at, header, view) : insert_checksums(at, header, view);
-  if (outcome != Outcome::done) return outcome;
-  return insert_tags(request, vlan, room, view);
+  const bool is_segmented = request.is_segmented();
+  if (is_segmented && !segment(request, at, header, view)) return Outcome::lost;
+  const bool is_finished = is_segmented || insert_checksums(at, header, view);
+  if (!insert_tags(request, vlan, room, view) || !packet::is_consistent(view)) return Outcome::lost;
+  return is_finished ? Outcome::done : Outcome::unfinished;
 }
 
 }  // namespace vmux::device::iavf

@@ -26,16 +26,18 @@ struct TxRequest {
   }
 };
 
-/// Bytes of all headers that the request points at; they have to be in the view's header.
+/// Bytes of all headers that the request points at, as far as the frame has them; they have to be in the view's header.
+/// At most kLongestHeader without two tags.
 [[nodiscard]] std::uint32_t header_length(const TxRequest& request) noexcept;
 
 /// What became of a request.
 enum class Outcome : std::uint8_t {
   done,
-  impossible,  ///< the lengths or types make no sense
+  unfinished,  ///< a checksum was asked for that lies nowhere: the frame is as the driver made it
+  lost,        ///< a super-frame that cannot be cut, a tag that cannot be put in
 };
 
-/// Makes the request part of `view`, whose header lies at the start of `room` (kHeaderRoom bytes, all of them ours).
+/// Makes the request part of `view`, whose header lies at the start of `room` (all of it ours, and two tags longer).
 [[nodiscard]] Outcome apply(const TxRequest& request, const VlanOffload& vlan, std::span<std::byte> room,
                             packet::FrameView& view) noexcept;
 

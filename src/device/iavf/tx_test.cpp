@@ -310,12 +310,6 @@ TEST_F(IavfTx, ComputesBothChecksumsOfATunnelledFrame) {
   EXPECT_EQ(sum_with_pseudo_header(from(sent, 14)), 0xffffu);
 }
 
-TEST_F(IavfTx, StopsAtHeadersThatLieBeyondTheFrame) {
-  post_frame(pattern(64), test::kEop | test::kIpv4Sum | test::kTcp, test::offsets(14, 60, 20));
-  EXPECT_EQ(peek(), 0u);
-  EXPECT_TRUE(queue_.is_stopped());
-}
-
 TEST_F(IavfTx, StopsAtATailBeyondTheRing) {
   EXPECT_EQ(queue_.peek(views_, kLength), 0u);
   EXPECT_TRUE(queue_.is_stopped());
