@@ -38,8 +38,9 @@ Nic::Nic(NicOptions options, runtime::Poller& poller)
       identity_{options_.mac, options_.queue_pairs, options_.link_mbps, options_.link_up, options_.parent},
       interrupts_(registers_, vectors_, nic_counters_, poller),
       admin_(registers_, nic_counters_, options_.name.c_str()),
-      data_(registers_, vectors_, interrupts_, port::Port::counters(), options_.name.c_str(), options_.queue_pairs,
-            options_.more_pollers, options_.doorbell == Doorbell::poll),
+      alarm_(poller),
+      data_(registers_, vectors_, interrupts_, alarm_, port::Port::counters(), options_.name.c_str(),
+            options_.queue_pairs, options_.more_pollers, options_.doorbell == Doorbell::poll),
       virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_),
       reset_timer_(poller, [this] { reset_timer_expired(); }),
       pump_timer_(poller, [this] { pump(); }) {}
@@ -81,6 +82,7 @@ void Nic::forget_everything(bool whole) noexcept {
   reset_timer_.disarm();
   pump_timer_.disarm();
   data_.reset();
+  static_cast<void>(alarm_.take());  // of queues that are no more
   interrupts_.reset();
   registers_.reset();
   virtchnl_.reset(whole);
@@ -130,6 +132,11 @@ void Nic::obey() noexcept {
   }
 }
 
+void Nic::queue_stopped() noexcept {
+  virtchnl_.queue_stopped();
+  obey();
+}
+
 void Nic::begin_reset() noexcept {
   forget_everything(false);
   registers_.set(reg::VFGEN_RSTAT, static_cast<std::uint32_t>(wire::virtchnl::ResetState::in_progress));
@@ -150,6 +157,8 @@ void Nic::set_link(bool up) noexcept {
 
 std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
   interrupts_.service();
+  if (alarm_.take()) [[unlikely]]
+    queue_stopped();
   return identity_.link_up && function_->is_bus_master() ? data_.home().peek(into) : 0;
 }
 

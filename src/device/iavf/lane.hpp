@@ -27,7 +27,8 @@ struct VectorChoice {
 };
 
 struct QueuePair {
-  QueuePair(const char* name, unsigned index) noexcept : tx(name, index), rx(name, index) {}
+  QueuePair(const char* name, unsigned index, Alarm& alarm) noexcept
+      : tx(name, index, &alarm), rx(name, index, &alarm) {}
   TxQueue tx;
   RxQueue rx;
   VectorChoice tx_vector, rx_vector;

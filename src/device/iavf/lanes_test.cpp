@@ -158,6 +158,25 @@ TEST(IavfLanes, AResetStopsThemAll) {
   EXPECT_EQ(rig.arrive(1, ip_frame(1)), 0u);
 }
 
+// The home poller sleeps meanwhile, as far as it knows.
+TEST(IavfLanes, AQueueThatStopsOnAnotherPollerEndsInAReset) {
+  constexpr std::uint32_t kArqlen = 0x8000;
+  TwoPollers rig;
+  rig.bring_up();
+  while (rig.home->run_once(0)) {
+  }
+  rig.guest->queue_raw(1, 0, 0x8);  // a filter to be programmed: not for us
+  rig.guest->ring_tx(1);
+  EXPECT_EQ(rig.take(1), 0u);
+  pollfd woken{rig.home->fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&woken, 1, 0), 1);
+  EXPECT_EQ(rig.take(0), 0u);
+  for (int i = 0; i < 2000 && rig.guest->read(kArqlen) != 0; ++i)
+    rig.home->run_once(1'000'000);
+  EXPECT_EQ(rig.guest->read(kArqlen), 0u);
+  EXPECT_FALSE(rig.lanes[1]->is_ready());
+}
+
 class IavfEachLane : public testing::TestWithParam<unsigned> {};
 INSTANTIATE_TEST_SUITE_P(Lanes, IavfEachLane, testing::Values(0, 1));
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "device/iavf/admin_queue.hpp"
+#include "device/iavf/alarm.hpp"
 #include "device/iavf/data_path.hpp"
 #include "device/iavf/interrupts.hpp"
 #include "device/iavf/state.hpp"
@@ -83,6 +84,7 @@ class Nic final : public pci::Device, public port::Port {
   void pump() noexcept;
   void obey() noexcept;
   void publish_steering() noexcept;
+  void queue_stopped() noexcept;
   void begin_reset() noexcept;
   void forget_everything(bool whole) noexcept;
   void reset_timer_expired() noexcept;
@@ -96,6 +98,7 @@ class Nic final : public pci::Device, public port::Port {
   std::unique_ptr<pci::Function> function_;
   InterruptUnit interrupts_;
   AdminQueue admin_;
+  Alarm alarm_;
   DataPath data_;
   Virtchnl virtchnl_;
   runtime::Timer reset_timer_, pump_timer_;

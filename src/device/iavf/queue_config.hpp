@@ -57,7 +57,7 @@ struct VlanOffload {
   VlanTag inner{false, true, 0x8100, TagPlace::l2tag2};
 };
 
-/// Why a queue stopped. It runs again when it is enabled anew.
+/// Why a queue stopped. It runs again when it is enabled anew, which the driver does after the reset that follows.
 enum class Fault : std::uint8_t {
   none,
   ring_unmapped,    ///< the descriptor ring lies outside guest memory

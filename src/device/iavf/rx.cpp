@@ -62,8 +62,9 @@ bool RxQueue::stop(Fault fault) noexcept {
   state_.fault = fault;
   counters_.guest_fault.add();
   if (log_limit_.allow()) {
-    logf(LogLevel::warning, "{}: receive queue {} stopped until it is enabled anew: {}", name_, index_, text_of(fault));
+    logf(LogLevel::warning, "{}: receive queue {} stopped: {}", name_, index_, text_of(fault));
   }
+  if (alarm_ != nullptr) alarm_->raise();
   return false;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "device/iavf/alarm.hpp"
 #include "device/iavf/descriptors.hpp"
 #include "device/iavf/queue_config.hpp"
 #include "device/iavf/rx_verify.hpp"
@@ -23,8 +24,10 @@ class RxQueue {
  public:
   using WriteBack = RxWriteBack;
 
-  /// `name` and `index` are for logs; what `name` points to must outlive the queue.
-  RxQueue(const char* name, unsigned index) noexcept : name_(name), index_(index) {}
+  /// `name` and `index` are for logs; what `name` points to must outlive the queue. `alarm`, if any, is raised when the
+  /// queue stops.
+  RxQueue(const char* name, unsigned index, Alarm* alarm = nullptr) noexcept
+      : name_(name), index_(index), alarm_(alarm) {}
   RxQueue(const RxQueue&) = delete;
   RxQueue& operator=(const RxQueue&) = delete;
 
@@ -104,6 +107,7 @@ class RxQueue {
   QueueCounters counters_;
   const char* name_;
   unsigned index_;
+  Alarm* alarm_;
   memory::GuestMemory memory_;
   RateLimit log_limit_;
   bool has_news_ = false;

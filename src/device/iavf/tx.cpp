@@ -34,9 +34,9 @@ bool TxQueue::stop(Fault fault) noexcept {
   state_.fault = fault;
   counters_.guest_fault.add();
   if (log_limit_.allow()) {
-    logf(LogLevel::warning, "{}: transmit queue {} stopped until it is enabled anew: {}", name_, index_,
-         text_of(fault));
+    logf(LogLevel::warning, "{}: transmit queue {} stopped: {}", name_, index_, text_of(fault));
   }
+  if (alarm_ != nullptr) alarm_->raise();
   return false;
 }
 

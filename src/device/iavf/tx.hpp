@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "device/iavf/alarm.hpp"
 #include "device/iavf/descriptors.hpp"
 #include "device/iavf/queue_config.hpp"
 #include "device/iavf/tx_offload.hpp"
@@ -20,8 +21,10 @@ class TxQueue {
  public:
   static constexpr std::size_t kBurst = 32;  ///< frames of one peek()
 
-  /// `name` and `index` are for logs; what `name` points to must outlive the queue.
-  TxQueue(const char* name, unsigned index) noexcept : name_(name), index_(index) {}
+  /// `name` and `index` are for logs; what `name` points to must outlive the queue. `alarm`, if any, is raised when the
+  /// queue stops.
+  TxQueue(const char* name, unsigned index, Alarm* alarm = nullptr) noexcept
+      : name_(name), index_(index), alarm_(alarm) {}
   TxQueue(const TxQueue&) = delete;
   TxQueue& operator=(const TxQueue&) = delete;
 
@@ -90,6 +93,7 @@ class TxQueue {
   QueueCounters counters_;
   const char* name_;
   unsigned index_;
+  Alarm* alarm_;
   memory::GuestMemory memory_;
   RateLimit log_limit_;
 

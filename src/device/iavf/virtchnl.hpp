@@ -45,7 +45,10 @@ class Virtchnl {
   /// time, for others share the poller: true when there may be more.
   [[nodiscard]] bool pump() noexcept;
   void link_changed() noexcept;
-  /// Told once: the driver asked for a reset (now), or is to be reset for what it asked once it has heard of it (soon).
+  /// The function is to be reset, once the driver has heard of it: Linux and DPDK wait for that, and set up their
+  /// queues anew. As the physical functions of both families do it where mdd-auto-reset-vf is set.
+  void queue_stopped() noexcept;
+  /// Told once: the driver asked for a reset (now), or is to be reset for what it did once it has heard of it (soon).
   enum class ResetWish : std::uint8_t { none, now, soon };
   [[nodiscard]] ResetWish take_reset_wish() noexcept;
   /// A reset of the virtual function: negotiation starts anew. `whole`: of the PCI function, the address too.
@@ -109,6 +112,7 @@ class Virtchnl {
   Status request_queues(Body body, Reply& reply) noexcept;
   Status get_supported_rxdids(Body body, Reply& reply) noexcept;
   Status announce_reset(Reply& reply) noexcept;
+  void plan_reset() noexcept;
   Status select(std::uint32_t rx, std::uint32_t tx, bool enable) noexcept;
   Status select_chunks(Body body, bool enable) noexcept;
   [[nodiscard]] std::optional<RxQueueConfig> rx_config(const wire::virtchnl::RxqInfo& info) const noexcept;

@@ -178,10 +178,20 @@ Virtchnl::Status Virtchnl::request_queues(Body body, Reply& reply) noexcept {
 /// What was asked for is granted by a reset, of which an event tells: there is no answer.
 Virtchnl::Status Virtchnl::announce_reset(Reply& reply) noexcept {
   reply.is_wanted = false;
+  plan_reset();
+  return Status::success;
+}
+
+void Virtchnl::plan_reset() noexcept {
   session_.reset_event_due = true;
   session_.reset_wish = ResetWish::soon;
   session_.is_resetting = true;
-  return Status::success;
+}
+
+void Virtchnl::queue_stopped() noexcept {
+  if (session_.is_resetting) return;
+  plan_reset();
+  tell_what_is_due();
 }
 
 Virtchnl::Status Virtchnl::get_supported_rxdids(Body /*body*/, Reply& reply) noexcept {
