@@ -160,6 +160,7 @@ void IavfGuest::bring_up(const IavfSetup& setup) {
   for (unsigned i = 0; i < setup.queues; ++i) {
     std::memset(memory_.data() + tx_ring(i), 0, 0x1'0000);
     std::memset(memory_.data() + rx_ring(i), 0, 0x1'0000);
+    if (setup.early_buffers) refill(i);
     for (unsigned frame = 0; frame < setup.early_frames; ++frame)
       send_frame(Bytes(64 + frame), i);
   }

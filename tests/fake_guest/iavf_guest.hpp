@@ -60,6 +60,7 @@ struct IavfSetup {
   std::uint8_t rxdid = 0;
   bool head_writeback = false;
   bool is_after_reset = false;  ///< the driver goes on: it does not introduce itself (VERSION) again, as Linux does not
+  bool early_buffers = false;   ///< the receive tail is written before the driver has told of its rings, as Linux does
   unsigned early_frames = 0;  ///< sent by each queue before the driver has told of its rings, as Linux does under load
   bool mapped_doorbells = false;  ///< write tails and DYN_CTLN1 through the shared memory, as with a mapped BAR
 };

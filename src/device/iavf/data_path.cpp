@@ -65,22 +65,20 @@ void DataPath::disconnect(pci::Function& function) noexcept {
     side->disconnect();
 }
 
-bool DataPath::may_configure(unsigned queue) const noexcept {
-  return queue < pairs_.size() && ((tx_enabled_ | rx_enabled_) >> queue & 1) == 0;
-}
-
-bool DataPath::configure_tx(unsigned queue, const TxQueueConfig& config) noexcept {
-  if (queue >= pairs_.size() || (tx_enabled_ >> queue & 1) != 0) return false;
+// As the ice physical function does it. It leaves the receive tail alone, too: Linux writes it before it tells of the
+// ring, and whoever tells of a ring while the last one runs may do so as well.
+void DataPath::configure_tx(unsigned queue, const TxQueueConfig& config) noexcept {
+  static_cast<void>(set_enabled(0, 1u << queue & tx_enabled_, false));
   change(queue, [&](Lane&) { pairs_[queue]->tx.configure(config); });
   pairs_[queue]->has_tx = true;
-  return true;
 }
 
-bool DataPath::configure_rx(unsigned queue, const RxQueueConfig& config) noexcept {
-  if (queue >= pairs_.size() || (rx_enabled_ >> queue & 1) != 0) return false;
+void DataPath::configure_rx(unsigned queue, const RxQueueConfig& config) noexcept {
+  const std::uint32_t at = reg::QRX_TAIL1 + queue * 4, tail = registers_.get(at);
+  static_cast<void>(set_enabled(1u << queue & rx_enabled_, 0, false));
   change(queue, [&](Lane&) { pairs_[queue]->rx.configure(config); });
+  registers_.set(at, tail < config.length ? tail : 0);
   pairs_[queue]->has_rx = true;
-  return true;
 }
 
 void DataPath::map_rx(unsigned queue, VectorChoice choice) noexcept {
@@ -99,9 +97,9 @@ bool DataPath::set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noe
     tx_ready |= (pairs_[queue]->has_tx ? 1u : 0u) << queue;
   }
   const bool ok = !enabled || ((rx & ~rx_ready) | (tx & ~tx_ready)) == 0;
-  if (enabled) {
-    rx &= rx_ready;
-    tx &= tx_ready;
+  if (enabled) {  // those that run would begin their rings anew
+    rx &= rx_ready & ~rx_enabled_;
+    tx &= tx_ready & ~tx_enabled_;
   }
   rx_enabled_ = enabled ? rx_enabled_ | rx : rx_enabled_ & ~rx;
   tx_enabled_ = enabled ? tx_enabled_ | tx : tx_enabled_ & ~tx;
@@ -178,6 +176,11 @@ void DataPath::reset() noexcept {
   draft_ = {};
   draft_.rss.hena = kHashedPackets;  // as physical functions leave it: Linux sends key and table only
   publish();
+}
+
+void DataPath::forget_driver() noexcept {
+  reset();
+  registers_.reset(kDataPagesEnd);
 }
 
 void DataPath::set_station_address(const Mac& mac) noexcept {

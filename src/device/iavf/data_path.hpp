@@ -41,13 +41,12 @@ class DataPath {
 
   // For control. Queue numbers below queue_pairs() have been checked by the caller where nothing else is said.
   [[nodiscard]] unsigned queue_pairs() const noexcept { return static_cast<unsigned>(pairs_.size()); }
-  /// A queue that runs cannot be configured.
-  [[nodiscard]] bool may_configure(unsigned queue) const noexcept;
-  bool configure_tx(unsigned queue, const TxQueueConfig& config) noexcept;
-  bool configure_rx(unsigned queue, const RxQueueConfig& config) noexcept;
+  /// A queue that runs is disabled first.
+  void configure_tx(unsigned queue, const TxQueueConfig& config) noexcept;
+  void configure_rx(unsigned queue, const RxQueueConfig& config) noexcept;
   void map_rx(unsigned queue, VectorChoice choice) noexcept;
   void map_tx(unsigned queue, VectorChoice choice) noexcept;
-  /// Of all these queues (bit per queue) that have been configured. False: one has not been.
+  /// Of all these queues (bit per queue) that have been configured; one that runs goes on. False: one has not been.
   bool set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noexcept;
   [[nodiscard]] FrameStatistics statistics() const noexcept;
   /// What decides about frames, to be edited; takes effect with publish().
@@ -58,6 +57,8 @@ class DataPath {
   [[nodiscard]] Channels& channels() noexcept { return draft_.channels; }
   void publish() noexcept;
   void reset() noexcept;
+  /// A reset, and the registers of the data path as it leaves them: for when the driver that wrote them is gone.
+  void forget_driver() noexcept;
   void set_station_address(const Mac& mac) noexcept;
   void set_link(bool up) noexcept;
   void set_dma(bool enabled) noexcept;

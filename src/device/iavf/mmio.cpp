@@ -13,9 +13,9 @@ bool Registers::replace(std::uint32_t offset, std::uint32_t expected, std::uint3
                                     expected, value);
 }
 
-void Registers::reset() noexcept {
+void Registers::reset(std::uint32_t end) noexcept {
   for (const Register& row : kRegisters) {
-    for (std::uint32_t i = 0; i < row.count; ++i)
+    for (std::uint32_t i = 0; i < row.count && row.at < end; ++i)
       set(row.at + i * row.stride, row.reset);
   }
 }

@@ -32,8 +32,8 @@ class Registers {
   }
   /// Replaces a value that the guest may be writing at this moment; false when it no longer is `expected`.
   [[nodiscard]] bool replace(std::uint32_t offset, std::uint32_t expected, std::uint32_t value) noexcept;
-  /// All registers as a reset of the function leaves them.
-  void reset() noexcept;
+  /// All registers below `end` as a reset of the function leaves them.
+  void reset(std::uint32_t end = kRegisterEnd) noexcept;
 
   [[nodiscard]] static constexpr bool is_data_page(std::uint32_t offset) noexcept { return offset < kDataPagesEnd; }
 

@@ -34,7 +34,8 @@ std::optional<TxQueueConfig> tx_config(const vc::TxqInfo& info) noexcept {
 Virtchnl::Status Virtchnl::config_tx_queue(Body body, Reply& /*reply*/) noexcept {
   const auto info = read_at<vc::TxqInfo>(body);
   const auto config = tx_config(info);
-  if (!config || !data_.configure_tx(info.queue_id, *config)) return Status::err_param;
+  if (!config || info.queue_id >= data_.queue_pairs()) return Status::err_param;
+  data_.configure_tx(info.queue_id, *config);
   return Status::success;
 }
 
@@ -58,7 +59,8 @@ std::optional<RxQueueConfig> Virtchnl::rx_config(const vc::RxqInfo& info) const 
 Virtchnl::Status Virtchnl::config_rx_queue(Body body, Reply& /*reply*/) noexcept {
   const auto info = read_at<vc::RxqInfo>(body);
   const auto config = rx_config(info);
-  if (!config || !data_.configure_rx(info.queue_id, *config)) return Status::err_param;
+  if (!config || info.queue_id >= data_.queue_pairs()) return Status::err_param;
+  data_.configure_rx(info.queue_id, *config);
   return Status::success;
 }
 
@@ -77,9 +79,9 @@ Virtchnl::Status Virtchnl::config_vsi_queues(Body body, Reply& /*reply*/) noexce
       const auto rx = rx_config(pair.rxq);
       if (pair.txq.vsi_id != kVsiId || pair.rxq.vsi_id != kVsiId) return Status::err_param;
       if ((has_tx && !tx) || (has_rx && !rx) || pair.txq.queue_id != pair.rxq.queue_id) return Status::err_param;
-      if (!data_.may_configure(pair.txq.queue_id)) return Status::err_param;
-      if (apply && has_tx && !data_.configure_tx(pair.txq.queue_id, *tx)) return Status::err_param;
-      if (apply && has_rx && !data_.configure_rx(pair.rxq.queue_id, *rx)) return Status::err_param;
+      if (pair.txq.queue_id >= data_.queue_pairs()) return Status::err_param;
+      if (apply && has_tx) data_.configure_tx(pair.txq.queue_id, *tx);
+      if (apply && has_rx) data_.configure_rx(pair.rxq.queue_id, *rx);
     }
   }
   return Status::success;

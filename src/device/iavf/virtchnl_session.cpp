@@ -21,12 +21,21 @@ constexpr Speed kSpeeds[] = {{100, vc::link_speed::k100Mb},  {1000, vc::link_spe
 
 }  // namespace
 
-/// The highest minor that both know. A driver says this when it is loaded and not after its resets, so traffic classes
-/// are another's that is gone.
+/// The highest minor that both know. A driver says this when it is loaded and not after its resets. So what there is
+/// was left by another that is gone, without a word if its kernel died: its queues run, with rings in memory that may
+/// be anybody's by now, and its addresses, VLANs, rules and traffic classes would lead frames astray. The physical
+/// functions leave all that as it is, but for queues that are configured anew; here the next driver finds a function as
+/// after a reset, its address excepted, which the network knows it by.
 Virtchnl::Status Virtchnl::version(Body body, Reply& reply) noexcept {
   const auto asked = read_at<vc::VersionInfo>(body);
+  const Mac mac = session_.mac;
+  session_ = {};
+  session_.mac = mac;
   session_.minor = asked.major == vc::kMajor && asked.minor < vc::kMinor ? std::uint32_t{asked.minor} : vc::kMinor;
   channels_ = {};
+  data_.forget_driver();
+  interrupts_.reset();
+  data_.set_station_address(mac);
   reply.put(vc::VersionInfo{vc::kMajor, session_.minor});
   return Status::success;
 }
@@ -58,6 +67,7 @@ Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {
   session_.capabilities = given | cap::kL2;
   session_.has_resources = true;
   session_.link_event_due = true;
+  data_.vlan() = {};                           // whatever was said in the other dialect
   data_.vlan().outer.strip = has(cap::kVlan);  // the first dialect starts so, with either parent; the second asks
   if (!has(cap::kAdq)) channels_ = {};
   data_.channels() = channels_;

@@ -250,12 +250,15 @@ TEST(IavfVirtchnl, EnablingAQueueThatWasNotSetUpIsRefused) {
   EXPECT_EQ(rig.guest->call(kEnable, IavfBody{}.u16(1).u16(0).u32(1u << 30).u32(0).bytes()).status, kParam);
 }
 
-TEST(IavfVirtchnl, ARunningQueueIsNotSetUpAnew) {
+TEST(IavfVirtchnl, ARunningQueueThatIsSetUpAnewIsDisabledFirst) {
   IavfRig rig;
   rig.guest->bring_up({.queues = 2});
-  EXPECT_EQ(rig.guest->call(kConfigQueues, rig.guest->queue_config(2)).status, kParam);
-  EXPECT_EQ(rig.guest->call(kDisable, IavfBody{}.u16(1).u16(0).u32(3).u32(3).bytes()).status, kOk);
+  Bytes wrong = rig.guest->queue_config(2);
+  wrong[8 + 64 + 4] = std::byte{1};  // a length of the second pair's ring
+  EXPECT_EQ(rig.guest->call(kConfigQueues, wrong).status, kParam);
+  EXPECT_TRUE(rig.nic->is_ready());  // all or nothing
   EXPECT_EQ(rig.guest->call(kConfigQueues, rig.guest->queue_config(2)).status, kOk);
+  EXPECT_FALSE(rig.nic->is_ready());
 }
 
 TEST(IavfVirtchnl, DisablingZeroesTheTails) {
