@@ -121,7 +121,8 @@ class IavfNic final : public Nic {
     const device::iavf::DataPath& data = nic_->data_path();
     into = {{"messages", counters.messages.get()},         {"refused", counters.refused.get()},
             {"admin_faults", counters.admin_faults.get()}, {"lost_replies", counters.lost_replies.get()},
-            {"interrupts", nic_->interrupts_sent()},       {"resets", counters.resets.get()}};
+            {"interrupts", nic_->interrupts_sent()},       {"resets", counters.resets.get()},
+            {"all_groups", counters.all_groups.get()},     {"addresses_refused", counters.addresses_refused.get()}};
     std::uint64_t faults = 0;
     for (unsigned queue = 0; queue < data.queue_pairs(); ++queue) {
       const device::iavf::QueueCounters& tx = data.tx(queue).counters();

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace vmux::device::iavf {
 
@@ -27,6 +28,8 @@ inline constexpr std::uint64_t kBroadcastKey = 0xffff'ffff'ffff;
 class Filters {
  public:
   static constexpr std::size_t kMaxMacs = 256;
+  /// Group addresses beyond those are remembered only: while there are any, all groups are received.
+  static constexpr std::size_t kMaxMoreGroups = 2048;
 
   bool unicast_promisc = false, multicast_promisc = false;
   /// Frames with a tag pass only when the set of its kind has it; those without always do.
@@ -34,15 +37,17 @@ class Filters {
   std::bitset<4096> vlans, service_vlans;  ///< 802.1Q, 802.1ad
 
   [[nodiscard]] bool has(const Mac& mac) const noexcept { return contains(key_of(mac)); }
-  /// False when the table is full; adding what is there is fine.
-  bool add(const Mac& mac) noexcept;
-  void remove(const Mac& mac) noexcept;
-  void clear_macs() noexcept;
+  /// False when there is no room; adding what is there is fine. A station's address takes the place of a group's.
+  bool add(const Mac& mac);
+  void remove(const Mac& mac);
   [[nodiscard]] std::size_t mac_count() const noexcept { return count_; }
+  [[nodiscard]] std::size_t groups_beyond() const noexcept { return more_groups_.size(); }
 
   /// Whether a frame to this address is to be received (broadcast always is).
   [[nodiscard]] bool admits(std::uint64_t mac_key) const noexcept {
-    if (is_group(mac_key)) return multicast_promisc || mac_key == kBroadcastKey || contains(mac_key);
+    if (is_group(mac_key)) {
+      return multicast_promisc || !more_groups_.empty() || mac_key == kBroadcastKey || contains(mac_key);
+    }
     return unicast_promisc || contains(mac_key);
   }
   /// Of a frame's outermost tag.
@@ -64,9 +69,14 @@ class Filters {
     }
   }
 
+  void insert(std::uint64_t key) noexcept;
+  void erase(std::uint64_t key) noexcept;
+  [[nodiscard]] std::uint64_t any_group() const noexcept;
+
   static constexpr std::uint64_t kFree = ~0ull;
   std::array<std::uint64_t, kSlots> slots_ = filled();
   std::size_t count_ = 0;
+  std::vector<std::uint64_t> more_groups_;  // sorted; not in the table
 
   static constexpr std::array<std::uint64_t, kSlots> filled() noexcept {
     std::array<std::uint64_t, kSlots> slots{};

@@ -70,12 +70,14 @@ class VectorStates {
 
 /// The model's own statistics, beside those of the queues.
 struct NicCounters {
-  Counter interrupts;    ///< messages sent, all vectors
-  Counter resets;        ///< of the virtual function, whoever asked
-  Counter messages;      ///< virtchnl messages taken
-  Counter refused;       ///< those answered with an error
-  Counter admin_faults;  ///< an admin queue outside guest memory or with an index beyond its end
-  Counter lost_replies;  ///< no receive queue to put them into
+  Counter interrupts;         ///< messages sent, all vectors
+  Counter resets;             ///< of the virtual function, whoever asked
+  Counter messages;           ///< virtchnl messages taken
+  Counter refused;            ///< those answered with an error
+  Counter admin_faults;       ///< an admin queue outside guest memory or with an index beyond its end
+  Counter lost_replies;       ///< no receive queue to put them into
+  Counter addresses_refused;  ///< of stations: the table is full
+  Counter all_groups;         ///< times that a group found no room in it, so that all are received
 };
 
 }  // namespace vmux::device::iavf

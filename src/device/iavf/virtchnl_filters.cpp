@@ -36,7 +36,7 @@ void Virtchnl::note_deleted() noexcept {
   session_.has_deleted_mac = false;
 }
 
-/// All addresses or none.
+/// Each on its own, as the ice physical function takes them: what finds no room must not cost the others theirs.
 Virtchnl::Status Virtchnl::add_eth_addr(Body body, Reply& /*reply*/) noexcept {
   const auto head = read_at<vc::EtherAddrList>(body);
   const std::size_t count = head.num_elements;
@@ -45,16 +45,23 @@ Virtchnl::Status Virtchnl::add_eth_addr(Body body, Reply& /*reply*/) noexcept {
   const auto entry = [&](std::size_t i) {
     return read_at<vc::EtherAddr>(body, sizeof head + i * sizeof(vc::EtherAddr));
   };
-  Filters changed = data_.filters();
   for (std::size_t i = 0; i < count; ++i) {
     if (!is_address(entry(i).addr)) return Status::err_param;
-    if (!changed.add(entry(i).addr)) return Status::err_no_memory;
   }
-  data_.filters() = changed;
-  for (std::size_t i = 0; i < count; ++i)
-    note_added(entry(i));
+  Filters& filters = data_.filters();
+  const std::size_t beyond_before = filters.groups_beyond();
+  Status status = Status::success;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (filters.add(entry(i).addr)) {
+      note_added(entry(i));
+    } else {
+      status = Status::err_no_memory;
+      counters_.addresses_refused.add();
+    }
+  }
+  if (beyond_before == 0 && filters.groups_beyond() != 0) counters_.all_groups.add();
   data_.publish();
-  return Status::success;
+  return status;
 }
 
 /// An address that is not there is as good as deleted: drivers delete what a reset has forgotten.

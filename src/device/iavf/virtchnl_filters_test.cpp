@@ -12,7 +12,7 @@ using fake_guest::Bytes;
 using fake_guest::IavfBody;
 
 constexpr std::uint32_t kReset = 2, kAddMac = 10, kDelMac = 11;
-constexpr std::int32_t kOk = 0;
+constexpr std::int32_t kOk = 0, kNoMemory = -18;
 
 IavfBody mac_list(std::uint16_t count, std::uint8_t last, std::uint8_t type = 2) {
   IavfBody body;
@@ -22,7 +22,7 @@ IavfBody mac_list(std::uint16_t count, std::uint8_t last, std::uint8_t type = 2)
   return body;
 }
 
-TEST(IavfAddresses, TableIsBoundedAndAllOrNothing) {
+TEST(IavfAddresses, TableIsBoundedAndTakesWhatFits) {
   IavfRig rig;
   rig.guest->bring_up();
   EXPECT_EQ(rig.guest->call(kAddMac, mac_list(250, 1).bytes()).status, kOk);
@@ -71,6 +71,38 @@ TEST(IavfAddresses, OlderDriversLinkDownAndUpKeepsTheAddress) {
     EXPECT_EQ(rig.guest->call(kDelMac, both).status, kOk);
     EXPECT_EQ(rig.nic->mac(), kIavfStation);
   }
+}
+
+Bytes addresses(unsigned groups, unsigned stations) {
+  IavfBody body;
+  body.u16(1).u16(static_cast<std::uint16_t>(groups + stations));
+  for (unsigned i = 0; i < groups + stations; ++i)
+    body.u8(i < groups ? 0x01 : 0x02).u8(0).u16(0).u16(static_cast<std::uint16_t>(i)).u16(0);
+  return body.bytes();
+}
+
+TEST(IavfAddressTable, AllOf320GroupsArrive) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  EXPECT_EQ(rig.guest->call(kAddMac, addresses(320, 0)).status, kOk);
+  unsigned arrived = 0;
+  for (unsigned i = 0; i < 320; ++i) {
+    static_cast<void>(rig.arrive(frame_to({1, 0, 0, 0, i & 0xff, i >> 8}, 64)));
+    arrived += rig.guest->receive() ? 1u : 0u;
+  }
+  EXPECT_EQ(arrived, 320u);
+  EXPECT_EQ(rig.nic->nic_counters().all_groups.get(), 1u);
+}
+
+TEST(IavfAddressTable, StationsBeyondItAreRefusedAndTheOthersTaken) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  EXPECT_EQ(rig.guest->call(kAddMac, addresses(10, 300)).status, kNoMemory);
+  EXPECT_EQ(rig.nic->nic_counters().addresses_refused.get(), 300u + 1 - 256);  // its own address is one of them
+  EXPECT_EQ(rig.arrive(to_iavf(64)), 1u);
+  EXPECT_TRUE(rig.guest->receive().has_value());
+  static_cast<void>(rig.arrive(frame_to({1, 0, 0, 0, 9, 0}, 64)));
+  EXPECT_TRUE(rig.guest->receive().has_value());
 }
 
 }  // namespace
