@@ -41,7 +41,7 @@ void RpcServer::accept_all() {
   }
 }
 
-Outcome<> RpcServer::adopt(UniqueFd connection) {
+Outcome<> RpcServer::adopt(vfio_user::Connection connection) {
   if (clients_.size() >= kMaxClients) return refuse(ProblemKind::busy, "", "too many clients are connected");
   if (::fcntl(connection.get(), F_SETFL, O_NONBLOCK) != 0) {
     return refuse("", "set up a connection", Error{Errc::system, "fcntl", errno});

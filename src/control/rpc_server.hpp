@@ -10,8 +10,8 @@
 
 #include "control/json_rpc.hpp"
 #include "control/problem.hpp"
+#include "vfio_user/connection.hpp"
 #include "vfio_user/listener.hpp"
-#include "vmux/base/unique_fd.hpp"
 #include "vmux/runtime/poller.hpp"
 
 namespace vmux::control {
@@ -28,12 +28,12 @@ class RpcServer {
   RpcServer& operator=(const RpcServer&) = delete;
 
   /// Serves a connected socket as if it had been accepted.
-  Outcome<> adopt(UniqueFd connection);
+  Outcome<> adopt(vfio_user::Connection connection);
   [[nodiscard]] std::size_t clients() const noexcept { return clients_.size(); }
 
  private:
   struct Client {
-    UniqueFd socket;
+    vfio_user::Connection socket;
     runtime::Watch watch;
     std::string input;         // what came and is not yet a whole line
     std::string output;        // what was not yet taken

@@ -38,7 +38,7 @@ class RpcSocket : public testing::Test {
   int connect() {
     int ends[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-    EXPECT_TRUE(server_->adopt(UniqueFd{ends[0]}));
+    EXPECT_TRUE(server_->adopt(vfio_user::Connection{UniqueFd{ends[0]}}));
     return ends[1];
   }
   static void send(const UniqueFd& socket, std::string_view text) {
@@ -142,7 +142,7 @@ TEST_F(RpcSocket, RefusesMoreClientsThanItsLimit) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
   const UniqueFd far{ends[1]};
-  EXPECT_FALSE(server_->adopt(UniqueFd{ends[0]}));
+  EXPECT_FALSE(server_->adopt(vfio_user::Connection{UniqueFd{ends[0]}}));
 }
 
 TEST_F(RpcSocket, IsForItsOwnerOnly) {

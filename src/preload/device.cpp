@@ -15,6 +15,9 @@
 #include "preload/trace.hpp"
 
 namespace vmux::preload {
+
+std::atomic<bool> Device::has_forked_ = false;
+
 namespace {
 
 constexpr std::uint64_t kOffsetMask = (std::uint64_t{1} << abi::kRegionShift) - 1;
@@ -53,6 +56,7 @@ Device::~Device() {
       server_requests_.detach();  // a fork has no threads but its own
     }
   }
+  if (has_forked_) client_->let_go();  // the other process may go on with it
   trace("{}: closed", name_);
 }
 

@@ -68,6 +68,9 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
+  /// From now on another process has what is open here.
+  static void before_fork() noexcept { has_forked_ = true; }
+
   /// The program's state file of a migration, for the stream object.
   long migration_read(std::span<std::byte> into);
   long migration_write(std::span<const std::byte> from);
@@ -119,6 +122,8 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
   }
   int failure(const Error& error, int when_gone);
   void serve_messages();
+
+  static std::atomic<bool> has_forked_;
 
   const std::string name_, socket_;
   const std::vector<std::uint8_t> first_config_;

@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "preload/device.hpp"
 #include "preload/fd_table.hpp"
 #include "preload/hooks.hpp"
 #include "preload/mmio_trap.hpp"
@@ -48,6 +49,7 @@ std::unique_ptr<Inside> forking;  // all locks are held from before a fork until
 
 void before_fork() {
   auto inside = std::make_unique<Inside>();
+  Device::before_fork();
   World::lock_making();
   state_mutex().lock();
   if (World* world = World::existing()) world->before_fork();

@@ -27,7 +27,7 @@ Error late() noexcept { return {Errc::timed_out, "the server did not answer in t
 
 }  // namespace
 
-Client::Impl::Impl(UniqueFd socket, ClientOptions wanted)
+Client::Impl::Impl(Connection socket, ClientOptions wanted)
     : options(wanted), transport(std::move(socket), std::max<std::size_t>(options.max_transfer, 64 << 10) + kOverhead) {
   timeval limit{};
   limit.tv_sec = static_cast<time_t>(options.timeout_ns / 1'000'000'000);
@@ -299,7 +299,8 @@ Result<void> Client::Impl::take_twin(const wire::vfio_user::Capabilities& theirs
   if (!options.twin_socket || !theirs.twin_fd_index || *theirs.twin_fd_index >= fds.size()) {
     return fail(Errc::protocol, "the server's second socket is not there, or was not asked for");
   }
-  twin.emplace(std::move(fds[static_cast<std::size_t>(*theirs.twin_fd_index)]), options.max_transfer + kOverhead);
+  twin.emplace(Connection{std::move(fds[static_cast<std::size_t>(*theirs.twin_fd_index)])},
+               options.max_transfer + kOverhead);
   return {};
 }
 
@@ -309,13 +310,22 @@ Client::~Client() = default;
 Result<std::unique_ptr<Client>> Client::connect(const std::string& path, ClientOptions options) {
   auto socket = connect_to(path);
   if (!socket) return tl::unexpected(socket.error());
-  return adopt(std::move(*socket), options);
+  return Impl::make(std::move(*socket), options);
 }
 
 Result<std::unique_ptr<Client>> Client::adopt(UniqueFd socket, ClientOptions options) {
+  return Impl::make(Connection{std::move(socket)}, options);
+}
+
+Result<std::unique_ptr<Client>> Client::Impl::make(Connection socket, ClientOptions options) {
   auto impl = std::make_unique<Impl>(std::move(socket), options);
   if (auto agreed = impl->negotiate(); !agreed) return tl::unexpected(agreed.error());
   return std::unique_ptr<Client>(new Client(std::move(impl)));
+}
+
+void Client::let_go() noexcept {
+  impl_->transport.let_go();
+  if (impl_->twin) impl_->twin->let_go();
 }
 
 const ServerLimits& Client::limits() const noexcept { return impl_->limits; }

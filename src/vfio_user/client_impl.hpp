@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -34,8 +35,9 @@ struct Exchange {
 };
 
 struct Client::Impl {
-  Impl(UniqueFd socket, ClientOptions wanted);
+  Impl(Connection socket, ClientOptions wanted);
 
+  [[nodiscard]] static Result<std::unique_ptr<Client>> make(Connection socket, ClientOptions options);
   [[nodiscard]] Result<void> negotiate();
 
   /// Queues a request: a header, `head` and `data`. The reply's fixed part will have `fixed_size` bytes.

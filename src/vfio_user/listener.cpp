@@ -88,23 +88,28 @@ Listener::~Listener() {
   struct stat status {};
   const bool is_ours = ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
   if (is_ours) ::unlink(path_.c_str());
+  // The kernel resets the connections that a listening socket takes along. After this one refuses new ones, those that
+  // are there are accepted, and hung up on in the polite way.
+  ::shutdown(socket_.get(), SHUT_RDWR);
+  while (accept()) {
+  }
 }
 
-Result<UniqueFd> Listener::accept() noexcept {
+Result<Connection> Listener::accept() noexcept {
   UniqueFd connection{::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
   if (!connection) return fail_errno("cannot accept a connection");
-  return connection;
+  return Connection{std::move(connection)};
 }
 
-Result<UniqueFd> connect_to(const std::string& path) noexcept {
+Result<Connection> connect_to(const std::string& path) noexcept {
   const auto address = address_of(path);
   if (!address) return tl::unexpected(address.error());
   auto socket = make_socket(0);
-  if (!socket) return socket;
+  if (!socket) return tl::unexpected(socket.error());
   if (::connect(socket->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
     return fail_errno("cannot connect to the socket");
   }
-  return socket;
+  return Connection{std::move(*socket)};
 }
 
 }  // namespace vmux::vfio_user

@@ -6,12 +6,14 @@
 
 #include <string>
 
+#include "vfio_user/connection.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 
 namespace vmux::vfio_user {
 
-/// Owns the socket and its file; the file goes with it, unless another has taken its place.
+/// Owns the socket and its file; the file goes with it, unless another has taken its place. Whoever waits in the
+/// backlog then reads the end of the stream.
 class Listener {
  public:
   /// Errors: already_exists when something that is no socket has the name, busy when somebody listens there.
@@ -22,7 +24,7 @@ class Listener {
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   /// The next connection; Errc::system with EAGAIN when none waits.
-  [[nodiscard]] Result<UniqueFd> accept() noexcept;
+  [[nodiscard]] Result<Connection> accept() noexcept;
 
  private:
   Listener(UniqueFd socket, std::string path, dev_t device, ino_t inode)
@@ -35,6 +37,6 @@ class Listener {
 };
 
 /// Connects to the socket at `path`.
-[[nodiscard]] Result<UniqueFd> connect_to(const std::string& path) noexcept;
+[[nodiscard]] Result<Connection> connect_to(const std::string& path) noexcept;
 
 }  // namespace vmux::vfio_user

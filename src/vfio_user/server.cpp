@@ -42,7 +42,7 @@ struct Server::Impl final : runtime::Task {
 
   void listen();
   void accept();
-  Result<void> serve(UniqueFd connection, unsigned version_timeout_ms);
+  Result<void> serve(Connection connection, unsigned version_timeout_ms);
   void drop_session(const std::function<void()>& quiet);
   void next_client();
 
@@ -85,7 +85,7 @@ void Server::Impl::accept() {
   retry.arm_after(kAcceptRetry_ns);
 }
 
-Result<void> Server::Impl::serve(UniqueFd connection, unsigned version_timeout_ms) {
+Result<void> Server::Impl::serve(Connection connection, unsigned version_timeout_ms) {
   if (session || draining) return fail(Errc::busy, "a client is attached");
   session = std::make_unique<Session>(SessionContext{poller, endpoint, options, counters}, std::move(connection),
                                       [this] { next_client(); });
@@ -143,6 +143,6 @@ ServerStats Server::stats() const noexcept {
           counters.dma_maps.get(),    counters.dma_unmaps.get(), impl_->is_connected.load(std::memory_order_relaxed)};
 }
 
-Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(std::move(connection), 0); }
+Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(Connection{std::move(connection)}, 0); }
 
 }  // namespace vmux::vfio_user

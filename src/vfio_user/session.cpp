@@ -73,7 +73,7 @@ struct CommandTable {
   }
 };
 
-Session::Session(SessionContext context, UniqueFd socket, std::function<void()> ended)
+Session::Session(SessionContext context, Connection socket, std::function<void()> ended)
     : context_(context),
       transport_(std::move(socket), longest_message(context.options)),
       dma_(transport_,

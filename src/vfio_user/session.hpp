@@ -41,7 +41,7 @@ class Session {
  public:
   /// `ended` is called as the last thing that an event does when the client is gone or was thrown out; it may destroy
   /// the session.
-  Session(SessionContext context, UniqueFd socket, std::function<void()> ended);
+  Session(SessionContext context, Connection socket, std::function<void()> ended);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "vfio_user/connection.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "wire/vfio_user.hpp"
@@ -28,16 +29,19 @@ struct Incoming {
   bool lost_fds = false;  ///< the kernel could not give us all of them
 };
 
-/// Buffers both directions of a socket that it owns. No thread of its own: its user says when to read and write.
+/// Buffers both directions of a socket that it owns, and hangs up politely (see Connection). No thread of its own: its
+/// user says when to read and write.
 class Transport {
  public:
   enum class Io : std::uint8_t { progress, would_block, closed };
   static constexpr std::size_t kMaxFds = 253;  ///< SCM_MAX_FD in the kernel: no more can go with one message
 
   /// `max_message`: longer messages from the peer break the stream.
-  Transport(UniqueFd socket, std::size_t max_message);
+  Transport(Connection socket, std::size_t max_message);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  /// See Connection: nothing can be sent or received any more.
+  void let_go() noexcept { socket_.let_go(); }
 
   /// One recvmsg(), which sleeps only if told to (then as long as the socket's SO_RCVTIMEO).
   [[nodiscard]] Io receive(bool may_sleep = false);
@@ -78,7 +82,7 @@ class Transport {
                                     std::size_t length) const noexcept;
   [[nodiscard]] std::size_t owner_of_last_byte(std::size_t end) const noexcept;
 
-  UniqueFd socket_;
+  Connection socket_;
   std::size_t max_message_;
   std::vector<std::byte> in_;
   std::size_t in_begin_ = 0, in_end_ = 0;

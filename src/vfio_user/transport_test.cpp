@@ -12,7 +12,7 @@ TEST(Transport, WhatCannotBeSentEndsTheConnectionForBothEnds) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
   const UniqueFd peer{ends[1]};
-  Transport transport{UniqueFd{ends[0]}, 65536};
+  Transport transport{Connection{UniqueFd{ends[0]}}, 65536};
   constexpr int kNoDescriptor = 1 << 20;
   transport.attach_fds({&kNoDescriptor, 1});
   Header header;

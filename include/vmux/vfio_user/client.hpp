@@ -89,9 +89,13 @@ class Client {
   [[nodiscard]] static Result<std::unique_ptr<Client>> connect(const std::string& path, ClientOptions options = {});
   /// Over a socket that is connected already.
   [[nodiscard]] static Result<std::unique_ptr<Client>> adopt(UniqueFd socket, ClientOptions options = {});
-  ~Client();
+  ~Client();  ///< ends the connection: no descriptor of it, in whatever process, is of use afterwards
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
+
+  /// For a process that shares the connection with one that it was forked from, or has forked: closes the descriptors
+  /// of this one, and leaves the connection to the other. The only thing that may follow is the destructor.
+  void let_go() noexcept;
 
   [[nodiscard]] const ServerLimits& limits() const noexcept;
   [[nodiscard]] int fd() const noexcept;       ///< the socket: readable when serve() has something to do
