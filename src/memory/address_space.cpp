@@ -40,7 +40,7 @@ struct AddressSpace::Impl {
   std::uint64_t logged_pages = 0;
 
   void publish(std::shared_ptr<const Table> next);
-  void remove(std::uint64_t first, std::uint64_t last, std::function<void()> quiet);
+  ByteCount remove(std::uint64_t first, std::uint64_t last, std::function<void()> quiet);
   void settle();
   [[nodiscard]] std::uint64_t slowest() const noexcept;
   [[nodiscard]] Result<Table::Entry> make_entry(const MapRequest& request);
@@ -77,17 +77,21 @@ void AddressSpace::Impl::settle() {
   }
 }
 
-void AddressSpace::Impl::remove(std::uint64_t first, std::uint64_t last, std::function<void()> quiet) {
+ByteCount AddressSpace::Impl::remove(std::uint64_t first, std::uint64_t last, std::function<void()> quiet) {
   std::vector<Table::Entry> removed;
+  std::uint64_t bytes = 0;
   auto next = table->without(first, last, removed);
   for (const Table::Entry& entry : removed) {
+    bytes += entry.window.size;
     if (entry.owner == nullptr) continue;
     files.release(*entry.owner->backing);
     if (entry.window.dirty != nullptr) logged_pages -= entry.window.size / kPage;
   }
-  waiting.push_back({generation + 1, std::move(quiet)});
-  publish(std::move(next));
+  // Without a change it is as quiet as what was taken before.
+  waiting.push_back({removed.empty() ? generation : generation + 1, std::move(quiet)});
+  if (!removed.empty()) publish(std::move(next));
   settle();
+  return ByteCount{bytes};
 }
 
 bool AddressSpace::Impl::add_log(RangeOwner& owner, Window& window) {
@@ -137,13 +141,14 @@ Result<void> AddressSpace::map(MapRequest request) noexcept {
 }
 
 Result<void> AddressSpace::can_unmap(Iova start, ByteCount size) const noexcept {
-  if (size.raw == 0) return fail(Errc::invalid_argument, "an empty range cannot be unmapped");
+  if (size.raw == 0 || !is_page_multiple(start.raw) || !is_page_multiple(size.raw)) {
+    return fail(Errc::invalid_argument, "a range of guest memory is not made of whole pages");
+  }
   const std::uint64_t last = start.raw + (size.raw - 1);  // a range may end at 2^64 here
   if (last < start.raw) return fail(Errc::invalid_argument, "a range of guest memory wraps");
   const Table::Entry* at_end = impl_->table->at_or_below(last);
-  if (at_end == nullptr) return fail(Errc::not_found, "no range of guest memory there");
   const auto last_of = [](const Table::Entry& entry) { return entry.window.start + (entry.window.size - 1); };
-  if (last_of(*at_end) < start.raw) return fail(Errc::not_found, "no range of guest memory there");
+  if (at_end == nullptr || last_of(*at_end) < start.raw) return {};
   const Table::Entry* at_start = impl_->table->at_or_below(start.raw);
   const bool cuts_first = at_start != nullptr && at_start->window.start < start.raw && last_of(*at_start) >= start.raw;
   if (cuts_first || last_of(*at_end) > last) {
@@ -152,15 +157,14 @@ Result<void> AddressSpace::can_unmap(Iova start, ByteCount size) const noexcept 
   return {};
 }
 
-Result<void> AddressSpace::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
-  if (auto can = can_unmap(start, size); !can) return can;
-  impl_->remove(start.raw, start.raw + (size.raw - 1), std::move(quiet));
-  return {};
+Result<ByteCount> AddressSpace::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
+  if (auto can = can_unmap(start, size); !can) return tl::unexpected(can.error());
+  return impl_->remove(start.raw, start.raw + (size.raw - 1), std::move(quiet));
 }
 
-void AddressSpace::unmap_all(std::function<void()> quiet) noexcept {
+ByteCount AddressSpace::unmap_all(std::function<void()> quiet) noexcept {
   impl_->files.clear();  // first: the files' counts need not follow the entries any more
-  impl_->remove(0, ~0ull, std::move(quiet));
+  return impl_->remove(0, ~0ull, std::move(quiet));
 }
 
 std::size_t AddressSpace::size() const noexcept { return impl_->table->size(); }

@@ -127,7 +127,7 @@ TEST_F(AddressSpaceTest, TakesRangesWithoutAFile) {
 TEST_F(AddressSpaceTest, UnmapTakesAllWholeRangesInside) {
   for (std::uint64_t i = 0; i < 4; ++i)
     ASSERT_TRUE(space_.map(range(i * 0x10000, kPage, file_.fd(), i * kPage)));
-  ASSERT_TRUE(space_.unmap(Iova{0x10000}, ByteCount{0x20000}, {}));
+  EXPECT_EQ(space_.unmap(Iova{0x10000}, ByteCount{0x20000}, {}).value().raw, 2 * kPage);
   ASSERT_EQ(space_.size(), 2u);
   EXPECT_EQ(space_.windows()[0].start, 0u);
   EXPECT_EQ(space_.windows()[1].start, 0x30000u);
@@ -146,10 +146,19 @@ TEST_F(AddressSpaceTest, UnmapRefusesToCutARange) {
 TEST_F(AddressSpaceTest, UnmapFindsNothingInHoles) {
   ASSERT_TRUE(space_.map(range(0x10000, kPage, file_.fd())));
   bool is_called = false;
-  EXPECT_EQ(code_of(space_.unmap(Iova{0x20000}, ByteCount{kPage}, [&] { is_called = true; })), Errc::not_found);
-  EXPECT_EQ(code_of(space_.unmap(Iova{0}, ByteCount{0x10000}, {})), Errc::not_found);
-  EXPECT_EQ(code_of(space_.unmap(Iova{0x10000}, ByteCount{0}, {})), Errc::invalid_argument);
-  EXPECT_EQ(code_of(space_.unmap(Iova{kPage}, ByteCount{~0ull}, {})), Errc::invalid_argument);
+  EXPECT_EQ(space_.unmap(Iova{0x20000}, ByteCount{kPage}, [&] { is_called = true; }).value().raw, 0u);
+  EXPECT_TRUE(is_called);
+  EXPECT_EQ(space_.unmap(Iova{0}, ByteCount{0x10000}, {}).value().raw, 0u);
+  EXPECT_EQ(space_.size(), 1u);
+}
+
+TEST_F(AddressSpaceTest, UnmapRefusesRangesThatAreNone) {
+  bool is_called = false;
+  const auto note = [&] { is_called = true; };
+  EXPECT_EQ(code_of(space_.unmap(Iova{0x10000}, ByteCount{0}, note)), Errc::invalid_argument);
+  EXPECT_EQ(code_of(space_.unmap(Iova{kPage}, ByteCount{0 - kPage + 1}, note)), Errc::invalid_argument);
+  EXPECT_EQ(code_of(space_.unmap(Iova{2 * kPage}, ByteCount{0 - kPage}, note)), Errc::invalid_argument);
+  EXPECT_EQ(code_of(space_.unmap(Iova{1}, ByteCount{kPage}, note)), Errc::invalid_argument);
   EXPECT_FALSE(is_called);
 }
 

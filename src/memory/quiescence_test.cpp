@@ -54,6 +54,20 @@ TEST(Quiescence, CallbacksComeInOrder) {
   EXPECT_EQ(order, "ab");
 }
 
+TEST(Quiescence, UnmapOfNothingIsNotQuietBeforeWhatWasUnmappedEarlier) {
+  File file{kPage};
+  AddressSpace space;
+  ManualObserver observer;
+  space.attach(observer);
+  ASSERT_TRUE(space.map(range(0, kPage, file.fd())));
+  std::string order;
+  ASSERT_TRUE(space.unmap(Iova{0}, ByteCount{kPage}, [&] { order += 'a'; }));
+  ASSERT_TRUE(space.unmap(Iova{0}, ByteCount{kPage}, [&] { order += 'b'; }));
+  EXPECT_EQ(order, "");
+  space.adopted(observer, observer.generation_);
+  EXPECT_EQ(order, "ab");
+}
+
 TEST(Quiescence, DetachedObserverIsNotWaitedFor) {
   File file{kPage};
   AddressSpace space;

@@ -48,7 +48,10 @@ inline MapRequest range(std::uint64_t start, std::uint64_t size, UniqueFd fd, st
   return {Iova{start}, ByteCount{size}, access, std::move(fd), offset};
 }
 
-inline Errc code_of(const Result<void>& result) { return result ? Errc::system : result.error().code; }
+template <class T>
+Errc code_of(const Result<T>& result) {
+  return result ? Errc::system : result.error().code;
+}
 
 /// How often this process maps files named "guest".
 inline std::size_t mappings_of_guest_files() {

@@ -4,6 +4,8 @@
 
 #include <poll.h>
 
+#include <cerrno>
+
 #include "base/logf.hpp"
 #include "pci/irq_vector.hpp"
 
@@ -63,7 +65,7 @@ Result<void> IrqRelay::validate(const IrqRequest& request) const noexcept {
     return fail(Errc::invalid_argument, "an interrupt request with more descriptors than vectors");
   }
   if (is_message(request.irq) && request.action != IrqAction::trigger) {
-    return fail(Errc::not_supported, "masking by eventfd is offered for INTx only");
+    return fail(Errc::not_supported, "masking by eventfd is offered for INTx only", ENOTTY);
   }
   for (const UniqueFd& fd : request.eventfds) {
     if (!fd) continue;

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "base/logf.hpp"
@@ -169,7 +170,8 @@ Result<void> PhysicalFunction::configure_irq(pci::IrqRequest request) noexcept {
   if (!open_) return fail(Errc::disconnected, "the device is gone");
   ++counters_.irq_requests;
   if (request.irq != pci::Irq::err && request.irq != pci::Irq::req) return open_->irqs->configure(request);
-  if (request.action != pci::IrqAction::trigger) return fail(Errc::not_supported, "ERR and REQ cannot be masked");
+  if (request.action != pci::IrqAction::trigger)
+    return fail(Errc::not_supported, "ERR and REQ cannot be masked", ENOTTY);
   Notice& notice = request.irq == pci::Irq::err ? open_->error : open_->release;
   const bool is_disable = request.data == pci::IrqData::none && request.count == 0;
   if (request.data != pci::IrqData::eventfd && !is_disable) {
@@ -223,23 +225,16 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
   return done;
 }
 
-Result<void> PhysicalFunction::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
-  // Nothing there is no mistake, as it is none for the kernel's VFIO: QEMU unmaps all of a vIOMMU's space when that
-  // changes.
-  const auto known = space_.can_unmap(start, size);
-  if (!known && known.error().code != Errc::not_found) return known;
+Result<ByteCount> PhysicalFunction::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
+  if (auto can = space_.can_unmap(start, size); !can) return tl::unexpected(can.error());
   // The IOMMU first: what it keeps is still the client's, who is told so before it is shown out.
-  if (auto done = group_->unmap(*this, start, size); !done) return done;
-  if (known) static_cast<void>(space_.unmap(start, size, nullptr));
-  if (quiet) quiet();
-  return {};
+  if (auto done = group_->unmap(*this, start, size); !done) return tl::unexpected(done.error());
+  return space_.unmap(start, size, std::move(quiet));  // quiet at once: its readers are of this thread
 }
 
-Result<void> PhysicalFunction::unmap_all(std::function<void()> quiet) noexcept {
-  if (auto done = group_->unmap_all(*this); !done) return done;
-  space_.unmap_all(nullptr);
-  if (quiet) quiet();
-  return {};
+Result<ByteCount> PhysicalFunction::unmap_all(std::function<void()> quiet) noexcept {
+  if (auto done = group_->unmap_all(*this); !done) return tl::unexpected(done.error());
+  return space_.unmap_all(std::move(quiet));
 }
 
 }  // namespace vmux::passthrough

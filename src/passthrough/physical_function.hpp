@@ -58,8 +58,8 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
   [[nodiscard]] int intx_unmask_fd() const noexcept override { return -1; }  // the kernel watches it
   void unmask_intx() noexcept override {}
   [[nodiscard]] Result<void> map(memory::MapRequest request) noexcept override;
-  [[nodiscard]] Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept override;
-  [[nodiscard]] Result<void> unmap_all(std::function<void()> quiet) noexcept override;
+  [[nodiscard]] Result<ByteCount> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept override;
+  [[nodiscard]] Result<ByteCount> unmap_all(std::function<void()> quiet) noexcept override;
   [[nodiscard]] memory::AddressSpace& memory() noexcept override { return space_; }
   [[nodiscard]] bool has_software_dma() const noexcept override { return false; }
   [[nodiscard]] pci::Migratable* migration() noexcept override { return nullptr; }

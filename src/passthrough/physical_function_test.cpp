@@ -156,7 +156,7 @@ class AnIommuThatKeepsMemory : public APhysicalFunction {
     kernel_.can_unpin = false;
   }
   std::uint16_t command(const std::string& address) { return card(address).get<std::uint16_t>(4); }
-  Result<void> unmap() {
+  Result<ByteCount> unmap() {
     return two_->unmap(Iova{0x1000}, ByteCount{0x4000}, [this] { is_quiet_ = true; });
   }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -84,7 +85,7 @@ RegionInfo Function::region(Region region) const noexcept {
 
 Result<void> Function::Impl::check(Region region, std::uint64_t offset, std::size_t size) const noexcept {
   const std::uint64_t limit = size_of(region);
-  if (limit == 0) return fail(Errc::not_supported, "the region does not exist");
+  if (limit == 0) return fail(Errc::not_supported, "the region does not exist", EINVAL);
   if (!fits(offset, size, limit)) return fail(Errc::out_of_range, "an access beyond the end of a region");
   return {};
 }
@@ -103,7 +104,7 @@ Result<void> Function::read(Region region, RegionOffset offset, std::span<std::b
 
 Result<void> Function::write(Region region, RegionOffset offset, std::span<const std::byte> from) noexcept {
   if (auto checked = impl_->check(region, offset.raw, from.size()); !checked) return checked;
-  if (region == Region::rom) return fail(Errc::permission, "the expansion ROM is read-only");
+  if (region == Region::rom) return fail(Errc::permission, "the expansion ROM is read-only", EINVAL);
   if (region == Region::config) {
     impl_->write_config(offset.raw, from);
   } else {
@@ -229,12 +230,11 @@ int Function::intx_unmask_fd() const noexcept { return impl_->interrupts->intx_u
 void Function::unmask_intx() noexcept { impl_->interrupts->unmask_intx(); }
 
 Result<void> Function::map(memory::MapRequest request) noexcept { return impl_->space.map(std::move(request)); }
-Result<void> Function::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
+Result<ByteCount> Function::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
   return impl_->space.unmap(start, size, std::move(quiet));
 }
-Result<void> Function::unmap_all(std::function<void()> quiet) noexcept {
-  impl_->space.unmap_all(std::move(quiet));
-  return {};
+Result<ByteCount> Function::unmap_all(std::function<void()> quiet) noexcept {
+  return impl_->space.unmap_all(std::move(quiet));
 }
 
 // --- the model's face ---

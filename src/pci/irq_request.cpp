@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // SET_IRQS: what linux/vfio.h says of VFIO_DEVICE_SET_IRQS, and the leniency that clients rely on.
 #include <algorithm>
+#include <cerrno>
 
 #include "pci/interrupts_impl.hpp"
 
@@ -63,7 +64,7 @@ Result<void> Interrupts::Impl::validate(const IrqRequest& request) const noexcep
   }
   const bool is_intx_unmask = request.irq == Irq::intx && request.action == IrqAction::unmask;
   if (request.action != IrqAction::trigger && !is_intx_unmask) {
-    return fail(Errc::not_supported, "masking by eventfd is offered for unmasking INTx only");
+    return fail(Errc::not_supported, "masking by eventfd is offered for unmasking INTx only", ENOTTY);
   }
   for (const UniqueFd& fd : request.eventfds) {
     if (!fd) continue;
@@ -154,7 +155,7 @@ Result<void> Interrupts::Impl::configure_single(const IrqRequest& request, IrqSi
     sink.drop();
     return {};
   }
-  if (request.action != IrqAction::trigger) return fail(Errc::not_supported, "ERR and REQ cannot be masked");
+  if (request.action != IrqAction::trigger) return fail(Errc::not_supported, "ERR and REQ cannot be masked", ENOTTY);
   if (request.data != IrqData::eventfd) {
     if (is_selected(request, 0)) sink.signal();
     return {};

@@ -76,7 +76,9 @@ Result<Session::Outcome> Session::handle_set_irqs(const Request& request) {
   if (wanted->index >= pci::kIrqCount) return fail(Errc::invalid_argument, "no such interrupt");
   const auto irq = static_cast<pci::Irq>(wanted->index);
   const std::uint32_t vectors = context_.endpoint.irq_info(irq).count;
-  if (wanted->start > vectors || wanted->count > vectors - wanted->start) {
+  // Even if nothing is selected; but a kind that is not there may be turned off, as QEMU does.
+  const bool starts_beyond = wanted->start != 0 && wanted->start >= vectors;
+  if (starts_beyond || wanted->start > vectors || wanted->count > vectors - wanted->start) {
     return fail(Errc::out_of_range, "start and count are beyond the vectors of that interrupt");
   }
   const bool with_eventfds = wanted->data == sf::kDataEventfd;

@@ -50,13 +50,16 @@ Result<Session::Outcome> Session::handle_dma_unmap(const Request& request) {
     pending_unmap_.reset();
     return tl::unexpected(done.error());
   }
+  pending_unmap_->body.size = done->raw;
   context_.counters.dma_unmaps.add();
   if (blocked_) return Outcome::deferred;
   reply_unmap(*std::exchange(pending_unmap_, std::nullopt));
   return Outcome::replied;
 }
 
-// "The server responds with the original DMA entry in the request."
+// "The server responds with the original DMA entry in the request", whose size becomes what was unmapped, as
+// linux/vfio.h has it: the same for a range as it was mapped, and 0 where nothing is. QEMU unmaps all of a vIOMMU's
+// space when that changes, and prints every refusal.
 void Session::reply_unmap(const PendingUnmap& unmap) {
   if ((unmap.header.flags & wire::vfio_user::header_flags::kNoReply) != 0) return;
   put(reply(unmap.header, sizeof unmap.body), unmap.body);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cerrno>
 #include <vector>
 
 #include "vfio_user/session.hpp"
@@ -62,6 +63,7 @@ Result<Session::Outcome> Session::handle_feature(const Request& request) {
     return fail(Errc::invalid_argument, "the feature cannot be used that way");
   }
   if (asked->probe) return echo(request);
+  if (!asked->get && !asked->set) return fail(Errc::invalid_argument, "neither GET nor SET nor PROBE");
   switch (row->feature) {
     case Feature::migration: {
       namespace mf = wire::vfio_user::migration_flags;
@@ -120,6 +122,7 @@ Result<Session::Outcome> Session::start_logging(const Request& request, std::spa
   if (!control) return too_short();
   const std::size_t ranges = (data.size() - sizeof *control) / sizeof(wire::vfio_user::LoggingRange);
   if (control->num_ranges > ranges) return too_short();
+  if (context_.endpoint.memory().is_logging()) return fail(Errc::invalid_argument, "DMA logging runs already");
   if (auto started = context_.endpoint.memory().start_dirty_log(); !started) return tl::unexpected(started.error());
   const auto done = echo(request);
   if (!std::has_single_bit(static_cast<std::uint64_t>(control->page_size)) || control->page_size < kPage) {
@@ -137,9 +140,11 @@ Result<Session::Outcome> Session::report_logging(const Request& request, std::ui
   auto& memory = context_.endpoint.memory();
   if (!memory.is_logging()) return fail(Errc::invalid_argument, "DMA logging was not started");
   const std::uint64_t page = report->page_size, length = report->length;
-  const bool is_sound = std::has_single_bit(page) && length != 0 && report->iova % kPage == 0 &&
-                        end_of(Iova{report->iova}, ByteCount{length - 1}).has_value();
-  if (!is_sound) return fail(Errc::invalid_argument, "range or page size of the report make no sense");
+  if (length != 0 && !end_of(Iova{report->iova}, ByteCount{length - 1})) {
+    return fail(Errc::invalid_argument, "the range of the report wraps", EOVERFLOW);
+  }
+  if (!std::has_single_bit(page) || length == 0 || report->iova % kPage != 0)
+    return fail(Errc::invalid_argument, "range or page size of the report make no sense");
   const std::uint64_t bits = (length - 1) / page + 1;
   const std::uint64_t words = (bits - 1) / 64 + 1;
   const std::size_t fixed = sizeof(wire::vfio_user::DeviceFeature) + sizeof *report;

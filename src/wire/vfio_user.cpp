@@ -18,7 +18,7 @@ Result<DmaMapRequest> decode_dma_map(Payload payload) noexcept {
   const auto raw = peek<DmaMap>(payload);
   if (!raw) return too_short();
   if (raw->argsz < sizeof(DmaMap)) return bad_argsz();
-  if ((raw->flags & ~(dma_map_flags::kReadable | dma_map_flags::kWritable)) != 0) return bad_flags();
+  if ((raw->flags & ~(dma_map_flags::kReadable | dma_map_flags::kWritable)) != 0 || raw->flags == 0) return bad_flags();
   return DmaMapRequest{raw->address, raw->size, raw->offset, (raw->flags & dma_map_flags::kReadable) != 0,
                        (raw->flags & dma_map_flags::kWritable) != 0};
 }
@@ -135,7 +135,7 @@ Result<FeatureRequest> decode_device_feature(Payload payload) noexcept {
                          .probe = (raw->flags & feature_flags::kProbe) != 0,
                          .data = payload.subspan(sizeof(DeviceFeature))};
   if ((raw->flags & ~known) != 0) return bad_flags();
-  if (!request.probe && request.get == request.set) return bad_flags();
+  if (!request.probe && request.get && request.set) return bad_flags();
   return request;
 }
 

@@ -248,7 +248,7 @@ TEST(DmaLogging, RefusesSenselessReports) {
   EXPECT_TRUE(is_error(rig.ask(logging_report(0, 4096, 3000)), EINVAL));
   EXPECT_TRUE(is_error(rig.ask(logging_report(0, 4096, 0)), EINVAL));
   EXPECT_TRUE(is_error(rig.ask(logging_report(0, 0, 4096)), EINVAL));
-  EXPECT_TRUE(is_error(rig.ask(logging_report(~0ull & ~4095ull, 8192, 4096)), EINVAL));
+  EXPECT_TRUE(is_error(rig.ask(logging_report(~0ull & ~4095ull, 8192, 4096)), EOVERFLOW));
   EXPECT_TRUE(is_error(rig.ask(logging_report(0, ~0ull, 4096)), EINVAL));
   EXPECT_TRUE(is_error(rig.ask(logging_report(0, 4096, 4096, 39)), EINVAL));
   EXPECT_TRUE(is_error(rig.ask(feature(6, kGet | kLoggingReport, Bytes{}.u64(0))), EINVAL));

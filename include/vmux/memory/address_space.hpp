@@ -45,15 +45,16 @@ class AddressSpace {
   /// Adds a range. already_exists when it overlaps one, invalid_argument for a wrapping, empty or unaligned one,
   /// out_of_range when the file is shorter than offset + size.
   [[nodiscard]] Result<void> map(MapRequest request) noexcept;
-  /// Removes every range that lies wholly within [start, start + size); not_found when there is none,
-  /// invalid_argument when a range would be cut in two. Calls `quiet` on the home thread once no reader can touch the
-  /// removed memory any more: before returning when all readers are local, later when an observer lags. Callbacks
-  /// that still wait when the space is destroyed are dropped.
-  [[nodiscard]] Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept;
+  /// Removes every range that lies wholly within [start, start + size), and returns how many bytes they had: 0 when
+  /// there is none. invalid_argument when a range would be cut in two, or for one that wraps, is empty or is not made
+  /// of pages (as VFIO_IOMMU_UNMAP_DMA of linux/vfio.h, type 1 version 2). Calls `quiet` on the home thread once no
+  /// reader can touch the removed memory any more: before returning when all readers are local, later when an observer
+  /// lags. Callbacks that still wait when the space is destroyed are dropped.
+  [[nodiscard]] Result<ByteCount> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept;
   /// Whether unmap() of this range would succeed, and its error if not.
   [[nodiscard]] Result<void> can_unmap(Iova start, ByteCount size) const noexcept;
   /// Removes everything, as unmap().
-  void unmap_all(std::function<void()> quiet) noexcept;
+  ByteCount unmap_all(std::function<void()> quiet) noexcept;
   /// Ranges in the map, in address order.
   [[nodiscard]] std::size_t size() const noexcept;
   /// True when every byte of the range lies in the map and allows `access`, directly or by message.

@@ -68,8 +68,8 @@ class Endpoint {
   /// The client gives memory and takes it back: as AddressSpace's calls of these names, on memory(). A physical device
   /// may fail to let go (`quiet` is not called then): the client hears the kernel's errno, and failure() has a reason.
   [[nodiscard]] virtual Result<void> map(memory::MapRequest request) noexcept = 0;
-  [[nodiscard]] virtual Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept = 0;
-  [[nodiscard]] virtual Result<void> unmap_all(std::function<void()> quiet) noexcept = 0;
+  [[nodiscard]] virtual Result<ByteCount> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept = 0;
+  [[nodiscard]] virtual Result<ByteCount> unmap_all(std::function<void()> quiet) noexcept = 0;
   /// What the client has given.
   [[nodiscard]] virtual memory::AddressSpace& memory() noexcept = 0;
   /// True when this process makes the device's accesses to guest memory: they can go by message where memory has no

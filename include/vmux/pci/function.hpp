@@ -44,8 +44,8 @@ class Function final : public Endpoint {
   [[nodiscard]] int intx_unmask_fd() const noexcept override;
   void unmask_intx() noexcept override;
   [[nodiscard]] Result<void> map(memory::MapRequest request) noexcept override;
-  [[nodiscard]] Result<void> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept override;
-  [[nodiscard]] Result<void> unmap_all(std::function<void()> quiet) noexcept override;
+  [[nodiscard]] Result<ByteCount> unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept override;
+  [[nodiscard]] Result<ByteCount> unmap_all(std::function<void()> quiet) noexcept override;
   [[nodiscard]] bool has_software_dma() const noexcept override { return true; }
   [[nodiscard]] Migratable* migration() noexcept override;
 
