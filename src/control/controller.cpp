@@ -2,6 +2,8 @@
 #include "control/controller.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "base/format.hpp"
@@ -12,6 +14,9 @@ namespace {
 
 constexpr std::uint32_t kMacsPerVm = 256;
 constexpr std::uint32_t kMacsPerUplink = 8192;  // a whole network may stand behind it
+// A guest that hears of its link looks at registers before it believes it, and those are there as long as the
+// connection is. Pollers move frames meanwhile; only this thread waits.
+constexpr std::chrono::milliseconds kNotice{200};
 
 runtime::PollerOptions poller_options(const PollersSpec& spec, unsigned index) {
   runtime::PollerOptions options;
@@ -62,6 +67,11 @@ Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalog
 }
 
 Controller::~Controller() {
+  // Not for good: after a restart, a VM that asked for its device back would have lost it for nothing.
+  bool is_heard = false;
+  for (auto& [name, port] : ports_)
+    is_heard |= announce_departure(port, /*for_good=*/false);
+  if (is_heard) std::this_thread::sleep_for(kNotice);
   for (auto& [name, port] : ports_)
     close(port);
   for (auto& [name, plug] : uplinks_)
@@ -201,6 +211,10 @@ Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
   return {};
 }
 
+bool Controller::announce_departure(Port& port, bool for_good) noexcept {
+  return port.poller->call([&] { return port.server->announce_departure(for_good); });
+}
+
 void Controller::close(Port& port) noexcept {
   port.poller->call([&] { port.server.reset(); });
   if (std::exchange(port.is_plugged, false)) static_cast<void>(port.plugged_into->detach(port.id));
@@ -212,6 +226,7 @@ Outcome<> Controller::remove_port(const std::string& name) {
   if (found == ports_.end()) {
     return refuse(ProblemKind::not_found, "name", fmt::format("there is no port named {}", name));
   }
+  if (announce_departure(found->second, /*for_good=*/true)) std::this_thread::sleep_for(kNotice);
   close(found->second);
   ports_.erase(found);
   inventory_.remove_port(name);

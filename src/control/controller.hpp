@@ -22,7 +22,8 @@ class Controller {
   /// Starts the pollers and makes the default switch. `daemon` has been settled; `catalogue` must outlive it.
   [[nodiscard]] static Outcome<std::unique_ptr<Controller>> create(const Catalogue& catalogue,
                                                                    const DaemonSpec& daemon);
-  ~Controller();  ///< removes ports, uplinks, switches, then stops the pollers
+  /// Removes ports (guests see their links go down, all at the same time), uplinks, switches, then stops the pollers.
+  ~Controller();
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
 
@@ -31,7 +32,8 @@ class Controller {
   Outcome<> add(const PortSpec& spec);
   Outcome<> remove_switch(const std::string& name);
   Outcome<> remove_uplink(const std::string& name);
-  /// The client, if there is one, sees its device go.
+  /// The client, if there is one, sees its device go: the guest's link goes down first and the VMM is asked to unplug
+  /// the device, and both have a fifth of a second to take that in.
   Outcome<> remove_port(const std::string& name);
 
   /// For the whole process.
@@ -87,6 +89,7 @@ class Controller {
   Outcome<std::shared_ptr<runtime::Poller>> thread_named(const std::string& name);
   Outcome<> serve(Port& port, const PortSpec& spec);
   Outcome<> open_uplink(const UplinkSpec& spec);
+  static bool announce_departure(Port& port, bool for_good) noexcept;
   static void close(Port& port) noexcept;
   static void close(Plug& plug) noexcept;
 

@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <thread>
 
 #include "control/fake_catalogue.hpp"
 #include "control/methods.hpp"
+#include "vmux/vfio_user/client.hpp"
 
 namespace vmux::control {
 namespace {
@@ -56,6 +58,40 @@ TEST_F(AController, TakesEverythingDownAtItsEnd) {
   ASSERT_TRUE(controller_->add(port("vm0")));
   ASSERT_TRUE(controller_->add(port("vm1")));
   ASSERT_TRUE(controller_->add(UplinkSpec{.name = "up", .backend = "null"}));
+}
+
+/// A VMM that listens for a request to give the device back.
+struct Vmm {
+  explicit Vmm(const std::string& path) : client(std::move(*vfio_user::Client::connect(path))) {
+    EXPECT_TRUE(client->set_irqs(pci::Irq::req, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1,
+                                 std::array{request.get()}));
+  }
+  [[nodiscard]] bool was_asked() const { return drain_eventfd(request.get()) != 0; }
+  std::unique_ptr<vfio_user::Client> client;
+  UniqueFd request = std::move(*make_eventfd());
+};
+
+TEST_F(AController, WarnsTheGuestAndItsVmmOfAPortThatIsRemoved) {
+  fake::SilentNic::warned = 0;
+  ASSERT_TRUE(controller_->add(port("vm0")));
+  ASSERT_TRUE(controller_->add(port("vm1")));
+  const Vmm removed{socket("vm0")}, kept{socket("vm1")};
+  ASSERT_TRUE(controller_->remove_port("vm0"));
+  EXPECT_EQ(fake::SilentNic::warned, 1);
+  EXPECT_TRUE(removed.was_asked());
+  EXPECT_FALSE(kept.was_asked());
+}
+
+// A VM that gave its device back would not get it again after a restart.
+TEST_F(AController, WarnsGuestsAtItsEndAndAsksNoVmm) {
+  fake::SilentNic::warned = 0;
+  ASSERT_TRUE(controller_->add(port("vm0")));
+  ASSERT_TRUE(controller_->add(port("vm1")));
+  ASSERT_TRUE(controller_->add(port("vm2")));  // without a client
+  const Vmm one{socket("vm0")}, other{socket("vm1")};
+  controller_.reset();
+  EXPECT_EQ(fake::SilentNic::warned, 2);
+  EXPECT_FALSE(one.was_asked() || other.was_asked());
 }
 
 TEST_F(AController, UndoesAPortWhoseModelCannotBeMade) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <deque>
 
 #include "control/catalogue.hpp"
@@ -53,7 +54,8 @@ class SilentNic final : public Nic, private pci::Device {
   [[nodiscard]] bool is_ready() noexcept override { return true; }
   void report(CounterReport& into) const override { into.emplace_back("tx.guest_fault", 0); }
 
-  static inline int alive = 0;  // made and not yet destroyed
+  static inline int alive = 0;                // made and not yet destroyed
+  static inline std::atomic<int> warned = 0;  // how often their guests were told that they go
 
  private:
   SilentNic() = default;
@@ -62,6 +64,10 @@ class SilentNic final : public Nic, private pci::Device {
   }
   void write_bar(pci::Region, RegionOffset, std::span<const std::byte>) noexcept override {}
   void reset(pci::ResetKind) noexcept override {}
+  bool leaving() noexcept override {
+    ++warned;
+    return true;
+  }
 
   SilentPort port_;
   std::unique_ptr<pci::Function> function_;

@@ -144,6 +144,13 @@ void PhysicalFunction::client_gone(std::function<void()> quiet) noexcept {
   group_->client_went(*this, is_lost, std::move(quiet));
 }
 
+/// The link is the wire's, and stays as it is.
+bool PhysicalFunction::announce_departure(bool for_good) noexcept {
+  if (!for_good || !open_ || !open_->release.sink) return false;
+  signal_peer_eventfd(open_->release.sink.get());
+  return true;
+}
+
 void PhysicalFunction::reset(pci::ResetKind) noexcept {
   if (!open_) return;
   ++counters_.resets;

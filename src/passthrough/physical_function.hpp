@@ -53,6 +53,7 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
   void reset(pci::ResetKind kind) noexcept override;
   void client_attached(pci::MessageDma* message_dma) noexcept override;
   void client_gone(std::function<void()> quiet) noexcept override;
+  bool announce_departure(bool for_good) noexcept override;
   [[nodiscard]] pci::IrqInfo irq_info(pci::Irq irq) const noexcept override;
   [[nodiscard]] Result<void> configure_irq(pci::IrqRequest request) noexcept override;
   [[nodiscard]] int intx_unmask_fd() const noexcept override { return -1; }  // the kernel watches it

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
+
 #include "passthrough/fake_kernel.hpp"
 
 namespace vmux::passthrough {
@@ -133,6 +135,18 @@ TEST_F(APhysicalFunction, PinsWhatTheClientMapsUntilItIsUnmapped) {
   ASSERT_TRUE(one_->unmap(Iova{0x1000}, ByteCount{0x4000}, [&] { is_quiet = true; }));
   EXPECT_TRUE(is_quiet);
   EXPECT_TRUE(kernel_.maps.empty());
+}
+
+TEST_F(APhysicalFunction, AsksTheVmmForTheDeviceWhenItGoesForGood) {
+  one_->client_attached(nullptr);
+  EXPECT_FALSE(one_->announce_departure(/*for_good=*/true));  // no VMM that listens
+  const UniqueFd request = std::move(*make_eventfd());
+  std::array sinks{std::move(*request.duplicate())};
+  ASSERT_TRUE(one_->configure_irq({pci::Irq::req, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {}, sinks}));
+  EXPECT_FALSE(one_->announce_departure(/*for_good=*/false));
+  EXPECT_EQ(drain_eventfd(request.get()), 0u);
+  EXPECT_TRUE(one_->announce_departure(/*for_good=*/true));
+  EXPECT_EQ(drain_eventfd(request.get()), 1u);
 }
 
 TEST_F(APhysicalFunction, UnmapsWhereNothingIsAsTheKernelDoes) {

@@ -218,6 +218,12 @@ void Function::client_gone(std::function<void()> quiet) noexcept {
   proceed();
 }
 
+bool Function::announce_departure(bool for_good) noexcept {
+  const bool guest_knows = impl_->device.leaving();
+  const bool client_knows = for_good && impl_->interrupts->request_release();
+  return guest_knows || client_knows;
+}
+
 const std::string& Function::name() const noexcept { return impl_->spec.name; }
 
 const char* Function::failure() const noexcept {

@@ -209,6 +209,18 @@ TEST_F(FunctionTest, DmaFailsWithoutMasteringMemoryOrClient) {
   EXPECT_EQ(seen, Errc::disconnected);
 }
 
+TEST_F(FunctionTest, DepartureForGoodIsARequestToAVmmThatListens) {
+  Event event;
+  EXPECT_FALSE(function_->announce_departure(/*for_good=*/true));  // nobody has been told
+  ASSERT_TRUE(set_sinks(function_->interrupts(), Irq::req, 0, 1, fds(event)));
+  EXPECT_FALSE(function_->announce_departure(/*for_good=*/false));
+  EXPECT_EQ(event.signals(), 0u);
+  EXPECT_TRUE(function_->announce_departure(/*for_good=*/true));
+  EXPECT_EQ(event.signals(), 1u);
+  function_->client_gone(nullptr);
+  EXPECT_FALSE(function_->announce_departure(/*for_good=*/true));
+}
+
 TEST(AlignedStep, IsTheLargestThatFitsAndIsAligned) {
   EXPECT_EQ(aligned_step(0, 100), 8u);
   EXPECT_EQ(aligned_step(4, 100), 4u);

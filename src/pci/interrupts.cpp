@@ -50,7 +50,10 @@ void Interrupts::set_level(bool asserted) noexcept {
 }
 
 void Interrupts::signal_error() noexcept { impl_->error_sink.signal(); }
-void Interrupts::request_release() noexcept { impl_->request_sink.signal(); }
+bool Interrupts::request_release() noexcept {
+  impl_->request_sink.signal();
+  return impl_->request_sink.has_listener();
+}
 
 bool Interrupts::is_message_signalled() const noexcept {
   return impl_->msix.is_enabled.load(std::memory_order_acquire) ||

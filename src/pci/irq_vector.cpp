@@ -48,9 +48,11 @@ Result<void> IrqSink::prepare() noexcept {
 
 void IrqSink::replace(const UniqueFd& sink) noexcept {
   duplicate_onto(sink.get(), fd_.load(std::memory_order_relaxed));
+  has_listener_.store(true, std::memory_order_relaxed);
 }
 
 void IrqSink::drop() noexcept {
+  has_listener_.store(false, std::memory_order_relaxed);
   const int fd = fd_.load(std::memory_order_relaxed);
   if (fd < 0) return;
   const auto idle = nowhere();

@@ -27,9 +27,12 @@ class IrqSink {
   void drop() noexcept;
   /// Any thread. Nothing happens without a sink.
   void signal() const noexcept;
+  /// Any thread: whether signal() reaches somebody.
+  [[nodiscard]] bool has_listener() const noexcept { return has_listener_.load(std::memory_order_relaxed); }
 
  private:
   std::atomic<int> fd_{-1};
+  std::atomic<bool> has_listener_{false};
 };
 
 /// What a client may hand us as a sink: an eventfd that can be written. Sets O_NONBLOCK, which the client can undo: see

@@ -143,6 +143,11 @@ ServerStats Server::stats() const noexcept {
           counters.dma_maps.get(),    counters.dma_unmaps.get(), impl_->is_connected.load(std::memory_order_relaxed)};
 }
 
+bool Server::announce_departure(bool for_good) noexcept {
+  const bool has_client = impl_->session && impl_->session->is_negotiated();
+  return has_client && impl_->endpoint.announce_departure(for_good);
+}
+
 Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(Connection{std::move(connection)}, 0); }
 
 }  // namespace vmux::vfio_user

@@ -50,7 +50,11 @@ class Probe final : public pci::Device, public pci::Migratable {
         function_->interrupts().trigger(value);
         break;
       case probe::kRequest:
-        value == 1 ? function_->interrupts().signal_error() : function_->interrupts().request_release();
+        if (value == 1) {
+          function_->interrupts().signal_error();
+        } else {
+          function_->interrupts().request_release();
+        }
         break;
       default:
         break;

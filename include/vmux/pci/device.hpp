@@ -91,6 +91,9 @@ class Device {
   virtual void bus_master_changed(bool /*enabled*/) noexcept {}
   /// The guest wrote config space beyond what the function handles itself (a vendor capability, say).
   virtual void config_written(RegionOffset /*offset*/, std::span<const std::byte> /*bytes*/) noexcept {}
+  /// The guest is about to lose the device while it runs. A model that can, tells its guest (a network card: the link
+  /// goes down, so that bonds fail over and routes go) until reset(client_gone), and returns true.
+  virtual bool leaving() noexcept { return false; }
   /// A client connected, or left (after reset(client_gone)).
   virtual void attached(bool /*is_attached*/) noexcept {}
 

@@ -59,6 +59,11 @@ class Endpoint {
   /// the next client may come: no reader touches the old memory, and the device is as it was before the first.
   virtual void client_gone(std::function<void()> quiet) noexcept = 0;
 
+  /// The client is about to lose the device. Its guest is told, as far as the device can; with `for_good` so is the
+  /// client itself, by the request interrupt (VFIO_PCI_REQ_IRQ_INDEX), and a VMM unplugs the device then. True when
+  /// there was somebody to tell: give them a moment.
+  virtual bool announce_departure(bool for_good) noexcept = 0;
+
   [[nodiscard]] virtual IrqInfo irq_info(Irq irq) const noexcept = 0;
   [[nodiscard]] virtual Result<void> configure_irq(IrqRequest request) noexcept = 0;
   /// The eventfd on which the client wants INTx unmasked and which the transport is to watch, or -1.

@@ -39,6 +39,7 @@ class Function final : public Endpoint {
   void reset(ResetKind kind) noexcept override;
   void client_attached(MessageDma* message_dma) noexcept override;
   void client_gone(std::function<void()> quiet) noexcept override;
+  bool announce_departure(bool for_good) noexcept override;
   [[nodiscard]] IrqInfo irq_info(Irq irq) const noexcept override;
   [[nodiscard]] Result<void> configure_irq(IrqRequest request) noexcept override;
   [[nodiscard]] int intx_unmask_fd() const noexcept override;

@@ -51,9 +51,10 @@ class Interrupts {
   /// Any thread: the level of INTx. Signals when it rises or is still high at an unmask; the status bit in config space
   /// and the interrupt-disable bit are honoured.
   void set_level(bool asserted) noexcept;
-  /// Any thread: ERR (device error) and REQ (please give the device back) reach the VMM.
+  /// Any thread: ERR (device error) and REQ (please give the device back) reach the VMM. The latter tells whether it
+  /// listens.
   void signal_error() noexcept;
-  void request_release() noexcept;
+  bool request_release() noexcept;
 
   [[nodiscard]] bool is_message_signalled() const noexcept;  ///< any thread: MSI or MSI-X has sinks enabled
   [[nodiscard]] bool is_pending(std::uint32_t vector) const noexcept;

@@ -48,6 +48,9 @@ class Server {
 
   [[nodiscard]] const std::string& path() const noexcept;
   [[nodiscard]] ServerStats stats() const noexcept;
+  /// For whoever is about to destroy this server: pci::Endpoint::announce_departure() to the client that is attached.
+  /// False: there is none, or nothing to tell it.
+  bool announce_departure(bool for_good) noexcept;
   /// Serves a connection that was made elsewhere (socketpair, socket activation), as if accepted, but for its VERSION,
   /// which it may take any time to send. busy while a client is attached.
   [[nodiscard]] Result<void> adopt(UniqueFd connection);

@@ -2,6 +2,7 @@
 // Glue: owns the parts, is the pci::Device and the port::Port.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "device/e1000/nic.hpp"
 #include "device/e1000/nvm.hpp"
@@ -90,7 +91,10 @@ void Nic::device_reset() noexcept {
 
 void Nic::reset(pci::ResetKind kind) noexcept {
   // What a guest has written stays for its own life, as in a part; the next VM gets the card that its port is.
-  if (kind == pci::ResetKind::client_gone) program_nvm(state_.nvm, options_.mac);
+  if (kind == pci::ResetKind::client_gone) {
+    program_nvm(state_.nvm, options_.mac);
+    if (std::exchange(is_leaving_, false)) state_.cable = 1;
+  }
   reset_phy(state_.phy);
   state_.io_address = 0;
   eecd_write(state_.nvm, 0);
@@ -110,6 +114,13 @@ void Nic::load_station_address() noexcept {
 void Nic::set_link(bool up) noexcept {
   state_.cable = up ? 1 : 0;
   link_changed(false);
+}
+
+bool Nic::leaving() noexcept {
+  if (state_.cable == 0) return false;
+  is_leaving_ = true;
+  set_link(false);
+  return true;
 }
 
 bool Nic::is_link_up() const noexcept { return link_of(state_).up; }

@@ -198,5 +198,28 @@ TEST(E1000Link, PulledCableShowsAndRaisesLscBothWays) {
   EXPECT_EQ(rig.guest->read(0xc0) & 0x4, 0x4u);
 }
 
+TEST(E1000Link, GoesDownBeforeTheCardIsTakenAwayAndIsUpForTheNextGuest) {
+  E1000Rig rig;
+  rig.guest->bring_up();
+  static_cast<void>(rig.guest->interrupts());
+  EXPECT_TRUE(rig.nic->function().announce_departure(/*for_good=*/false));
+  EXPECT_EQ(rig.guest->interrupts(), 1u);
+  EXPECT_EQ(rig.guest->read(0xc0) & 0x4, 0x4u);
+  EXPECT_EQ(rig.guest->read(0x8) & 0x2, 0u);
+  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->function().announce_departure(/*for_good=*/false));  // it is known
+  rig.guest.reset();
+  EXPECT_TRUE(rig.nic->is_link_up());
+}
+
+TEST(E1000Link, ThatIsDownAnywayStaysDownForTheNextGuest) {
+  E1000Rig rig;
+  rig.guest->bring_up();
+  rig.nic->set_link(false);
+  EXPECT_FALSE(rig.nic->function().announce_departure(/*for_good=*/false));
+  rig.guest.reset();
+  EXPECT_FALSE(rig.nic->is_link_up());
+}
+
 }  // namespace
 }  // namespace vmux::rigs

@@ -52,6 +52,7 @@ class Nic final : public pci::Device, public port::Port {
   void write_bar(pci::Region bar, RegionOffset offset, std::span<const std::byte> from) noexcept override;
   void shared_written(pci::Region bar, RegionOffset offset, std::size_t size) noexcept override;
   void reset(pci::ResetKind kind) noexcept override;
+  bool leaving() noexcept override;
 
   // port::Port
   std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
@@ -99,6 +100,7 @@ class Nic final : public pci::Device, public port::Port {
   Transmitter tx_;
   Receiver rx_;
   bool last_link_up_ = true;
+  bool is_leaving_ = false;        // the cable is pulled until the client has gone
   bool has_more_to_loop_ = false;  // frames that come back: the switch does not see that there are any
   // Poll mode, while the client has its mapping turned off: see note_trapped_doorbell().
   std::uint64_t trapped_since_ns_ = 0, quiet_until_ns_ = 0;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Glue: owns the parts, is the pci::Device and the port::Port.
+#include <utility>
+
 #include "device/iavf/nic.hpp"
 
 namespace vmux::device::iavf {
@@ -91,7 +93,11 @@ void Nic::forget_everything(bool whole) noexcept {
   nic_counters_.resets.add();
 }
 
-void Nic::reset(pci::ResetKind /*kind*/) noexcept {
+void Nic::reset(pci::ResetKind kind) noexcept {
+  if (kind == pci::ResetKind::client_gone && std::exchange(is_leaving_, false)) {
+    identity_.link_up = true;
+    data_.set_link(true);
+  }
   if (function_ != nullptr) forget_everything(true);
 }
 
@@ -153,6 +159,13 @@ void Nic::set_link(bool up) noexcept {
   identity_.link_up = up;
   data_.set_link(up);
   virtchnl_.link_changed();
+}
+
+bool Nic::leaving() noexcept {
+  if (!identity_.link_up) return false;
+  is_leaving_ = true;
+  set_link(false);
+  return true;
 }
 
 std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {

@@ -63,6 +63,7 @@ class Nic final : public pci::Device, public port::Port {
   void write_bar(pci::Region bar, RegionOffset offset, std::span<const std::byte> from) noexcept override;
   void shared_written(pci::Region bar, RegionOffset offset, std::size_t size) noexcept override;
   void reset(pci::ResetKind kind) noexcept override;
+  bool leaving() noexcept override;
   void bus_master_changed(bool enabled) noexcept override;
 
   // port::Port
@@ -91,6 +92,7 @@ class Nic final : public pci::Device, public port::Port {
 
   NicOptions options_;
   Identity identity_;
+  bool is_leaving_ = false;  // the cable is pulled until the client has gone
   Registers registers_;
   VectorStates vectors_;
   NicCounters nic_counters_;

@@ -174,6 +174,20 @@ TEST(IavfVirtchnl, PulledCableIsAnEvent) {
   EXPECT_FALSE(rig.nic->is_ready());
 }
 
+TEST(IavfVirtchnl, CardThatIsTakenAwayIsALinkEventAndTheNextGuestsLinkIsUp) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  while (rig.guest->receive_message()) {
+  }
+  EXPECT_TRUE(rig.nic->function().announce_departure(/*for_good=*/false));
+  const IavfMessage event = rig.guest->receive_message().value();
+  EXPECT_EQ(event.number(0, 4), 1u);
+  EXPECT_EQ(event.number(8, 1), 0u);
+  EXPECT_FALSE(rig.nic->function().announce_departure(/*for_good=*/false));
+  rig.guest.reset();
+  EXPECT_TRUE(rig.nic->is_link_up());
+}
+
 TEST(IavfVirtchnl, RingsThatMakeNoSenseAreRefused) {
   struct Case {
     const char* what;
