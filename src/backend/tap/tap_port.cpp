@@ -6,20 +6,25 @@
 #include <algorithm>
 
 #include "backend/tap/tap_device.hpp"
+#include "backend/tap/tap_link.hpp"
 #include "backend/tap/tap_queue.hpp"
 #include "base/logf.hpp"
 #include "packet/flow.hpp"
+#include "port/frame_length.hpp"
 
 namespace vmux::backend {
 namespace {
 
 constexpr unsigned kMaxQueues = 16;
-constexpr std::uint32_t kEthernetAndTag = 18;  // bytes that a frame has beside its MTU
 
 }  // namespace
 
-TapPort::TapPort(runtime::Poller& poller, std::string name, const packet::Accepts& accepts) noexcept
-    : poller_(poller), name_(std::move(name)), accepts_(accepts) {}
+TapPort::TapPort(runtime::Poller& poller, std::string name, const packet::Accepts& accepts, TapLink link)
+    : poller_(poller),
+      name_(std::move(name)),
+      accepts_(accepts),
+      link_(std::make_unique<TapLink>(std::move(link))),
+      is_up_(link_->is_up()) {}
 
 Result<std::unique_ptr<TapPort>> TapPort::create(const TapOptions& options, runtime::Poller& poller) {
   runtime::Poller* const one = &poller;
@@ -46,37 +51,51 @@ Result<TapPort::Lanes> TapPort::create(const TapOptions& options, std::span<runt
                                 .gso_tcp6 = true,
                                 .gso_udp = device->has_udp_gso,
                                 .vlan = false,
-                                .max_frame = *mtu + kEthernetAndTag};
+                                .max_frame = port::max_frame_of(*mtu)};
   Lanes lanes;
   for (runtime::Poller* const poller : pollers.first(std::min<std::size_t>(pollers.size(), options.queues))) {
-    lanes.push_back(std::unique_ptr<TapPort>(new TapPort(*poller, options.name, accepts)));
+    auto link = TapLink::open(options.name);
+    if (!link) return tl::unexpected(link.error());
+    lanes.push_back(std::unique_ptr<TapPort>(new TapPort(*poller, options.name, accepts, std::move(*link))));
   }
   for (std::size_t i = 0; i < device->queues.size(); ++i) {
     auto queue = std::make_unique<TapQueue>(std::move(device->queues[i]), device->header_size);
     lanes[i % lanes.size()]->queues_.push_back(std::move(queue));
   }
   for (std::size_t i = 0; i < lanes.size(); ++i) {
-    auto ok = pollers[i]->call([&lane = *lanes[i]] { return lane.watch_queues(); });
+    auto ok = pollers[i]->call([&lane = *lanes[i]] { return lane.watch_all(); });
     if (!ok) return tl::unexpected(ok.error());
   }
   return lanes;
 }
 
-Result<void> TapPort::watch_queues() {
+Result<void> TapPort::watch_all() {
   for (const auto& queue : queues_) {
     auto watch =
         poller_.watch(queue->fd(), EPOLLIN, [this, q = queue.get()](std::uint32_t events) { on_event(*q, events); });
     if (!watch) return tl::unexpected(watch.error());
     queue->watch = std::move(*watch);
   }
+  auto watch = poller_.watch(link_->fd(), EPOLLIN, [this](std::uint32_t) { follow_link(); });
+  if (!watch) return tl::unexpected(watch.error());
+  link_->watch = std::move(*watch);
   return {};
 }
 
+void TapPort::unwatch_all() noexcept {
+  link_->watch.reset();
+  for (const auto& queue : queues_)
+    queue->watch.reset();
+}
+
 TapPort::~TapPort() {
-  poller_.call([this] {
-    for (const auto& queue : queues_)
-      queue->watch.reset();
-  });
+  poller_.call([this] { unwatch_all(); });
+}
+
+void TapPort::follow_link() noexcept {
+  if (!link_->read_news()) return;
+  is_up_ = link_->is_up();
+  accepts_.max_frame = port::max_frame_of(link_->mtu());
 }
 
 void TapPort::on_event(TapQueue& queue, std::uint32_t events) noexcept {
@@ -91,8 +110,7 @@ void TapPort::on_event(TapQueue& queue, std::uint32_t events) noexcept {
 void TapPort::give_up(int error) noexcept {
   if (is_gone()) return;
   gone_.add();
-  for (const auto& queue : queues_)
-    queue->watch.reset();
+  unwatch_all();
   logf(LogLevel::error, "uplink {}: the tap interface is gone (errno {}); its port stays silent", name_, error);
 }
 

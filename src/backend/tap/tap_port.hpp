@@ -22,6 +22,7 @@ struct TapOptions {
   bool set_link_up = true;  ///< bring the interface up
 };
 
+class TapLink;   // the interface's state; tap_link.hpp
 class TapQueue;  // one descriptor with its buffers; tap_queue.hpp
 
 /// The queues of an interface that one poller owns: all of them, or a lane of a port. Created and destroyed on a
@@ -44,7 +45,8 @@ class TapPort final : public port::Port {
   void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override { return false; }
-  [[nodiscard]] bool is_ready() const noexcept override { return !is_gone(); }
+  /// False while the interface is down, and when it is gone.
+  [[nodiscard]] bool is_ready() const noexcept override { return is_up_ && !is_gone(); }
 
   /// Any thread: true when the interface was deleted under us; the port stays silent from then on.
   [[nodiscard]] bool is_gone() const noexcept { return gone_.get() != 0; }
@@ -52,8 +54,10 @@ class TapPort final : public port::Port {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
  private:
-  TapPort(runtime::Poller& poller, std::string name, const packet::Accepts& accepts) noexcept;
-  [[nodiscard]] Result<void> watch_queues();
+  TapPort(runtime::Poller& poller, std::string name, const packet::Accepts& accepts, TapLink link);
+  [[nodiscard]] Result<void> watch_all();
+  void unwatch_all() noexcept;
+  void follow_link() noexcept;
   void on_event(TapQueue& queue, std::uint32_t events) noexcept;
   [[nodiscard]] bool write_frame(const packet::FrameView& view) noexcept;
   [[nodiscard]] TapQueue& queue_for(const packet::FrameView& view) noexcept;
@@ -65,6 +69,8 @@ class TapPort final : public port::Port {
   std::size_t next_ = 0;     // queue to read first
   std::size_t current_ = 0;  // queue whose frames are peeked
   packet::Accepts accepts_;
+  std::unique_ptr<TapLink> link_;
+  bool is_up_ = true;
   Counter gone_;
 };
 

@@ -1,101 +1,23 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Against the kernel, in a private network namespace. Needs root; says so and skips where that is not granted.
+// Against the kernel, in a private network namespace.
 #include "backend/tap/tap_port.hpp"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/if_packet.h>
-#include <net/ethernet.h>
-#include <net/if.h>
-#include <poll.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <array>
 #include <cstdlib>
 
+#include "backend/tap/host_side.hpp"
 #include "packet/test_frames.hpp"
-#include "vmux/base/unique_fd.hpp"
 
 namespace vmux::backend {
 namespace {
 
 using packet::test::Bytes;
 using packet::test::FrameSpec;
-
-constexpr std::size_t kHeader = 10;  // of a packet socket with PACKET_VNET_HDR
-
-class TapTest : public testing::Test {
- protected:
-  void SetUp() override {
-    if (::unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "a network namespace of our own is not permitted here";
-    if (::access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "/dev/net/tun cannot be opened here";
-    silence_ipv6();
-    poller_ = *runtime::Poller::create();
-  }
-  // No router solicitations among the frames that the tests count.
-  static void silence_ipv6() {
-    const UniqueFd fd{::open("/proc/sys/net/ipv6/conf/default/disable_ipv6", O_WRONLY | O_CLOEXEC)};
-    const bool written = !fd || ::write(fd.get(), "1", 1) == 1;
-    EXPECT_TRUE(written);
-  }
-  std::unique_ptr<TapPort> make(TapOptions options) {
-    auto port = TapPort::create(options, *poller_);
-    EXPECT_TRUE(port) << (port ? "" : port.error().text());
-    return port ? std::move(*port) : nullptr;
-  }
-  // The host's end of the cable.
-  UniqueFd host_socket(const char* name) {
-    UniqueFd fd{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))};
-    int on = 1;
-    EXPECT_EQ(::setsockopt(fd.get(), SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on), 0);
-    sockaddr_ll address{};
-    address.sll_family = AF_PACKET;
-    address.sll_protocol = htons(ETH_P_ALL);
-    address.sll_ifindex = static_cast<int>(::if_nametoindex(name));
-    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    return fd;
-  }
-  static void host_sends(const UniqueFd& fd, const Bytes& bytes) {
-    EXPECT_EQ(::write(fd.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
-  }
-  static Bytes host_receives(const UniqueFd& fd) {
-    pollfd wait{fd.get(), POLLIN, 0};
-    Bytes bytes(70000);
-    if (::poll(&wait, 1, 30000) != 1) return {};
-    const ssize_t size = ::read(fd.get(), bytes.data(), bytes.size());
-    bytes.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
-    return bytes;
-  }
-  static void add(Bytes& to, packet::Slice bytes) {
-    for (const std::byte byte : bytes)
-      to.push_back(static_cast<std::uint8_t>(byte));
-  }
-  static Bytes bytes_of(const packet::FrameView& view) {
-    Bytes out;
-    add(out, view.header);
-    for (const packet::Slice& slice : view.payload)
-      add(out, slice);
-    return out;
-  }
-  std::size_t peek(TapPort& port) {
-    poller_->run_once(0);
-    return port.peek_burst(views_);
-  }
-
-  std::unique_ptr<runtime::Poller> poller_;
-  std::array<packet::FrameView, port::kMaxBurst> views_;
-};
-
-Bytes with_header(const Bytes& header, const Bytes& frame) {
-  Bytes out = header;
-  packet::test::append(out, frame);
-  return out;
-}
-const Bytes kNoOffload(kHeader, 0);
+using test::kHeader;
+using test::kNoOffload;
+using test::TapTest;
+using test::with_header;
 
 Bytes local_frame(std::uint8_t seed, std::size_t payload = 100) {
   Bytes out{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5};
@@ -227,12 +149,66 @@ TEST_F(TapTest, CarriesASuperFrameWithLongHeadersBothWays) {
 
 TEST_F(TapTest, SetsTheMtuAndTakesFramesOfIt) {
   const auto port = make({.name = "vt0", .mtu = 9000});
-  EXPECT_EQ(port->accepts().max_frame, 9018u);
+  EXPECT_EQ(port->accepts().max_frame, 9022u);
   const UniqueFd host = host_socket("vt0");
   const Bytes frame = local_frame(1, 9000);
   const packet::test::View v{frame, 256, {4096}};
   EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
   EXPECT_EQ(host_receives(host), with_header(kNoOffload, frame));
+}
+
+TEST_F(TapTest, TakesTwoTagsBesideTheMtu) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  Bytes frame = packet::test::whole_frame({.tag = 5}, packet::test::pattern(1500 - 52));
+  const Bytes service{0x88, 0xa8, 0, 7};
+  frame.insert(frame.begin() + 12, service.begin(), service.end());
+  ASSERT_EQ(frame.size(), port->accepts().max_frame);
+  const packet::test::View v{frame, 256, {1000}};
+  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  // The kernel takes the outer tag out of the bytes for its own use.
+  frame.erase(frame.begin() + 12, frame.begin() + 16);
+  EXPECT_EQ(host_receives(host), with_header(kNoOffload, frame));
+}
+
+TEST_F(TapTest, FollowsAnMtuThatTheHostChanges) {
+  const auto port = make({.name = "vt0"});
+  ASSERT_EQ(std::system("ip link set vt0 mtu 4000"), 0);
+  poller_->run_once(0);
+  EXPECT_EQ(port->accepts().max_frame, 4022u);
+  EXPECT_TRUE(port->is_ready());
+}
+
+TEST_F(TapTest, IsNotReadyWhileTheInterfaceIsDown) {
+  const auto port = make({.name = "vt0"});
+  ASSERT_EQ(std::system("ip link set vt0 down"), 0);
+  poller_->run_once(0);
+  EXPECT_FALSE(port->is_ready());
+  ASSERT_EQ(std::system("ip link set vt0 name other up"), 0);
+  poller_->run_once(0);
+  EXPECT_TRUE(port->is_ready());
+}
+
+TEST_F(TapTest, IsReadyWhenItsInterfaceMovedToAnotherNamespace) {
+  const auto port = make({.name = "vt0"});
+  const auto our_namespace = [] { return UniqueFd{::open("/proc/thread-self/ns/net", O_RDONLY)}; };
+  const UniqueFd here = our_namespace();
+  ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
+  const UniqueFd there = our_namespace();
+  ASSERT_EQ(::setns(here.get(), CLONE_NEWNET), 0);
+  const std::string file = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(there.get());
+  ASSERT_EQ(std::system(("ip link set vt0 netns " + file).c_str()), 0);
+  poller_->run_once(0);
+  EXPECT_TRUE(port->is_ready());
+}
+
+TEST_F(TapTest, HearsNothingOfOtherInterfaces) {
+  const auto port = make({.name = "vt0", .set_link_up = false});
+  EXPECT_FALSE(port->is_ready());
+  ASSERT_EQ(std::system("ip link set lo mtu 9000 up"), 0);
+  poller_->run_once(0);
+  EXPECT_FALSE(port->is_ready());
+  EXPECT_EQ(port->accepts().max_frame, 1522u);
 }
 
 TEST_F(TapTest, DropsAndCountsWhileTheInterfaceIsDown) {

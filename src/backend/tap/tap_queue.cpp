@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <utility>
 
 #include "packet/bytes.hpp"
 #include "packet/headers.hpp"
@@ -68,6 +68,25 @@ iovec vector_of(packet::Slice bytes) noexcept {
   return {const_cast<std::byte*>(bytes.data()), bytes.size()};  // writev() only reads
 }
 
+packet::Offload offload_of(const VirtioNetHeader& header) noexcept {
+  packet::Offload offload;
+  offload.needs_checksum = (header.flags & kNeedsChecksum) != 0;
+  offload.checksum_verified = (header.flags & kDataValid) != 0;
+  offload.csum_start = header.csum_start;
+  offload.csum_offset = header.csum_offset;
+  offload.gso = gso_of(header.gso_type);
+  if (offload.gso != packet::Gso::none) offload.gso_size = header.gso_size;
+  return offload;
+}
+
+void show(packet::Slice bytes, std::size_t header, packet::FrameView& view, packet::Slice& payload) noexcept {
+  view = {};
+  view.header = bytes.first(std::min(bytes.size(), header));
+  payload = bytes.subspan(view.header.size());
+  view.payload = std::span{&payload, payload.empty() ? 0u : 1u};
+  view.length = static_cast<std::uint32_t>(bytes.size());
+}
+
 // EBADFD: the interface was deleted, and the descriptor with it.
 bool means_gone(int error) noexcept { return error == EBADFD || error == EBADF || error == ENODEV; }
 
@@ -76,13 +95,16 @@ bool means_gone(int error) noexcept { return error == EBADFD || error == EBADF |
 TapQueue::TapQueue(UniqueFd fd, std::size_t header_size)
     : fd_(std::move(fd)),
       header_size_(header_size),
-      payloads_(std::make_unique_for_overwrite<std::byte[]>(kSlots * kPayloadRoom)) {}
+      room_(std::make_unique_for_overwrite<std::byte[]>((kSlots + 1) * kFrameRoom)) {
+  for (std::size_t i = 0; i < kSlots; ++i)
+    slots_[i].bytes = room_.get() + i * kFrameRoom;
+  cut_ = room_.get() + kSlots * kFrameRoom;
+}
 
 std::size_t TapQueue::peek(std::span<packet::FrameView> into, Counter& malformed) noexcept {
   const std::size_t wanted = std::min(into.size(), kSlots);
-  while (count_ < wanted && readable_) {
-    const std::size_t index = (first_ + count_) % kSlots;
-    if (read_one(slots_[index], payloads_.get() + index * kPayloadRoom, malformed)) ++count_;
+  while (count_ < wanted && (readable_ || !cutter_.is_done())) {
+    if (fill(slots_[(first_ + count_) % kSlots], malformed)) ++count_;
   }
   const std::size_t count = std::min(count_, wanted);
   for (std::size_t i = 0; i < count; ++i)
@@ -96,9 +118,16 @@ void TapQueue::complete(std::size_t count) noexcept {
   count_ -= count;
 }
 
-bool TapQueue::read_one(Slot& slot, std::byte* payload, Counter& malformed) noexcept {
-  const std::array<iovec, 3> parts{
-      {{slot.offload.data(), header_size_}, {slot.header.data(), packet::kHeaderRoom}, {payload, kPayloadRoom}}};
+bool TapQueue::fill(Slot& slot, Counter& malformed) noexcept {
+  if (cutter_.is_done()) return read_one(slot, malformed);
+  cut_one(slot);
+  return true;
+}
+
+// False when the slot holds no frame: there was none, or it is to be cut first.
+bool TapQueue::read_one(Slot& slot, Counter& malformed) noexcept {
+  VirtioNetHeader header;
+  const std::array<iovec, 2> parts{{{&header, header_size_}, {slot.bytes, kFrameRoom}}};
   const ssize_t size = ::readv(fd_.get(), parts.data(), static_cast<int>(parts.size()));
   if (size < 0) {
     if (errno == EINTR) return false;
@@ -111,48 +140,46 @@ bool TapQueue::read_one(Slot& slot, std::byte* payload, Counter& malformed) noex
     malformed.add();
     return false;
   }
-  const std::size_t length = static_cast<std::size_t>(size) - header_size_;
-  const std::size_t in_header = std::min(length, packet::kHeaderRoom);
-  slot.view = {};
-  slot.view.header = packet::Slice{slot.header}.first(in_header);
-  slot.payload = packet::Slice{payload, length - in_header};
-  slot.view.payload = std::span{&slot.payload, slot.payload.empty() ? 0u : 1u};
-  slot.view.length = static_cast<std::uint32_t>(length);
-  if (describe(slot) || (lengthen_header(slot) && describe(slot))) return true;
-  malformed.add();
+  const packet::Slice frame{slot.bytes, static_cast<std::size_t>(size) - header_size_};
+  const packet::Offload offload = offload_of(header);
+  // What the kernel asks for may be about headers that end further behind (IPv6 extensions, a tunnel's options): more
+  // of the frame is header then.
+  if (describe(slot, frame, packet::kHeaderRoom, offload)) return true;
+  if (describe(slot, frame, packet::kLongestHeader, offload) || finish(slot)) return true;
+  if (cutter_.is_done()) malformed.add();
   return false;
 }
 
-// What the kernel asks for may be about headers that end further behind (IPv6 extensions, a tunnel's options): more of
-// the frame is header then. False when all of it is already.
-bool TapQueue::lengthen_header(Slot& slot) noexcept {
-  const std::size_t have = slot.view.header.size();
-  const std::size_t more = std::min(slot.payload.size(), slot.header.size() - have);
-  if (more == 0) return false;
-  std::memcpy(slot.header.data() + have, slot.payload.data(), more);
-  slot.view.header = packet::Slice{slot.header}.first(have + more);
-  slot.payload = slot.payload.subspan(more);
-  slot.view.payload = std::span{&slot.payload, slot.payload.empty() ? 0u : 1u};
+// True when a view with a header of this size can say what is to be done. The kernel's header_length is a hint (it
+// counts what lies in one piece of its memory): the headers tell it themselves.
+bool TapQueue::describe(Slot& slot, packet::Slice frame, std::size_t header, const packet::Offload& offload) noexcept {
+  show(frame, header, slot.view, slot.payload);
+  slot.view.offload = offload;
+  if (offload.gso != packet::Gso::none) {
+    const auto headers = packet::parse(slot.view.header);
+    slot.view.offload.header_length = headers ? headers->payload_offset : 0;
+  }
+  return packet::is_consistent(slot.view);
+}
+
+// For what lies behind even the longest header. False when the slot holds no frame: it is to be cut first, or makes no
+// sense.
+bool TapQueue::finish(Slot& slot) noexcept {
+  packet::Offload& offload = slot.view.offload;
+  const std::span<std::byte> bytes{slot.bytes, slot.view.length};
+  if (offload.gso != packet::Gso::none) {
+    if (cutter_.begin(bytes, offload)) std::swap(slot.bytes, cut_);
+    return false;
+  }
+  if (!finish_checksum(bytes, offload.csum_start, offload.csum_offset)) return false;
+  offload = {.checksum_verified = true};
   return true;
 }
 
-// The kernel's header_length is a hint (it counts what lies in one piece of its memory): the headers tell it
-// themselves.
-bool TapQueue::describe(Slot& slot) const noexcept {
-  VirtioNetHeader header;
-  std::memcpy(&header, slot.offload.data(), header_size_);
-  packet::Offload& offload = slot.view.offload;
-  offload.needs_checksum = (header.flags & kNeedsChecksum) != 0;
-  offload.checksum_verified = (header.flags & kDataValid) != 0;
-  offload.csum_start = header.csum_start;
-  offload.csum_offset = header.csum_offset;
-  offload.gso = gso_of(header.gso_type);
-  if (offload.gso != packet::Gso::none) {
-    const auto headers = packet::parse(slot.view.header);
-    offload.header_length = headers ? headers->payload_offset : 0;
-    offload.gso_size = header.gso_size;
-  }
-  return packet::is_consistent(slot.view);
+void TapQueue::cut_one(Slot& slot) noexcept {
+  const std::size_t size = cutter_.next({slot.bytes, kFrameRoom});
+  show({slot.bytes, size}, packet::kHeaderRoom, slot.view, slot.payload);
+  slot.view.offload.checksum_verified = true;
 }
 
 TapOutcome TapQueue::write(const packet::Pieces& pieces, const packet::Piece& piece) noexcept {

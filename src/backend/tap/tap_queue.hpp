@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 
+#include "backend/tap/finish.hpp"
 #include "packet/transfer.hpp"
 #include "port/port.hpp"
 #include "vmux/base/unique_fd.hpp"
@@ -24,7 +25,8 @@ class TapQueue {
   TapQueue(UniqueFd fd, std::size_t header_size);
 
   /// The next frames, read until the kernel has no more or `into` is full. One system call per frame: a tap has no
-  /// other way. `malformed` counts what was not a frame. Sets is_gone() when the interface is.
+  /// other way. What no view can carry (finish.hpp) is finished first. `malformed` counts what was not a frame. Sets
+  /// gone_errno() when the interface is.
   [[nodiscard]] std::size_t peek(std::span<packet::FrameView> into, Counter& malformed) noexcept;
   void complete(std::size_t count) noexcept;
   /// Writes one piece: the kernel takes its bytes from where they lie.
@@ -39,22 +41,26 @@ class TapQueue {
 
  private:
   static constexpr std::size_t kSlots = port::kMaxBurst;
-  static constexpr std::size_t kPayloadRoom = 65536 + 64;  // the largest super-frame
-  static constexpr std::size_t kMaxSlices = 256;           // of one frame
+  static constexpr std::size_t kFrameRoom = 65536 + 256;  // bytes: the largest super-frame, and its tags
+  static constexpr std::size_t kMaxSlices = 256;          // of one frame
   struct Slot {
-    std::array<std::byte, 12> offload;
-    std::array<std::byte, packet::kLongestHeader> header;  // of most frames kHeaderRoom
+    std::byte* bytes = nullptr;  // kFrameRoom of them
     packet::Slice payload;
     packet::FrameView view;
   };
-  [[nodiscard]] bool read_one(Slot& slot, std::byte* payload, Counter& malformed) noexcept;
-  [[nodiscard]] bool describe(Slot& slot) const noexcept;
-  [[nodiscard]] static bool lengthen_header(Slot& slot) noexcept;
+  [[nodiscard]] bool fill(Slot& slot, Counter& malformed) noexcept;
+  [[nodiscard]] bool read_one(Slot& slot, Counter& malformed) noexcept;
+  [[nodiscard]] static bool describe(Slot& slot, packet::Slice frame, std::size_t header,
+                                     const packet::Offload& offload) noexcept;
+  [[nodiscard]] bool finish(Slot& slot) noexcept;
+  void cut_one(Slot& slot) noexcept;
 
   UniqueFd fd_;
   std::size_t header_size_;
-  std::unique_ptr<std::byte[]> payloads_;  // kSlots times kPayloadRoom; pages are touched as they are used
+  std::unique_ptr<std::byte[]> room_;  // kSlots + 1 times kFrameRoom; pages are touched as they are used
   std::array<Slot, kSlots> slots_;
+  LongCutter cutter_;                             // of the super-frame...
+  std::byte* cut_ = nullptr;                      // ...that lies here
   std::array<packet::Slice, kMaxSlices> slices_;  // of the frame that is being written
   std::size_t first_ = 0, count_ = 0;             // frames read and not yet completed
   bool readable_ = true;
