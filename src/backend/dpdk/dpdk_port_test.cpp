@@ -9,12 +9,15 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 
@@ -196,6 +199,33 @@ TEST_F(DpdkTest, CutsASuperFrameForADeviceThatDoesNot) {
   EXPECT_EQ(frames_of(read_file("out.pcap")), wanted);
 }
 
+// A driver that takes no piece of 60 bytes.
+std::uint16_t refuse_short(void*, rte_mbuf** frames, std::uint16_t count) {
+  std::uint16_t good = 0;
+  while (good < count && frames[good]->pkt_len != 60)
+    ++good;
+  return good;
+}
+
+TEST_F(DpdkTest, LosesWhatTheDriverRefusesAndNothingBehindIt) {
+  write_file("in.pcap", pcap_of({}));
+  auto port = make("net_pcap0,rx_pcap=" + file("in.pcap") + ",tx_pcap=" + file("out.pcap"));
+  std::uint16_t id = 0;
+  ASSERT_EQ(rte_eth_dev_get_port_by_name("net_pcap0", &id), 0);
+  rte_eth_fp_ops[id].tx_pkt_prepare = refuse_short;
+  const std::vector<Bytes> frames{local_frame(1, 46), local_frame(2), local_frame(3, 46), local_frame(4, 46),
+                                  local_frame(5)};
+  std::vector<packet::FrameView> views;
+  std::deque<packet::test::View> keep;
+  for (const Bytes& frame : frames)
+    views.push_back(keep.emplace_back(frame, 256, std::initializer_list<std::size_t>{100}).view);
+  EXPECT_EQ(port->deliver(views), frames.size());
+  EXPECT_EQ(port->counters().drop_malformed.get(), 3u);
+  EXPECT_EQ(port->counters().lost_frames, 3u);
+  port.reset();
+  EXPECT_EQ(frames_of(read_file("out.pcap")), (std::vector<Bytes>{frames[1], frames[4]}));
+}
+
 TEST_F(DpdkTest, LeavesTheCallersCpuAffinityAlone) {
   cpu_set_t before, after;
   CPU_ZERO(&before);
@@ -248,6 +278,18 @@ TEST_F(DpdkHostTest, JoinsAHostInterfaceByAfPacket) {
   EXPECT_EQ(receive(*port, 1), std::vector<Bytes>{local_frame(2)});
 }
 
+TEST_F(DpdkHostTest, TakesByAfPacketTheLongestFrameThatTheKernelPassesOn) {
+  ASSERT_EQ(std::system("ip link add va type veth peer name vb && ip link set va up && ip link set vb up"), 0);
+  const auto port = make("net_af_packet0,iface=va");
+  const UniqueFd host = host_socket("vb");
+  const Bytes tagged = packet::test::whole_frame({.tag = 5}, packet::test::pattern(1500 - 52));
+  ASSERT_EQ(tagged.size(), port->accepts().max_frame);
+  const packet::test::View v{tagged, 256, {100}};
+  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  // The kernel takes the tag out of the bytes for its own use.
+  EXPECT_EQ(host_receives(host), packet::test::whole_frame({}, packet::test::pattern(1500 - 52)));
+}
+
 TEST_F(DpdkHostTest, JoinsTheHostByDpdksTapAndLetsItFinishChecksums) {
   const auto port = make("net_tap0,iface=dt0");
   ASSERT_EQ(std::system("ip link set dt0 up"), 0);
@@ -262,6 +304,40 @@ TEST_F(DpdkHostTest, JoinsTheHostByDpdksTapAndLetsItFinishChecksums) {
   EXPECT_EQ(host_receives(host), wanted);
   host_sends(host, local_frame(2));
   EXPECT_EQ(receive(*port, 1), std::vector<Bytes>{local_frame(2)});
+}
+
+TEST_F(DpdkHostTest, FinishesChecksumsBehindExtensionHeadersItself) {
+  const auto port = make("net_tap0,iface=dt0");
+  ASSERT_EQ(std::system("ip link set dt0 up"), 0);
+  const UniqueFd host = host_socket("dt0");
+  Bytes wanted = packet::test::whole_frame({.ip = packet::test::Ip::v6}, packet::test::pattern(700));
+  const Bytes options{6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};  // behind them TCP
+  wanted.insert(wanted.begin() + 54, options.begin(), options.end());
+  packet::test::set16(wanted, 18, static_cast<unsigned>(wanted.size() - 54));
+  wanted[20] = 60;
+  Bytes undone = wanted;
+  Bytes pseudo(wanted.begin() + 22, wanted.begin() + 54);
+  packet::test::append32(pseudo, static_cast<std::uint32_t>(wanted.size() - 70));
+  packet::test::append32(pseudo, 6);
+  packet::test::set16(undone, 86, packet::test::plain_sum(pseudo));
+  packet::test::View v{undone, 256, {300}};
+  v.view.offload = {.needs_checksum = true, .csum_start = 70, .csum_offset = 16};
+  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(host_receives(host), wanted);
+}
+
+TEST_F(DpdkHostTest, FollowsTheLinkOfItsDevice) {
+  const auto port = make("net_tap0,iface=dt0");
+  const auto becomes = [&](bool is_ready) {
+    for (int tries = 0; tries < 300 && port->is_ready() != is_ready; ++tries)
+      poller_->run_once(100'000'000);
+    return port->is_ready() == is_ready;
+  };
+  EXPECT_TRUE(becomes(true));
+  ASSERT_EQ(std::system("ip link set dt0 down"), 0);
+  EXPECT_TRUE(becomes(false));
+  ASSERT_EQ(std::system("ip link set dt0 up"), 0);
+  EXPECT_TRUE(becomes(true));
 }
 
 TEST_F(DpdkHostTest, CutsSuperFramesOfUsualSizeForDpdksTap) {

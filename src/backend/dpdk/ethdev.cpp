@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/logf.hpp"
+#include "port/frame_length.hpp"
 
 namespace vmux::backend::dpdk {
 namespace {
@@ -16,12 +17,20 @@ namespace {
 constexpr std::uint16_t kRxDescriptors = 512, kTxDescriptors = 512;
 constexpr unsigned kSpareMbufs = 1024;  // in the switch's hands, in caches, and of super-frames under way
 constexpr unsigned kMbufCache = 128;
-constexpr std::uint32_t kEthernetAndTag = 18;  // bytes that a frame has beside its MTU
 constexpr std::uint64_t kChecksums = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 constexpr std::uint64_t kWantedTx = RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | kChecksums |
                                     RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
 constexpr std::uint64_t kWantedRx =
     RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+
+// Bytes of tags that the device carries beside its MTU: it says what it adds to an MTU, FCS included. One tag always
+// passes: drivers that say 18 mean it so, and the kernel behind af_packet does too; and no more than two.
+std::uint32_t room_for_tags(const rte_eth_dev_info& info) noexcept {
+  constexpr std::uint32_t kPlain = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+  const bool says = info.max_mtu != UINT16_MAX && info.max_rx_pktlen > info.max_mtu;
+  const std::uint32_t added = says ? info.max_rx_pktlen - info.max_mtu : kPlain;
+  return std::clamp(added, kPlain + port::kVlanTag, kPlain + port::kTagsBesideMtu * port::kVlanTag) - kPlain;
+}
 
 tl::unexpected<Error> refused(const char* what, int status) noexcept {
   return fail(Errc::system, what, status < 0 ? -status : 0);
@@ -89,7 +98,7 @@ Result<void> EthDev::configure(const DpdkOptions& options) {
   if (options.promiscuous && rte_eth_promiscuous_enable(id_) != 0) {
     logf(LogLevel::warning, "uplink {}: the device has no promiscuous mode", options.device);
   }
-  describe(conf.txmode.offloads, mtu);
+  describe(info, conf.txmode.offloads, mtu);
   return {};
 }
 
@@ -115,14 +124,14 @@ Result<void> EthDev::set_up_queues(const rte_eth_dev_info& info, const rte_eth_c
   return status == 0 ? Result<void>{} : refused("the DPDK device's queues cannot be set up", status);
 }
 
-void EthDev::describe(std::uint64_t tx_offloads, std::uint32_t mtu) noexcept {
+void EthDev::describe(const rte_eth_dev_info& info, std::uint64_t tx_offloads, std::uint32_t mtu) noexcept {
   const bool chains = (tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
   accepts_.checksum = (tx_offloads & kChecksums) == kChecksums;
   const bool tso = accepts_.checksum && chains && (tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0 &&
                    (tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
   accepts_.gso_tcp4 = accepts_.gso_tcp6 = tso;
   accepts_.vlan = (tx_offloads & RTE_ETH_TX_OFFLOAD_VLAN_INSERT) != 0;
-  accepts_.max_frame = mtu + kEthernetAndTag;
+  accepts_.max_frame = mtu + port::kEthernetHeader + room_for_tags(info);
 }
 
 EthDev::~EthDev() {

@@ -30,7 +30,7 @@ class EthDev {
   [[nodiscard]] Result<void> probe(const std::string& device);
   [[nodiscard]] Result<void> configure(const DpdkOptions& options);
   [[nodiscard]] Result<void> set_up_queues(const rte_eth_dev_info& info, const rte_eth_conf& conf);
-  void describe(std::uint64_t tx_offloads, std::uint32_t mtu) noexcept;
+  void describe(const rte_eth_dev_info& info, std::uint64_t tx_offloads, std::uint32_t mtu) noexcept;
 
   std::uint16_t id_ = RTE_MAX_ETHPORTS;
   rte_device* device_ = nullptr;
