@@ -7,10 +7,10 @@ SECONDS_PER_FUZZER ?= 600
 STAGES  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo fuzz install lint format lab bootstrap clean
+.PHONY: help build test test-all demo fuzz install lint format lab bootstrap clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 bootstrap: ## install the Debian packages that building and testing need
 	@scripts/bootstrap
@@ -24,6 +24,9 @@ demo: build lab ## two VMs talk through vMux: what happened, in figures
 
 test: bootstrap ## build and run every test; STAGES="unit e2e" runs only those
 	@scripts/test $(STAGES)
+
+test-all: bootstrap ## the same with every kernel for every test of a guest: an hour more
+	@scripts/test --all $(STAGES)
 
 fuzz: bootstrap ## a long run of every fuzz target (SECONDS_PER_FUZZER=600)
 	@scripts/test --fuzz-seconds $(SECONDS_PER_FUZZER) fuzz

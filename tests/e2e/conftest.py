@@ -56,6 +56,7 @@ def pytest_configure(config):
 
 
 USUAL_KERNEL = "6.12"
+OF_A_KERNEL = ("iavf_net", "any_kernel")  # fixtures and parameters whose value is one
 
 
 def pytest_addoption(parser):
@@ -67,7 +68,7 @@ def pytest_collection_modifyitems(config, items):
     """A life of a NIC takes minutes: all of it is lived with one kernel, and with the others what is marked."""
     def is_wanted(item):
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        kernel = params.get("iavf_net") or params.get("net")
+        kernel = next((params[name] for name in OF_A_KERNEL if name in params), None)
         if kernel is None:
             return True
         if item.get_closest_marker("two_pollers") and iavf_harness.KERNELS[kernel][1] < 2:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A kernel that takes over from one that panicked has a network at once: what the old one's drivers had set up is still there."""
-from guest import CACHE, KERNEL_OPTIONS
+import pytest
+from guest import CACHE, KERNEL_OPTIONS, KERNELS
 from harness.stations import sh
 from harness.traffic import put_program
 
@@ -22,13 +23,14 @@ def come_up(guest, model):
     return guest.run(UP % {"model": model, "address": ADDRESSES[model], "host": HOST.format(network)})
 
 
-def test_crash_kernel_has_a_network(rig):
+@pytest.mark.parametrize("any_kernel", KERNELS, ids="linux-{}".format)
+def test_crash_kernel_has_a_network(rig, any_kernel):
     vmux = rig.vmux()
     vmux.ctl("uplink", "add", "host", "--backend", "tap", "--device", TAP)
     sh(f"ip addr add {HOST.format(1)}/24 dev {TAP}; ip addr add {HOST.format(2)}/24 dev {TAP}; ip link set {TAP} up")
-    images = (CACHE / "kernels" / "6.12").resolve()
+    images = (CACHE / "kernels" / any_kernel).resolve()
     files = [images / "vmlinuz", images / "initrd"]
-    guest = rig.guest("crash", kernel="6.12", memory=768, append="crashkernel=288M",
+    guest = rig.guest("crash", kernel=any_kernel, memory=768, append="crashkernel=288M",
                       sockets=[vmux.add_port("e1000"), vmux.add_port("iavf", "--queues", "2", model="iavf")],
                       qemu_args=[word for path in files for word in ("-drive", f"file={path},format=raw,if=virtio,readonly=on")])
     rig.boot(guest)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Nothing that a stock stack can emit stops a queue or is lost: frames at the edges, from inside a guest and from the host,
-and sockets that anybody can open.
+and sockets that anybody can open, and tunnels.
 
 The rows are the same in each run (harness.extremes.SEED) and have numbers, to be repeated alone: `-k "row and e1000-017"`.
 """
 import pytest
 from conftest import Rig
 from guest import KERNELS
-from harness import extremes, sockets, stations
+from harness import extremes, sockets, stations, tunnels
 from harness.extremes import CHECKSUM_AT, MOST_PIECES, SHAPES, STAG, frame_of, same_but_for
 from harness.stations import MACS, by_the_host, destination, of_row
 
@@ -17,11 +17,16 @@ def rows(is_wanted=lambda shape: True):
 
 
 @pytest.fixture(scope="module", params=KERNELS, ids="linux-{}".format)
-def net(request, tmp_path_factory):
+def any_kernel(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def net(any_kernel, request, tmp_path_factory):
     print(f"rows are those of seed {extremes.SEED}")
     rig = Rig(tmp_path_factory.mktemp("edge"))
     chosen = {item.callspec.params.get("number") for item in request.session.items if item.path == request.path}
-    made = stations.boot(rig, request.param, [number for number in range(len(SHAPES)) if number in chosen])
+    made = stations.boot(rig, any_kernel, [number for number in range(len(SHAPES)) if number in chosen])
     yield made
     made.tap.close()
     rig.close()
@@ -106,3 +111,21 @@ def test_socket(net, sender, number):
     trouble, is_alive = sockets.use_socket(net, sender, sockets.USES[number], sockets.FIRST_PORT + number)
     assert is_alive, "the card sends no more"
     assert trouble == ""
+
+
+@pytest.fixture(scope="module", params=tunnels.LINKS)
+def tunnel(net, request):
+    tunnels.set_up(net, request.param)
+    yield 6 if request.param == "sit" else 4
+    tunnels.take_down(net)
+
+
+@pytest.mark.parametrize("sender", MACS)
+def test_tunnel(net, tunnel, sender):
+    """TCP through a tunnel arrives, cut and summed by whoever can, and the card goes on."""
+    is_whole = tunnels.carries_a_file(net, sender, tunnel)
+    is_alive = stations.is_alive(net, sender)
+    if not is_alive:
+        stations.open_card(net, sender)
+    assert is_alive, "the card sends no more"
+    assert is_whole

@@ -4,15 +4,20 @@ import json
 
 import pytest
 from conftest import Rig
-from guest import Guest
+from guest import KERNELS, Guest
 from harness.stations import sh
 
 TAP = "vmuxiommu0"
 NICS = {"e1000": ("10.64.1.1", "10.64.1.2"), "iavf": ("10.64.2.1", "10.64.2.2")}  # the host's address, the guest's
 
 
+@pytest.fixture(scope="module", params=KERNELS, ids="linux-{}".format)
+def any_kernel(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def vm(tmp_path_factory):
+def vm(any_kernel, tmp_path_factory):
     rig = Rig(tmp_path_factory.mktemp("iommu"))
     vmux = rig.vmux()
     vmux.ctl("uplink", "add", "host", "--backend", "tap", "--device", TAP)
@@ -20,7 +25,7 @@ def vm(tmp_path_factory):
     options = ["-device", "intel-iommu,intremap=off,caching-mode=on"]  # before all devices that it is for
     for name in NICS:
         options += ["-device", json.dumps(Guest.device(vmux.add_port(name, model=name), name))]
-    guest = rig.guest("iommu", kernel="6.12", append="intel_iommu=on", qemu_args=options)
+    guest = rig.guest("iommu", kernel=any_kernel, append="intel_iommu=on", qemu_args=options)
     rig.boot(guest)
     yield guest
     rig.close()

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The iavf NIC in stock guests of three kernels: traffic, and what ethtool makes of the NIC."""
+import base64
 import re
 
 import pytest
+from harness.extremes import marker, record
 from harness.iavf import A, B, B_E1000, card, frames_of_queues, script, set_channels, statistics
-from harness.traffic import give_address, iperf, ping, protocol_errors, send_file, wait_for_peer
+from harness.stations import records
+from harness.traffic import give_address, iperf, ping, protocol_errors, put_program, send_file, wait_for_peer
 from harness.vmux import wait_until
+from harness.wire import ip_frame, mac_bytes
 
 
 @pytest.mark.every_kernel
@@ -208,3 +212,26 @@ def test_promiscuous_and_multicast(iavf):
     iavf.b.check(f"ip link set {name} promisc on; ip link set {name} promisc off; "
                  f"ip link set {name} allmulticast on; ip link set {name} allmulticast off")
     assert ping(iavf.a, B, count=3).loss == 0
+
+
+def test_more_multicast_groups_than_its_list_holds(iavf):
+    """Each of 320 groups that VM b joins by their addresses is heard, as is the marker behind them."""
+    name, source = card(iavf.b), iavf.a.check(f"cat /sys/class/net/{card(iavf.a)}/address").strip()
+    groups = [f"01:00:5e:01:{number >> 8:02x}:{number & 0xff:02x}" for number in range(320)]
+    frames = b"".join(record(ip_frame(group, source, b"for a group")) for group in groups) + marker(source, 0)
+    hear, send = put_program(iavf.b, "frames"), put_program(iavf.a, "frames")
+    iavf.a.check(f"echo {base64.b64encode(frames).decode()} | base64 -d >/tmp/frames-of-groups")
+
+    def heard():
+        hearing = iavf.b.spawn(f"{hear} hear {name} 1 20000 >/tmp/heard")
+        wait_until(lambda: "ready" in hearing.output(), "VM b to hear")
+        iavf.a.check(f"{send} exchange 0 1 /proc/self/ns/net lo 1 {card(iavf.a)} </tmp/frames-of-groups >/dev/null")
+        hearing.wait()
+        frames, _ = records(iavf.b.check("gzip -c /tmp/heard | base64"))
+        return {frame[:6].hex(":") for frame, _ in frames if frame[6:12] == mac_bytes(source)}
+
+    iavf.b.check("ip -batch - <<END\n" + "\n".join(f"maddress add {group} dev {name}" for group in groups) + "\nEND")
+    try:
+        wait_until(lambda: heard() >= set(groups), "all groups to be heard", timeout=40)  # the driver asks for them when it gets to it
+    finally:
+        iavf.b.check("ip -batch - <<END\n" + "\n".join(f"maddress del {group} dev {name}" for group in groups) + "\nEND")

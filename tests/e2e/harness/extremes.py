@@ -132,8 +132,12 @@ class Frame:
     sum_at: int   # in there
 
     def record(self, by=0):
-        """For guest-frames, which sends it by the interface of this number."""
-        return struct.pack("<II", len(self.header) + len(self.sent), by) + self.header + self.sent
+        return record(self.sent, self.header, by)
+
+
+def record(frame, header=bytes(10), by=0):
+    """For guest-frames, which sends it by the interface of this number."""
+    return struct.pack("<II", len(header) + len(frame), by) + header + frame
 
 
 def frame_of(shape, destination, source):
@@ -161,9 +165,8 @@ def frame_of(shape, destination, source):
 
 
 def marker(source, number):
-    """A frame for everyone that ends a row."""
-    frame = b"\xff" * 6 + mac_bytes(source) + struct.pack("!HI", MARKER, number) + bytes(46)
-    return struct.pack("<II", 10 + len(frame), 0) + bytes(10) + frame
+    """A record of a frame for everyone that ends a row."""
+    return record(b"\xff" * 6 + mac_bytes(source) + struct.pack("!HI", MARKER, number) + bytes(46))
 
 
 def same_but_for(left, right, places):
