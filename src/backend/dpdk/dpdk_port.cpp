@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::size_t kMaxSegments = 40;  // of one frame: 64 KiB in default mbufs, and some
 constexpr std::uint16_t kTcpChecksum = 16, kUdpChecksum = 6;
-constexpr std::size_t kIpv6 = 40;  // bytes
+constexpr std::size_t kTag = 4, kIpv6 = 40;                          // bytes
+constexpr std::size_t kLongestL2 = (1 << RTE_MBUF_L2_LEN_BITS) - 1;  // bytes that an mbuf can say
 // Pieces that every driver's transmit path cuts (of i40e and iavf: 256 to 9668 bytes); others are cut here.
 constexpr std::uint16_t kMinTsoPiece = 256, kMaxTsoPiece = 9668;
 constexpr std::uint64_t kLookAtLink_ns = 250'000'000;
@@ -29,7 +30,8 @@ packet::Slice bytes_of(const rte_mbuf& mbuf) noexcept {
 
 // A device's checksums are for TCP and UDP; anything else that is asked for is finished here. So are those behind IPv6
 // extension headers: drivers make the pseudo-header anew (rte_net_intel_cksum_prepare()), and take the type and length
-// of the first extension header for those of the segment.
+// of the first extension header for those of the segment; and those whose IP header is further behind than an mbuf
+// says.
 packet::Accepts accepts_for(const packet::FrameView& view, packet::Accepts accepts) noexcept {
   const packet::Offload& offload = view.offload;
   if (!accepts.checksum || !offload.needs_checksum) return accepts;
@@ -37,6 +39,7 @@ packet::Accepts accepts_for(const packet::FrameView& view, packet::Accepts accep
   const bool tcp = headers && headers->l4 == packet::L4::tcp && offload.csum_offset == kTcpChecksum;
   const bool udp = headers && headers->l4 == packet::L4::udp && offload.csum_offset == kUdpChecksum;
   accepts.checksum = (tcp || udp) && headers->l4_offset == offload.csum_start && !headers->is_fragment &&
+                     headers->l3_offset + kTag <= kLongestL2 &&
                      (headers->l3 != packet::L3::ipv6 || headers->l4_offset == headers->l3_offset + kIpv6);
   if (offload.gso_size < kMinTsoPiece || offload.gso_size > kMaxTsoPiece) accepts.gso_tcp4 = accepts.gso_tcp6 = false;
   return accepts;

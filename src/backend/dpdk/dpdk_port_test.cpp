@@ -177,6 +177,17 @@ TEST_F(DpdkTest, WritesFramesToACaptureWithWhatWasUndoneDone) {
   EXPECT_EQ(frames_of(read_file("out.pcap")), frames);
 }
 
+TEST_F(DpdkTest, FinishesAChecksumBehindLongHeaders) {
+  write_file("in.pcap", pcap_of({}));
+  auto port = make("net_pcap0,rx_pcap=" + file("in.pcap") + ",tx_pcap=" + file("out.pcap"));
+  const packet::test::FarFrame frame{440, packet::test::pattern(700)};
+  packet::test::View v{frame.undone, frame.l4 + 32u, {300}};
+  v.view.offload = frame.offload();
+  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  port.reset();
+  EXPECT_EQ(frames_of(read_file("out.pcap")), std::vector<Bytes>{frame.whole});
+}
+
 TEST_F(DpdkTest, CutsASuperFrameForADeviceThatDoesNot) {
   write_file("in.pcap", pcap_of({}));
   auto port = make("net_pcap0,rx_pcap=" + file("in.pcap") + ",tx_pcap=" + file("out.pcap"));
@@ -306,24 +317,18 @@ TEST_F(DpdkHostTest, JoinsTheHostByDpdksTapAndLetsItFinishChecksums) {
   EXPECT_EQ(receive(*port, 1), std::vector<Bytes>{local_frame(2)});
 }
 
-TEST_F(DpdkHostTest, FinishesChecksumsBehindExtensionHeadersItself) {
+// DPDK takes the pseudo-header's protocol and length from the IPv6 header, which has others then.
+TEST_F(DpdkHostTest, FinishesAChecksumBehindExtensionHeaders) {
   const auto port = make("net_tap0,iface=dt0");
   ASSERT_EQ(std::system("ip link set dt0 up"), 0);
   const UniqueFd host = host_socket("dt0");
-  Bytes wanted = packet::test::whole_frame({.ip = packet::test::Ip::v6}, packet::test::pattern(700));
-  const Bytes options{6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};  // behind them TCP
-  wanted.insert(wanted.begin() + 54, options.begin(), options.end());
-  packet::test::set16(wanted, 18, static_cast<unsigned>(wanted.size() - 54));
-  wanted[20] = 60;
-  Bytes undone = wanted;
-  Bytes pseudo(wanted.begin() + 22, wanted.begin() + 54);
-  packet::test::append32(pseudo, static_cast<std::uint32_t>(wanted.size() - 70));
-  packet::test::append32(pseudo, 6);
-  packet::test::set16(undone, 86, packet::test::plain_sum(pseudo));
-  packet::test::View v{undone, 256, {300}};
-  v.view.offload = {.needs_checksum = true, .csum_start = 70, .csum_offset = 16};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
-  EXPECT_EQ(host_receives(host), wanted);
+  for (const std::size_t options : {8u, 464u, 1024u}) {
+    const packet::test::FarFrame frame{options, packet::test::pattern(300)};
+    packet::test::View v{frame.undone, frame.l4 + 32u, {300}};
+    v.view.offload = frame.offload();
+    EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+    EXPECT_EQ(host_receives(host), frame.whole);
+  }
 }
 
 TEST_F(DpdkHostTest, FollowsTheLinkOfItsDevice) {
