@@ -84,6 +84,7 @@ void Nic::device_reset() noexcept {
   tx_.reset();
   rx_.reset();
   interrupts_.reset();
+  eecd_write(state_.nvm, 0);  // lets go of the EEPROM's wires
   load_station_address();
   last_link_up_ = link_of(state_).up;
   nic_counters_.resets.add();
@@ -97,7 +98,6 @@ void Nic::reset(pci::ResetKind kind) noexcept {
   }
   reset_phy(state_.phy);
   state_.io_address = 0;
-  eecd_write(state_.nvm, 0);
   state_.nvm.write_enabled = 0;
   if (function_ != nullptr) device_reset();
 }

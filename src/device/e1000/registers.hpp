@@ -46,7 +46,8 @@ inline constexpr std::uint32_t MPC = 0x4010, PRC64 = 0x405c, GPRC = 0x4074, BPRC
                                RUC = 0x40a4, ROC = 0x40ac, TORL = 0x40c0, TORH = 0x40c4, TOTL = 0x40c8, TOTH = 0x40cc,
                                TPR = 0x40d0, TPT = 0x40d4, PTC64 = 0x40d8, MPTC = 0x40f0, BPTC = 0x40f4, TSCTC = 0x40f8,
                                TSCTFC = 0x40fc;
-inline constexpr std::uint32_t RXCSUM = 0x5000, MTA = 0x5200, RAL = 0x5400, RAH = 0x5404, VFTA = 0x5600, MANC = 0x5820;
+inline constexpr std::uint32_t RXCSUM = 0x5000, MTA = 0x5200, RAL = 0x5400, RAH = 0x5404, VFTA = 0x5600, MANC = 0x5820,
+                               SWSM = 0x5b50, FWSM = 0x5b54, SW_FW_SYNC = 0x5b5c;
 }  // namespace reg
 
 inline constexpr std::uint32_t kBarSize = 0x20000;      // 128 KiB, 4.1
@@ -136,6 +137,11 @@ inline constexpr auto kRegisters = std::to_array<Register>({
     {0x5880, 4, 4, Access::rw, 0, 0xffff'ffff, "IP6AT", "13.6.6"},
     {0x5900, 1, 0, Access::rw, 0, 0x0000'0fff, "WUPL", "13.6.7"},
     {0x5a00, 32, 4, Access::rw, 0, 0xffff'ffff, "WUPM", "13.6.8"},
+    // Semaphores that this part has not. Drivers for the whole family take SWSM before they read the EEPROM of any part
+    // (U-Boot), look whether a bit stayed that they have set, and find it so with other models of this card.
+    {reg::SWSM, 1, 0, Access::rw, 0, 0xffff'ffff, "SWSM", "none"},
+    {reg::FWSM, 1, 0, Access::rw, 0, 0xffff'ffff, "FWSM", "none"},
+    {reg::SW_FW_SYNC, 1, 0, Access::rw, 0, 0xffff'ffff, "SW_FW_SYNC", "none"},
     {0x5f00, 4, 8, Access::rw, 0, 0x0000'07ff, "FFLT", "13.6.9"},
     {0x9000, 128, 8, Access::rw, 0, 0x0000'000f, "FFMT", "13.6.10"},
     {0x9800, 128, 8, Access::rw, 0, 0xffff'ffff, "FFVT", "13.6.10"},
