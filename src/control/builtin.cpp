@@ -88,12 +88,19 @@ class E1000Nic final : public Nic {
   port::Port* port() noexcept override { return &nic_->port(); }
   void report(CounterReport& into) const override {
     const device::e1000::NicCounters& counters = nic_->nic_counters();
-    into = {{"tx.frames", counters.tx_frames.get()},           {"tx.bytes", counters.tx_bytes.get()},
-            {"tx.guest_fault", counters.tx_guest_fault.get()}, {"tx.unsupported", counters.tx_unsupported.get()},
-            {"rx.frames", counters.rx_frames.get()},           {"rx.bytes", counters.rx_bytes.get()},
-            {"rx.guest_fault", counters.rx_guest_fault.get()}, {"rx.filtered", counters.rx_filtered.get()},
-            {"rx.missed", counters.rx_missed.get()},           {"rx.buffered", counters.rx_buffered.get()},
-            {"interrupts", counters.interrupts.get()},         {"resets", counters.resets.get()}};
+    into = {{"tx.frames", counters.tx_frames.get()},
+            {"tx.bytes", counters.tx_bytes.get()},
+            {"tx.guest_fault", counters.tx_guest_fault.get()},
+            {"tx.unsupported", counters.tx_unsupported.get()},
+            {"tx.lost", counters.tx_lost.get()},
+            {"rx.frames", counters.rx_frames.get()},
+            {"rx.bytes", counters.rx_bytes.get()},
+            {"rx.guest_fault", counters.rx_guest_fault.get()},
+            {"rx.filtered", counters.rx_filtered.get()},
+            {"rx.missed", counters.rx_missed.get()},
+            {"rx.buffered", counters.rx_buffered.get()},
+            {"interrupts", counters.interrupts.get()},
+            {"resets", counters.resets.get()}};
   }
 
  private:

@@ -190,7 +190,8 @@ void E1000Guest::queue(std::span<const std::byte> frame, const E1000Send& how) {
   std::uint64_t popts = 0, command = 0x02;  // IFCS
   if (needs_context && !how.legacy) {
     const std::uint64_t low = how.ip_start | (std::uint64_t{how.ip_field} << 8) | (std::uint64_t{how.ip_end} << 16) |
-                              (std::uint64_t{how.transport_start} << 32) | (std::uint64_t{how.transport_field} << 40);
+                              (std::uint64_t{how.transport_start} << 32) | (std::uint64_t{how.transport_field} << 40) |
+                              (std::uint64_t{how.transport_end} << 48);
     std::uint64_t high = 0x20ull << 24 | (how.tcp ? 1ull << 24 : 0) | (how.ipv4 ? 2ull << 24 : 0);
     if (how.segment != 0) {
       high |= (4ull << 24) | (std::uint64_t{how.header_length} << 40) | (std::uint64_t{how.segment} << 48);
@@ -213,9 +214,10 @@ void E1000Guest::queue(std::span<const std::byte> frame, const E1000Send& how) {
     command |= 0x20;
     high |= (1ull << 20) | (popts << 40);
   }
-  if (how.first_part != 0 && how.first_part < frame.size()) {
-    queue_raw(stage(frame.first(how.first_part)), high | ((command & ~0x08ull) << 24) | how.first_part);
-    frame = frame.subspan(how.first_part);
+  for (std::size_t part = how.parts != 0 ? how.parts : how.first_part; part != 0 && part < frame.size();) {
+    queue_raw(stage(frame.first(part)), high | ((command & ~0x08ull) << 24) | part);
+    frame = frame.subspan(part);
+    part = how.parts;
   }
   queue_raw(stage(frame), high | ((command | 0x01) << 24) | frame.size());
 }

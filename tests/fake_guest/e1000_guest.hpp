@@ -42,11 +42,12 @@ struct E1000Send {
   std::optional<std::uint16_t> vlan;
   bool ip_checksum = false, transport_checksum = false;
   std::uint8_t ip_start = 14, ip_field = 24, transport_start = 34, transport_field = 50;
-  std::uint16_t ip_end = 33;
+  std::uint16_t ip_end = 33, transport_end = 0;
   std::uint16_t segment = 0;  ///< MSS: segmentation offload
   std::uint8_t header_length = 54;
   bool ipv4 = true, tcp = true;
   unsigned first_part = 0;  ///< bytes in the first buffer, the rest in a second one; 0: one buffer
+  unsigned parts = 0;       ///< bytes in each buffer, where it is not two of them
 };
 
 class E1000Guest : public Guest {
@@ -80,6 +81,8 @@ class E1000Guest : public Guest {
   void queue(std::span<const std::byte> frame, const E1000Send& how = {});
   /// A raw descriptor at the next place.
   void queue_raw(std::uint64_t low, std::uint64_t high);
+  /// Bytes into the guest's memory; where they are.
+  [[nodiscard]] std::uint64_t stage(std::span<const std::byte> bytes);
   void ring_doorbell();
   /// Descriptors whose DD bit came back, counted from the oldest not yet counted.
   unsigned reap();
@@ -96,7 +99,6 @@ class E1000Guest : public Guest {
   static constexpr std::uint64_t kBufferStride = 0x4000;
 
   void write_ring(std::uint32_t offset, std::uint32_t value);
-  [[nodiscard]] std::uint64_t stage(std::span<const std::byte> bytes);
   void clock_eeprom(bool bit, bool* out);
   void eeprom_bits(std::uint32_t bits, unsigned count);
 

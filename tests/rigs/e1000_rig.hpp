@@ -26,6 +26,17 @@ struct E1000Rig : NicRig<Nic, E1000Guest> {
       : NicRig(device::e1000::NicOptions{.name = "test", .mac = kStation, .doorbell = doorbell}) {}
 };
 
+/// All that the card sends now, however many rounds it takes.
+inline std::vector<Sent> take_all(E1000Rig& rig) {
+  std::vector<Sent> all;
+  for (unsigned rounds = 0; rounds < 100; ++rounds) {
+    for (Sent& sent : rig.take())
+      all.push_back(std::move(sent));
+    if (!rig.nic->needs_polling() && rig.guest->read(0x3810) == rig.guest->read(0x3818)) break;
+  }
+  return all;
+}
+
 inline Bytes bytes_of(std::initializer_list<unsigned> values) {
   Bytes bytes;
   for (const unsigned value : values)

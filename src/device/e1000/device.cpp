@@ -150,7 +150,7 @@ bool Nic::can_receive() const noexcept {
 void Nic::loop_back() noexcept {
   std::array<packet::FrameView, port::kMaxBurst> frames;
   const std::size_t count = tx_.peek(frames);
-  has_more_to_loop_ = count == frames.size();
+  has_more_to_send_ = tx_.is_unfinished() || count == frames.size();  // the switch sees none of these
   if (count == 0) return;
   if (can_receive()) static_cast<void>(rx_.deliver(std::span{frames}.first(count)));
   tx_.complete(count);
@@ -162,13 +162,15 @@ std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
     rx_.drain();
     rx_.flush();
   }
-  has_more_to_loop_ = false;
+  has_more_to_send_ = false;
   if (!can_transmit()) return 0;
   if (is_loopback()) {
     loop_back();
     return 0;
   }
-  return tx_.peek(into);
+  const std::size_t count = tx_.peek(into);
+  has_more_to_send_ = tx_.is_unfinished();
+  return count;
 }
 
 void Nic::complete(std::size_t count) noexcept { tx_.complete(count); }
@@ -182,7 +184,7 @@ void Nic::flush() noexcept { rx_.flush(); }
 packet::Accepts Nic::accepts() const noexcept { return rx_.accepts(); }
 
 bool Nic::needs_polling() const noexcept {
-  if (has_more_to_loop_) return true;  // no doorbell tells of them again
+  if (has_more_to_send_) return true;
   if (options_.doorbell != Doorbell::poll || !(can_transmit() || can_receive())) return false;
   const std::uint64_t now = poller_.now_ns();
   return now >= quiet_until_ns_ || now - trapped_since_ns_ < kSettle;

@@ -13,7 +13,7 @@ namespace vmux::device::e1000 {
 
 /// What the receiver already knows about a frame.
 struct RxMeta {
-  std::uint32_t length = 0;  ///< bytes, padded, VLAN tag stripped if it is to be; no FCS
+  std::uint32_t length = 0;  ///< bytes to be stored: padded, VLAN tag stripped if it is to be, with FCS unless stripped
   std::uint16_t special = 0;
   std::uint8_t status = 0;
   std::uint8_t errors = 0;
@@ -52,6 +52,14 @@ class RxFifo {
   [[nodiscard]] const RxMeta& front() const noexcept { return entries_[first_].meta; }
   [[nodiscard]] std::span<const std::byte> front_bytes() const noexcept {
     return {bytes_.get() + entries_[first_].at, entries_[first_].meta.length};
+  }
+  /// The first `bytes` of the front, fewer than it has, are gone.
+  void consume(std::uint32_t bytes) noexcept {
+    Entry& front = entries_[first_];
+    front.meta.length -= bytes;
+    front.at += bytes;
+    used_ -= bytes;
+    read_ = front.at;
   }
   void pop() noexcept {
     used_ -= entries_[first_].meta.length;

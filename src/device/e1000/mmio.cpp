@@ -53,13 +53,19 @@ void Nic::shared_written(pci::Region /*bar*/, RegionOffset offset, std::size_t s
     const std::uint32_t value = registers_.get(at);
     const std::uint32_t kept = row != nullptr ? value & row->writable : 0;
     if (kept != value) registers_.set(at, kept);
-    ring_register_written(at);
+    ring_register_written(at, value);
     if (at == reg::TDT || at == reg::RDT) note_trapped_doorbell();
   }
 }
 
-void Nic::ring_register_written(std::uint32_t offset) noexcept {
-  if (offset != reg::RDT || !can_receive()) return;  // TDT: the port is polled before this round ends
+// `value` as it was written: the register holds its writable bits.
+void Nic::ring_register_written(std::uint32_t offset, std::uint32_t value) noexcept {
+  const auto short_ring = static_cast<std::uint8_t>(value < kRingUnit ? value / kDescriptorSize : 0);
+  if (offset == reg::TDLEN) state_.tx_short_ring = short_ring;
+  if (offset == reg::RDLEN) state_.rx_short_ring = short_ring;
+  if (offset == reg::TDT) tx_.rang();  // the port is polled before this round ends
+  // Whichever is written last makes the ring: teaching systems enable the receiver before they tell of it.
+  if (offset < reg::RDBAL || offset > reg::RDT || !can_receive()) return;
   rx_.drain();
   rx_.flush();
 }
@@ -109,7 +115,7 @@ void Nic::write_register(std::uint32_t offset, std::uint32_t value) noexcept {
   if (row == nullptr || row->access == Access::ro || row->access == Access::read_clears) return;
   if (row->access == Access::effect) return write_effect(offset, value & row->writable);
   registers_.set(offset, value & row->writable);
-  if (Registers::is_ring_page(offset)) ring_register_written(offset);
+  if (Registers::is_ring_page(offset)) ring_register_written(offset, value);
 }
 
 void Nic::write_effect(std::uint32_t offset, std::uint32_t value) noexcept {

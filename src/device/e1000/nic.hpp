@@ -73,7 +73,7 @@ class Nic final : public pci::Device, public port::Port {
   void write_effect(std::uint32_t offset, std::uint32_t value) noexcept;
   [[nodiscard]] std::uint32_t read_io(std::uint32_t offset) noexcept;
   void write_io(std::uint32_t offset, std::uint32_t value) noexcept;
-  void ring_register_written(std::uint32_t offset) noexcept;
+  void ring_register_written(std::uint32_t offset, std::uint32_t value) noexcept;
   void note_trapped_doorbell() noexcept;
 
   void write_ctrl(std::uint32_t value) noexcept;
@@ -101,7 +101,7 @@ class Nic final : public pci::Device, public port::Port {
   Receiver rx_;
   bool last_link_up_ = true;
   bool is_leaving_ = false;        // the cable is pulled until the client has gone
-  bool has_more_to_loop_ = false;  // frames that come back: the switch does not see that there are any
+  bool has_more_to_send_ = false;  // what no doorbell tells of again, nor a full burst
   // Poll mode, while the client has its mapping turned off: see note_trapped_doorbell().
   std::uint64_t trapped_since_ns_ = 0, quiet_until_ns_ = 0;
   runtime::Timer look_again_;

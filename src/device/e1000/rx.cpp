@@ -7,23 +7,22 @@
 #include "base/logf.hpp"
 #include "device/e1000/filter.hpp"
 #include "packet/bytes.hpp"
+#include "packet/crc.hpp"
 #include "packet/spans.hpp"
 
 namespace vmux::device::e1000 {
 namespace {
 
-constexpr std::size_t kMacs = 12;  // bytes of the two addresses
-constexpr std::uint32_t kTag = 4;  // bytes of a VLAN tag
+constexpr std::uint32_t kMacs = 12;  // bytes of the two addresses
+constexpr std::uint32_t kTag = 4;    // bytes of a VLAN tag
 constexpr std::size_t kEthernet = 14;
 constexpr std::uint64_t kCacheLine = 64;
+constexpr std::uint16_t kUsualTag = 0x8100;
 
 constexpr const char* kFaultText[] = {
     "none",
     "descriptor ring outside guest memory",
-    "ring index beyond the ring",
     "buffer outside guest memory",
-    "descriptor that makes no sense",
-    "frame that needs too many buffers",
 };
 
 /// The tag of a frame, wherever it is.
@@ -59,6 +58,7 @@ void Receiver::enable() noexcept {
 void Receiver::reset() noexcept {
   state_.rx_fault = Fault::none;
   state_.rx_head = 0;
+  state_.rx_short_ring = 0;
   published_head_ = 0;
   has_news_ = false;
   causes_ = 0;
@@ -67,12 +67,15 @@ void Receiver::reset() noexcept {
 
 packet::Accepts Receiver::accepts() const noexcept {
   packet::Accepts accepts;
-  accepts.vlan = ctrl::vme::is_set(registers_.get(reg::CTRL));
+  // 13.4.12: a tag is one of VET's type. Tags beside the bytes are all of the usual one, so with another they belong
+  // into the frame and are looked at there.
+  accepts.vlan = ctrl::vme::is_set(registers_.get(reg::CTRL)) && registers_.get(reg::VET) == kUsualTag;
   accepts.max_frame = rctl::lpe::is_set(registers_.get(reg::RCTL)) ? kMaxLongFrame : kMaxFrame;
   return accepts;
 }
 
-bool Receiver::open_ring() noexcept {
+// No ring is told of yet while its base or its length is not: frames wait, as without descriptors.
+void Receiver::open_ring() noexcept {
   rctl_ = registers_.get(reg::RCTL);
   buffer_size_ = buffer_size(rctl_);
   const std::uint32_t head = registers_.get(reg::RDH) & 0xffff;
@@ -81,21 +84,21 @@ bool Receiver::open_ring() noexcept {
     state_.rx_head = static_cast<std::uint16_t>(head);
   }
   ring_.base = (std::uint64_t{registers_.get(reg::RDBAH)} << 32) | (registers_.get(reg::RDBAL) & ~0xfu);
-  ring_.count = (registers_.get(reg::RDLEN) & 0xf'ff80) / kDescriptorSize;
+  ring_.count = ring_length(registers_.get(reg::RDLEN), state_.rx_short_ring);
   ring_.head = state_.rx_head;
   ring_.tail = registers_.get(reg::RDT) & 0xffff;
+  ring_.threshold = ring_.count >> (1 + rctl::rdmts::get(rctl_));
   fetched_count_ = 0;
-  if (ring_.head == ring_.tail) return true;  // no descriptors: whatever the length, frames wait
-  if (ring_.count == 0 || ring_.head >= ring_.count || ring_.tail >= ring_.count) {
-    stop(Fault::ring_index);
-    return false;
+  if (ring_.count == 0 || ring_.base == 0) {
+    ring_.head = ring_.tail = 0;
+  } else if (ring_.head >= ring_.count) {
+    ring_.head = 0;  // the ring ends there
   }
-  return true;
 }
 
-const RxDescriptor* Receiver::descriptor(std::uint32_t index) noexcept {
-  if (index - fetched_first_ < fetched_count_) return &fetched_[index - fetched_first_];
-  const std::uint32_t ready = index < ring_.tail ? ring_.tail - index : ring_.count - index;  // up to the ring's end
+const RxDescriptor* Receiver::fetch(std::uint32_t index) noexcept {
+  const std::uint32_t end = index < ring_.tail ? std::min(ring_.tail, ring_.count) : ring_.count;
+  const std::uint32_t ready = end - index;
   fetched_first_ = index;
   fetched_count_ = std::min<std::uint32_t>(ready, kPrefetch);
   const std::span<RxDescriptor> into{fetched_.data(), fetched_count_};
@@ -110,6 +113,11 @@ const RxDescriptor* Receiver::descriptor(std::uint32_t index) noexcept {
   return fetched_.data();
 }
 
+inline const RxDescriptor* Receiver::descriptor(std::uint32_t index) noexcept {
+  const std::uint32_t place = index - fetched_first_;
+  return place < fetched_count_ ? &fetched_[place] : fetch(index);
+}
+
 bool Receiver::add_buffer(Iova at, std::uint32_t length, Placement& placement) noexcept {
   while (length > 0) {
     if (placement.spans == kMaxSpans) return false;
@@ -122,29 +130,26 @@ bool Receiver::add_buffer(Iova at, std::uint32_t length, Placement& placement) n
   return true;
 }
 
+// No room: `placement` is of as many bytes as there is room for now.
 Receiver::Outcome Receiver::place(std::uint32_t length, Placement& placement) noexcept {
-  // 13.4.22: without SECRC the FCS is stored too. Its four bytes are accounted for, not computed (README).
-  std::uint32_t total = length + (rctl::secrc::is_set(rctl_) ? 0 : kFcs);
-  std::uint32_t index = ring_.head;
+  const std::size_t available = std::min<std::size_t>(std::min(ring_.free(), ring_.count), kMaxBuffers);
   placement = {};
-  while (total > 0) {
-    if (index == ring_.tail) return Outcome::no_room;
-    if (placement.buffers == kMaxBuffers) return stop(Fault::frame_too_long);
+  placement.next_head = ring_.head;
+  while (placement.bytes < length) {
+    if (placement.buffers == available) return Outcome::no_room;
+    const std::uint32_t index = placement.next_head;
     const RxDescriptor* raw = descriptor(index);
     if (raw == nullptr) return stop(Fault::ring_unmapped);
     Buffer& buffer = buffers_[placement.buffers++];
     buffer = {static_cast<std::uint16_t>(index), 0};
     if (const std::uint64_t at = raw->buffer; at != 0) {  // 3.2.3: a null buffer is passed over
-      const std::uint32_t part = std::min(total, buffer_size_);
-      const std::uint32_t data = std::min(part, length);
-      if (!add_buffer(Iova{at}, data, placement)) return stop(Fault::buffer_unmapped);
+      const std::uint32_t part = std::min(length - placement.bytes, buffer_size_);
+      if (!add_buffer(Iova{at}, part, placement)) return stop(Fault::buffer_unmapped);
       buffer.length = static_cast<std::uint16_t>(part);
-      total -= part;
-      length -= data;
+      placement.bytes += part;
     }
-    index = index + 1 == ring_.count ? 0 : index + 1;
+    placement.next_head = index + 1 == ring_.count ? 0 : index + 1;
   }
-  placement.next_head = index;
   return Outcome::placed;
 }
 
@@ -181,20 +186,20 @@ void Receiver::publish() noexcept {
   tally_ = {};
 }
 
-void Receiver::commit(const Placement& placement, const RxMeta& meta) noexcept {
+void Receiver::commit(const Placement& placement, const RxMeta& meta, bool is_whole) noexcept {
   const std::uint32_t free_before = ring_.free();
   for (std::size_t i = 0; i < placement.buffers; ++i) {
-    const bool is_last = i + 1 == placement.buffers;
+    const bool is_last = is_whole && i + 1 == placement.buffers;
     write_back(buffers_[i].slot, buffers_[i].length, is_last ? rx_status::DD | rx_status::EOP : rx_status::DD, meta);
   }
   ring_.head = placement.next_head;
   state_.rx_head = static_cast<std::uint16_t>(ring_.head);
   has_news_ = true;
-  const std::uint32_t threshold = ring_.count >> (1 + rctl::rdmts::get(rctl_));
-  if (free_before > threshold && ring_.free() <= threshold) causes_ |= icr::RXDMT0;
+  if (free_before > ring_.threshold && ring_.free() <= ring_.threshold) causes_ |= icr::RXDMT0;
 }
 
-// Lays the piece into spans_[0, spans), a tag in its bytes beside them if it is to be stripped, and pads it.
+// Lays the piece into spans_[0, spans), a tag in its bytes beside them if it is to be stripped; pads it and gives it
+// its FCS.
 void Receiver::copy(packet::Pieces& pieces, const packet::Piece& piece, std::size_t spans, bool strip) noexcept {
   const std::span<const std::span<std::byte>> stored{spans_.data(), spans};
   if (!strip) {
@@ -208,15 +213,37 @@ void Receiver::copy(packet::Pieces& pieces, const packet::Piece& piece, std::siz
     packet::for_range(stored, kMacs, kMaxLongFrame, append);
     pieces.copy(std::span{around}.first(count));
   }
-  const std::size_t written = piece.length - (strip ? kTag : 0);
-  if (written < kMinFrame) {
-    packet::for_range(stored, written, kMinFrame,
-                      [](std::span<std::byte> part) { std::ranges::fill(part, std::byte{0}); });
+  const std::uint32_t written = piece.length - (strip ? kTag : 0);
+  const std::uint32_t whole = std::max(written, kMinFrame - (strip || piece.offload.has_vlan ? kTag : 0));
+  packet::for_range(stored, written, whole - written,
+                    [](std::span<std::byte> part) { std::ranges::fill(part, std::byte{0}); });
+  if (rules_.fcs == 0) return;
+  if (piece.offload.has_vlan) {
+    packet::put16(tag_, 0, kUsualTag);
+    packet::put16(tag_, 2, piece.offload.vlan_tci);
   }
+  store_fcs(stored, whole, strip || piece.offload.has_vlan ? packet::Slice{tag_} : packet::Slice{});
 }
 
-void Receiver::count_received(const RxMeta& meta, packet::Slice destination) noexcept {
-  const std::uint32_t octets = meta.length + kFcs + ((meta.status & rx_status::VP) != 0 ? kTag : 0);
+// 13.4.22: without SECRC the FCS is stored too, as it came: it is of the tag also, if one was stripped.
+void Receiver::store_fcs(std::span<const std::span<std::byte>> stored, std::uint32_t length,
+                         packet::Slice tag) const noexcept {
+  packet::EthernetCrc crc;
+  const auto add = [&crc](std::span<std::byte> part) { crc.add(part); };
+  const std::uint32_t in_front = tag.empty() ? 0 : kMacs;
+  packet::for_range(stored, 0, in_front, add);
+  crc.add(tag);
+  packet::for_range(stored, in_front, length - in_front, add);
+  const Le<std::uint32_t> fcs = crc.finish();
+  packet::Slice bytes = std::as_bytes(std::span{&fcs, 1});
+  packet::for_range(stored, length, kFcs, [&bytes](std::span<std::byte> part) {
+    std::memcpy(part.data(), bytes.data(), part.size());
+    bytes = bytes.subspan(part.size());
+  });
+}
+
+// `octets` as on the wire: with tag and FCS.
+void Receiver::count_received(std::uint32_t octets, packet::Slice destination) noexcept {
   ++tally_.frames;
   tally_.octets += octets;
   ++tally_.classes[size_class(0, octets) / 4];
@@ -266,7 +293,7 @@ bool Receiver::receive_piece(packet::Pieces& pieces, const packet::Piece& piece,
   }
   const bool strip = tag.is_inside && rules_.strips_tag;
   RxMeta meta;
-  meta.length = on_wire - (strip || piece.offload.has_vlan ? kTag : 0);
+  meta.length = on_wire - (strip || piece.offload.has_vlan ? kTag : 0) + rules_.fcs;
   if (strip || piece.offload.has_vlan) {
     meta.status |= rx_status::VP;
     meta.special = *tag.tci;
@@ -278,13 +305,14 @@ bool Receiver::receive_piece(packet::Pieces& pieces, const packet::Piece& piece,
   if (outcome == Outcome::stopped) return false;
   if (outcome == Outcome::no_room) {
     if (!keep(pieces, piece, meta, strip, is_verified)) return false;  // the caller counts it as missed
-    count_received(meta, piece.header);
+    count_received(on_wire + kFcs, piece.header);
+    if (ring_.free() != 0) drain_fifo();  // as much of it as there is room for
     return true;
   }
-  count_received(meta, piece.header);
+  count_received(on_wire + kFcs, piece.header);
   copy(pieces, piece, placement.spans, strip);
   check_sums(piece, std::span{spans_}.first(placement.spans), strip, is_verified, meta);
-  commit(placement, meta);
+  commit(placement, meta, true);
   return true;
 }
 
@@ -305,9 +333,10 @@ bool Receiver::receive_plain(const packet::FrameView& view) noexcept {
   if (!fifo_.empty() || ring_.head == ring_.tail) return false;
   if (view.offload.has_vlan || !packet::passes_unchanged(view, rules_.accepts)) return false;
   if (view.header.size() < kMacs + kTag || packet::get16(view.header, kMacs) == rules_.ethertype) return false;
+  const std::uint32_t on_wire = std::max<std::uint32_t>(view.length, kMinFrame);
   RxMeta meta;
-  meta.length = std::max<std::uint32_t>(view.length, kMinFrame);
-  if (meta.length > rules_.max_length || meta.length + rules_.fcs > buffer_size_) return false;
+  meta.length = on_wire + rules_.fcs;
+  if (on_wire > rules_.max_length || meta.length > buffer_size_) return false;
   const Match match = match_address(registers_, rctl_, view.header);
   if (match == Match::none) return false;
   const RxDescriptor* const raw = descriptor(ring_.head);
@@ -316,8 +345,9 @@ bool Receiver::receive_plain(const packet::FrameView& view) noexcept {
   if (room.size() != meta.length) return false;
 
   packet::copy_unchanged(view, room);
-  if (view.length < meta.length) std::ranges::fill(room.subspan(view.length), std::byte{0});
-  count_received(meta, view.header);
+  if (view.length < on_wire) std::ranges::fill(room.subspan(view.length), std::byte{0});
+  if (rules_.fcs != 0) store_fcs(std::span{&room, 1}, on_wire, {});
+  count_received(on_wire + kFcs, view.header);
   if (match == Match::inexact) meta.status |= rx_status::PIF;
   if (rules_.checks_sums) {
     const packet::Piece piece{.length = view.length, .offload = {}, .header = view.header};
@@ -325,8 +355,9 @@ bool Receiver::receive_plain(const packet::FrameView& view) noexcept {
   } else {
     meta.status |= rx_status::IXSM;
   }
-  buffers_[0] = {static_cast<std::uint16_t>(ring_.head), static_cast<std::uint16_t>(meta.length + rules_.fcs)};
-  commit({.spans = 1, .buffers = 1, .next_head = ring_.head + 1 == ring_.count ? 0 : ring_.head + 1}, meta);
+  buffers_[0] = {static_cast<std::uint16_t>(ring_.head), static_cast<std::uint16_t>(meta.length)};
+  const std::uint32_t next = ring_.head + 1 == ring_.count ? 0 : ring_.head + 1;
+  commit({.spans = 1, .buffers = 1, .bytes = meta.length, .next_head = next}, meta, true);
   return true;
 }
 
@@ -343,7 +374,8 @@ bool Receiver::receive(const packet::FrameView& view) noexcept {
 }
 
 std::size_t Receiver::deliver(std::span<const packet::FrameView> frames) noexcept {
-  if (is_stopped() || !open_ring()) return 0;
+  if (is_stopped()) return 0;
+  open_ring();
   read_rules();
   if (!fifo_.empty()) drain_fifo();
   std::size_t taken = 0;
@@ -359,24 +391,33 @@ std::size_t Receiver::deliver(std::span<const packet::FrameView> frames) noexcep
 }
 
 void Receiver::drain() noexcept {
-  if (fifo_.empty() || is_stopped() || !open_ring()) return;
+  if (fifo_.empty() || is_stopped()) return;
+  open_ring();
   drain_fifo();
   publish();
 }
 
+// As the part does it: what there is room for goes out, and the rest of a frame when there are more descriptors. A
+// frame may need more of them than a small ring has. At most once around: a ring may have no buffers and no end.
 void Receiver::drain_fifo() noexcept {
-  while (!fifo_.empty()) {
+  for (std::size_t used = 0; !fifo_.empty() && used < ring_.count;) {
     const RxMeta meta = fifo_.front();
     Placement placement;
-    if (place(meta.length, placement) != Outcome::placed) return;
+    const Outcome outcome = place(meta.length, placement);
+    if (outcome == Outcome::stopped || placement.buffers == 0) return;
+    used += placement.buffers;
     packet::Slice bytes = fifo_.front_bytes();
     for (std::size_t i = 0; i < placement.spans; ++i) {
       std::memcpy(spans_[i].data(), bytes.data(), spans_[i].size());
       bytes = bytes.subspan(spans_[i].size());
     }
-    commit(placement, meta);
+    commit(placement, meta, outcome == Outcome::placed);
     if (is_stopped()) return;
-    fifo_.pop();
+    if (outcome == Outcome::placed) {
+      fifo_.pop();
+    } else {
+      fifo_.consume(placement.bytes);
+    }
   }
 }
 

@@ -45,19 +45,21 @@ class Receiver {
 
  private:
   static constexpr std::size_t kPrefetch = 32;    // descriptors read at a time
-  static constexpr std::size_t kMaxBuffers = 96;  // of one frame: 16384 / 256, and some null ones
+  static constexpr std::size_t kMaxBuffers = 96;  // placed at a time: 16384 / 256, and some null ones
   static constexpr std::size_t kMaxSpans = 256;   // pieces of guest memory of one frame
   static constexpr std::size_t kWriteBackRoom = 128;
 
   struct Ring {
     std::uint64_t base = 0;
     std::uint32_t count = 0, head = 0, tail = 0;
+    std::uint32_t threshold = 0;  // RXDMT0
+    /// A tail beyond the ring is never reached: there are always some, as in other models of this card.
     [[nodiscard]] std::uint32_t free() const noexcept { return tail >= head ? tail - head : tail + count - head; }
   };
-  /// Buffers that were found for one frame; nothing is written or consumed until commit().
+  /// Buffers that were found for one frame, or for its first bytes; nothing is written or consumed until commit().
   struct Placement {
     std::size_t spans = 0, buffers = 0;
-    std::uint32_t next_head = 0;
+    std::uint32_t bytes = 0, next_head = 0;
   };
   enum class Outcome : std::uint8_t { placed, no_room, stopped };
   /// What decides about the frames of a burst, read from the registers once.
@@ -67,7 +69,8 @@ class Receiver {
     std::uint32_t fcs = 0;           // bytes of a buffer that are accounted for it
     std::uint32_t small_packet = 0;  // RSRPD
     std::uint16_t ethertype = 0;     // VET
-    bool strips_tag = false, checks_sums = false;
+    bool strips_tag = false;         // VME
+    bool checks_sums = false;
   };
   /// A descriptor that is done, to be told with its burst.
   struct WriteBack {
@@ -81,11 +84,12 @@ class Receiver {
     std::array<std::uint32_t, 6> classes{};
   };
 
-  [[nodiscard]] bool open_ring() noexcept;
+  void open_ring() noexcept;
   [[nodiscard]] const RxDescriptor* descriptor(std::uint32_t index) noexcept;
+  [[nodiscard]] const RxDescriptor* fetch(std::uint32_t index) noexcept;
   [[nodiscard]] Outcome place(std::uint32_t length, Placement& placement) noexcept;
   [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Placement& placement) noexcept;
-  void commit(const Placement& placement, const RxMeta& meta) noexcept;
+  void commit(const Placement& placement, const RxMeta& meta, bool is_whole) noexcept;
   void write_back(std::uint32_t slot, std::uint16_t length, std::uint8_t status, const RxMeta& meta) noexcept;
   void publish() noexcept;
   void drain_fifo() noexcept;
@@ -96,12 +100,13 @@ class Receiver {
   [[nodiscard]] bool keep(packet::Pieces& pieces, const packet::Piece& piece, RxMeta& meta, bool has_tag,
                           bool is_verified) noexcept;
   void copy(packet::Pieces& pieces, const packet::Piece& piece, std::size_t spans, bool strip) noexcept;
+  void store_fcs(std::span<const std::span<std::byte>> stored, std::uint32_t length, packet::Slice tag) const noexcept;
   void check_sums(const packet::Piece& piece, std::span<const std::span<std::byte>> stored, bool stripped,
                   bool is_verified, RxMeta& meta) const noexcept;
   [[nodiscard]] bool is_transport_sum_right(const packet::Headers& headers, packet::Slice header, std::uint32_t length,
                                             std::span<const std::span<std::byte>> stored,
                                             std::uint32_t removed) const noexcept;
-  void count_received(const RxMeta& meta, packet::Slice destination) noexcept;
+  void count_received(std::uint32_t octets, packet::Slice destination) noexcept;
   void missed(std::uint32_t frames) noexcept;
   Outcome stop(Fault fault) noexcept;
 
@@ -128,7 +133,7 @@ class Receiver {
     std::uint16_t length = 0;
   };
   std::array<Buffer, kMaxBuffers> buffers_{};
-  std::array<std::byte, 4> tag_{};  // where a stripped tag goes
+  std::array<std::byte, 4> tag_{};  // where a stripped tag goes, or one that came beside the bytes
 
   Rules rules_;
   Tally tally_;

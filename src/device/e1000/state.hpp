@@ -8,6 +8,7 @@
 #include <span>
 #include <type_traits>
 
+#include "device/e1000/descriptors.hpp"
 #include "device/e1000/registers.hpp"
 #include "vmux/base/counter.hpp"
 #include "vmux/memory/ordered.hpp"
@@ -17,14 +18,12 @@ namespace vmux::device::e1000 {
 inline constexpr std::uint32_t kStateVersion = 1;
 using Mac = std::array<std::uint8_t, 6>;
 
-/// Why a queue stopped (D8). It runs again after a device reset or when its enable bit rises.
+/// Why a queue stopped (D8): the part's DMA ends there with a master abort, and nothing else stops one (README). It
+/// runs again after a device reset or when its enable bit rises.
 enum class Fault : std::uint8_t {
   none,
   ring_unmapped,    ///< the descriptor ring lies outside guest memory
-  ring_index,       ///< head or tail beyond the ring
   buffer_unmapped,  ///< a buffer lies outside guest memory
-  bad_descriptor,   ///< a type, length or offset that makes no sense
-  frame_too_long,   ///< more bytes or descriptors than a frame can have
 };
 
 /// A transmit context (3.3.5): offsets for what is to be inserted into the frames that follow.
@@ -61,6 +60,7 @@ struct State {
   TxContext checksum_context, segment_context;  // 3.3.5: one of each is remembered
   std::uint16_t tx_head = 0, rx_head = 0;       ///< what the device goes by; TDH and RDH are what it has published
   Fault tx_fault = Fault::none, rx_fault = Fault::none;
+  std::uint8_t tx_short_ring = 0, rx_short_ring = 0;  ///< see ring_length()
 };
 static_assert(std::is_trivially_copyable_v<State>);
 
@@ -68,7 +68,8 @@ static_assert(std::is_trivially_copyable_v<State>);
 struct NicCounters {
   Counter tx_frames, tx_bytes, rx_frames, rx_bytes;
   Counter tx_guest_fault, rx_guest_fault;  ///< a queue was stopped
-  Counter tx_unsupported;                  ///< checksum ranges that no driver uses: sent without
+  Counter tx_unsupported;                  ///< checksums that have no place in their frame: sent without
+  Counter tx_lost;                         ///< frames too long for the part, or that their segmentation context misfits
   Counter rx_filtered;                     ///< not for this station
   Counter rx_missed;                       ///< no descriptor and no room in the FIFO
   Counter rx_buffered;                     ///< waited in the FIFO
@@ -116,6 +117,17 @@ class Registers {
   State& state_;
   std::span<std::byte> ring_pages_;  // kRxPage to kRingPagesEnd; belongs to the function or to the Nic
 };
+
+inline constexpr std::uint32_t kRingUnit = 128;  // bytes, 13.4.27
+
+/// Descriptors of a ring (13.4.27, 13.4.39): the register takes whole units of eight. Teaching systems ask for less,
+/// where the part has no ring and other models have one of a single descriptor: they get what they asked for. The
+/// register cannot tell, so that number is kept as `short_ring` (a mapped register has it in its bits).
+[[nodiscard]] constexpr std::uint32_t ring_length(std::uint32_t value, std::uint8_t short_ring) noexcept {
+  const std::uint32_t whole = value & 0xf'ff80, rest = value % kRingUnit;
+  if (whole != 0) return whole / kDescriptorSize;
+  return rest != 0 ? rest / kDescriptorSize : short_ring;
+}
 
 /// Offset of the size-class statistic (PRC64 or PTC64 first) for a frame of `bytes` with FCS, 13.7.19.
 [[nodiscard]] constexpr std::uint32_t size_class(std::uint32_t first, std::uint32_t bytes) noexcept {
