@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/crc.hpp"
 #include "base/logf.hpp"
 #include "device/e1000/filter.hpp"
 #include "packet/bytes.hpp"
-#include "packet/crc.hpp"
 #include "packet/spans.hpp"
 
 namespace vmux::device::e1000 {
@@ -228,7 +228,7 @@ void Receiver::copy(packet::Pieces& pieces, const packet::Piece& piece, std::siz
 // 13.4.22: without SECRC the FCS is stored too, as it came: it is of the tag also, if one was stripped.
 void Receiver::store_fcs(std::span<const std::span<std::byte>> stored, std::uint32_t length,
                          packet::Slice tag) const noexcept {
-  packet::EthernetCrc crc;
+  EthernetCrc crc;
   const auto add = [&crc](std::span<std::byte> part) { crc.add(part); };
   const std::uint32_t in_front = tag.empty() ? 0 : kMacs;
   packet::for_range(stored, 0, in_front, add);
