@@ -79,6 +79,15 @@ bool is_printable(std::string_view text) noexcept {
   return true;
 }
 
+bool is_utf8(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const Character next = first_of(text);
+    if (next.bytes == 0) return false;
+    text.remove_prefix(next.bytes);
+  }
+  return true;
+}
+
 std::string printable(std::string_view text) { return escaped(text, /*keeps_lines=*/false); }
 
 std::string printable_lines(std::string_view text) { return escaped(text, /*keeps_lines=*/true); }
