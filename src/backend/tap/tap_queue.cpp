@@ -87,6 +87,17 @@ void show(packet::Slice bytes, std::size_t header, packet::FrameView& view, pack
   view.length = static_cast<std::uint32_t>(bytes.size());
 }
 
+// Behind a routing header the destination that a checksum covers is another than the IPv6 header's (RFC 8200 8.1): the
+// sum that stands in the field knows it, whoever cuts the frame by its headers would not.
+bool sums_another_address(const packet::FrameView& view, const packet::Headers& headers) noexcept {
+  constexpr std::size_t kIpv6 = 40;  // bytes
+  const std::size_t field = std::size_t{view.offload.csum_start} + view.offload.csum_offset;
+  if (headers.l3 != packet::L3::ipv6 || headers.l4_offset <= headers.l3_offset + kIpv6) return false;
+  if (!view.offload.needs_checksum || field + 2 > view.header.size()) return false;
+  return packet::get16(view.header, field) !=
+         packet::pseudo_header_sum(view.header, headers, view.length - headers.l4_offset);
+}
+
 // EBADFD: the interface was deleted, and the descriptor with it.
 bool means_gone(int error) noexcept { return error == EBADFD || error == EBADF || error == ENODEV; }
 
@@ -158,6 +169,7 @@ bool TapQueue::describe(Slot& slot, packet::Slice frame, std::size_t header, con
   if (offload.gso != packet::Gso::none) {
     const auto headers = packet::parse(slot.view.header);
     slot.view.offload.header_length = headers ? headers->payload_offset : 0;
+    if (headers && sums_another_address(slot.view, *headers)) return false;
   }
   return packet::is_consistent(slot.view);
 }
