@@ -9,8 +9,8 @@
 
 namespace vmux::app {
 
-/// The exit status: the one given, or, where `out` did not take everything (a full disk, a closed pipe), one that is not
-/// 0 and a sentence on `err`.
+/// The exit status: the one given, or, where `out` did not take everything (a full disk, a closed pipe), one that is
+/// not 0 and a sentence on `err`.
 [[nodiscard]] inline int finish(const char* program, int status, std::FILE* out, std::FILE* err) {
   const bool was_good = std::ferror(out) == 0;
   errno = was_good ? 0 : EIO;

@@ -90,7 +90,7 @@ __attribute__((target("pclmul,sse4.1"))) inline __m128i load(const std::byte* at
 
 /// `bytes`: at least 64.
 __attribute__((target("pclmul,sse4.1"))) std::uint32_t advance_pclmul(std::uint32_t state,
-                                                                              std::span<const std::byte> bytes) noexcept {
+                                                                      std::span<const std::byte> bytes) noexcept {
   constexpr unsigned kWord = 128;  // bits
   constexpr long long kFour[] = {power_of_x(4 * kWord + 32), power_of_x(4 * kWord - 32)};
   constexpr long long kOne[] = {power_of_x(kWord + 32), power_of_x(kWord - 32)};
