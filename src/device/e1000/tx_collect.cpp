@@ -200,7 +200,7 @@ void Transmitter::hold(const Ring& ring, const Draft& draft) noexcept {
 Transmitter::Draft Transmitter::begun() noexcept {
   Draft draft;
   if (is_holding_ && pending_count_ == 0) draft = held_;
-  draft.slice_begin = ++slice_count_;  // one is left in front: see build()
+  draft.slice_begin = slice_count_;
   if (draft.held != 0) slices_[slice_count_++] = packet::Slice{held_bytes_.get(), draft.held};
   return draft;
 }

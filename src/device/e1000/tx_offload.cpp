@@ -105,8 +105,7 @@ void Transmitter::insert_checksums(const Draft& draft, const Bytes& frame, packe
   const SumRange range = draft.is_legacy ? SumRange{.start = draft.css, .at = draft.cso, .end = 0}
                                          : SumRange{.start = context.tucss, .at = context.tucso, .end = context.tucse};
   const bool is_usual = (range.end == 0 || range.end + 1 >= frame.length) && range.start >= kEthernet &&
-                        range.start <= range.at && range.at + 2 <= frame.header.size() &&
-                        range.at + 2 + kTag <= packet::kHeaderRoom;
+                        range.start <= range.at && range.at + 2 <= frame.header.size();
   if (!is_usual) {
     constexpr std::uint32_t kUdpField = 6;
     if (!insert_sum(range, frame, range.at == range.start + kUdpField)) counters_.tx_unsupported.add();
@@ -168,11 +167,6 @@ bool Transmitter::build(const Draft& draft, std::size_t slot, packet::FrameView&
     view.header = room.first(kMinFrame);
   }
   if (draft.has_vlan) insert_tag(draft.vlan_tci, room, view);
-  if (view.header.size() > packet::kHeaderRoom) {  // the end of it goes on in front of the payload
-    slices_[first - 1] = view.header.subspan(packet::kHeaderRoom);
-    view.header = view.header.first(packet::kHeaderRoom);
-    view.payload = std::span{slices_}.subspan(first - 1, draft.slice_end - (first - 1));
-  }
   return packet::is_consistent(view);
 }
 
