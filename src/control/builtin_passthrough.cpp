@@ -52,10 +52,6 @@ class PassthroughNic final : public Nic {
   std::unique_ptr<passthrough::PhysicalFunction> function_;
 };
 
-std::string command_line_of(const char* what) {
-  return fmt::format("add {} to the kernel's command line and switch the IOMMU on in the firmware", what);
-}
-
 std::string names_of(const std::vector<passthrough::Spoiler>& spoilers) {
   std::string text;
   for (const auto& one : spoilers)
@@ -103,8 +99,10 @@ std::string sentence_of(const std::string& address, const Diagnosis& found) {
     case Obstacle::no_such_device:
       return fmt::format("there is no PCI device {}; see: lspci -D", address);
     case Obstacle::no_iommu:
-      return fmt::format("{} is not behind an IOMMU that the kernel uses: {}", address,
-                         command_line_of("intel_iommu=on (AMD: amd_iommu=on)"));
+      return fmt::format(
+          "{} is not behind an IOMMU that the kernel uses: switch it on in the firmware and, if it is Intel's, add "
+          "intel_iommu=on to the kernel's command line; vmuxctl host check tells more",
+          address);
     case Obstacle::not_bound:
       return fmt::format("{} is {} instead of vfio-pci: vmuxctl host bind {}", address,
                          found.driver.empty() ? "bound to no driver" : "bound to " + found.driver, address);

@@ -25,8 +25,8 @@ INSTANTIATE_TEST_SUITE_P(
         SentenceCase{{.obstacle = Obstacle::no_such_device}, "there is no PCI device 0000:04:01.0; see: lspci -D"},
         SentenceCase{
             {.obstacle = Obstacle::no_iommu},
-            "0000:04:01.0 is not behind an IOMMU that the kernel uses: add intel_iommu=on (AMD: amd_iommu=on) to "
-            "the kernel's command line and switch the IOMMU on in the firmware"},
+            "0000:04:01.0 is not behind an IOMMU that the kernel uses: switch it on in the firmware and, if it is "
+            "Intel's, add intel_iommu=on to the kernel's command line; vmuxctl host check tells more"},
         SentenceCase{{.obstacle = Obstacle::not_bound, .driver = "e1000"},
                      "0000:04:01.0 is bound to e1000 instead of vfio-pci: vmuxctl host bind 0000:04:01.0"},
         SentenceCase{{.obstacle = Obstacle::not_bound},

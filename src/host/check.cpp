@@ -69,7 +69,7 @@ Outcome<std::vector<Finding>> check(Machine& machine, const CheckRequest& reques
     }
   }
   checkup.all = functions(machine);
-  checkup.cmdline = machine.text("/proc/cmdline");
+  checkup.cmdline = CommandLine::parse(machine.text("/proc/cmdline"));
   checkup.cpuinfo = machine.text("/proc/cpuinfo");
   const std::vector<std::string> ids = words(field(machine.text("/proc/self/status"), "Uid"));
   checkup.is_root = ids.size() > 1 && ids[1] == "0";
@@ -93,15 +93,6 @@ bool Checkup::has_cpu_flag(const char* flag) const { return has_word(field(cpuin
 bool Checkup::is_amd() const {
   const std::string vendor = field(cpuinfo, "vendor_id");
   return vendor == "AuthenticAMD" || vendor == "HygonGenuine";
-}
-
-std::optional<std::string> Checkup::parameter(const std::string& name) const {
-  std::optional<std::string> found;
-  for (const std::string& word : words(cmdline)) {
-    if (word == name) found = "";
-    if (word.compare(0, name.size() + 1, name + "=") == 0) found = word.substr(name.size() + 1);
-  }
-  return found;
 }
 
 std::string Checkup::add_parameter(const std::string& text) const {

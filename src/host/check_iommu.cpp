@@ -14,7 +14,22 @@ constexpr const char* kGroups = "/sys/kernel/iommu_groups";
 
 std::vector<std::string> iommus(const Checkup& c) { return c.machine.list("/sys/class/iommu"); }
 
-bool is_active(const Checkup& c) { return !c.machine.list(kGroups).empty(); }
+/// Groups of VFIO's no-IOMMU mode are among the others, told apart by name (vfio_noiommu_group_alloc()). Nothing stands
+/// between their devices and the memory of the host.
+bool is_unprotected(const Checkup& c, const std::string& group) {
+  return c.machine.text(fmt::format("{}/{}/name", kGroups, group)) == "vfio-noiommu";
+}
+
+/// By number: with an IOMMU behind them, or without.
+std::vector<std::string> groups(const Checkup& c, bool are_protected) {
+  std::vector<std::string> found = c.machine.list(kGroups);
+  found.erase(std::remove_if(found.begin(), found.end(),
+                             [&](const std::string& group) { return is_unprotected(c, group) == are_protected; }),
+              found.end());
+  return found;
+}
+
+bool is_active(const Checkup& c) { return !groups(c, true).empty(); }
 
 /// The remapping hardware that the firmware tells of: ACPI tables, of which anybody sees the names.
 const char* firmware_table(const Checkup& c) {
@@ -23,20 +38,41 @@ const char* firmware_table(const Checkup& c) {
   return nullptr;
 }
 
-/// By the names of its units (dmar0, ivhd0) where it is active, else by the processor.
+/// By the names of its units (dmar0, ivhd0) where it is active, else by the firmware's table, else by the processor.
 bool is_amd_vi(const Checkup& c) {
   const std::vector<std::string> names = iommus(c);
-  return names.empty() ? c.is_amd() : names.front().rfind("ivhd", 0) == 0;
+  if (!names.empty()) return names.front().rfind("ivhd", 0) == 0;
+  const char* const table = firmware_table(c);
+  return table == nullptr ? c.is_amd() : table[0] == 'I';
 }
 
 const char* technology(const Checkup& c) { return is_amd_vi(c) ? "AMD-Vi" : "VT-d"; }
 
-/// What on the command line keeps the IOMMU off; "" if nothing does.
+/// What on the command line keeps the IOMMU off; "" if nothing does. `iommu` and `amd_iommu` have no word that takes
+/// their `off` back (arch/x86/kernel/pci-dma.c, drivers/iommu/amd/init.c); `intel_iommu` has (drivers/iommu/intel).
 std::string switched_off(const Checkup& c) {
-  if (c.parameter("iommu") == "off") return "iommu=off";
-  if (c.parameter("intel_iommu").value_or("").find("off") != std::string::npos) return "intel_iommu=off";
-  if (c.parameter("amd_iommu") == "off") return "amd_iommu=off";
-  return "";
+  if (!c.cmdline.last_of("iommu", {"off"}).empty()) return "iommu=off";
+  if (is_amd_vi(c)) return c.cmdline.last_of("amd_iommu", {"off"}).empty() ? "" : "amd_iommu=off";
+  return c.cmdline.last_of("intel_iommu", {"on", "off"}) == "off" ? "intel_iommu=off" : "";
+}
+
+/// ", intel_iommu=on,sm_on", "" if nothing is said about this machine's kind.
+std::string parameters_of(const Checkup& c) {
+  const char* const name = is_amd_vi(c) ? "amd_iommu" : "intel_iommu";
+  const std::vector<std::string> options = c.cmdline.options(name);
+  return options.empty() ? "" : fmt::format(", {}={}", name, fmt::join(options, ","));
+}
+
+/// What mends an IOMMU that the firmware tells of and the kernel does not use.
+std::string how_to_use(const Checkup& c) {
+  if (!is_amd_vi(c)) return c.add_parameter("intel_iommu=on iommu=pt");
+  // The kernel uses AMD's by itself, and calls `amd_iommu=on` an unknown option.
+  std::string text =
+      "the kernel uses it by itself, if it can: `dmesg | grep AMD-Vi` as root has the reason; IOMMU: Enabled (not "
+      "Auto) "
+      "in the firmware's setup, a newer firmware";
+  if (!c.cmdline.last_of("amd_iommu", {"on"}).empty()) text += "; amd_iommu=on means nothing to it";
+  return text;
 }
 
 /// Bits of the VT-d capability register (VT-d specification 11.4.2), which sysfs shows in hex.
@@ -123,13 +159,9 @@ void check_iommu(Checkup& c) {
   const std::string off = switched_off(c);
   const std::vector<std::string> names = iommus(c);
   if (is_active(c)) {
-    const std::string parameters = c.parameter("intel_iommu")
-                                       ? fmt::format(", intel_iommu={}", *c.parameter("intel_iommu"))
-                                   : c.parameter("amd_iommu") ? fmt::format(", amd_iommu={}", *c.parameter("amd_iommu"))
-                                                              : "";
     return c.good(fmt::format("{} active ({}{})", technology(c),
                               names.empty() ? "no name in sysfs" : fmt::format("{}", fmt::join(names, " ")),
-                              parameters));
+                              parameters_of(c)));
   }
   if (!off.empty())
     return c.bad(fmt::format("switched off by {}", off), "remove it from the kernel's command line and reboot");
@@ -141,14 +173,13 @@ void check_iommu(Checkup& c) {
             ? "give the VM one: QEMU `-M q35,kernel-irqchip=split -device intel-iommu,intremap=on,caching-mode=on`"
             : fmt::format("switch {} on in the firmware's setup (IOMMU, SR-IOV Support)", technology(c)));
   }
-  c.bad(fmt::format("the machine has one (ACPI table {}), the kernel does not use it", table),
-        c.add_parameter(c.is_amd() ? "amd_iommu=on iommu=pt" : "intel_iommu=on iommu=pt"));
+  c.bad(fmt::format("the machine has one (ACPI table {}), the kernel does not use it", table), how_to_use(c));
 }
 
 void check_iommu_mode(Checkup& c) {
   if (!is_active(c)) return c.unknown("no IOMMU is active", "");
   std::map<std::string, unsigned> modes;
-  for (const std::string& group : c.machine.list(kGroups)) {
+  for (const std::string& group : groups(c, true)) {
     const std::string type = c.machine.text(fmt::format("{}/{}/type", kGroups, group));
     modes[type == "DMA"        ? "strict"
           : type == "DMA-FQ"   ? "lazy"
@@ -168,11 +199,23 @@ void check_iommu_mode(Checkup& c) {
 }
 
 void check_iommu_groups(Checkup& c) {
-  const std::size_t count = c.machine.list(kGroups).size();
-  if (count == 0) return c.bad("none: no device can be given to a VM", "see the line `iommu`");
+  const std::size_t count = groups(c, true).size();
+  const std::vector<std::string> unprotected = groups(c, false);
+  if (!unprotected.empty()) {
+    c.bad(fmt::format("{} of VFIO's no-IOMMU mode ({}): their devices can write anywhere in this machine's memory, and "
+                      "cannot be given to a VM",
+                      unprotected.size(), fmt::join(unprotected, ", ")),
+          "see the line `iommu`; then `echo N > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode` and bind them "
+          "anew");
+  }
+  if (count == 0) {
+    if (unprotected.empty()) c.bad("none: no device can be given to a VM", "see the line `iommu`");
+    return;
+  }
   bool has_shared = false;
   for (const PciFunction& function : c.all) {
     const bool is_concerned = c.nic ? function.address == c.nic->address : function.is_network();
+    if (function.group && is_unprotected(c, std::to_string(*function.group))) continue;
     const std::vector<PciAddress> mates = is_concerned ? group_mates(c.machine, function) : std::vector<PciAddress>{};
     if (mates.empty()) continue;
     std::string others;
@@ -184,7 +227,7 @@ void check_iommu_groups(Checkup& c) {
            fmt::format("another slot, or all of them for one VM: `vmuxctl host bind {} --group`",
                        function.address.text()));
   }
-  if (!has_shared)
+  if (!has_shared && unprotected.empty())
     c.good(
         fmt::format("{}; {} alone in its own", count, c.nic ? c.nic->address.text() + " is" : "every network card is"));
 }
@@ -193,7 +236,7 @@ void check_interrupt_remapping(Checkup& c) {
   const bool is_unsafe = is_yes(c.module_parameter("vfio_iommu_type1", "allow_unsafe_interrupts"));
   if (remaps_interrupts(c)) return c.good("on");
   if (!is_active(c)) return c.bad("off: no IOMMU is active", "see the line `iommu`");
-  const std::string safe = c.parameter("intremap") == "off"
+  const std::string safe = c.cmdline.last_of("intremap", {"on", "off"}) == "off"
                                ? "remove intremap=off from the kernel's command line and reboot"
                                : "switch it on in the firmware's setup (VT-d interrupt remapping, x2APIC)";
   if (is_unsafe)
@@ -216,7 +259,7 @@ void check_posted_interrupts(Checkup& c) {
     return c.unknown("the IOMMU does not tell", "");
   if (!all_can_post(c))
     return c.warn("the IOMMU cannot: each interrupt of a device makes the VM exit", "none, a newer processor can");
-  if (c.parameter("intremap").value_or("").find("nopost") != std::string::npos)
+  if (!c.cmdline.last_of("intremap", {"nopost"}).empty())
     return c.warn("switched off by intremap=nopost", "remove it from the kernel's command line and reboot");
   const std::string apicv = c.module_parameter("kvm_intel", "enable_apicv");
   if (apicv.empty()) return c.unknown("the IOMMU can; kvm_intel is not loaded", "`modprobe kvm_intel`");
@@ -226,7 +269,7 @@ void check_posted_interrupts(Checkup& c) {
 }
 
 void check_acs(Checkup& c) {
-  if (const auto value = c.parameter("pcie_acs_override"))
+  if (const auto value = c.cmdline.value("pcie_acs_override"))
     c.warn(fmt::format("pcie_acs_override={}: groups look separate that the hardware does not separate", *value),
            "remove it from the kernel's command line; devices of such groups can write into each other");
   std::map<PciAddress, std::string> leaky;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "host/fake_machine.hpp"
@@ -96,6 +97,78 @@ TEST_F(Checks, IommuSwitchedOffByTheLastWord) {
   machine_.take("/sys/kernel/iommu_groups");
   machine_.put("/proc/cmdline", "intel_iommu=on intel_iommu=off\n");
   EXPECT_THAT(worst_of("iommu").found, HasSubstr("intel_iommu=off"));
+}
+
+struct SwitchCase {
+  const char* line;
+  const char* vendor;
+  const char* found;
+};
+class IommuSwitches : public testing::TestWithParam<SwitchCase> {};
+TEST_P(IommuSwitches, AreReadAsTheKernelReadsThem) {
+  fake::FakeMachine machine;
+  fake::make_good_host(machine);
+  machine.take("/sys/kernel/iommu_groups");
+  machine.take("/sys/class/iommu");
+  const bool is_amd = GetParam().vendor == std::string{"AMD"};
+  machine.put(is_amd ? "/sys/firmware/acpi/tables/IVRS" : "/sys/firmware/acpi/tables/DMAR", "");
+  machine.put("/proc/cmdline", GetParam().line);
+  const auto findings = check(machine, {});
+  const auto found =
+      std::find_if(findings->begin(), findings->end(), [](const Finding& f) { return f.check == "iommu"; });
+  EXPECT_THAT(found->found, HasSubstr(GetParam().found)) << GetParam().line;
+  EXPECT_EQ(found->mend.find("amd_iommu=on iommu=pt"), std::string::npos);
+}
+constexpr const char* kUnused = "the kernel does not use it";
+INSTANTIATE_TEST_SUITE_P(
+    Lines, IommuSwitches,
+    testing::Values(SwitchCase{"intel_iommu=igfx_off", "Intel", kUnused},
+                    SwitchCase{"intel_iommu=on,sm_off", "Intel", kUnused},
+                    SwitchCase{"intel_iommu=sp_off", "Intel", kUnused},
+                    SwitchCase{"intel_iommu=on,off", "Intel", "switched off by intel_iommu=off"},
+                    SwitchCase{"intel_iommu=off,sm_on", "Intel", "switched off by intel_iommu=off"},
+                    SwitchCase{"intel_iommu=off intel_iommu=on", "Intel", kUnused},
+                    SwitchCase{"intel-iommu=off", "Intel", "switched off by intel_iommu=off"},
+                    SwitchCase{"\"intel_iommu=off\"", "Intel", "switched off by intel_iommu=off"},
+                    SwitchCase{"init=/x -- intel_iommu=off", "Intel", kUnused},
+                    SwitchCase{"note=\"no intel_iommu=off here\"", "Intel", kUnused},
+                    SwitchCase{"iommu=pt,off", "Intel", "switched off by iommu=off"},
+                    SwitchCase{"iommu=off iommu=force", "Intel", "switched off by iommu=off"},
+                    SwitchCase{"iommu=noforce", "Intel", kUnused}, SwitchCase{"amd_iommu=off", "Intel", kUnused},
+                    SwitchCase{"amd_iommu=off", "AMD", "switched off by amd_iommu=off"},
+                    SwitchCase{"amd_iommu=fullflush,off", "AMD", "switched off by amd_iommu=off"},
+                    SwitchCase{"intel_iommu=off", "AMD", kUnused}, SwitchCase{"amd_iommu=on", "AMD", kUnused}));
+
+TEST_F(Checks, IommuOfAmdIsNotSwitchedOnByAWord) {
+  machine_.take("/sys/kernel/iommu_groups");
+  machine_.take("/sys/class/iommu");
+  machine_.put("/sys/firmware/acpi/tables/IVRS", "");
+  machine_.put("/proc/cmdline", "amd_iommu=on\n");
+  const Finding found = worst_of("iommu");
+  EXPECT_EQ(found.verdict, Verdict::bad);
+  EXPECT_THAT(found.mend, HasSubstr("dmesg | grep AMD-Vi"));
+  EXPECT_THAT(found.mend, HasSubstr("amd_iommu=on means nothing"));
+}
+
+TEST_F(Checks, GroupsOfTheNoIommuModeProtectNothing) {
+  machine_.take("/sys/kernel/iommu_groups");
+  machine_.take("/sys/class/iommu");
+  machine_.put("/proc/cmdline", "quiet\n");
+  machine_.put("/sys/kernel/iommu_groups/0/name", "vfio-noiommu\n");
+  machine_.put("/dev/vfio/noiommu-0", "");
+  machine_.put_link("/sys/kernel/iommu_groups/0/devices/0000:02:00.0", "/sys/devices/pci0000:00/0000:02:00.0");
+  machine_.put_link("/sys/devices/pci0000:00/0000:02:00.0/iommu_group", "/sys/kernel/iommu_groups/0");
+  EXPECT_EQ(worst_of("iommu").verdict, Verdict::bad);
+  EXPECT_THAT(worst_of("iommu groups").found, HasSubstr("no-IOMMU mode (0): their devices can write anywhere"));
+  EXPECT_EQ(worst_of("iommu mode").verdict, Verdict::unknown);
+  EXPECT_EQ(worst_of("vfio access").verdict, Verdict::bad);
+}
+
+TEST_F(Checks, OneGroupOfTheNoIommuModeAmongOthersIsNamed) {
+  machine_.put("/sys/kernel/iommu_groups/77/name", "vfio-noiommu\n");
+  EXPECT_EQ(worst_of("iommu").verdict, Verdict::good);
+  EXPECT_EQ(worst_of("iommu groups").verdict, Verdict::bad);
+  EXPECT_THAT(worst_of("iommu groups").found, HasSubstr("(77)"));
 }
 
 TEST_F(Checks, IommuModes) {

@@ -102,14 +102,18 @@ void check_vfio_access(Checkup& c) {
   if (c.machine.exists("/dev/vfio/vfio") && c.machine.access("/dev/vfio/vfio") != 0)
     c.bad("this user may not open /dev/vfio/vfio",
           "`chmod 666 /dev/vfio/vfio` as root (it gives nothing away by itself)");
-  unsigned groups = 0, denied = 0;
+  unsigned groups = 0, denied = 0, unprotected = 0;
   std::string first;
   for (const std::string& name : c.machine.list("/dev/vfio")) {
+    if (name.rfind("noiommu-", 0) == 0) ++unprotected;
     if (!parse_decimal(name)) continue;
     ++groups;
     if (c.machine.access("/dev/vfio/" + name) != EACCES) continue;  // EBUSY is for open() to find out
     if (denied++ == 0) first = name;
   }
+  if (groups == 0 && unprotected > 0)
+    return c.bad(fmt::format("{} groups in /dev/vfio, all of the no-IOMMU mode: no VM can use them", unprotected),
+                 "see the line `iommu`");
   if (groups == 0) return c.good("no function is bound to vfio-pci yet", "`vmuxctl host bind BDF`");
   if (denied == 0) return c.good(fmt::format("all {} groups in /dev/vfio can be opened", groups));
   c.warn(fmt::format("this user may not open {} of {} groups in /dev/vfio", denied, groups),

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "host/check.hpp"
+#include "host/command_line.hpp"
 #include "host/function.hpp"
 
 namespace vmux::host {
@@ -15,7 +16,7 @@ struct Checkup {
   const CheckRequest& request;
   std::optional<PciFunction> nic;  ///< request.nic
   std::vector<PciFunction> all;    ///< every PCI function
-  std::string cmdline;             ///< of the kernel
+  CommandLine cmdline;             ///< of the kernel
   std::string cpuinfo;
   bool is_root = false;
   std::vector<Finding> findings;
@@ -35,8 +36,6 @@ struct Checkup {
   [[nodiscard]] bool is_amd() const;
   /// Runs below a hypervisor itself.
   [[nodiscard]] bool is_guest() const { return has_cpu_flag("hypervisor"); }
-  /// The value of the last "name=value" on the kernel's command line; "" for a bare word; nullopt if it is not there.
-  [[nodiscard]] std::optional<std::string> parameter(const std::string& name) const;
   /// How to get a parameter onto the kernel's command line of this distribution.
   [[nodiscard]] std::string add_parameter(const std::string& parameter) const;
   [[nodiscard]] bool has_module(const std::string& name) const { return machine.exists("/sys/module/" + name); }

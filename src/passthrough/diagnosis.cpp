@@ -79,7 +79,11 @@ Result<unsigned> group_of(const Machine& machine, const std::string& address) {
   if (!fs::exists(device_path(machine, address), error)) return fail(Errc::not_found, "there is no such PCI device");
   const std::string name = link_name(device_path(machine, address) / "iommu_group");
   const auto number = parse_number(name, ~0u);
-  if (!number) return fail(Errc::not_supported, "the device is not behind an IOMMU that the kernel uses");
+  // VFIO makes groups of its own for devices without an IOMMU, where it is told to (vfio_noiommu_group_alloc()).
+  std::string kind;
+  std::getline(std::ifstream{device_path(machine, address) / "iommu_group/name"}, kind);
+  if (!number || kind == "vfio-noiommu")
+    return fail(Errc::not_supported, "the device is not behind an IOMMU that the kernel uses");
   return static_cast<unsigned>(*number);
 }
 

@@ -72,6 +72,12 @@ TEST_F(ADiagnosis, SeesThatThereIsNoIommu) {
   EXPECT_EQ(diagnose(Errc::not_supported, "0000:05:00.0").obstacle, Obstacle::no_iommu);
 }
 
+TEST_F(ADiagnosis, CallsAGroupOfTheNoIommuModeNoIommu) {
+  std::ofstream{root_ / "sys/kernel/iommu_groups/12/name"} << "vfio-noiommu\n";
+  EXPECT_EQ(diagnose().obstacle, Obstacle::no_iommu);
+  EXPECT_EQ(group_of(machine_, kCard).error().code, Errc::not_supported);
+}
+
 TEST_F(ADiagnosis, NamesTheDriverThatHasTheDevice) {
   set_driver(kCard, "e1000");
   EXPECT_EQ(diagnose().obstacle, Obstacle::not_bound);

@@ -57,5 +57,6 @@ def test_without_an_iommu_the_sentence_says_how_to_have_one():
         said = host.run(f"{BIN}/vmux --rpc /tmp/rpc.sock -d 0000:02:00.0 -s /tmp/vm.sock -m passthrough; echo status $?").output
     finally:
         host.stop()
-    assert "0000:02:00.0 is not behind an IOMMU that the kernel uses: add intel_iommu=on" in said, said
+    assert "0000:02:00.0 is not behind an IOMMU that the kernel uses: switch it on in the firmware" in said, said
+    assert "add intel_iommu=on" in said, said
     assert "status 1" in said
