@@ -2,11 +2,13 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstring>
 
+#include "base/descriptor_limit.hpp"
 #include "vmux/base/bits.hpp"
 #include "vmux/base/le.hpp"
 #include "vmux/base/log.hpp"
@@ -139,6 +141,21 @@ TEST(Error, SpeaksOfItsErrno) {
   EXPECT_EQ(error.as_errno(), ENOENT);
   EXPECT_EQ(error.text(), "cannot open /x: No such file or directory");
   EXPECT_EQ((Error{Errc::busy, "x"}.as_errno()), EBUSY);
+}
+
+TEST(DescriptorLimit, IsRaisedToTheHardOne) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit low{64, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  const auto raised = raise_descriptor_limit();
+  rlimit after{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &after), 0);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(raised);
+  EXPECT_EQ(raised->was, 64u);
+  EXPECT_EQ(raised->now, before.rlim_max);
+  EXPECT_EQ(after.rlim_cur, before.rlim_max);
 }
 
 }  // namespace

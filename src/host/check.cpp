@@ -29,6 +29,7 @@ constexpr auto kChecks = std::to_array<Row>({
     {"vfio access", check_vfio_access},
     {"hugepages", check_hugepages},
     {"memlock", check_memlock},
+    {"open files", check_open_files},
     {"isolated cpus", check_isolation},
     {"c-states", check_idle_states},
     {"governor", check_governor},

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Memory for VMs: huge pages, and how much of it may be pinned.
+// Memory for VMs: huge pages, and how much of it may be pinned; and how many files may be open.
 
 #include <algorithm>
 
+#include "base/descriptor_limit.hpp"
 #include "base/format.hpp"
 #include "host/checkup.hpp"
 
@@ -22,15 +23,17 @@ std::vector<std::pair<std::string, std::string>> places(const Machine& machine) 
   return found;
 }
 
-/// RLIMIT_MEMLOCK as /proc/self/limits has it: a number of bytes or "unlimited"; "" if it cannot be read.
-std::string memlock(const Machine& machine) {
-  constexpr std::string_view kName = "Max locked memory";
+/// A line of /proc/self/limits: numbers or "unlimited"; "" if it cannot be read.
+struct Limit {
+  std::string soft, hard;
+};
+Limit limit_of(const Machine& machine, std::string_view name) {
   for (const std::string& line : lines(machine.text("/proc/self/limits"))) {
-    if (line.compare(0, kName.size(), kName) != 0) continue;
-    const std::vector<std::string> parts = words(line.substr(kName.size()));
-    if (!parts.empty()) return parts[0];
+    if (line.compare(0, name.size(), name) != 0) continue;
+    const std::vector<std::string> parts = words(line.substr(name.size()));
+    if (parts.size() >= 2) return {parts[0], parts[1]};
   }
-  return "";
+  return {};
 }
 
 }  // namespace
@@ -56,7 +59,7 @@ void check_hugepages(Checkup& c) {
 void check_memlock(Checkup& c) {
   constexpr unsigned kCapIpcLock = 14;  // linux/capability.h
   const auto effective = parse_hex(field(c.machine.text("/proc/self/status"), "CapEff"));
-  const std::string limit = memlock(c.machine);
+  const std::string limit = limit_of(c.machine, "Max locked memory").soft;
   if (limit.empty()) return c.unknown("the limits cannot be read", "");
   if ((effective.value_or(0) >> kCapIpcLock & 1) != 0) return c.good("this process may pin any amount");
   if (limit == "unlimited") return c.good("unlimited");
@@ -67,6 +70,20 @@ void check_memlock(Checkup& c) {
       "`@kvm - memlock unlimited` in /etc/security/limits.d/vmux.conf, `LimitMEMLOCK=infinity` in a systemd unit";
   if (mib < 256) return c.bad(text, mend);
   c.warn(text, mend);
+}
+
+void check_open_files(Checkup& c) {
+  const Limit limit = limit_of(c.machine, "Max open files");
+  if (limit.hard.empty()) return c.unknown("the limits cannot be read", "");
+  if (limit.hard == "unlimited") return c.good(fmt::format("unlimited (vmux raises {} to it)", limit.soft));
+  const std::uint64_t ports = parse_decimal(limit.hard).value_or(0) / kDescriptorsPerPort;
+  const std::string text =
+      fmt::format("{} (vmux raises {} to it): some {} descriptors for each port with a VM, room for {} ports",
+                  limit.hard, limit.soft, kDescriptorsPerPort, ports);
+  if (ports >= 64) return c.good(text);
+  const std::string mend =
+      "`LimitNOFILE=524288` in a systemd unit, `* hard nofile 524288` in /etc/security/limits.d/vmux.conf";
+  ports == 0 ? c.bad(text, mend) : c.warn(text, mend);
 }
 
 }  // namespace vmux::host

@@ -237,6 +237,28 @@ TEST_F(Checks, MemlockOfAnOrdinaryUser) {
   EXPECT_THAT(worst_of("memlock").found, HasSubstr("8 MiB"));
 }
 
+struct LimitCase {
+  const char* soft_and_hard;
+  Verdict verdict;
+  const char* found;
+};
+class OpenFiles : public testing::TestWithParam<LimitCase> {};
+TEST_P(OpenFiles, AreEnoughForSomePorts) {
+  fake::FakeMachine machine;
+  fake::make_good_host(machine);
+  machine.put("/proc/self/limits", std::string{"Max open files            "} + GetParam().soft_and_hard + " files\n");
+  const auto findings = check(machine, {});
+  const auto found =
+      std::find_if(findings->begin(), findings->end(), [](const Finding& f) { return f.check == "open files"; });
+  EXPECT_EQ(found->verdict, GetParam().verdict);
+  EXPECT_THAT(found->found, HasSubstr(GetParam().found));
+}
+INSTANTIATE_TEST_SUITE_P(Limits, OpenFiles,
+                         testing::Values(LimitCase{"1024 524288", Verdict::good, "room for 8192 ports"},
+                                         LimitCase{"1024 unlimited", Verdict::good, "unlimited (vmux raises 1024"},
+                                         LimitCase{"1024 1024", Verdict::warn, "room for 16 ports"},
+                                         LimitCase{"16 16", Verdict::bad, "room for 0 ports"}));
+
 TEST_F(Checks, ModulesThatAreMissing) {
   machine_.take("/sys/module/vfio_pci");
   EXPECT_EQ(worst_of("vfio modules").verdict, Verdict::bad);

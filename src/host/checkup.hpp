@@ -66,6 +66,7 @@ void check_acs(Checkup&);
 // check_memory.cpp
 void check_hugepages(Checkup&);
 void check_memlock(Checkup&);
+void check_open_files(Checkup&);
 // check_vfio.cpp
 void check_vfio_modules(Checkup&);
 void check_vfio_options(Checkup&);

@@ -70,6 +70,7 @@ void FakeMachine::begin() {
   put("/proc/self/status", "Name:\tx\nUid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n");
   put("/proc/self/limits",
       "Limit                     Soft Limit           Hard Limit           Units\n"
+      "Max open files            1024                 524288               files\n"
       "Max locked memory         8388608              8388608              bytes\n");
   put("/sys/bus/pci/drivers_probe", "");
   put("/sys/devices/system/cpu/online", "0-7\n");

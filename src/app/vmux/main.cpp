@@ -12,6 +12,7 @@
 #include "app/output.hpp"
 #include "app/vmux/flags.hpp"
 #include "app/vmux/notify.hpp"
+#include "base/descriptor_limit.hpp"
 #include "base/format.hpp"
 #include "base/logf.hpp"
 #include "control/daemon.hpp"
@@ -55,8 +56,18 @@ vmux::Result<vmux::runtime::Watch> watch_signals(const vmux::UniqueFd& signals, 
   });
 }
 
+/// Some ports more than an operator's shell allows by default are no reason to refuse the next VM.
+void allow_many_descriptors() {
+  const auto limit = vmux::raise_descriptor_limit();
+  if (!limit) return vmux::logf(LogLevel::warning, "cannot {}", limit.error().text());
+  vmux::logf(limit->now < 1024 ? LogLevel::warning : LogLevel::debug,
+             "this process may have {} file descriptors ({} before): room for some {} ports", limit->now, limit->was,
+             limit->now / vmux::kDescriptorsPerPort);
+}
+
 int run(vmux::app::Flags flags) {
   start_log(flags.configuration.daemon.log_level);
+  allow_many_descriptors();
   // Blocked before any thread starts, so that all threads inherit it and the signals arrive at the descriptor.
   const sigset_t set = stop_signals();
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
