@@ -52,6 +52,12 @@ CpuSet placed_irqs(const Machine& machine, const Journal& journal, const PciFunc
   return cpus;
 }
 
+/// Mounts of others are theirs to make.
+bool is_mounted_by_us(const Journal& journal, std::uint64_t size_kib) {
+  const Entry* const entry = journal.find(hugetlbfs_of(size_kib));
+  return entry != nullptr && get(entry->was, "at").empty();
+}
+
 }  // namespace
 
 Outcome<> apply(Session& session, const Description& description) {
@@ -74,7 +80,7 @@ Outcome<> apply(Session& session, const Description& description) {
 Outcome<Description> describe(Machine& machine, const Journal& journal) {
   Description description;
   for (const HugepagesInfo& info : hugepages(machine))
-    description.hugepages.push_back({info.total, info.size_kib, info.node});
+    description.hugepages.push_back({info.total, info.size_kib, info.node, is_mounted_by_us(journal, info.size_kib)});
   for (const PciFunction& function : functions(machine)) {
     if (function.physical || (!function.is_network() && function.driver != "vfio-pci")) continue;
     NicWish wish{.device = function.address.text(), .driver = function.driver.empty() ? "none" : function.driver};

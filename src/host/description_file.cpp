@@ -124,6 +124,7 @@ Outcome<> take_hugepages(const Source& source, const Value& node, Description& i
       {"count", [&](const Value& n) { return take_number<std::uint64_t>(n, request.count, kMostHugepages); }},
       {"size", [&](const Value& n) { return take_size(n, request.size_kib); }},
       {"node", [&](const Value& n) { return take_number<unsigned>(n, request.node, kMostNode); }},
+      {"mount", [&](const Value& n) { return take_flag(n, request.mounts); }},
   };
   if (auto done = take_table(source, node, source.list("hugepages"), keys); !done) return done;
   if (node.find("count") == nullptr) return source.wrong(node, source.list("hugepages") + ": count is required");
@@ -239,6 +240,7 @@ std::string to_toml(const Description& description) {
     out += fmt::format("\n[[hugepages]]\ncount = {}\n", each.count);
     if (each.size_kib) out += fmt::format("size = \"{}\"\n", size_text(*each.size_kib));
     if (each.node) out += fmt::format("node = {}\n", *each.node);
+    if (each.mounts) out += "mount = true\n";
   }
   for (const NicWish& nic : description.nics) {
     out += fmt::format("\n[[nic]]\ndevice = \"{}\"\n", nic.device);

@@ -160,6 +160,13 @@ TEST(DescriptionInYaml, MayBeEmpty) {
     EXPECT_TRUE(parse_description(text, "h.yaml", FileFormat::yaml));
 }
 
+TEST_F(Descriptions, SaveMountsThatThisToolkitMade) {
+  ASSERT_TRUE(run("[[hugepages]]\ncount = 4\nnode = 0\nmount = true\n"));
+  EXPECT_THAT(to_toml(now()), HasSubstr("mount = true"));
+  EXPECT_THAT(to_yaml(now()), HasSubstr("mount: true"));
+  EXPECT_THAT(run("[[hugepages]]\ncount = 4\nnode = 0\nmount = true\n")->deeds, IsEmpty());
+}
+
 TEST_F(Descriptions, SaveInterruptsThatThisToolkitPlaced) {
   machine_.put("/sys/bus/pci/devices/0000:02:00.0/msi_irqs/30", "msix\n");
   machine_.put("/proc/irq/30/smp_affinity_list", "0-7\n");

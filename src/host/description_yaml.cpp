@@ -90,6 +90,7 @@ void put_hugepages(YAML::Emitter& out, const HugepagesRequest& request) {
   out << YAML::BeginMap << YAML::Key << "count" << YAML::Value << request.count;
   if (request.size_kib) out << YAML::Key << "size" << YAML::Value << size_text(*request.size_kib);
   if (request.node) out << YAML::Key << "node" << YAML::Value << *request.node;
+  if (request.mounts) out << YAML::Key << "mount" << YAML::Value << true;
   out << YAML::EndMap;
 }
 

@@ -225,6 +225,31 @@ Result<> FakeMachine::set_vfs(const std::string& address, const std::string& val
   return {};
 }
 
+std::string FakeMachine::set_pages(const std::string& path, std::uint64_t wanted) {
+  const std::uint64_t given = std::min<std::uint64_t>(wanted, most_pages);
+  const auto used = pages_in_use.find(path);
+  const std::uint64_t surplus = used == pages_in_use.end() || used->second <= given ? 0 : used->second - given;
+  put(path.substr(0, path.rfind('/')) + "/surplus_hugepages", std::to_string(surplus) + "\n");
+  return std::to_string(given + surplus);
+}
+
+Result<> FakeMachine::mount_hugepages(const std::string& path, const std::string& size) {
+  if (const auto found = refuses.find(path); found != refuses.end()) return fail(Errc::system, "mount", found->second);
+  written.push_back("mount " + path);
+  const std::uint64_t mib = parse_size_kib(size).value_or(0) >> 10;
+  put("/proc/self/mountinfo", Machine::read("/proc/self/mountinfo").value_or("") +
+                                  fmt::format("30 20 0:40 / {} rw - hugetlbfs hugetlbfs rw,pagesize={}M\n", path, mib));
+  return {};
+}
+
+Result<> FakeMachine::unmount(const std::string& path) {
+  written.push_back("umount " + path);
+  std::string rest;
+  for (const std::string& line : lines(Machine::text("/proc/self/mountinfo")))
+    if (line.find(" / " + path + " ") == std::string::npos) rest += line + "\n";
+  return put("/proc/self/mountinfo", rest), Result<>{};
+}
+
 Result<> FakeMachine::act(const std::string& path, const std::string& value) {
   if (path == "/sys/bus/pci/drivers_probe") return probe(value), Result<>{};
   if (const std::string driver = between(path, kPciDrivers, "/bind"); !driver.empty()) return bind(driver, value);
@@ -234,8 +259,7 @@ Result<> FakeMachine::act(const std::string& path, const std::string& value) {
     return set_vfs(address, value);
   std::string content = value;
   if (ends_with(path, "/driver_override") && value.empty()) content = "(null)";
-  if (ends_with(path, "/nr_hugepages"))
-    content = std::to_string(std::min<std::uint64_t>(parse_decimal(value).value_or(0), most_pages));
+  if (ends_with(path, "/nr_hugepages")) content = set_pages(path, parse_decimal(value).value_or(0));
   return put(path, content + "\n"), Result<>{};
 }
 

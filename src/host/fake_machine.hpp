@@ -60,19 +60,22 @@ class FakeMachine final : public Machine {
   Result<> write(const std::string& path, std::string_view value) override;
   Result<> replace(const std::string& path, std::string_view content) override;
   Ran run(const std::vector<std::string>& arguments, unsigned seconds) override;
+  Result<> mount_hugepages(const std::string& path, const std::string& size) override;
+  Result<> unmount(const std::string& path) override;
   Network& network() override { return net; }
   int access(const std::string& path) const override;
   int try_kvm() const override { return kvm_error; }
 
   FakeNetwork net;
-  std::vector<std::string> written;         ///< "value > path", in order
-  std::map<std::string, int> refuses;       ///< path -> errno of writes to it
-  std::map<std::string, int> inaccessible;  ///< path -> errno of access()
-  int kvm_error = 0;                        ///< errno of try_kvm()
-  std::map<std::string, Ran> programs;      ///< command line -> what comes out
-  std::set<std::string> picky;              ///< drivers that take nothing
-  int crashes_at = -1;                      ///< throws Crash instead of this write (0 is the next)
-  unsigned most_pages = 1000;               ///< of a node and size
+  std::vector<std::string> written;                   ///< "value > path", in order
+  std::map<std::string, int> refuses;                 ///< path -> errno of writes to it
+  std::map<std::string, int> inaccessible;            ///< path -> errno of access()
+  int kvm_error = 0;                                  ///< errno of try_kvm()
+  std::map<std::string, Ran> programs;                ///< command line -> what comes out
+  std::set<std::string> picky;                        ///< drivers that take nothing
+  int crashes_at = -1;                                ///< throws Crash instead of this write (0 is the next)
+  unsigned most_pages = 1000;                         ///< of a node and size
+  std::map<std::string, std::uint64_t> pages_in_use;  ///< nr_hugepages file -> of its pages
 
  private:
   struct Native {
@@ -88,6 +91,7 @@ class FakeMachine final : public Machine {
   Result<> bind(const std::string& driver, const std::string& address);
   Result<> set_vfs(const std::string& address, const std::string& value);
   void remove_function(const std::string& address);
+  std::string set_pages(const std::string& path, std::uint64_t wanted);
   Result<> act(const std::string& path, const std::string& value);
 
   std::string root_;

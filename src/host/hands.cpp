@@ -2,6 +2,7 @@
 #include "host/hands.hpp"
 
 #include "base/format.hpp"
+#include "host/values.hpp"
 
 namespace vmux::host {
 namespace {
@@ -57,6 +58,22 @@ Outcome<> Hands::set_up(const std::string& interface, bool up) {
   if (is_rehearsal_) return {};
   if (auto done = machine_.network().set_up(interface, up); !done)
     return refuse(fmt::format("set {} {}", interface, up ? "up" : "down"), done.error());
+  return {};
+}
+
+Outcome<> Hands::mount_hugepages(const std::string& path, std::uint64_t size_kib) {
+  const std::string size = size_text(size_kib);
+  deeds_.push_back(fmt::format("mkdir -p {0} && mount -t hugetlbfs -o pagesize={1} hugetlbfs {0}", path, size));
+  if (is_rehearsal_) return {};
+  if (auto done = machine_.mount_hugepages(path, size); !done)
+    return refuse(fmt::format("mount huge pages of {} at {}", size, path), done.error());
+  return {};
+}
+
+Outcome<> Hands::unmount(const std::string& path) {
+  deeds_.push_back("umount " + path);
+  if (is_rehearsal_) return {};
+  if (auto done = machine_.unmount(path); !done) return refuse("unmount " + path, done.error());
   return {};
 }
 

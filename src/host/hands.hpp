@@ -17,6 +17,8 @@ class Hands {
   [[nodiscard]] Outcome<> write(const std::string& path, const std::string& value);
   [[nodiscard]] Outcome<> load_module(const std::string& name);
   [[nodiscard]] Outcome<> set_vf(const std::string& interface, unsigned vf, const VfSettings& settings);
+  [[nodiscard]] Outcome<> mount_hugepages(const std::string& path, std::uint64_t size_kib);
+  [[nodiscard]] Outcome<> unmount(const std::string& path);
   [[nodiscard]] Outcome<> set_up(const std::string& interface, bool up);
 
   [[nodiscard]] Machine& machine() noexcept { return machine_; }

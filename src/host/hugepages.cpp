@@ -3,6 +3,8 @@
 
 #include "host/resource.hpp"
 
+#include <algorithm>
+
 #include "base/format.hpp"
 
 namespace vmux::host {
@@ -16,17 +18,25 @@ std::string file_of(const std::string& name) {
   return fmt::format("{}/hugepages/hugepages-{}kB/nr_hugepages", above, name.substr(slash + 1));
 }
 
+/// What a write sets. The file shows more: also the surplus, pages beyond that number which programs still have (they
+/// go when given back) or which the kernel made on demand (nr_overcommit_hugepages).
+std::uint64_t persistent(const Machine& machine, const std::string& file) {
+  const std::uint64_t all = machine.number(file).value_or(0);
+  const std::uint64_t surplus = machine.number(file.substr(0, file.rfind('/')) + "/surplus_hugepages").value_or(0);
+  return all - std::min(all, surplus);
+}
+
 Outcome<std::optional<State>> read_hugepages(Machine& machine, const std::string& name) {
   const std::string file = file_of(name);
   if (!machine.exists(file)) return std::optional<State>{};
-  return State{{"count", machine.text(file)}};
+  return State{{"count", std::to_string(persistent(machine, file))}};
 }
 
 Outcome<> write_hugepages(Hands& hands, const std::string& name, const State& from, const State& to) {
   const std::string file = file_of(name);
   const std::string wanted = get(to, "count");
   if (auto done = hands.write(file, wanted); !done) return done;
-  const std::string now = hands.machine().text(file);
+  const std::string now = std::to_string(persistent(hands.machine(), file));
   if (hands.is_rehearsal() || now == wanted) return {};
   const bool is_less = parse_decimal(now).value_or(0) < parse_decimal(wanted).value_or(0);
   const std::string size = size_text(parse_decimal(name.substr(name.find('/') + 1)).value_or(0));

@@ -5,6 +5,7 @@
 #include <linux/kvm.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -130,6 +131,22 @@ Result<> Machine::replace(const std::string& path, std::string_view content) {
 
 Result<> Machine::remove(const std::string& path) {
   if (::unlink(at(path).c_str()) != 0 && errno != ENOENT) return fail_errno("remove");
+  return {};
+}
+
+Result<> Machine::mount_hugepages(const std::string& path, const std::string& size) {
+  std::error_code error;
+  fs::create_directories(at(path), error);
+  if (error) return fail(Errc::system, "make its directory", error.value());
+  const std::string options = "pagesize=" + size;
+  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_RELATIME;
+  if (::mount("hugetlbfs", at(path).c_str(), "hugetlbfs", kFlags, options.c_str()) != 0) return fail_errno("mount");
+  return {};
+}
+
+Result<> Machine::unmount(const std::string& path) {
+  if (::umount2(at(path).c_str(), UMOUNT_NOFOLLOW) != 0) return fail_errno("umount");
+  static_cast<void>(::rmdir(at(path).c_str()));
   return {};
 }
 

@@ -58,6 +58,10 @@ class Machine {
   [[nodiscard]] Result<UniqueFd> lock(const std::string& path);
   /// Runs a program with nothing on its standard input, found by PATH, for `seconds` at most.
   [[nodiscard]] virtual Ran run(const std::vector<std::string>& arguments, unsigned seconds = 10);
+  /// A hugetlbfs with pages of this size ("1G") at `path`, which is made if it is not there.
+  [[nodiscard]] virtual Result<> mount_hugepages(const std::string& path, const std::string& size);
+  /// And its directory goes, if it is empty then.
+  [[nodiscard]] virtual Result<> unmount(const std::string& path);
   /// The kernel's network tables.
   [[nodiscard]] virtual Network& network();
 

@@ -42,13 +42,20 @@ struct HugepagesRequest {
   std::uint64_t count = 0;                ///< on the node, or spread over all of them
   std::optional<std::uint64_t> size_kib;  ///< the kernel's default, if it is not given
   std::optional<unsigned> node;
+  bool mounts = false;  ///< and makes sure that pages of this size are mounted somewhere
 };
 [[nodiscard]] Outcome<> set_hugepages(Session& session, const HugepagesRequest& request);
 
 struct HugepagesInfo {
   std::optional<unsigned> node;
-  std::uint64_t size_kib = 0, total = 0, free = 0;
+  std::uint64_t size_kib = 0;
+  std::uint64_t total = 0;  ///< set aside
+  std::uint64_t free = 0;   ///< of all that there are
+  std::uint64_t surplus =
+      0;  ///< beyond those that are set aside: they go when the programs that have them give them back
 };
+/// Mounts pages of this size (or the default's) at /dev/hugepagesSIZE, unless they are mounted anywhere.
+[[nodiscard]] Outcome<> mount_hugepages(Session& session, std::optional<std::uint64_t> size_kib);
 [[nodiscard]] std::vector<HugepagesInfo> hugepages(const Machine& machine);
 
 struct IrqRequest {

@@ -9,7 +9,8 @@
 namespace vmux::host {
 
 const Kind* find_kind(const std::string& name) noexcept {
-  static const std::array kAll{&kDriverKind, &kVfsKind, &kVfKind, &kLinkKind, &kHugepagesKind, &kIrqKind};
+  static const std::array kAll{&kDriverKind,    &kVfsKind,       &kVfKind, &kLinkKind,
+                               &kHugepagesKind, &kHugetlbfsKind, &kIrqKind};
   const auto found = std::find_if(kAll.begin(), kAll.end(), [&](const Kind* kind) { return kind->name == name; });
   return found == kAll.end() ? nullptr : *found;
 }
@@ -49,6 +50,7 @@ Resource link_of(PciAddress function, const std::string& interface) {
 Resource hugepages_of(std::optional<unsigned> node, std::uint64_t size_kib) {
   return {"hugepages", node ? fmt::format("node{}/{}", *node, size_kib) : fmt::format("all/{}", size_kib)};
 }
+Resource hugetlbfs_of(std::uint64_t size_kib) { return {"hugetlbfs", std::to_string(size_kib)}; }
 Resource irq_of(PciAddress function, unsigned irq) { return {"irq", fmt::format("{}/{}", function.text(), irq)}; }
 
 std::optional<PciAddress> function_of(const Resource& resource) {

@@ -49,6 +49,7 @@ inline constexpr const char* kAny = "any";
 //   vf         0000:01:00.0/3        mac, vlan, qos, trust, spoofchk, link (a missing key: the driver does not tell)
 //   link       0000:01:00.0/ens1     up (yes or no)
 //   hugepages  node0/2048            count; "all/2048" on a machine without nodes; size in KiB
+//   hugetlbfs  1048576               at ("" nowhere); size in KiB
 //   irq        0000:01:00.0/45       cpus
 extern const Kind kDriverKind, kVfsKind, kVfKind, kLinkKind, kHugepagesKind, kIrqKind;
 
@@ -60,10 +61,18 @@ extern const Kind kDriverKind, kVfsKind, kVfKind, kLinkKind, kHugepagesKind, kIr
 [[nodiscard]] Resource vf_of(PciAddress physical, unsigned index);
 [[nodiscard]] Resource link_of(PciAddress function, const std::string& interface);
 [[nodiscard]] Resource hugepages_of(std::optional<unsigned> node, std::uint64_t size_kib);
+[[nodiscard]] Resource hugetlbfs_of(std::uint64_t size_kib);
 [[nodiscard]] Resource irq_of(PciAddress function, unsigned irq);
 
-/// The function that a resource belongs to; nullopt for hugepages.
+/// The function that a resource belongs to; nullopt for huge pages.
 [[nodiscard]] std::optional<PciAddress> function_of(const Resource& resource);
+
+/// File systems of huge pages, in the order of their mounting.
+struct HugepageMount {
+  std::string path;
+  std::uint64_t size_kib = 0;
+};
+[[nodiscard]] std::vector<HugepageMount> hugepage_mounts(const Machine& machine);
 
 /// A key's value, "" if it is missing.
 [[nodiscard]] std::string get(const State& state, const std::string& key);

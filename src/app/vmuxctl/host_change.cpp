@@ -74,18 +74,22 @@ void declare_hugepages(CLI::App& app, HostArguments& arguments) {
   app.add_option("--node", arguments.node, "all of them on this memory node")
       ->type_name("N")
       ->transform(number(0, host::kMostNode));
+  app.add_flag("--mount", arguments.mounts,
+               "mount pages of that size at /dev/hugepagesSIZE, if they are nowhere: for libvirt");
 }
 
 Outcome<Json> run_hugepages(Machine& machine, const HostArguments& arguments) {
-  if (!arguments.count) return json_of(host::hugepages(machine));
-  host::HugepagesRequest request{*arguments.count, std::nullopt, arguments.node};
+  if (!arguments.count && !arguments.mounts) return json_of(machine, host::hugepages(machine));
+  host::HugepagesRequest request{arguments.count.value_or(0), std::nullopt, arguments.node, arguments.mounts};
   if (!arguments.size.empty()) {
     request.size_kib = host::parse_size_kib(arguments.size);
     if (!request.size_kib)
       return host::refuse(Errc::invalid_argument,
                           fmt::format("--size: '{}' is no size such as 2M or 1G", arguments.size));
   }
-  return in_session(machine, arguments, [&](host::Session& session) { return host::set_hugepages(session, request); });
+  return in_session(machine, arguments, [&](host::Session& session) {
+    return arguments.count ? host::set_hugepages(session, request) : host::mount_hugepages(session, request.size_kib);
+  });
 }
 
 void declare_irq(CLI::App& app, HostArguments& arguments) {

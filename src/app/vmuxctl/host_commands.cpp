@@ -30,7 +30,7 @@ constexpr auto kCommands = std::to_array<HostCommand>({
     {"hugepages", true, declare_hugepages, run_hugepages, print_hugepages_result, nullptr,
      "set aside huge pages, or show them",
      "Examples:\n  vmuxctl host hugepages\n  vmuxctl host hugepages 1024\n"
-     "  vmuxctl host hugepages 4 --size 1G --node 0"},
+     "  vmuxctl host hugepages 4 --size 1G --node 0\n  vmuxctl host hugepages 4 --size 1G --mount"},
     {"irq", true, declare_irq, run_irq, print_irq_result, nullptr,
      "place a function's interrupts on CPUs, or show them",
      "Examples:\n  vmuxctl host irq ens1f0\n  vmuxctl host irq ens1f0 --cpus 2-5\n  vmuxctl host irq ens1f0 --back"},

@@ -29,7 +29,7 @@ struct HostArguments {
   std::vector<std::string> macs;
   std::optional<unsigned> count, node, index, vlan, qos;
   std::optional<bool> trust, spoofchk;
-  bool all = false, with_group = false, keeps_link = false, is_together = false, is_back = false;
+  bool all = false, with_group = false, keeps_link = false, is_together = false, is_back = false, mounts = false;
 };
 
 struct HostCommand {

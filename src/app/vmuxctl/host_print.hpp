@@ -24,7 +24,7 @@ namespace vmux::app {
 
 [[nodiscard]] control::Json json_of(const host::Machine& machine, const host::PciFunction& physical,
                                     const std::vector<host::VfSettings>& settings);
-[[nodiscard]] control::Json json_of(const std::vector<host::HugepagesInfo>& pages);
+[[nodiscard]] control::Json json_of(const host::Machine& machine, const std::vector<host::HugepagesInfo>& pages);
 [[nodiscard]] control::Json json_of(const std::vector<host::IrqInfo>& irqs);
 // Commands that show or change: a list is shown, anything else is a report.
 [[nodiscard]] std::string print_vfs_result(const control::Json& result);

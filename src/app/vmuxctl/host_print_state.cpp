@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Virtual functions, huge pages, interrupts and whole descriptions.
 
+#include <algorithm>
+
 #include "app/vmuxctl/host_print.hpp"
 #include "app/vmuxctl/table.hpp"
 #include "base/format.hpp"
@@ -66,13 +68,18 @@ Json json_of(const host::Machine& machine, const host::PciFunction& physical,
   return list;
 }
 
-Json json_of(const std::vector<host::HugepagesInfo>& pages) {
+Json json_of(const host::Machine& machine, const std::vector<host::HugepagesInfo>& pages) {
   Json list = Json::array();
+  const std::vector<host::HugepageMount> mounts = host::hugepage_mounts(machine);
   for (const host::HugepagesInfo& each : pages) {
     list.push_back({{"node", maybe(each.node)},
                     {"size", host::size_text(each.size_kib)},
                     {"total", each.total},
-                    {"free", each.free}});
+                    {"free", each.free},
+                    {"surplus", each.surplus}});
+    const auto mount = std::find_if(mounts.begin(), mounts.end(),
+                                    [&](const host::HugepageMount& one) { return one.size_kib == each.size_kib; });
+    list.back()["mounted_at"] = mount == mounts.end() ? Json() : Json(mount->path);
   }
   return list;
 }
@@ -91,7 +98,8 @@ std::string print_vfs_result(const Json& result) {
 }
 
 std::string print_hugepages_result(const Json& result) {
-  return result.is_array() ? table_of(result, {"node", "size", "total", "free"}) : print_report(result);
+  return result.is_array() ? table_of(result, {"node", "size", "total", "free", "surplus", "mounted_at"})
+                           : print_report(result);
 }
 
 std::string print_irq_result(const Json& result) {
@@ -106,6 +114,7 @@ Json json_of(const host::Description& description) {
   for (const host::HugepagesRequest& each : description.hugepages) {
     Json pages{{"count", each.count}, {"node", maybe(each.node)}};
     pages["size"] = each.size_kib ? Json(host::size_text(*each.size_kib)) : Json();
+    if (each.mounts) pages["mount"] = true;
     drop_nulls(pages);
     json["hugepages"].push_back(std::move(pages));
   }
