@@ -25,13 +25,19 @@ std::string vf_command(const std::string& interface, unsigned vf, const VfSettin
 }  // namespace
 
 Outcome<> Hands::write(const std::string& path, const std::string& value) {
+  if (auto done = try_write(path, value); !done)
+    return refuse(fmt::format("write '{}' to {}", value, path), done.error());
+  return {};
+}
+
+Result<> Hands::try_write(const std::string& path, const std::string& value) {
   const bool is_plain = value.find_first_of(" \t\n\"'$\\*?;&|<>()") == std::string::npos && !value.empty();
   deeds_.push_back(fmt::format("echo {} > {}", is_plain ? value : "'" + value + "'", path));
   if (is_rehearsal_) return {};
   // sysfs takes an empty write for none at all; a line end is what `echo` gives it.
-  if (auto done = machine_.write(path, value + "\n"); !done)
-    return refuse(fmt::format("write '{}' to {}", value, path), done.error());
-  return {};
+  auto done = machine_.write(path, value + "\n");
+  if (!done) deeds_.pop_back();
+  return done;
 }
 
 Outcome<> Hands::load_module(const std::string& name) {

@@ -15,6 +15,8 @@ class Hands {
   Hands(Machine& machine, bool is_rehearsal) : machine_(machine), is_rehearsal_(is_rehearsal) {}
 
   [[nodiscard]] Outcome<> write(const std::string& path, const std::string& value);
+  /// The same, for those who know what the kernel means by an errno. What failed is not among the deeds.
+  [[nodiscard]] Result<> try_write(const std::string& path, const std::string& value);
   [[nodiscard]] Outcome<> load_module(const std::string& name);
   [[nodiscard]] Outcome<> set_vf(const std::string& interface, unsigned vf, const VfSettings& settings);
   [[nodiscard]] Outcome<> mount_hugepages(const std::string& path, std::uint64_t size_kib);

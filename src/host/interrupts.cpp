@@ -3,6 +3,8 @@
 
 #include "host/resource.hpp"
 
+#include <cerrno>
+
 #include "base/format.hpp"
 
 namespace vmux::host {
@@ -30,11 +32,44 @@ Outcome<std::optional<State>> read_irq(Machine& machine, const std::string& text
   return State{{"cpus", machine.text(file_of(name.irq))}};
 }
 
+/// What is not online of a list; "" if all of it is, or nobody knows.
+std::string offline_of(const Machine& machine, const std::string& list) {
+  const CpuSet online = parse_cpus(machine.text("/sys/devices/system/cpu/online")).value_or(CpuSet{});
+  CpuSet offline = parse_cpus(list).value_or(CpuSet{});
+  for (const unsigned cpu : online)
+    offline.erase(cpu);
+  return online.empty() ? "" : to_text(offline);
+}
+
+/// What write_affinity() of kernel/irq/proc.c and the irq chips behind it mean.
+tl::unexpected<Failure> refused(const Machine& machine, const std::string& irq, const std::string& cpus,
+                                const Error& error) {
+  const std::string doing = fmt::format("place interrupt {} on CPUs {}", irq, cpus);
+  if (error.sys == EIO || (error.sys == EPERM && error.what == std::string_view{"write"})) {  // EPERM since Linux 6.13
+    return refuse(kManagedIrq, fmt::format("interrupt {} is managed: the kernel places it itself, as its driver asked, "
+                                           "and lets nobody move it",
+                                           irq));
+  }
+  const std::string offline = offline_of(machine, cpus);
+  if (error.sys == EINVAL && !offline.empty()) {
+    return refuse(
+        Errc::not_found,
+        fmt::format(
+            "cannot {}: {} offline; `echo 1 > /sys/devices/system/cpu/cpuN/online` brings one back", doing,
+            offline.find_first_of(",-") == std::string::npos ? "CPU " + offline + " is" : "CPUs " + offline + " are"));
+  }
+  if (error.sys == ENOSPC)
+    return refuse(Errc::no_space,
+                  fmt::format("cannot {}: they have no free interrupt vector left, take others", doing));
+  return refuse(doing, error);
+}
+
 Outcome<> write_irq(Hands& hands, const std::string& text, const State&, const State& to) {
   const Name name = split(text);
-  auto done = hands.write(file_of(name.irq), get(to, "cpus"));
-  if (!done) done.error().text += "; the kernel places some interrupts itself (managed ones) and lets nobody move them";
-  return done;
+  const std::string cpus = get(to, "cpus");
+  if (const auto done = hands.try_write(file_of(name.irq), cpus); !done)
+    return refused(hands.machine(), name.irq, cpus, done.error());
+  return {};
 }
 
 }  // namespace

@@ -35,7 +35,8 @@ Result<> write_all(int fd, std::string_view content, const char* what) {
 
 tl::unexpected<Failure> refuse(const std::string& doing, const Error& error) {
   std::string text = "cannot " + doing + ": " + error.text();
-  if (error.sys == EACCES || error.sys == EPERM) text += ", run it as root";
+  // With EPERM root is refused as well: by a driver, by a kernel that is locked down.
+  if (error.sys == EACCES || (error.sys == EPERM && ::geteuid() != 0)) text += ", run it as root";
   return refuse(error.code, std::move(text));
 }
 

@@ -326,12 +326,53 @@ TEST_F(Interrupts, GoBack) {
   EXPECT_THAT(journal(), IsEmpty());
 }
 
-TEST_F(Interrupts, ThatTheKernelPlacesItselfPutTheOthersBack) {
-  machine_.refuses[file("32")] = EIO;
+class ManagedInterrupts : public Interrupts, public testing::WithParamInterface<int> {};
+TEST_P(ManagedInterrupts, StayAreNamedAndTheOthersArePlaced) {
+  machine_.refuses[file("30")] = GetParam();
+  const auto report = place({"ens1", {2, 5}});
+  ASSERT_TRUE(report) << report.error().text;
+  EXPECT_EQ(machine_.text(file("30")), "0-7");
+  EXPECT_EQ(machine_.text(file("31")), "2");
+  EXPECT_EQ(machine_.text(file("32")), "5");
+  EXPECT_THAT(report->notes, ElementsAre(HasSubstr("30 (ens1-rx-0) of 0000:01:00.0 itself")));
+  EXPECT_THAT(report->deeds, testing::SizeIs(2));
+  EXPECT_THAT(journal(), testing::SizeIs(2));
+  ASSERT_TRUE(restore());
+  EXPECT_EQ(machine_.text(file("31")), "0-7");
+}
+TEST_P(ManagedInterrupts, AndNoOthersAreAFailureThatDoesNotAskForRoot) {
+  for (const char* irq : {"30", "31", "32"})
+    machine_.refuses[file(irq)] = GetParam();
   const auto report = place({"ens1", {2}});
   ASSERT_FALSE(report);
   EXPECT_THAT(report.error().text, HasSubstr("managed"));
+  EXPECT_THAT(report.error().text, testing::Not(HasSubstr("root")));
+  EXPECT_THAT(journal(), IsEmpty());
+}
+INSTANTIATE_TEST_SUITE_P(OldAndNewKernels, ManagedInterrupts, testing::Values(EIO, EPERM));
+
+TEST_F(Interrupts, OfWhichOneIsRefusedForAnotherReasonAreAllPutBack) {
+  machine_.refuses[file("32")] = ENOSPC;
+  const auto report = place({"ens1", {2}});
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().text, HasSubstr("no free interrupt vector"));
   EXPECT_EQ(machine_.text(file("30")), "0-7");
+}
+
+TEST_F(Interrupts, WhoseOldCpuIsOfflineStayAndThatIsSaid) {
+  machine_.put(file("30"), "1\n");
+  ASSERT_TRUE(place({"ens1", {2}}));
+  machine_.put("/sys/devices/system/cpu/online", "0,2-7\n");
+  machine_.refuses[file("30")] = EINVAL;
+  const auto report = restore();
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().text, HasSubstr("cannot place interrupt 30 on CPUs 1: CPU 1 is offline"));
+  EXPECT_THAT(report.error().text, testing::Not(HasSubstr("managed")));
+  EXPECT_EQ(machine_.text(file("31")), "0-7");
+  EXPECT_THAT(journal(), testing::SizeIs(1));
+  machine_.refuses.clear();
+  ASSERT_TRUE(restore());
+  EXPECT_EQ(machine_.text(file("30")), "1");
 }
 
 TEST_F(Interrupts, OfANumberThatIsSomeoneElsesNowAreLeftAlone) {

@@ -51,7 +51,10 @@ inline constexpr const char* kAny = "any";
 //   hugepages  node0/2048            count; "all/2048" on a machine without nodes; size in KiB
 //   hugetlbfs  1048576               at ("" nowhere); size in KiB
 //   irq        0000:01:00.0/45       cpus
-extern const Kind kDriverKind, kVfsKind, kVfKind, kLinkKind, kHugepagesKind, kIrqKind;
+extern const Kind kDriverKind, kVfsKind, kVfKind, kLinkKind, kHugepagesKind, kHugetlbfsKind, kIrqKind;
+
+/// Of a failure to set an `irq` that the kernel lets nobody set. Others of the same function may be set.
+inline constexpr Errc kManagedIrq = Errc::not_supported;
 
 /// What `vf` takes; only members with a value.
 [[nodiscard]] State state_of(const VfSettings& settings);

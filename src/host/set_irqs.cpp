@@ -36,6 +36,26 @@ std::string handler_of(const Machine& machine, const std::string& path) {
   return "";
 }
 
+/// "42 (nvme0q1)"
+std::string named(const Machine& machine, unsigned irq) {
+  const std::string handler = handler_of(machine, fmt::format("/proc/irq/{}", irq));
+  return handler.empty() ? std::to_string(irq) : fmt::format("{} ({})", irq, handler);
+}
+
+/// A note about those that the kernel keeps; a failure if there are no others.
+Outcome<> tell_managed(Session& session, const PciFunction& function, std::size_t all,
+                       const std::vector<std::string>& managed) {
+  if (managed.empty()) return {};
+  const std::string what = fmt::format(
+      "the kernel places {} of {} itself, as {} driver asked, and lets nobody move {} (managed: the CPUs of each "
+      "queue)",
+      fmt::join(managed, ", "), function.address.text(), managed.size() == 1 ? "its" : "their",
+      managed.size() == 1 ? "it" : "them");
+  if (managed.size() == all) return refuse(kManagedIrq, what + "; isolcpus=managed_irq,... keeps them off CPUs");
+  session.note("interrupts: " + what);
+  return {};
+}
+
 bool has_irqbalance(const Machine& machine) {
   const std::vector<std::string> all = machine.list("/proc");
   return std::any_of(all.begin(), all.end(), [&](const std::string& name) {
@@ -69,12 +89,19 @@ Outcome<> set_irqs(Session& session, const IrqRequest& request) {
     return refuse(Errc::not_found, fmt::format("not all of the CPUs {} are online; these are: {}",
                                                to_text(request.cpus), to_text(online)));
   auto cpu = request.cpus.begin();
+  std::vector<std::string> managed;
   for (const unsigned irq : all) {
     const CpuSet one{*cpu};
-    if (++cpu == request.cpus.end()) cpu = request.cpus.begin();
     const std::string wanted = to_text(request.is_together ? request.cpus : one);
-    if (auto done = session.set(irq_of(function->address, irq), {{"cpus", wanted}}); !done) return done;
+    const auto done = session.set(irq_of(function->address, irq), {{"cpus", wanted}});
+    if (!done && done.error().code != kManagedIrq) return done;
+    if (!done) {
+      managed.push_back(named(session.machine(), irq));  // its CPU is for the next one
+      continue;
+    }
+    if (++cpu == request.cpus.end()) cpu = request.cpus.begin();
   }
+  if (auto done = tell_managed(session, *function, all.size(), managed); !done) return done;
   if (has_irqbalance(session.machine()))
     session.note("irqbalance runs and may move interrupts again: stop it, or give it --banirq for each of these");
   return {};
