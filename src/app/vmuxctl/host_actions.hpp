@@ -16,9 +16,11 @@ tl::unexpected<host::Failure> pass(const host::Outcome<T>& failed) {
 host::Outcome<host::CpuSet> cpus_of(const std::string& written);
 void declare_check(CLI::App& app, HostArguments& arguments);
 void declare_list(CLI::App& app, HostArguments& arguments);
+void declare_vm_args(CLI::App& app, HostArguments& arguments);
 void declare_save(CLI::App& app, HostArguments& arguments);
 host::Outcome<control::Json> run_check(host::Machine& machine, const HostArguments& arguments);
 host::Outcome<control::Json> run_list(host::Machine& machine, const HostArguments& arguments);
+host::Outcome<control::Json> run_vm_args(host::Machine& machine, const HostArguments& arguments);
 host::Outcome<control::Json> run_save(host::Machine& machine, const HostArguments& arguments);
 bool is_check_bad(const control::Json& findings);
 

@@ -5,6 +5,7 @@
 
 #include "app/vmuxctl/host_actions.hpp"
 #include "app/vmuxctl/host_print.hpp"
+#include "app/vmuxctl/print.hpp"
 
 namespace vmux::app {
 namespace {
@@ -34,6 +35,11 @@ constexpr auto kCommands = std::to_array<HostCommand>({
     {"irq", true, declare_irq, run_irq, print_irq_result, nullptr,
      "place a function's interrupts on CPUs, or show them",
      "Examples:\n  vmuxctl host irq ens1f0\n  vmuxctl host irq ens1f0 --cpus 2-5\n  vmuxctl host irq ens1f0 --back"},
+    {"vm-args", false, declare_vm_args, run_vm_args, print_vm_args, nullptr,
+     "what to paste into the VMM that a function goes to by its own VFIO",
+     "Memory and CPUs are those near the function. Examples:\n  vmuxctl host vm-args 0000:01:10.0\n"
+     "  vmuxctl host vm-args 01:10.0 --vmm libvirt --vcpus 4 --memory 4096\n"
+     "A port of vMux: see vmuxctl vm-args --help."},
     {"apply", true, declare_apply, run_apply, print_report, nullptr, "make this machine as a file describes it",
      "Examples:\n  vmuxctl host apply /etc/vmux/host.toml --dry-run\n  vmuxctl host apply /etc/vmux/host.yaml\n"
      "The file: see vmux-host.toml(5)."},

@@ -25,6 +25,8 @@ struct HostArguments {
   std::string name;                ///< of commands about one
   std::string driver;
   std::string nic, cpus, file, size, link;
+  std::string vmm = "qemu";
+  unsigned vcpus = 2, memory_mb = 1024;
   std::optional<host::FileFormat> format;
   std::vector<std::string> macs;
   std::optional<unsigned> count, node, index, vlan, qos;

@@ -4,9 +4,11 @@
 #include <CLI/CLI.hpp>
 #include <map>
 
+#include "app/number_option.hpp"
 #include "app/vmuxctl/host_actions.hpp"
 #include "app/vmuxctl/host_print.hpp"
 #include "base/format.hpp"
+#include "host/vm_args.hpp"
 
 namespace vmux::app {
 
@@ -39,6 +41,23 @@ Outcome<Json> run_check(Machine& machine, const HostArguments& arguments) {
 }
 
 bool is_check_bad(const Json& findings) { return findings["verdict"] == "bad"; }
+
+void declare_vm_args(CLI::App& app, HostArguments& arguments) {
+  app.add_option("FUNCTION", arguments.name, "PCI address or interface")->type_name("")->required();
+  app.add_option("--vmm", arguments.vmm, "qemu, libvirt or cloud-hypervisor (default qemu)")->type_name("VMM");
+  app.add_option("--vcpus", arguments.vcpus, "virtual CPUs of the VM (default 2)")
+      ->type_name("N")
+      ->transform(number(1, kMostCpus));
+  app.add_option("--memory", arguments.memory_mb, "memory of the VM (default 1024)")
+      ->type_name("MB")
+      ->transform(number(1, 1u << 30));
+}
+
+Outcome<Json> run_vm_args(Machine& machine, const HostArguments& arguments) {
+  const auto args = host::vm_args(machine, {arguments.name, arguments.vmm, arguments.vcpus, arguments.memory_mb});
+  if (!args) return pass(args);
+  return Json{{"vmm", arguments.vmm}, {"lines", args->lines}, {"notes", args->notes}};
+}
 
 void declare_list(CLI::App& app, HostArguments& arguments) {
   app.add_option("FUNCTION", arguments.names, "only these: PCI addresses or interfaces")->type_name("");
