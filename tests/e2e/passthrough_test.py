@@ -14,8 +14,13 @@ from host_vm import HostVm
 pytestmark = pytest.mark.timeout(1500)  # the first of these waits for all of the checks
 
 DIRECTORY = Path(__file__).resolve().parent / "in_host"
-FILES = [f"{theme}_checks.py" for theme in ("endpoint", "kernel", "interrupt", "memory", "reset", "group", "driver",
+FILES = [f"{theme}_checks.py" for theme in ("endpoint", "kernel", "interrupt", "memory", "reset", "group", "driver", "nvme",
                                              "nested")]
+
+
+# Not a NIC. A disk of zeros is enough.
+NVME = ["-drive", "if=none,id=disk,driver=null-co,size=16M,read-zeroes=on",
+        "-device", "nvme,drive=disk,serial=vmux-disk,bus=pcie.0,addr=0x10"]
 
 
 def names_of(file):
@@ -26,7 +31,7 @@ def names_of(file):
 @pytest.fixture(scope="module")
 def told():
     """What the checks said: the outcomes of each (of all its parameters), and all of the text."""
-    host = HostVm()
+    host = HostVm(qemu_args=NVME)
     try:
         host.start()
         text = host.run(f"cd {DIRECTORY} && {sys.executable} -m pytest -c /dev/null --rootdir=. -p no:cacheprovider "
