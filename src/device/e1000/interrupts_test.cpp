@@ -113,16 +113,26 @@ TEST(E1000Interrupts, DelayedTransmitReportComesLaterAndUndelayedAtOnce) {
   EXPECT_EQ(rig.guest->interrupts(), 1u);
 }
 
+// A frame and what the device takes for its answer: one within 3 ms, which on a busy machine may need another try.
+void answer_in_time(E1000Rig& rig) {
+  std::uint64_t took_ns = 0;
+  do {
+    const std::uint64_t before = monotonic_ns();
+    rig.guest->send(broadcast(60), {.delayed = true});
+    static_cast<void>(rig.take());
+    static_cast<void>(rig.arrive(frame_to_us(64)));
+    took_ns = monotonic_ns() - before;
+    static_cast<void>(wait_for_interrupt(rig));
+    static_cast<void>(rig.guest->read(kIcr));
+    rig.nic->function().interrupts().unmask_intx();
+  } while (took_ns >= 3'000'000);
+}
+
 TEST(E1000Interrupts, DelayedTransmitReportWaitsForTheAnswerOnceAnswersCame) {
   E1000Rig rig;
   rig.guest->bring_up();
   rig.guest->write(0x3820, 1);  // TIDV: 1 us
-  rig.guest->send(broadcast(60), {.delayed = true});
-  static_cast<void>(rig.take());
-  static_cast<void>(rig.arrive(frame_to_us(64)));
-  static_cast<void>(wait_for_interrupt(rig));
-  static_cast<void>(rig.guest->read(kIcr));
-  rig.nic->function().interrupts().unmask_intx();
+  answer_in_time(rig);
   const std::uint64_t before = monotonic_ns();
   rig.guest->send(broadcast(60), {.delayed = true});
   static_cast<void>(rig.take());
