@@ -50,7 +50,7 @@ def answers(vm, space, address, seconds):
     return vm.guest.run(f"ip netns exec {space} ping -q -c 1 -i 0.2 -w {seconds} {address}").status == 0
 
 
-def host_reaches(seconds=10):
+def host_reaches(seconds=60):  # a station that is forgotten by age alone is away for 300
     """The bond's address; without a word from the bond before, but for the gratuitous ARP of its failover."""
     sh(f"ping -q -c 1 -i 0.2 -w {seconds} {PAIR_ADDRESS}")
 
@@ -67,7 +67,7 @@ def bond(vm, request):
     inside(vm, model, f"link add bond0 type bond mode active-backup miimon 50\nlink set {first} master bond0\nlink set {second} master bond0\n"
                       f"addr add {PAIR_ADDRESS}/24 dev bond0\nlink set bond0 up")
     yield SimpleNamespace(model=model, first=first, second=second, mac=MACS[first])
-    vm.guest.check(f"ip -n {model} link del bond0; ip -n {model} link set {first} down; ip -n {model} link set {second} down")
+    vm.guest.run(f"ip -n {model} link del bond0; ip -n {model} link set {first} down; ip -n {model} link set {second} down")
 
 
 def use(vm, bond, name):
@@ -84,17 +84,17 @@ def test_bond_fails_over_and_back(vm, bond):
         use(vm, bond, name)
         host_reaches()
         assert port_of(vm, bond.mac) == name
-        assert answers(vm, bond.model, LONE_ADDRESS, 10)
+        assert answers(vm, bond.model, LONE_ADDRESS, 60)
 
 
 @pytest.mark.parametrize("bond", NICS, indirect=True)
 def test_bond_goes_on_when_the_link_in_use_goes_down(vm, bond):
     use(vm, bond, bond.first)
-    host_reaches(60)
+    host_reaches()
     inside(vm, bond.model, f"link set {bond.first} down")
     host_reaches()
     assert port_of(vm, bond.mac) == bond.second
-    assert answers(vm, bond.model, HOST, 10)
+    assert answers(vm, bond.model, HOST, 60)
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def test_bridge_of_two_ports_finds_the_loop_and_nobody_sees_a_storm(vm, bridge):
                 for name in bridge.names for line in shown.splitlines() if f" {name}:" in line}
 
     # The delay of forwarding is two seconds in each of listening and learning.
-    wait_until(lambda: sorted(states().values()) == ["blocking", "forwarding"], "one port to block and one to forward", timeout=60, pause=0.5)
-    assert answers(vm, LONE, HOST, 10)
+    wait_until(lambda: sorted(states().values()) == ["blocking", "forwarding"], "one port to block and one to forward", timeout=120, pause=0.5)
+    assert answers(vm, LONE, HOST, 60)
     before = [vm.vmux.stats(name)["counters"]["rx_frames"] for name in bridge.names]
     # What everyone hears would go round for ever, and so would all that follows.
     vm.guest.run(f"ip netns exec {LONE} ping -q -b -c 5 -i 0.2 -W 1 10.62.0.255")
@@ -129,11 +129,10 @@ def test_bridge_of_two_ports_finds_the_loop_and_nobody_sees_a_storm(vm, bridge):
 
 @pytest.mark.parametrize("bond", NICS, indirect=True)
 def test_bond_goes_on_when_a_port_is_removed(vm, bond):
-    """The last of this VM's tests: it has the dead card for the rest of its life."""
+    """Its link goes down first. The last of this VM's tests: it has the dead card for the rest of its life."""
     use(vm, bond, bond.second)
-    host_reaches(60)
-    inside(vm, bond.model, f"link set {bond.second} down")
+    host_reaches()
     vm.vmux.remove_port(bond.second)
     host_reaches()
     assert port_of(vm, bond.mac) == bond.first
-    assert answers(vm, bond.model, HOST, 10)
+    assert answers(vm, bond.model, HOST, 60)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from . import stations
 from .extremes import DESTINATION, HOP_BY_HOP, PATTERN, ROUTING, extension
 from .stations import ADDRESSES, MACS, SO_RCVBUFFORCE
+from .vmux import wait_until
 from .wire import mac_bytes, packed_addresses
 
 ROOT, NOBODY = 0, 65534
 FIRST_PORT = 6000
-SECONDS = 20  # for what fails; what works takes none
+SECONDS = 60  # for what fails; what works takes none
 # Levels and options: linux/in.h, in6.h, tcp.h, udp.h.
 IP_OPTIONS, IPV6_ROUTING, IPV6_HOP_BY_HOP, IPV6_DESTINATION, TCP_MAXSEG, UDP_SEGMENT = (0, 4), (41, 57), (41, 54), (41, 59), (6, 2), (17, 103)
 OPTION_OF = {HOP_BY_HOP: IPV6_HOP_BY_HOP, ROUTING: IPV6_ROUTING, DESTINATION: IPV6_DESTINATION}
@@ -127,7 +128,8 @@ def use_socket(net, sender, use, port):
     if use.how == "begin":
         net.guest.check(line)
         is_alive = stations.is_alive(net, sender)  # what was given to the card before has left
-        left = "" if has_left(net.tap, sender, use, port) else "the frame has not left"
+        if is_alive:
+            wait_until(lambda: has_left(net.tap, sender, use, port), "the frame to be seen by the host", timeout=20)
     else:
         with ThreadPoolExecutor(1) as pool, contextlib.closing(Server(use, port)) as server:
             receiving = pool.submit(server.receive)

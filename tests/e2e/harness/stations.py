@@ -21,7 +21,7 @@ MACS = {"e1000": "52:54:00:65:00:01", "iavf": "52:54:00:65:00:02"}
 ADDRESSES = {"host": ("10.60.0.1", "fd60::1"), "e1000": ("10.60.0.2", "fd60::2"), "iavf": ("10.60.0.3", "fd60::3")}
 OTHER = {"e1000": "iavf", "iavf": "e1000"}
 EVERYONE = "ff:ff:ff:ff:ff:ff"
-SILENCE_MS = 5000  # after which a station has nothing more to hear; only a row that fails waits for it
+SILENCE_MS = 20000  # after which a station has nothing more to hear; only a row that fails waits for it
 
 SOL_PACKET, PACKET_AUXDATA, PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING = 263, 8, 15, 23
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
@@ -188,7 +188,7 @@ def send_rows(net, sender):
 
 
 def is_alive(net, model):
-    return net.guest.run(f"ip netns exec {model} ping -c 1 -i 0.2 -w 5 -q {ADDRESSES['host'][0]}").status == 0
+    return net.guest.run(f"ip netns exec {model} ping -c 1 -i 0.2 -w 20 -q {ADDRESSES['host'][0]}").status == 0
 
 
 def exchange(net, sender, numbers):
@@ -213,7 +213,7 @@ def send_rows_from_host(net, receiver):
         except OSError as error:
             row.error = error
         net.tap.send(marker(net.tap.mac, number)[8:])
-        row.is_alive = subprocess.run(["ping", "-c", "1", "-i", "0.2", "-w", "5", "-q", ADDRESSES[receiver][0]],
+        row.is_alive = subprocess.run(["ping", "-c", "1", "-i", "0.2", "-w", "20", "-q", ADDRESSES[receiver][0]],
                                       stdout=subprocess.DEVNULL, check=False).returncode == 0
     hearing.wait()
     heard, _ = records(net.guest.check("gzip -c /tmp/heard | base64"))

@@ -52,7 +52,7 @@ def carries_a_file(net, sender, version):
     to = INSIDE[receiver][0 if version == 4 else 1]
     return net.guest.run(f"""test -p /tmp/silence || mkfifo /tmp/silence
         test -s /tmp/random || dd if=/dev/urandom of=/tmp/random bs=64k count=8 2>/dev/null
-        (ip netns exec {receiver} timeout 20 nc -l -p 5000 <>/tmp/silence | sha256sum >/tmp/arrived) &
+        (ip netns exec {receiver} timeout 60 nc -l -p 5000 <>/tmp/silence | sha256sum >/tmp/arrived) &
         until ip netns exec {receiver} netstat -ltn | grep -q ':5000 '; do sleep 0.05; done
-        ip netns exec {sender} timeout 20 nc {to} 5000 </tmp/random
-        wait; sha256sum </tmp/random | cmp - /tmp/arrived""", timeout=60).status == 0
+        ip netns exec {sender} timeout 60 nc {to} 5000 </tmp/random
+        wait; sha256sum </tmp/random | cmp - /tmp/arrived""", timeout=180).status == 0
