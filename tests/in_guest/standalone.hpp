@@ -23,12 +23,12 @@ inline long call(long number, long a = 0, long b = 0, long c = 0, long d = 0, lo
 }
 
 // What the compiler may call even here.
-inline void* memset(void* to, int value, U64 count) {
+[[gnu::used]] inline void* memset(void* to, int value, U64 count) {
   for (U64 i = 0; i < count; ++i)
     static_cast<volatile U8*>(to)[i] = static_cast<U8>(value);
   return to;
 }
-inline void* memcpy(void* to, const void* from, U64 count) {
+[[gnu::used]] inline void* memcpy(void* to, const void* from, U64 count) {
   for (U64 i = 0; i < count; ++i)
     static_cast<volatile U8*>(to)[i] = static_cast<const U8*>(from)[i];
   return to;
