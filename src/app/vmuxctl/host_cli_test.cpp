@@ -132,7 +132,7 @@ TEST_F(HostCli, ShowsVfsHugepagesAndInterrupts) {
   EXPECT_EQ(vfs[0]["address"], "0000:01:10.0");
   EXPECT_EQ(vfs[0]["vlan"], 9);
   EXPECT_EQ(Json::parse(run({"hugepages", "--json"}).out)[0],
-            Json::parse(R"({"node":0,"size":"2M","total":512,"free":512})"));
+            Json::parse(R"({"node":0,"size":"2M","total":512,"free":512,"surplus":0,"mounted_at":null})"));
   EXPECT_EQ(run({"irq", "ens1", "--json"}).out, "[]\n");
 }
 
@@ -166,23 +166,24 @@ TEST_P(BadHostCall, HasStatusTwoAndNamesTheWord) {
   EXPECT_THAT(exit.err, HasSubstr(GetParam().expected));
   EXPECT_THAT(machine_.written, IsEmpty());
 }
-INSTANTIATE_TEST_SUITE_P(Words, BadHostCall,
-                         testing::Values(BadWords{{}, "subcommand"}, BadWords{{"fly"}, "'fly'"},
-                                         BadWords{{"bind"}, "FUNCTION"},
-                                         BadWords{{"check", "--cpus", "x"}, "'x' is no list of CPUs"},
-                                         BadWords{{"list", "--dry-run"}, "--dry-run"},
-                                         BadWords{{"vfs", "ens1", "2", "--mac", "x"}, "'x' is no unicast MAC"},
-                                         BadWords{{"vfs", "ens1", "2", "--qos", "1"}, "needs a --vlan"},
-                                         BadWords{{"vfs", "ens1", "3", "--mac", "52:54:00:00:00:01,52:54:00:00:00:02"},
-                                                  "2 addresses for 3 virtual functions"},
-                                         BadWords{{"vfs", "ens1", "2", "--vlan", "4095"}, "--vlan"},
-                                         BadWords{{"hugepages", "5", "--size", "2"}, "'2' is no size"},
-                                         BadWords{{"hugepages", "-1"}, "expected a number: Could not convert: COUNT"},
-                                         BadWords{{"save", "--format", "xml"}, "--format"},
-                                         BadWords{{"irq", "ens1", "--cpus", "2", "--back"}, "--back"},
-                                         BadWords{{"bind", "ens2", "--driver", "../x"}, "no name of a driver"},
-                                         BadWords{{"bind", "ens2", "--driver=-r"}, "no name of a driver"},
-                                         BadWords{{"bind", "ens2", "--driver=.."}, "no name of a driver"}));
+INSTANTIATE_TEST_SUITE_P(
+    Words, BadHostCall,
+    testing::Values(BadWords{{}, "subcommand"}, BadWords{{"fly"}, "'fly'"}, BadWords{{"bind"}, "FUNCTION"},
+                    BadWords{{"check", "--cpus", "x"}, "expected a CPU list such as 2,4-6, got 'x'"},
+                    BadWords{{"list", "--dry-run"}, "--dry-run"},
+                    BadWords{{"vfs", "ens1", "2", "--mac", "x"},
+                             "expected a unicast MAC address such as 02:00:00:00:00:01, got 'x'"},
+                    BadWords{{"vfs", "ens1", "2", "--qos", "1"}, "needs a --vlan"},
+                    BadWords{{"vfs", "ens1", "3", "--mac", "52:54:00:00:00:01,52:54:00:00:00:02"},
+                             "2 addresses for 3 virtual functions"},
+                    BadWords{{"vfs", "ens1", "2", "--vlan", "4095"}, "--vlan"},
+                    BadWords{{"hugepages", "5", "--size", "2"}, "'2' is no size"},
+                    BadWords{{"hugepages", "-1"}, "COUNT: expected a number from 0 to 1073741824, got '-1'"},
+                    BadWords{{"save", "--format", "xml"}, "--format"},
+                    BadWords{{"irq", "ens1", "--cpus", "2", "--back"}, "--back"},
+                    BadWords{{"bind", "ens2", "--driver", "../x"}, "no name of a driver"},
+                    BadWords{{"bind", "ens2", "--driver=-r"}, "no name of a driver"},
+                    BadWords{{"bind", "ens2", "--driver=.."}, "no name of a driver"}));
 
 TEST_F(HostCli, HelpHasExamples) {
   EXPECT_THAT(run({"bind", "--help"}).out, HasSubstr("vmuxctl host bind 0000:01:00.0"));
