@@ -227,8 +227,8 @@ def _super_frames():
     yield Shape(l4="tcp", segment=48, payload=20000, to="host")
     yield Shape(l4="tcp", options=40, l4_options=40, segment=1380, payload=65000)
     for size in (8, 128, 248, 440, 520, 1000):
-        yield Shape(l4="tcp", version=6, extensions=((DESTINATION, size),), segment=400, payload=20001)
-        yield Shape(version=6, extensions=((HOP_BY_HOP, size),), segment=400, payload=20001)
+        yield Shape(l4="tcp", version=6, extensions=((DESTINATION, size),), segment=400, payload=20100)
+        yield Shape(version=6, extensions=((HOP_BY_HOP, size),), segment=400, payload=20100)
     for segment, payload in ((1, 50), (8, 511), (100, 6399), (1472, 65000)):
         yield Shape(segment=segment, payload=payload)
 

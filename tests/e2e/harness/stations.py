@@ -109,9 +109,7 @@ def by_row(heard, source):
     """What came before each row's marker: {number: [(frame, whether its sum is still to be made)]}."""
     rows, waiting = {}, []
     for frame, sum_is_left in heard:
-        if frame[6:12] != mac_bytes(source):
-            continue
-        if frame[12:14] == struct.pack("!H", MARKER):
+        if frame[12:14] == struct.pack("!H", MARKER) and frame[6:12] == mac_bytes(source):
             rows[struct.unpack("!I", frame[14:18])[0]], waiting = waiting, []
         else:
             waiting.append((frame, sum_is_left))
@@ -227,7 +225,7 @@ def by_the_host(shape):
     return replace(shape, through="", tags=THROUGH[shape.through] + shape.tags)
 
 
-def of_row(heard, shape):
-    """Without what the sender's stack has said meanwhile."""
+def of_row(heard, source, shape):
+    """Without what the stacks have said meanwhile."""
     addresses = packed_addresses(shape.version, OF_ROWS[shape.version])
-    return [one for one in heard if addresses in one[0][:80]]
+    return [one for one in heard if one[0][6:12] == mac_bytes(source) and addresses in one[0][:80]]
