@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "host/fake_machine.hpp"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -33,8 +35,18 @@ void merge(std::optional<Value>& into, const std::optional<Value>& from) {
 
 }  // namespace
 
+Result<Link> FakeNetwork::link(const std::string& name) {
+  for (const Link& link : all_links) {
+    if (link.name == name || std::count(link.other_names.begin(), link.other_names.end(), name) != 0) return link;
+  }
+  return fail(Errc::system, "rtnetlink", ENODEV);
+}
+
 Result<> FakeNetwork::set_vf(const std::string& interface, unsigned vf, const VfSettings& settings) {
-  if (refuses_vf != 0) return fail(Errc::system, "its MAC address", std::exchange(refuses_vf, 0));
+  if (refuses_vf != 0 && refusals_left > 0) {
+    --refusals_left;
+    return fail(Errc::system, "its MAC address", refuses_vf);
+  }
   if (vf >= all_vfs[interface].size()) return fail(Errc::system, "rtnetlink", EINVAL);
   VfSettings& now = all_vfs[interface][vf];
   merge(now.mac, settings.mac);
@@ -127,7 +139,7 @@ void FakeMachine::add_function(const std::string& address, const FunctionSpec& s
   natives_[address] = {spec.driver, spec.interface};
   if (!spec.driver.empty()) {
     add_driver(spec.driver);
-    attach(address, spec.driver);
+    attach(address, spec.driver, /*is_boot=*/true);
   }
 }
 
@@ -151,7 +163,7 @@ void FakeMachine::add_disk(const std::string& address, const std::string& name, 
   put_link("/sys/class/block/" + name, place);
 }
 
-void FakeMachine::attach(const std::string& address, const std::string& driver) {
+void FakeMachine::attach(const std::string& address, const std::string& driver, bool is_boot) {
   const std::string place = Machine::resolve(kPciDevices + address);
   put_link(place + "/driver", kPciDrivers + driver);
   put(place + "/driver/unbind", "");
@@ -161,7 +173,7 @@ void FakeMachine::attach(const std::string& address, const std::string& driver) 
   put(net_place + "/address", "52:54:00:11:22:33\n");
   put(net_place + "/operstate", "up\n");
   put(net_place + "/speed", "1000\n");
-  put(net_place + "/flags", "0x1003\n");
+  put(net_place + "/flags", is_boot ? "0x1003\n" : "0x1002\n");  // nobody sets it up again
   put_link("/sys/class/net/" + native.interface, net_place);
 }
 
@@ -176,7 +188,7 @@ void FakeMachine::detach(const std::string& address) {
 void FakeMachine::probe(const std::string& address) {
   if (!Machine::link(kPciDevices + address + "/driver").empty()) return;
   std::string wanted = Machine::text(kPciDevices + address + "/driver_override");
-  if (wanted == "(null)") wanted = natives_[address].driver;
+  if (wanted == "(null)") wanted = natives_[address].chosen.value_or(natives_[address].driver);
   if (!wanted.empty() && picky.count(wanted) == 0 && exists(kPciDrivers + wanted)) attach(address, wanted);
 }
 
@@ -268,6 +280,7 @@ Result<> FakeMachine::write(const std::string& path, std::string_view value) {
   std::string line{value};
   while (!line.empty() && line.back() == '\n')
     line.pop_back();
+  if (before_write) before_write(path);
   written.push_back(line + " > " + path);
   if (const auto found = refuses.find(path); found != refuses.end()) return fail(Errc::system, "write", found->second);
   if (!exists(path)) return fail(Errc::system, "open", ENOENT);
@@ -282,13 +295,45 @@ Result<> FakeMachine::replace(const std::string& path, std::string_view content)
 Ran FakeMachine::run(const std::vector<std::string>& arguments, unsigned) {
   const std::string line = fmt::format("{}", fmt::join(arguments, " "));
   if (arguments[0] == "modprobe") {
-    written.push_back(line);
-    if (exists("/lib/modules/available/" + arguments[1])) add_driver(arguments[1]);
-    return exists("/lib/modules/available/" + arguments[1]) ? Ran{0, ""}
-                                                            : Ran{1, "modprobe: FATAL: Module not found\n"};
+    const std::string module = "/lib/modules/available/" + arguments.back();
+    const bool is_rehearsal = arguments[1] == "--dry-run";
+    if (!is_rehearsal) written.push_back(line);
+    if (!exists(module)) return {1, "modprobe: FATAL: Module not found\n"};
+    // The file of a module whose driver has another name says that name.
+    const std::string driver = Machine::text(module);
+    if (!is_rehearsal) add_driver(driver.empty() ? arguments.back() : driver);
+    return {0, ""};
   }
   const auto found = programs.find(line);
   return found == programs.end() ? Ran{127, ""} : found->second;
+}
+
+std::string FakeMachine::device_number(const std::string& path) const {
+  const auto found = device_numbers.find(path);
+  return found == device_numbers.end() ? "" : found->second;
+}
+
+namespace {
+/// A file below the root that is locked while the device is claimed.
+UniqueFd lock_of(const std::string& root, const std::string& path) {
+  std::string name = path;
+  std::replace(name.begin(), name.end(), '/', '_');
+  UniqueFd fd{::open((root + "/claim" + name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+  return ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 ? std::move(fd) : UniqueFd{};
+}
+}  // namespace
+
+Result<UniqueFd> FakeMachine::claim(const std::string& path) const {
+  UniqueFd fd = claimed.count(path) != 0 ? UniqueFd{} : lock_of(root_, path);
+  if (!fd) return fail(Errc::system, "open exclusively", EBUSY);
+  return fd;
+}
+
+bool FakeMachine::is_claimed(const std::string& path) const { return !lock_of(root_, path); }
+
+void FakeMachine::sleep(std::chrono::milliseconds time) {
+  slept += time;
+  if (on_sleep) on_sleep();
 }
 
 int FakeMachine::access(const std::string& path) const {

@@ -7,11 +7,13 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <thread>
 
 #include "host/failure.hpp"
 #include "host/values.hpp"
@@ -52,6 +54,16 @@ Result<std::string> Machine::read(const std::string& path) const {
     if (got == 0) return content;
     content.append(piece, static_cast<std::size_t>(got));
   }
+}
+
+Result<std::string> Machine::piece(const std::string& path, std::uint64_t offset, std::size_t size) const {
+  const UniqueFd fd{::open(at(path).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
+  if (!fd) return fail_errno("open");
+  std::string content(size, '\0');
+  const ssize_t got = ::pread(fd.get(), content.data(), size, static_cast<off_t>(offset));
+  if (got < 0) return fail_errno("read");
+  content.resize(static_cast<std::size_t>(got));
+  return content;
 }
 
 std::string Machine::text(const std::string& path) const {
@@ -101,6 +113,19 @@ int Machine::try_kvm() const {
   if (!kvm) return errno;
   const UniqueFd vm{::ioctl(kvm.get(), KVM_CREATE_VM, 0)};
   return vm ? 0 : errno;
+}
+
+std::string Machine::device_number(const std::string& path) const {
+  struct stat found;
+  if (::stat(at(path).c_str(), &found) != 0 || (!S_ISBLK(found.st_mode) && !S_ISCHR(found.st_mode))) return "";
+  return std::to_string(major(found.st_rdev)) + ":" + std::to_string(minor(found.st_rdev));
+}
+
+Result<UniqueFd> Machine::claim(const std::string& path) const {
+  // Without O_NONBLOCK a drive with removable media may pull its tray in.
+  UniqueFd fd{::open(at(path).c_str(), O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC)};
+  if (!fd) return fail_errno("open exclusively");
+  return fd;
 }
 
 Result<> Machine::write(const std::string& path, std::string_view value) {
@@ -158,14 +183,28 @@ Result<UniqueFd> Machine::lock(const std::string& path) {
   if (error) return fail(Errc::system, "make its directory", error.value());
   UniqueFd fd{::open(target.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
   if (!fd) return fail_errno("open");
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
+    const std::string owner = std::to_string(::getpid()) + "\n";
+    if (::ftruncate(fd.get(), 0) != 0) return fail_errno("write");
+    if (auto done = write_all(fd.get(), owner, "write"); !done) return tl::unexpected<Error>(done.error());
+    return fd;
+  }
   if (errno == EWOULDBLOCK) return fail(Errc::busy, "another process is changing this host");
   return fail_errno("lock");
 }
 
-Network& Machine::network() {
+Network& Machine::network() const {
   if (!network_) network_ = make_rtnetlink();
   return *network_;
 }
+
+void Machine::wait(const std::string& for_what, std::chrono::milliseconds time) {
+  if (on_wait && for_what != waited_for_) on_wait(for_what);
+  waited_for_ = for_what;
+  patience -= time;
+  sleep(time);
+}
+
+void Machine::sleep(std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }
 
 }  // namespace vmux::host

@@ -36,6 +36,23 @@ struct VfSettings {
   std::optional<bool> checks_spoofing;
   std::optional<VfLink> link;
   friend bool operator==(const VfSettings&, const VfSettings&) = default;
+  /// Whether the kernel left it out: of one that it tells about it always has an address.
+  [[nodiscard]] bool is_left_out() const noexcept { return !mac; }
+};
+
+/// An interface, and who has an eye on its frames past the stack of the kernel.
+struct Link {
+  std::string name;
+  std::vector<std::string> other_names;  ///< altnames, as udev gives them
+  unsigned index = 0;
+  bool has_xdp = false;  ///< an XDP program is attached
+};
+
+/// An AF_XDP socket that is bound to an interface's queue.
+struct XdpSocket {
+  unsigned interface = 0;  ///< index
+  unsigned queue = 0;
+  std::uint64_t inode = 0;  ///< /proc/PID/fd/N leads to "socket:[inode]"
 };
 
 class Network {
@@ -44,7 +61,12 @@ class Network {
   [[nodiscard]] virtual Result<std::vector<InterfaceAddress>> addresses() = 0;
   /// Of the main table and others, without those that the kernel makes for each address by itself.
   [[nodiscard]] virtual Result<std::vector<Route>> routes() = 0;
-  /// By index of the virtual function.
+  /// By name or altname; ENODEV if there is none.
+  [[nodiscard]] virtual Result<Link> link(const std::string& name) = 0;
+  /// Of this network namespace; empty where the kernel does not tell (CONFIG_XDP_SOCKETS_DIAG).
+  [[nodiscard]] virtual Result<std::vector<XdpSocket>> xdp_sockets() = 0;
+  /// By number of the virtual function. One that the kernel leaves out, as while it is being reset, has no settings at
+  /// all.
   [[nodiscard]] virtual Result<std::vector<VfSettings>> vfs(const std::string& interface) = 0;
   [[nodiscard]] virtual Result<> set_vf(const std::string& interface, unsigned vf, const VfSettings& settings) = 0;
   [[nodiscard]] virtual Result<> set_up(const std::string& interface, bool up) = 0;

@@ -1,83 +1,30 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Network tables by rtnetlink(7), through libmnl. One socket per question: nothing here is asked often.
+// Network tables by rtnetlink(7), sockets by sock_diag(7).
 #include <arpa/inet.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/xdp_diag.h>
 #include <net/if.h>
+#include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "base/format.hpp"
+#include "host/netlink.hpp"
 #include "host/network.hpp"
-#include "host/values.hpp"
+#include "host/rtnetlink_vfs.hpp"
 
 namespace vmux::host {
 namespace {
 
-/// A dump's message may be as long as the kernel likes to make it: 32 KiB is what libmnl's users give.
-constexpr std::size_t kBuffer = 32768;
-
-/// A request under construction, and the conversation that it starts.
-class Request {
- public:
-  Request(std::uint16_t type, std::uint16_t flags) {
-    header_ = ::mnl_nlmsg_put_header(buffer_.data());
-    header_->nlmsg_type = type;
-    header_->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-    header_->nlmsg_seq = 1;
-  }
-
-  template <class Family>
-  Family& family() {
-    return *static_cast<Family*>(::mnl_nlmsg_put_extra_header(header_, sizeof(Family)));
-  }
-  nlmsghdr* header() { return header_; }
-
-  /// Sends it and gives every answer to `take`, until the kernel says that it is done.
-  Result<> exchange(mnl_cb_t take, void* data) {
-    mnl_socket* const socket = ::mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-    if (socket == nullptr) return fail_errno("netlink socket");
-    const Result<> done = converse(socket, take, data);
-    ::mnl_socket_close(socket);
-    return done;
-  }
-
- private:
-  Result<> converse(mnl_socket* socket, mnl_cb_t take, void* data) {
-    if (::mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) return fail_errno("netlink bind");
-    if (::mnl_socket_sendto(socket, header_, header_->nlmsg_len) < 0) return fail_errno("netlink send");
-    std::vector<char> answer(kBuffer);
-    while (true) {
-      const ssize_t got = ::mnl_socket_recvfrom(socket, answer.data(), answer.size());
-      if (got < 0) return fail_errno("netlink receive");
-      const int next = ::mnl_cb_run(answer.data(), static_cast<std::size_t>(got), header_->nlmsg_seq,
-                                    ::mnl_socket_get_portid(socket), take, data);
-      if (next < 0) return fail_errno("rtnetlink");
-      if (next == MNL_CB_STOP) return {};
-    }
-  }
-
-  alignas(nlmsghdr) std::array<char, 4096> buffer_{};
-  nlmsghdr* header_;
-};
-
-/// Calls `take` with every attribute. libmnl's own loops are C's alone, its callbacks are not.
-template <class Take>
-int call(const nlattr* attribute, void* take) {
-  (*static_cast<Take*>(take))(attribute);
-  return MNL_CB_OK;
-}
-template <class Take>
-void each_attribute(const nlmsghdr* message, unsigned offset, Take take) {
-  ::mnl_attr_parse(message, offset, call<Take>, &take);
-}
-template <class Take>
-void each_nested(const nlattr* attribute, Take take) {
-  ::mnl_attr_parse_nested(attribute, call<Take>, &take);
-}
+using netlink::each_attribute;
+using netlink::each_nested;
+using netlink::payload;
+using netlink::Request;
 
 std::string name_of(unsigned index) {
   std::array<char, IF_NAMESIZE> name{};
@@ -143,79 +90,46 @@ int take_route(const nlmsghdr* message, void* data) {
   return MNL_CB_OK;
 }
 
-template <class Struct>
-std::optional<Struct> payload(const nlattr* attribute) {
-  Struct value;
-  if (::mnl_attr_get_payload_len(attribute) < sizeof value) return std::nullopt;
-  std::memcpy(&value, ::mnl_attr_get_payload(attribute), sizeof value);
-  return value;
+std::string text_of(const nlattr* attribute) {
+  const auto* const text = static_cast<const char*>(::mnl_attr_get_payload(attribute));
+  return {text, ::strnlen(text, ::mnl_attr_get_payload_len(attribute))};
 }
 
-/// A driver that does not know leaves all bits set (rtnl_fill_vfinfo in net/core/rtnetlink.c).
-std::optional<bool> setting(std::uint32_t raw) { return raw == ~0u ? std::nullopt : std::optional<bool>{raw != 0}; }
-
-void take_setting(const nlattr* attribute, VfSettings& found) {
-  switch (::mnl_attr_get_type(attribute)) {
-    case IFLA_VF_MAC:
-      if (const auto mac = payload<ifla_vf_mac>(attribute))
-        found.mac = fmt::format("{:02x}", fmt::join(mac->mac, mac->mac + 6, ":"));
-      break;
-    case IFLA_VF_VLAN:
-      if (const auto vlan = payload<ifla_vf_vlan>(attribute)) {
-        found.vlan = static_cast<std::uint16_t>(vlan->vlan);
-        found.qos = static_cast<std::uint8_t>(vlan->qos);
-      }
-      break;
-    case IFLA_VF_TRUST:
-      if (const auto trust = payload<ifla_vf_trust>(attribute)) found.is_trusted = setting(trust->setting);
-      break;
-    case IFLA_VF_SPOOFCHK:
-      if (const auto check = payload<ifla_vf_spoofchk>(attribute)) found.checks_spoofing = setting(check->setting);
-      break;
-    case IFLA_VF_LINK_STATE:
-      if (const auto state = payload<ifla_vf_link_state>(attribute); state && state->link_state <= 2)
-        found.link = static_cast<VfLink>(state->link_state);
-      break;
-    default:
-      break;
-  }
-}
-
-int take_vfs(const nlmsghdr* message, void* data) {
-  auto& found = *static_cast<std::vector<VfSettings>*>(data);
-  each_attribute(message, sizeof(ifinfomsg), [&](const nlattr* list) {
-    if (::mnl_attr_get_type(list) != IFLA_VFINFO_LIST) return;
-    each_nested(list, [&](const nlattr* vf_info) {
-      if (::mnl_attr_get_type(vf_info) != IFLA_VF_INFO) return;
-      VfSettings& settings = found.emplace_back();
-      each_nested(vf_info, [&](const nlattr* attribute) { take_setting(attribute, settings); });
-    });
+int take_link(const nlmsghdr* message, void* data) {
+  auto& link = *static_cast<Link*>(data);
+  link.index = static_cast<unsigned>(static_cast<const ifinfomsg*>(::mnl_nlmsg_get_payload(message))->ifi_index);
+  each_attribute(message, sizeof(ifinfomsg), [&](const nlattr* attribute) {
+    const std::uint16_t type = ::mnl_attr_get_type(attribute);
+    if (type == IFLA_IFNAME) link.name = text_of(attribute);
+    if (type == IFLA_PROP_LIST) {
+      each_nested(attribute, [&](const nlattr* property) {
+        if (::mnl_attr_get_type(property) == IFLA_ALT_IFNAME) link.other_names.push_back(text_of(property));
+      });
+    }
+    if (type == IFLA_XDP) {
+      each_nested(attribute, [&](const nlattr* xdp) {
+        if (::mnl_attr_get_type(xdp) == IFLA_XDP_ATTACHED)
+          link.has_xdp = payload<std::uint8_t>(xdp).value_or(XDP_ATTACHED_NONE) != XDP_ATTACHED_NONE;
+      });
+    }
   });
   return MNL_CB_STOP;
+}
+
+int take_xdp_socket(const nlmsghdr* message, void* data) {
+  const auto& head = *static_cast<const xdp_diag_msg*>(::mnl_nlmsg_get_payload(message));
+  each_attribute(message, sizeof head, [&](const nlattr* attribute) {
+    if (::mnl_attr_get_type(attribute) != XDP_DIAG_INFO) return;
+    if (const auto info = payload<xdp_diag_info>(attribute); info && info->ifindex != 0)
+      static_cast<std::vector<XdpSocket>*>(data)->push_back({info->ifindex, info->queue_id, head.xdiag_ino});
+  });
+  return MNL_CB_OK;
 }
 
 Result<unsigned> index_of(const std::string& interface) {
   const unsigned index = ::if_nametoindex(interface.c_str());
   if (index == 0) return fail_errno("find the interface");
   return index;
-}
-
-/// One attribute of one virtual function. Each goes alone, so that a refusal is of that one.
-template <class Struct>
-Result<> set_one(unsigned index, std::uint16_t type, const Struct& value) {
-  Request request{RTM_SETLINK, NLM_F_ACK};
-  request.family<ifinfomsg>().ifi_index = static_cast<int>(index);
-  nlattr* const list = ::mnl_attr_nest_start(request.header(), IFLA_VFINFO_LIST);
-  nlattr* const info = ::mnl_attr_nest_start(request.header(), IFLA_VF_INFO);
-  ::mnl_attr_put(request.header(), type, sizeof value, &value);
-  ::mnl_attr_nest_end(request.header(), info);
-  ::mnl_attr_nest_end(request.header(), list);
-  return request.exchange(nullptr, nullptr);
-}
-
-Result<> named(const char* what, Result<> done) {
-  if (!done) return fail(done.error().code, what, done.error().sys);
-  return done;
 }
 
 /// A whole table, of all address families (the header's zeros). If it changed while it was read (NLM_F_DUMP_INTR, for
@@ -227,7 +141,7 @@ Result<std::vector<Row>> dump(std::uint16_t type, mnl_cb_t take) {
     std::vector<Row> found;
     Request request{type, NLM_F_DUMP};
     request.family<Family>();
-    const auto done = request.exchange(take, &found);
+    const auto done = request.exchange(take, &found, NETLINK_ROUTE);
     if (done) return found;
     if (done.error().sys != EINTR || tries == kTries) return tl::unexpected<Error>(done.error());
   }
@@ -240,41 +154,42 @@ class Rtnetlink final : public Network {
   }
   Result<std::vector<Route>> routes() override { return dump<rtmsg, Route>(RTM_GETROUTE, take_route); }
 
+  Result<Link> link(const std::string& name) override {
+    Link found;
+    constexpr std::size_t kLongestName = 127;  // ALTIFNAMSIZ of linux/if.h, which net/if.h does not go with
+    if (name.size() > kLongestName) return fail(Errc::not_found, "find the interface", ENODEV);
+    Request request{RTM_GETLINK, 0};
+    request.family<ifinfomsg>();
+    ::mnl_attr_put_strz(request.header(), name.size() < IFNAMSIZ ? IFLA_IFNAME : IFLA_ALT_IFNAME, name.c_str());
+    ::mnl_attr_put_u32(request.header(), IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    if (auto done = request.exchange(take_link, &found, NETLINK_ROUTE); !done)
+      return tl::unexpected<Error>(done.error());
+    return found;
+  }
+
+  Result<std::vector<XdpSocket>> xdp_sockets() override {
+    std::vector<XdpSocket> found;
+    Request request{SOCK_DIAG_BY_FAMILY, NLM_F_DUMP};
+    auto& asked = request.family<xdp_diag_req>();
+    asked.sdiag_family = AF_XDP;
+    asked.xdiag_show = XDP_SHOW_INFO;
+    const auto done = request.exchange(take_xdp_socket, &found, NETLINK_SOCK_DIAG);
+    const int error = done ? 0 : done.error().sys;
+    if (error != 0 && error != ENOENT && error != EINVAL && error != EPROTONOSUPPORT)
+      return tl::unexpected<Error>(done.error());
+    return found;
+  }
+
   Result<std::vector<VfSettings>> vfs(const std::string& interface) override {
     const auto index = index_of(interface);
     if (!index) return tl::unexpected<Error>(index.error());
-    std::vector<VfSettings> found;
-    Request request{RTM_GETLINK, 0};
-    request.family<ifinfomsg>().ifi_index = static_cast<int>(*index);
-    ::mnl_attr_put_u32(request.header(), IFLA_EXT_MASK, RTEXT_FILTER_VF);
-    if (auto done = request.exchange(take_vfs, &found); !done) return tl::unexpected<Error>(done.error());
-    return found;
+    return read_vfs(*index);
   }
 
   Result<> set_vf(const std::string& interface, unsigned vf, const VfSettings& wanted) override {
     const auto index = index_of(interface);
     if (!index) return tl::unexpected<Error>(index.error());
-    if (wanted.mac) {
-      ifla_vf_mac mac{.vf = vf, .mac = {}};
-      for (std::size_t i = 0; i < 6; ++i)
-        mac.mac[i] = static_cast<std::uint8_t>(parse_hex(wanted.mac->substr(i * 3, 2)).value_or(0));
-      if (auto done = named("its MAC address", set_one(*index, IFLA_VF_MAC, mac)); !done) return done;
-    }
-    if (wanted.vlan) {
-      const ifla_vf_vlan vlan{.vf = vf, .vlan = *wanted.vlan, .qos = wanted.qos.value_or(0)};
-      if (auto done = named("its VLAN", set_one(*index, IFLA_VF_VLAN, vlan)); !done) return done;
-    }
-    if (wanted.is_trusted) {
-      const ifla_vf_trust trust{.vf = vf, .setting = *wanted.is_trusted ? 1u : 0u};
-      if (auto done = named("its trust", set_one(*index, IFLA_VF_TRUST, trust)); !done) return done;
-    }
-    if (wanted.checks_spoofing) {
-      const ifla_vf_spoofchk check{.vf = vf, .setting = *wanted.checks_spoofing ? 1u : 0u};
-      if (auto done = named("its spoof check", set_one(*index, IFLA_VF_SPOOFCHK, check)); !done) return done;
-    }
-    if (!wanted.link) return {};
-    const ifla_vf_link_state state{.vf = vf, .link_state = static_cast<std::uint32_t>(*wanted.link)};
-    return named("its link state", set_one(*index, IFLA_VF_LINK_STATE, state));
+    return write_vf(*index, vf, wanted);
   }
 
   Result<> set_up(const std::string& interface, bool up) override {
@@ -285,7 +200,7 @@ class Rtnetlink final : public Network {
     head.ifi_index = static_cast<int>(*index);
     head.ifi_change = IFF_UP;
     head.ifi_flags = up ? static_cast<unsigned>(IFF_UP) : 0u;
-    return request.exchange(nullptr, nullptr);
+    return request.exchange(nullptr, nullptr, NETLINK_ROUTE);
   }
 };
 
