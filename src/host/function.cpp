@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include "base/format.hpp"
 
@@ -21,18 +22,66 @@ std::optional<unsigned> vf_index_of(const Machine& machine, PciAddress physical,
   return found == all.end() ? std::nullopt : std::optional{static_cast<unsigned>(found - all.begin())};
 }
 
+/// devlink's names for the ports of a switch (Documentation/networking/devlink/devlink-port.rst): "p0", "p0s1" are ways
+/// out, "pf0", "pf0vf1", "pf0sf88" and "c1pf0vf1" stand for what is behind it.
+struct PortName {
+  bool is_uplink = false, is_representor = false;
+  std::uint64_t number = 0;
+};
+PortName parse_port(std::string_view text) noexcept {
+  const auto digits = [&](std::size_t at) {
+    if (at > text.size()) return std::string_view{};
+    const std::size_t end = std::min(text.find_first_not_of("0123456789", at), text.size());
+    return text.substr(at, end - at);
+  };
+  PortName port;
+  if (text.substr(0, 1) == "c" && !digits(1).empty()) text.remove_prefix(1 + digits(1).size());
+  port.is_representor = text.substr(0, 2) == "pf" && !digits(2).empty();
+  port.is_uplink = text.substr(0, 1) == "p" && !digits(1).empty();
+  port.number = parse_decimal(digits(1)).value_or(0);
+  return port;
+}
+
 Interface interface_at(const Machine& machine, const std::string& name) {
   constexpr std::uint64_t kIffUp = 1;  // net_device_flags, linux/if.h
   const std::string path = "/sys/class/net/" + name;
   Interface found{name, machine.text(path + "/address"), machine.text(path + "/operstate")};
   if (const auto speed = machine.number(path + "/speed")) found.speed_mbit = static_cast<long>(*speed);
   found.is_up = (parse_hex(machine.text(path + "/flags")).value_or(0) & kIffUp) != 0;
+  found.is_representor = parse_port(machine.text(path + "/phys_port_name")).is_representor;
   return found;
+}
+
+/// Uplinks before interfaces that do not say what they are, representors last; among equals by the number of the port.
+std::vector<std::string> interface_names(const Machine& machine, PciAddress address) {
+  std::vector<std::string> names = machine.list(kPciDevices + address.text() + "/net");
+  names.erase(std::remove_if(names.begin(), names.end(),
+                             [&](const std::string& name) { return !machine.exists("/sys/class/net/" + name); }),
+              names.end());
+  if (names.empty()) names = class_devices(machine, "net", address);  // of a virtio device it is one step further down
+  const auto rank = [&](const std::string& name) {
+    const PortName port = parse_port(machine.text("/sys/class/net/" + name + "/phys_port_name"));
+    const std::uint64_t kind = port.is_representor ? 2 : port.is_uplink ? 0 : 1;
+    const std::uint64_t number =
+        port.is_uplink ? port.number : machine.number("/sys/class/net/" + name + "/dev_port").value_or(0);
+    return std::tuple{kind, number, name};
+  };
+  std::sort(names.begin(), names.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return names;
 }
 
 std::optional<unsigned> link_index(const Machine& machine, const std::string& path) {
   const auto value = parse_decimal(machine.link(path));
   return value ? std::optional{static_cast<unsigned>(*value)} : std::nullopt;
+}
+
+/// The kernel's name of an interface that is called so, by that name or another; "" if there is none.
+std::string interface_called(const Machine& machine, const std::string& name) {
+  const bool is_plain = !name.empty() && name.find('/') == std::string::npos && name.front() != '.';
+  if (!is_plain) return "";
+  if (machine.exists("/sys/class/net/" + name)) return name;
+  const auto link = machine.network().link(name);
+  return link && machine.exists("/sys/class/net/" + link->name) ? link->name : "";
 }
 
 struct ClassName {
@@ -72,7 +121,7 @@ std::optional<PciFunction> function_at(const Machine& machine, PciAddress addres
   found.link_speed = machine.text(path + "/current_link_speed");
   found.link_width = read_decimal<unsigned>(machine, path + "/current_link_width").value_or(0);
   found.max_link_width = read_decimal<unsigned>(machine, path + "/max_link_width").value_or(0);
-  for (const std::string& name : class_devices(machine, "net", address))
+  for (const std::string& name : interface_names(machine, address))
     found.interfaces.push_back(interface_at(machine, name));
   return found;
 }
@@ -95,15 +144,27 @@ Outcome<PciFunction> find_function(const Machine& machine, const std::string& na
         Errc::not_found,
         fmt::format("there is no PCI function {} on this machine; `vmuxctl host list` shows all", address->text()));
   }
-  const bool is_plain = !name.empty() && name.find('/') == std::string::npos && name.front() != '.';
-  if (is_plain && machine.exists("/sys/class/net/" + name)) {
-    const auto address = owner_of(machine.resolve("/sys/class/net/" + name));
-    if (address) return find_function(machine, address->text());
-    return refuse(Errc::invalid_argument, fmt::format("{} is no interface of a PCI function", name));
+  const std::string interface = interface_called(machine, name);
+  if (!interface.empty()) {
+    const auto address = owner_of(machine.resolve("/sys/class/net/" + interface));
+    if (!address) return refuse(Errc::invalid_argument, fmt::format("{} is no interface of a PCI function", name));
+    const std::string port = machine.text("/sys/class/net/" + interface + "/phys_port_name");
+    if (parse_port(port).is_representor)
+      return refuse(
+          Errc::invalid_argument,
+          fmt::format("{} stands for {} of the switch in {} (switchdev): name that function itself by its PCI "
+                      "address",
+                      name, port, address->text()));
+    return find_function(machine, address->text());
   }
   return refuse(
       Errc::not_found,
       fmt::format("'{}' is neither a PCI address such as 0000:01:00.0 nor a network interface of this machine", name));
+}
+
+std::string uplink_of(const Machine& machine, PciAddress address) {
+  const std::vector<std::string> names = interface_names(machine, address);
+  return names.empty() || interface_at(machine, names.front()).is_representor ? "" : names.front();
 }
 
 std::string class_name(std::uint32_t class_code) {
@@ -137,6 +198,15 @@ std::optional<PciAddress> owner_of(const std::string& sysfs_path) {
     at = end + 1;
   }
   return found;
+}
+
+bool is_below(const std::string& sysfs_path, PciAddress function) {
+  return sysfs_path.find("/" + function.text() + "/") != std::string::npos;
+}
+
+bool serves_host(const std::string& driver) {
+  return !driver.empty() && driver.find("vfio") == std::string::npos && driver.rfind("uio", 0) != 0 &&
+         driver != "igb_uio" && driver != "pci-stub" && driver != "pciback";
 }
 
 std::vector<std::string> class_devices(const Machine& machine, const std::string& kind, PciAddress address) {

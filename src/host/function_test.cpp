@@ -41,6 +41,50 @@ TEST_F(Functions, ThatDoNotExistAreToldSo) {
   EXPECT_THAT(find_function(machine_, "../../etc").error().text, HasSubstr("neither"));
 }
 
+TEST_F(Functions, AreFoundByAnotherNameOfTheirInterface) {
+  machine_.net.all_links = {{"ens2", {"enp2s0"}}};
+  EXPECT_EQ(function("enp2s0").address.text(), "0000:02:00.0");
+}
+
+class Switchdev : public Functions {
+ protected:
+  Switchdev() {
+    add("aaa0", "pf0vf0");
+    add("aaa1", "c1pf0vf1");
+    add("aaa2", "pf0sf88");
+    machine_.put(kNet + std::string{"ens1/phys_port_name"}, "p0\n");
+  }
+  void add(const std::string& name, const char* port) {
+    machine_.put(kNet + name + "/phys_port_name", std::string{port} + "\n");
+    machine_.put(kNet + name + "/flags", "0x1002\n");
+    machine_.put_link("/sys/class/net/" + name, kNet + name);
+  }
+  static constexpr const char* kNet = "/sys/devices/pci0000:00/0000:00:02.0/0000:01:00.0/net/";
+};
+
+TEST_F(Switchdev, TheUplinkIsThePortNotARepresentor) {
+  EXPECT_EQ(function("01:00.0").uplink(), "ens1");
+  EXPECT_EQ(uplink_of(machine_, {0, 1, 0, 0}), "ens1");
+  EXPECT_EQ(function("01:00.0").interfaces.size(), 4u);
+}
+
+TEST_F(Switchdev, OfSeveralPortsTheUplinkIsTheFirst) {
+  add("aab0", "p10");
+  add("aab1", "p1s0");
+  EXPECT_EQ(function("01:00.0").uplink(), "ens1");
+  machine_.put(kNet + std::string{"ens1/phys_port_name"}, "p2\n");
+  EXPECT_EQ(function("01:00.0").uplink(), "aab1");
+}
+
+TEST_F(Switchdev, WithoutItsPortHereThereIsNoUplink) {
+  machine_.take("/sys/class/net/ens1");
+  EXPECT_EQ(function("01:00.0").uplink(), "");
+}
+
+TEST_F(Switchdev, ARepresentorIsNoNameOfTheCard) {
+  EXPECT_THAT(find_function(machine_, "aaa0").error().text, HasSubstr("aaa0 stands for pf0vf0 of the switch in"));
+}
+
 TEST_F(Functions, VirtualOnesKnowTheirPlace) {
   ASSERT_TRUE(machine_.write("/sys/bus/pci/devices/0000:01:00.0/sriov_numvfs", "2"));
   const PciFunction vf = function("01:10.2");

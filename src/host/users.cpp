@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Who would be hurt if a function lost its driver: addresses, routes, mounted disks, virtual functions, programs.
+// Who would be hurt if a function lost its driver: addresses, routes, sockets, disks, virtual functions, programs.
 
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "base/format.hpp"
+#include "host/disks.hpp"
 #include "host/function.hpp"
+#include "host/openers.hpp"
 
 namespace vmux::host {
 namespace {
@@ -27,10 +29,44 @@ void collect_uppers(const Machine& machine, const std::string& name, std::set<st
   }
 }
 
-Outcome<> network_users(Machine& machine, const PciFunction& function, std::vector<std::string>& users) {
+/// Those who take frames past the kernel's stack: packet(7), AF_XDP, XDP programs, PPPoE.
+Outcome<> socket_users(Machine& machine, const std::set<std::string>& names, Openers& openers,
+                       std::vector<std::string>& users) {
+  std::map<std::uint64_t, std::string> by_index;
+  for (const std::string& name : names) {
+    if (const auto index = machine.number("/sys/class/net/" + name + "/ifindex")) by_index.emplace(*index, name);
+    const auto link = machine.network().link(name);
+    if (link && link->has_xdp) users.push_back("an XDP program is attached to " + name);
+  }
+  // "sk RefCnt Type Proto Iface R Rmem User Inode"; Iface is 0 for sockets that listen to all interfaces.
+  for (const std::string& line : lines(machine.text("/proc/net/packet"))) {
+    const std::vector<std::string> parts = words(line);
+    const auto index = parts.size() < 9 ? std::nullopt : parse_decimal(parts[4]);
+    const auto inode = parts.size() < 9 ? std::nullopt : parse_decimal(parts[8]);
+    if (index && inode && by_index.count(*index) != 0)
+      openers.watch_socket(*inode, "has a packet socket on " + by_index[*index]);
+  }
+  const auto sockets = machine.network().xdp_sockets();
+  if (!sockets) return refuse("ask the kernel for XDP sockets", sockets.error());
+  for (const XdpSocket& socket : *sockets) {
+    if (by_index.count(socket.interface) != 0)
+      openers.watch_socket(
+          socket.inode, fmt::format("has an XDP socket on queue {} of {}", socket.queue, by_index[socket.interface]));
+  }
+  for (const std::string& line : lines(machine.text("/proc/net/pppoe"))) {  // "Id Address Device"
+    const std::vector<std::string> parts = words(line);
+    if (parts.size() == 3 && names.count(parts[2]) != 0)
+      users.push_back(fmt::format("a PPPoE session runs over {}", parts[2]));
+  }
+  return {};
+}
+
+Outcome<> network_users(Machine& machine, const PciFunction& function, Openers& openers,
+                        std::vector<std::string>& users) {
   std::set<std::string> names;
   for (const Interface& interface : function.interfaces)
     collect_uppers(machine, interface.name, names, users);
+  if (names.empty()) return {};
   const auto addresses = machine.network().addresses();
   if (!addresses) return refuse("ask the kernel for addresses", addresses.error());
   for (const InterfaceAddress& each : *addresses) {
@@ -43,108 +79,55 @@ Outcome<> network_users(Machine& machine, const PciFunction& function, std::vect
     if (names.count(each.interface) != 0)
       users.push_back(fmt::format("the route {} leads through {}", each.destination, each.interface));
   }
-  return {};
+  return socket_users(machine, names, openers, users);
 }
 
-/// A block device, its partitions and what is built from them (dm, md), by name.
-void collect_holders(const Machine& machine, const std::string& name, std::set<std::string>& all,
-                     std::vector<std::string>& users) {
-  if (!all.insert(name).second) return;
-  const std::string path = "/sys/class/block/" + name;
-  for (const std::string& holder : machine.list(path + "/holders")) {
-    users.push_back(fmt::format("/dev/{} is part of /dev/{}", name, holder));
-    collect_holders(machine, holder, all, users);
-  }
-  for (const std::string& part : machine.list(path)) {
-    if (machine.exists(path + "/" + part + "/partition")) collect_holders(machine, part, all, users);
-  }
-}
-
-/// Programs that have one of these files of /dev open. Only root sees everybody's.
-void open_files(const Machine& machine, const std::set<std::string>& files, std::vector<std::string>& users) {
-  if (files.empty()) return;
-  for (const std::string& process : machine.list("/proc")) {
-    if (!parse_decimal(process)) continue;
-    const std::string fds = "/proc/" + process + "/fd";
-    std::set<std::string> theirs;
-    for (const std::string& fd : machine.list(fds)) {
-      if (const std::string file = machine.target(fds + "/" + fd); files.count(file) != 0) theirs.insert(file);
-    }
-    for (const std::string& file : theirs)
-      users.push_back(
-          fmt::format("process {} ({}) has {} open", process, machine.text("/proc/" + process + "/comm"), file));
-  }
-}
-
-/// Fields 3, 5 and the source of a line of /proc/self/mountinfo (proc(5)).
-struct Mount {
-  std::string number, place, source;
-};
-
-std::vector<Mount> mounts(const Machine& machine) {
-  std::vector<Mount> all;
-  for (const std::string& line : lines(machine.text("/proc/self/mountinfo"))) {
-    const std::vector<std::string> parts = words(line);
-    const auto dash = std::find(parts.begin(), parts.end(), "-");
-    if (parts.size() < 5 || parts.end() - dash < 3) continue;
-    all.push_back({parts[2], parts[4], *(dash + 2)});
-  }
-  return all;
-}
-
-void disk_users(const Machine& machine, const PciFunction& function, std::vector<std::string>& users) {
-  std::set<std::string> names;
-  for (const std::string& disk : class_devices(machine, "block", function.address))
-    collect_holders(machine, disk, names, users);
-  if (names.empty()) return;
-  const std::vector<Mount> all = mounts(machine);
-  const std::vector<std::string> swaps = lines(machine.text("/proc/swaps"));
-  for (const std::string& name : names) {
-    const std::string number = machine.text("/sys/class/block/" + name + "/dev");
-    const auto mounted = std::find_if(all.begin(), all.end(), [&](const Mount& mount) {
-      return mount.number == number || mount.source == "/dev/" + name;  // btrfs shows numbers of its own
-    });
-    if (mounted != all.end()) users.push_back(fmt::format("/dev/{} is mounted on {}", name, mounted->place));
-    const bool swaps_here = std::any_of(
-        swaps.begin(), swaps.end(), [&](const std::string& line) { return line.rfind("/dev/" + name + " ", 0) == 0; });
-    if (swaps_here) users.push_back(fmt::format("/dev/{} holds swap", name));
-  }
-  std::set<std::string> files;
-  for (const std::string& name : names)
-    files.insert("/dev/" + name);
-  open_files(machine, files, users);  // a VM may have a whole disk
-}
-
-/// Whoever drives it from user space: the IOMMU group's file, the function's own (Linux 6.6, iommufd), or UIO's.
-void driver_users(const Machine& machine, const PciFunction& function, std::vector<std::string>& users) {
-  std::set<std::string> files;
+/// Whoever drives it, or something below it, from user space: the IOMMU group's file, and every device file below the
+/// function: VFIO's (Linux 6.6, iommufd), UIO's, a PTP clock's, RDMA's, a GPU's, an NVMe controller's.
+void watch_device_files(const Machine& machine, const PciFunction& function, Openers& openers) {
   if (function.driver.rfind("vfio", 0) == 0 && function.group)
-    files.insert("/dev/vfio/" + std::to_string(*function.group));
+    openers.watch_file("/dev/vfio/" + std::to_string(*function.group), "");
   for (const std::string& name : machine.list(function.path() + "/vfio-dev"))
-    files.insert("/dev/vfio/devices/" + name);
+    openers.watch_file("/dev/vfio/devices/" + name, machine.text(function.path() + "/vfio-dev/" + name + "/dev"));
   for (const std::string& name : machine.list(function.path() + "/uio"))
-    files.insert("/dev/" + name);
-  open_files(machine, files, users);
+    openers.watch_file("/dev/" + name, machine.text(function.path() + "/uio/" + name + "/dev"));
+  for (const std::string& number : machine.list("/sys/dev/char")) {
+    const std::string path = machine.resolve("/sys/dev/char/" + number);
+    if (!is_below(path, function.address)) continue;
+    std::string name = path.substr(path.rfind('/') + 1);
+    for (const std::string& line : lines(machine.text(path + "/uevent"))) {
+      constexpr std::string_view kKey = "DEVNAME=";
+      if (line.compare(0, kKey.size(), kKey) == 0) name = line.substr(kKey.size());
+    }
+    openers.watch_file("/dev/" + name, number);
+  }
 }
 
 }  // namespace
 
-Outcome<std::vector<std::string>> users_of(Machine& machine, const PciFunction& function) {
-  std::vector<std::string> users;
-  if (auto done = network_users(machine, function, users); !done) return tl::unexpected<Failure>(done.error());
-  disk_users(machine, function, users);
-  driver_users(machine, function, users);
+Outcome<Usage> usage_of(Machine& machine, const PciFunction& function) {
+  Usage usage;
+  Openers openers;
+  if (auto done = network_users(machine, function, openers, usage.users); !done)
+    return tl::unexpected<Failure>(done.error());
+  disk_users(machine, function, openers, usage);
+  watch_device_files(machine, function, openers);
+  const std::vector<std::string> programs = openers.find(machine);
+  usage.users.insert(usage.users.end(), programs.begin(), programs.end());
   if (function.vfs > 0)
-    users.push_back(fmt::format("it has {} virtual functions (`vmuxctl host vfs {} 0` removes them)", function.vfs,
-                                function.address.text()));
+    usage.users.push_back(fmt::format("it has {} virtual functions (`vmuxctl host vfs {} 0` removes them)",
+                                      function.vfs, function.address.text()));
   // A driver of a network card without an interface: the interface lives elsewhere.
-  const bool is_handed_over = function.driver.empty() || function.driver.rfind("vfio", 0) == 0 ||
-                              function.driver.rfind("uio", 0) == 0 || function.driver == "igb_uio" ||
-                              function.driver == "pci-stub";
-  if (function.is_network() && !is_handed_over && function.interfaces.empty())
-    users.push_back(
+  if (function.is_network() && serves_host(function.driver) && function.interfaces.empty())
+    usage.users.push_back(
         fmt::format("its driver {} shows no interface here: it may be in another network namespace", function.driver));
-  return users;
+  return usage;
+}
+
+Outcome<std::vector<std::string>> users_of(Machine& machine, const PciFunction& function) {
+  auto usage = usage_of(machine, function);
+  if (!usage) return tl::unexpected<Failure>(usage.error());
+  return std::move(usage->users);
 }
 
 }  // namespace vmux::host
