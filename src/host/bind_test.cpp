@@ -144,11 +144,97 @@ TEST_F(Binding, WithoutPermissionSaysWhoMay) {
   EXPECT_THAT(machine_.written, IsEmpty());
 }
 
-TEST_F(Binding, OneAtATime) {
+TEST_F(Binding, OneAtATimeAndTheOtherIsNamed) {
   const auto first = Session::open(machine_, {});
+  machine_.put("/proc/" + machine_.text("/var/lib/vmux/host.lock") + "/cmdline",
+               std::string{"vmuxctl\0host\0apply", 18});
+  std::vector<std::string> waits;
+  machine_.on_wait = [&](const std::string& what) { waits.push_back(what); };
   const auto second = Session::open(machine_, {});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Errc::busy);
+  EXPECT_THAT(second.error().text, HasSubstr("(vmuxctl host apply) changes this host and is not done after 10 s"));
+  EXPECT_THAT(waits, ElementsAre(HasSubstr("(vmuxctl host apply)")));
+}
+
+TEST_F(Binding, WaitsForACommandThatIsSoonDone) {
+  std::optional<Outcome<Session>> first{Session::open(machine_, {})};
+  machine_.on_sleep = [&] {
+    if (machine_.slept.count() >= 2000) first.reset();
+  };
+  EXPECT_TRUE(Session::open(machine_, {}));
+  EXPECT_EQ(machine_.slept.count(), 2000);
+}
+
+TEST_F(Binding, OfADriverThatThereIsNotTouchesNothing) {
+  const auto report = run_bind({"0000:02:00.0", "nosuch"});
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().text, HasSubstr("this kernel has no driver nosuch for PCI functions, and no module"));
+  EXPECT_THAT(machine_.written, IsEmpty());
+}
+
+TEST_F(Binding, OfAModulesNameSaysTheDrivers) {
+  machine_.put("/lib/modules/available/vfio_pci", "");
+  EXPECT_THAT(run_bind({"0000:02:00.0", "vfio_pci"}).error().text, HasSubstr("did you mean 'vfio-pci'?"));
+  EXPECT_THAT(run_bind({"0000:02:00.0", "vfio-pc"}).error().text, HasSubstr("did you mean 'vfio-pci'?"));
+  EXPECT_THAT(machine_.written, IsEmpty());
+}
+
+TEST_F(Binding, OfAModuleThatBringsAnotherDriverDoesNotTouchTheFunction) {
+  machine_.put("/lib/modules/available/vfio_pci", "vfio-pci");
+  machine_.take("/sys/bus/pci/drivers/vfio-pci");
+  const auto report = run_bind({"0000:02:00.0", "vfio_pci"});
+  ASSERT_FALSE(report);
+  EXPECT_THAT(report.error().text, HasSubstr("it brings no driver of that name for PCI functions; did you mean 'vfio"));
+  EXPECT_THAT(machine_.written, ElementsAre("modprobe vfio_pci"));
+}
+
+TEST_F(Binding, RestoreLeavesAnOverrideAsSomebodyLeftIt) {
+  machine_.put("/sys/bus/pci/devices/0000:02:00.0/driver_override", "vfio-pci\n");
+  ASSERT_TRUE(run_bind({"0000:02:00.0"}));
+  EXPECT_EQ(driver("0000:02:00.0"), "vfio-pci");
+  ASSERT_TRUE(run_restore());
+  EXPECT_EQ(driver("0000:02:00.0"), "e1000e");
+  EXPECT_EQ(override("0000:02:00.0"), "vfio-pci");
+  EXPECT_THAT(run_unbind("0000:02:00.0")->deeds, IsEmpty());
+}
+
+TEST_F(Binding, RollsBackAnOverrideAsSomebodyLeftIt) {
+  machine_.put("/sys/bus/pci/devices/0000:02:00.0/driver_override", "nobody\n");
+  machine_.refuses["/sys/bus/pci/drivers_probe"] = EIO;
+  ASSERT_FALSE(run_bind({"0000:02:00.0"}));
+  EXPECT_EQ(driver("0000:02:00.0"), "e1000e");
+  EXPECT_EQ(override("0000:02:00.0"), "nobody");
+}
+
+TEST_F(Binding, KnowsAnInterfaceThatWentWithItsDriver) {
+  machine_.net.all_links = {{"ens2", {"enp2s0", "enx525400112233"}}};
+  ASSERT_TRUE(run_bind({"enp2s0"}));
+  for (const char* name : {"ens2", "enp2s0", "enx525400112233"})
+    EXPECT_THAT(run_bind({name})->deeds, IsEmpty()) << name;
+  ASSERT_TRUE(run_unbind("enx525400112233"));
+  EXPECT_EQ(driver("0000:02:00.0"), "e1000e");
+}
+
+TEST_F(Binding, KnowsAnInterfaceThatWentWhenNothingIsLeftToUndo) {
+  ASSERT_TRUE(run_bind({"0000:02:00.0"}));
+  machine_.take(kJournal);  // vfio-pci from boot, as far as anybody knows
+  ASSERT_TRUE(run_bind({"0000:02:00.0", "e1000e"}));
+  ASSERT_TRUE(run_bind({"ens2"}));
+  EXPECT_THAT(journal(), IsEmpty());
+  EXPECT_THAT(run_bind({"ens2"})->deeds, IsEmpty());
+}
+
+TEST_F(Binding, AnInterfaceThatThereIsGoesBeforeOneThatWent) {
+  ASSERT_TRUE(run_bind({"ens2"}));
+  machine_.put_link("/sys/class/net/ens2", machine_.resolve("/sys/class/net/ens1"));
+  EXPECT_EQ(Session::open(machine_, {.is_rehearsal = true})->find("ens2")->address.text(), "0000:01:00.0");
+}
+
+TEST_F(Binding, RestoreSetsAnInterfaceUpThatWasUp) {
+  ASSERT_TRUE(run_bind({"0000:02:00.0"}));
+  ASSERT_TRUE(run_restore());
+  EXPECT_EQ(machine_.text("/sys/class/net/ens2/flags"), "0x1003");
 }
 
 TEST_F(Binding, UnbindGivesTheOriginalDriverBack) {
@@ -189,7 +275,7 @@ TEST_F(Binding, RestoreLeavesWhatAProgramUses) {
   ASSERT_FALSE(report);
   EXPECT_THAT(report.error().text, HasSubstr("process 77 (qemu)"));
   EXPECT_EQ(driver("0000:02:00.0"), "vfio-pci");
-  EXPECT_EQ(journal().size(), 1u);
+  EXPECT_EQ(journal().size(), 2u);  // and that its interface was up
 }
 
 class CrashAfter : public Binding, public testing::WithParamInterface<int> {};
@@ -212,7 +298,7 @@ TEST_F(Binding, AJournalOfAnotherBootIsAboutNothing) {
 TEST_F(Binding, ATornLastLineOfTheJournalWasNeverActedUpon) {
   ASSERT_TRUE(run_bind({"0000:02:00.0"}));
   machine_.put(kJournal, *machine_.read(kJournal) + R"({"kind":"driver","na)");
-  EXPECT_EQ(journal().size(), 1u);
+  EXPECT_EQ(journal().size(), 2u);
   EXPECT_TRUE(run_restore());
   EXPECT_EQ(driver("0000:02:00.0"), "e1000e");
 }

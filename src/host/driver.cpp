@@ -17,36 +17,47 @@ Outcome<std::optional<State>> read_driver(Machine& machine, const std::string& n
   return State{{"driver", machine.link(path + "/driver")}, {"override", override}};
 }
 
-/// A function without a driver gets `driver`.
-Outcome<> attach(Hands& hands, const std::string& name, const std::string& driver, bool is_overridden) {
-  const std::string drivers = kPciDrivers;
-  if (driver != kAny && !hands.machine().exists(drivers + driver)) {
-    if (auto done = hands.load_module(driver); !done) return done;
-  }
+/// A function without a driver gets `driver`, whose name or nothing its override is.
+Outcome<> attach(Hands& hands, const std::string& name, const std::string& driver, bool by_name) {
   // Loading the module may have bound it already.
   if (!hands.is_rehearsal() && hands.machine().link(kPciDevices + name + "/driver") == driver) return {};
-  if (driver == kAny || is_overridden) return hands.write("/sys/bus/pci/drivers_probe", name);
-  // Without an override several drivers may want it: this one has to be named.
-  return hands.write(drivers + driver + "/bind", name);
+  if (!by_name) return hands.write("/sys/bus/pci/drivers_probe", name);
+  return hands.write(kPciDrivers + driver + "/bind", name);
 }
 
-Outcome<> write_driver(Hands& hands, const std::string& name, const State& from, const State& to) {
+Outcome<> exchange(Hands& hands, const std::string& name, const State& from, const State& to) {
   const std::string path = kPciDevices + name;
   const std::string driver = get(to, "driver");
-  const std::string override = get(to, "override");
-  // First, so that nothing in between can bind it to the wrong one.
-  if (override != get(from, "override")) {
-    if (auto done = hands.write(path + "/driver_override", override); !done) return done;
-  }
-  if (driver == get(from, "driver")) return {};
   if (!get(from, "driver").empty()) {
     if (auto done = hands.write(path + "/driver/unbind", name); !done) return done;
   }
   if (driver.empty()) return {};
-  if (auto done = attach(hands, name, driver, override == driver); !done) return done;
+  // With an override that stays, or for whoever wants it, the kernel is asked to look again; else the driver is named.
+  if (auto done = attach(hands, name, driver, driver != kAny && get(to, "override") != driver); !done) return done;
   if (hands.is_rehearsal() || driver == kAny || hands.machine().link(path + "/driver") == driver) return {};
   return refuse(Errc::system,
                 fmt::format("the driver {} does not take {}: `dmesg | grep {}` may say why", driver, name, name));
+}
+
+Outcome<> write_driver(Hands& hands, const std::string& name, const State& from, const State& to) {
+  const std::string override_file = kPciDevices + name + "/driver_override";
+  const std::string driver = get(to, "driver");
+  std::string override = get(from, "override");
+  const auto set_override = [&](const std::string& value) -> Outcome<> {
+    if (value == override) return {};
+    override = value;
+    return hands.write(override_file, value);
+  };
+  if (driver != get(from, "driver")) {
+    const bool is_named = !driver.empty() && driver != kAny;
+    // Before the function is touched: a driver that there is not is found out while it still has its own.
+    if (auto done = is_named ? hands.load_driver(driver) : Outcome<>{}; !done) return done;
+    // Nothing in between can bind it to the wrong one, and an override of another name, which is to stay, does not keep
+    // the right one away (pci_match_device() of the kernel matches that name only).
+    if (auto done = set_override(is_named ? driver : get(to, "override")); !done) return done;
+    if (auto done = exchange(hands, name, from, to); !done) return done;
+  }
+  return set_override(get(to, "override"));
 }
 
 }  // namespace

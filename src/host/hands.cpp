@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "host/hands.hpp"
 
+#include <algorithm>
+
 #include "base/format.hpp"
+#include "base/words.hpp"
+#include "host/function.hpp"
 #include "host/values.hpp"
 
 namespace vmux::host {
@@ -40,22 +44,59 @@ Result<> Hands::try_write(const std::string& path, const std::string& value) {
   return done;
 }
 
-Outcome<> Hands::load_module(const std::string& name) {
+Result<> Hands::set_vf_count(const std::string& path, const std::string& count) {
+  deeds_.push_back(fmt::format("echo {} > {}", count, path));
+  if (is_rehearsal_) return {};
+  return patiently(machine_, "the driver, which is not ready to make virtual functions",
+                   [&] { return machine_.write(path, count + "\n"); });
+}
+
+Ran Hands::modprobe(const std::vector<std::string>& arguments) {
+  std::vector<std::string> all{"modprobe"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  Ran ran = machine_.run(all);
+  all.front() = "/sbin/modprobe";  // not in an ordinary user's PATH
+  return ran.status == 127 ? machine_.run(all) : ran;
+}
+
+Outcome<> Hands::require_driver(const std::string& name) {
+  const std::vector<std::string> present = machine_.list(kPciDrivers);
+  if (std::find(present.begin(), present.end(), name) != present.end()) return {};
+  std::string dashed = name;
+  std::replace(dashed.begin(), dashed.end(), '_', '-');
+  // vfio_pci is a module, the driver that it brings is vfio-pci.
+  const bool is_modules_name = std::find(present.begin(), present.end(), dashed) != present.end();
+  // What is not there can come with its module, unless modprobe would find none either. 127: there is no modprobe.
+  const int status = modprobe({"--dry-run", "--quiet", name}).status;
+  if ((status == 0 || status == 127) && !is_modules_name) return {};
+  return refuse(Errc::not_found,
+                fmt::format("this kernel has no driver {} for PCI functions{}{}", name,
+                            is_modules_name ? "" : ", and no module of that name", did_you_mean(name, present)));
+}
+
+Outcome<> Hands::load_driver(const std::string& name) {
+  if (machine_.exists(kPciDrivers + name)) return {};
+  if (auto done = require_driver(name); !done) return done;
   deeds_.push_back("modprobe " + name);
   if (is_rehearsal_) return {};
-  Ran ran = machine_.run({"modprobe", name});
-  if (ran.status == 127) ran = machine_.run({"/sbin/modprobe", name});  // an ordinary user's PATH
-  if (ran.status == 0) return {};
+  const Ran ran = modprobe({name});
+  if (ran.status != 0)
+    return refuse(Errc::not_found,
+                  fmt::format("cannot load the module {}: {}", name,
+                              ran.out.empty() ? "modprobe failed" : ran.out.substr(0, ran.out.find('\n'))));
+  if (machine_.exists(kPciDrivers + name)) return {};
   return refuse(Errc::not_found,
-                fmt::format("cannot load the module {}: {}", name,
-                            ran.out.empty() ? "modprobe failed" : ran.out.substr(0, ran.out.find('\n'))));
+                fmt::format("the module {} is loaded, but it brings no driver of that name for PCI functions{}", name,
+                            did_you_mean(name, machine_.list(kPciDrivers))));
 }
 
 Outcome<> Hands::set_vf(const std::string& interface, unsigned vf, const VfSettings& settings) {
   deeds_.push_back(vf_command(interface, vf, settings));
   if (is_rehearsal_) return {};
-  if (auto done = machine_.network().set_vf(interface, vf, settings); !done)
-    return refuse(fmt::format("set virtual function {} of {}", vf, interface), done.error());
+  // i40e says EAGAIN and ice EBUSY while they reset it, as they do after it was made or given another driver.
+  const auto done = patiently(machine_, fmt::format("virtual function {} of {}, which is being reset", vf, interface),
+                              [&] { return machine_.network().set_vf(interface, vf, settings); });
+  if (!done) return refuse(fmt::format("set virtual function {} of {}", vf, interface), done.error());
   return {};
 }
 

@@ -17,18 +17,27 @@ class Hands {
   [[nodiscard]] Outcome<> write(const std::string& path, const std::string& value);
   /// The same, for those who know what the kernel means by an errno. What failed is not among the deeds.
   [[nodiscard]] Result<> try_write(const std::string& path, const std::string& value);
-  [[nodiscard]] Outcome<> load_module(const std::string& name);
+  /// Errc::not_found unless the kernel has this PCI driver, or a module for it. Changes nothing.
+  [[nodiscard]] Outcome<> require_driver(const std::string& name);
+  /// Loads its module if the kernel does not have it.
+  [[nodiscard]] Outcome<> load_driver(const std::string& name);
+  /// sriov_numvfs, as far as the driver is ready for it.
+  [[nodiscard]] Result<> set_vf_count(const std::string& path, const std::string& count);
   [[nodiscard]] Outcome<> set_vf(const std::string& interface, unsigned vf, const VfSettings& settings);
   [[nodiscard]] Outcome<> mount_hugepages(const std::string& path, std::uint64_t size_kib);
   [[nodiscard]] Outcome<> unmount(const std::string& path);
   [[nodiscard]] Outcome<> set_up(const std::string& interface, bool up);
 
-  [[nodiscard]] Machine& machine() noexcept { return machine_; }
+  [[nodiscard]] Machine& machine() const noexcept { return machine_; }
   [[nodiscard]] bool is_rehearsal() const noexcept { return is_rehearsal_; }
   /// What was (or would be) done, as commands that do the same.
   [[nodiscard]] const std::vector<std::string>& deeds() const noexcept { return deeds_; }
+  /// Forgets all but the first `count`: what came of the others is nothing.
+  void keep_deeds(std::size_t count) { deeds_.resize(count); }
 
  private:
+  [[nodiscard]] Ran modprobe(const std::vector<std::string>& arguments);
+
   Machine& machine_;
   bool is_rehearsal_;
   std::vector<std::string> deeds_;

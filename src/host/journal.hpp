@@ -3,11 +3,16 @@
 // is on the disk before its change is made, so whatever a crash leaves behind can be undone; undoing is setting a
 // state, so doing it twice, or for a change that never happened, does no harm.
 //
+// Names of interfaces that went with their drivers are remembered too, so that a command can be repeated as it was
+// written; these stay when there is nothing left to undo.
+//
 // The file is lines of JSON: {"journal": 1, "boot": ID}, then {"kind", "name", "was": {key: value}} in the order of the
-// changes. Nothing that is changed here survives a reboot, so a file from another boot is about nothing and counts as
-// empty.
+// changes, and {"interface": NAME, "function": ADDRESS}. Nothing that is changed here survives a reboot, so a file from
+// another boot is about nothing and counts as empty.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +25,10 @@ struct Entry {
   State was;
 };
 
+/// Where an entry belongs: at the end, but what is about an interface before the driver that it comes back with, as
+/// they are undone from the end.
+[[nodiscard]] std::vector<Entry>::iterator place_for(std::vector<Entry>& entries, const Resource& resource);
+
 class Journal {
  public:
   /// A file that does not exist is an empty journal. A last line that is torn was never followed by its change.
@@ -30,6 +39,10 @@ class Journal {
   /// Both return when the disk has it.
   [[nodiscard]] Outcome<> add(Entry entry);
   [[nodiscard]] Outcome<> keep_only(std::vector<Entry> entries);
+  /// The function whose interface was called so; nullopt if nobody remembers.
+  [[nodiscard]] std::optional<PciAddress> function_called(const std::string& name) const;
+  /// Remembers the names that the function's interfaces have now. Returns when the disk has them.
+  [[nodiscard]] Outcome<> learn_names(PciAddress function);
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
  private:
@@ -41,6 +54,11 @@ class Journal {
   Machine* machine_;
   std::string path_, boot_;
   std::vector<Entry> entries_;
+  std::map<std::string, PciAddress> names_;
 };
+
+/// find_function(machine, name), and by names of interfaces that the journal remembers.
+[[nodiscard]] Outcome<PciFunction> find_function(const Machine& machine, const Journal& journal,
+                                                 const std::string& name);
 
 }  // namespace vmux::host

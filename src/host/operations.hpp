@@ -20,6 +20,9 @@ struct BindRequest {
 /// Back to the driver that it had before bind, or, if nobody remembers, to the one that the kernel chooses.
 [[nodiscard]] Outcome<> unbind(Session& session, const std::string& function);
 
+/// Refuses unless it can be a driver of PCI functions here; "none" and "" always can.
+[[nodiscard]] Outcome<> require_driver(Session& session, const std::string& driver);
+
 /// What shall be about one virtual function; a member without a value stays as it is.
 struct VfWish {
   VfSettings settings;
@@ -45,6 +48,8 @@ struct HugepagesRequest {
   bool mounts = false;  ///< and makes sure that pages of this size are mounted somewhere
 };
 [[nodiscard]] Outcome<> set_hugepages(Session& session, const HugepagesRequest& request);
+/// What of the machine it is about; empty if there are no such pages.
+[[nodiscard]] std::vector<Resource> hugepage_pools(const Machine& machine, const HugepagesRequest& request);
 
 struct HugepagesInfo {
   std::optional<unsigned> node;

@@ -123,6 +123,109 @@ TEST_F(Operations, VfsThatAreInUseStay) {
   EXPECT_EQ(count(), "2");
 }
 
+TEST_F(Operations, VfThatIsBeingResetIsWaitedFor) {
+  std::vector<std::string> waits;
+  machine_.on_wait = [&](const std::string& what) { waits.push_back(what); };
+  for (const int error : {EAGAIN, EBUSY}) {
+    machine_.net.refuses_vf = error;
+    machine_.net.refusals_left = 20;
+    ASSERT_TRUE(vfs({kPf, 2, {{1, wish("52:54:00:00:00:01")}}}));
+    EXPECT_EQ(vf(1).mac, "52:54:00:00:00:01");
+    ASSERT_TRUE(restore());
+  }
+  EXPECT_THAT(waits, ElementsAre("virtual function 1 of ens1, which is being reset"));  // once
+}
+
+TEST_F(Operations, VfThatIsBeingResetForEverTakesAllOfThemBack) {
+  machine_.net.refuses_vf = EAGAIN;
+  machine_.net.refusals_left = 1000;
+  EXPECT_THAT(vfs({kPf, 2, {{1, wish("52:54:00:00:00:01")}}}).error().text, HasSubstr("nothing has changed"));
+  EXPECT_EQ(machine_.slept.count(), 10'000);
+  EXPECT_EQ(count(), "0");
+}
+
+TEST_F(Operations, VfThatTheKernelLeavesOutIsWaitedFor) {
+  ASSERT_TRUE(vfs({.physical = kPf, .count = 2}));
+  const VfSettings there = vf(1);
+  machine_.net.all_vfs["ens1"][1] = {};
+  machine_.on_sleep = [&] { machine_.net.all_vfs["ens1"][1] = there; };
+  ASSERT_TRUE(vfs({kPf, std::nullopt, {{1, wish("52:54:00:00:00:01")}}}));
+  EXPECT_EQ(vf(1).mac, "52:54:00:00:00:01");
+}
+
+TEST_F(Operations, VfThatTheKernelLeavesOutForEverIsNotSetBlindly) {
+  ASSERT_TRUE(vfs({.physical = kPf, .count = 2}));
+  machine_.net.all_vfs["ens1"][1] = {};
+  EXPECT_THAT(vfs({kPf, std::nullopt, {{1, wish("52:54:00:00:00:01")}}}).error().text,
+              HasSubstr("cannot read the settings of virtual function 1 of ens1: it is being reset"));
+}
+
+TEST_F(Operations, VfsOfOneAddressAreRefused) {
+  EXPECT_THAT(vfs({kPf, 2, {{0, wish("52:54:00:00:00:01")}, {1, wish("52:54:00:00:00:01")}}}).error().text,
+              HasSubstr("virtual functions 0 and 1 cannot both have the MAC 52:54:00:00:00:01"));
+  ASSERT_TRUE(vfs({kPf, 2, {{0, wish("52:54:00:00:00:01")}}}));
+  EXPECT_THAT(vfs({kPf, std::nullopt, {{1, wish("52:54:00:00:00:01")}}}).error().text,
+              HasSubstr("virtual function 0 has the MAC 52:54:00:00:00:01 already"));
+  EXPECT_TRUE(vfs({kPf, std::nullopt, {{0, wish("52:54:00:00:00:02")}, {1, wish("52:54:00:00:00:01")}}}));
+}
+
+TEST_F(Operations, VfsOfADriverThatThereIsNotAreNotMade) {
+  EXPECT_THAT(vfs({kPf, 2, {{0, wish("52:54:00:00:00:01", "nosuch")}}}).error().text, HasSubstr("no driver nosuch"));
+  EXPECT_THAT(machine_.written, IsEmpty());
+}
+
+TEST_F(Operations, VfsOfACardInSwitchdevModeAreSetThroughItsPort) {
+  const std::string net = machine_.resolve(kPfPath) + "/net/";
+  machine_.put(net + "ens1/phys_port_name", "p0\n");
+  machine_.put(net + "aaa0/phys_port_name", "pf0vf0\n");
+  machine_.put(net + "aaa0/flags", "0x1002\n");
+  machine_.put_link("/sys/class/net/aaa0", net + "aaa0");
+  ASSERT_TRUE(vfs({kPf, 1, {{0, wish("52:54:00:00:00:01")}}}));
+  EXPECT_EQ(vf(0).mac, "52:54:00:00:00:01");
+  EXPECT_EQ(machine_.text("/sys/class/net/aaa0/flags"), "0x1002");
+  EXPECT_EQ(vf_settings(machine_, *find_function(machine_, kPf))->size(), 1u);
+}
+
+class TooManyVfs : public Operations {
+ protected:
+  TooManyVfs() {
+    machine_.refuses[std::string{kPfPath} + "sriov_numvfs"] = ENOMEM;
+    put_memory("0x00000000fe000000 0x00000000fe003fff 0x0000000000140204\n");
+  }
+  void put_memory(const std::string& of_vfs) {
+    std::string lines;
+    for (int i = 0; i < 13; ++i)
+      lines += i == 7 ? of_vfs : "0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
+    machine_.put(std::string{kPfPath} + "resource", lines);
+  }
+  std::string said() { return vfs({.physical = kPf, .count = 7}).error().text; }
+};
+
+TEST_F(TooManyVfs, ForTheBusesOfTheBridgeSaySo) {
+  machine_.put(std::string{kPfPath} + "sriov_offset", "384\n");  // 01:00.0 + 384 is on bus 2
+  machine_.put("/sys/devices/pci0000:00/0000:00:02.0/subordinate_bus_number", "1\n");
+  EXPECT_THAT(said(),
+              HasSubstr("on bus 02, and the bridge above has buses up to 01 only: boot with pci=assign-busses"));
+}
+
+TEST_F(TooManyVfs, WithoutAddressesSaySo) {
+  machine_.put("/sys/devices/pci0000:00/0000:00:02.0/subordinate_bus_number", "1\n");
+  put_memory("0x0000000000000000 0x0000000000000000 0x0000000000000000\n");
+  EXPECT_THAT(said(), HasSubstr("their memory has no addresses: boot with pci=realloc"));
+}
+
+TEST_F(TooManyVfs, ForTheirFirmwareSaySo) {
+  machine_.refuses[std::string{kPfPath} + "sriov_numvfs"] = ENOSPC;
+  EXPECT_THAT(said(), HasSubstr("the card's firmware or driver allows fewer"));
+}
+
+TEST_F(Operations, VfsAreWaitedForWhileTheDriverIsNotReady) {
+  machine_.refuses[std::string{kPfPath} + "sriov_numvfs"] = EAGAIN;
+  machine_.on_sleep = [&] { machine_.refuses.clear(); };
+  EXPECT_TRUE(vfs({.physical = kPf, .count = 2}));
+  EXPECT_EQ(count(), "2");
+}
+
 TEST_F(Operations, VfThatTheDriverRefusesTakesAllOfThemBack) {
   machine_.net.refuses_vf = EINVAL;
   const auto report = vfs({kPf, 2, {{0, wish("52:54:00:00:00:01")}}});

@@ -30,11 +30,19 @@ class Session {
  public:
   [[nodiscard]] static Outcome<Session> open(Machine& machine, const Options& options);
 
+  /// The same start, to be rehearsed only.
+  [[nodiscard]] Session rehearsal();
+
+  /// find_function(), and by names that interfaces had before this toolkit took their drivers away. In a rehearsal,
+  /// with the driver and number of virtual functions that the steps before would have given it.
+  [[nodiscard]] Outcome<PciFunction> find(const std::string& name);
+  [[nodiscard]] Outcome<> require_driver(const std::string& name) { return hands_.require_driver(name); }
   /// Makes a thing have (at least) this state. Nothing happens if it has it.
   [[nodiscard]] Outcome<> set(const Resource& resource, const State& wanted);
   /// Puts a thing's state into the journal because what follows will change it.
   [[nodiscard]] Outcome<> remember(const Resource& resource);
-  /// Refuses if somebody uses the function and the command is not forced.
+  /// Refuses if somebody uses the function and the command is not forced. Nobody can claim its disks from then on until
+  /// its driver was changed, or the session ends.
   [[nodiscard]] Outcome<> require_unused(const PciFunction& function, const std::string& doing);
   void note(std::string text);
 
@@ -43,6 +51,8 @@ class Session {
   /// Undoes what the journal has, of these functions only if some are named. What fails stays in the journal and is
   /// named.
   [[nodiscard]] Outcome<Report> restore(const std::vector<PciAddress>& only);
+  /// Whether an earlier step of this rehearsal concerns the function.
+  [[nodiscard]] bool has_rehearsed(PciAddress function) const;
 
   [[nodiscard]] Machine& machine() noexcept { return hands_.machine(); }
   [[nodiscard]] const Options& options() const noexcept { return options_; }
@@ -57,6 +67,8 @@ class Session {
 
   /// What a thing is now; in a rehearsal, what the steps before would have made it.
   [[nodiscard]] Outcome<std::optional<State>> state_of(const Resource& resource);
+  /// One that a rehearsed step would have made.
+  [[nodiscard]] Outcome<PciFunction> function_to_come(const std::string& name, const Failure& why_not) const;
   [[nodiscard]] Outcome<> keep(const Resource& resource, const State& now);
   [[nodiscard]] Outcome<> put_back(const Entry& entry);
   [[nodiscard]] Outcome<> require_free_to_restore(const Entry& entry);
@@ -70,6 +82,7 @@ class Session {
   UniqueFd lock_;
   std::vector<Entry> undo_;  ///< of this command; the journal has the origin, which may be older
   std::map<Resource, State> rehearsed_;
+  std::vector<UniqueFd> claims_;  ///< disks
   std::vector<std::string> notes_;
 };
 

@@ -97,6 +97,17 @@ void tell_surplus(Session& session, std::uint64_t size) {
   }
 }
 
+std::vector<HugepagesInfo> places_of(const Machine& machine, const HugepagesRequest& request) {
+  const std::uint64_t size = request.size_kib.value_or(default_size(machine));
+  std::vector<HugepagesInfo> places = hugepages(machine);
+  const auto is_other = [&](const HugepagesInfo& info) {
+    const bool is_meant = request.node ? info.node == request.node : !info.node || has_memory(machine, *info.node);
+    return info.size_kib != size || !is_meant;
+  };
+  places.erase(std::remove_if(places.begin(), places.end(), is_other), places.end());
+  return places;
+}
+
 }  // namespace
 
 std::vector<HugepagesInfo> hugepages(const Machine& machine) {
@@ -110,15 +121,18 @@ std::vector<HugepagesInfo> hugepages(const Machine& machine) {
   return all;
 }
 
+std::vector<Resource> hugepage_pools(const Machine& machine, const HugepagesRequest& request) {
+  std::vector<Resource> pools;
+  for (const HugepagesInfo& place : places_of(machine, request))
+    pools.push_back(hugepages_of(place.node, place.size_kib));
+  return pools;
+}
+
 Outcome<> set_hugepages(Session& session, const HugepagesRequest& request) {
   const Machine& machine = session.machine();
   const std::uint64_t size = request.size_kib.value_or(default_size(machine));
   const std::vector<HugepagesInfo> all = hugepages(machine);
-  std::vector<HugepagesInfo> places;
-  std::copy_if(all.begin(), all.end(), std::back_inserter(places), [&](const HugepagesInfo& info) {
-    return info.size_kib == size &&
-           (request.node ? info.node == request.node : !info.node || has_memory(machine, *info.node));
-  });
+  const std::vector<HugepagesInfo> places = places_of(machine, request);
   if (places.empty()) {
     std::string offered;
     for (const HugepagesInfo& info : all)

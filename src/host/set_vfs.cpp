@@ -16,7 +16,8 @@ Outcome<> require_capable(const PciFunction& function, const VfsRequest& request
     return refuse(Errc::not_supported,
                   fmt::format("{} is a virtual function itself, of {}", name, function.physical->text()));
   if (function.max_vfs == 0)
-    return refuse(Errc::not_supported, fmt::format("{} has no virtual functions (no SR-IOV)", name));
+    return refuse(Errc::not_supported,
+                  fmt::format("{} has no virtual functions (no SR-IOV, or its firmware has it switched off)", name));
   if (request.count.value_or(0) > function.max_vfs)
     return refuse(Errc::out_of_range,
                   fmt::format("{} has {} virtual functions at most, not {}", name, function.max_vfs, *request.count));
@@ -28,11 +29,36 @@ Outcome<> require_capable(const PciFunction& function, const VfsRequest& request
                              : fmt::format("{} has no virtual function {}, the last is {}", name, missing, count - 1));
   }
   const bool needs_driver = count != function.vfs && count != 0;
-  if (needs_driver && (function.driver.empty() || function.driver.rfind("vfio", 0) == 0))
+  if (needs_driver && !serves_host(function.driver))
     return refuse(
         Errc::not_supported,
         fmt::format("{} makes virtual functions only with its own driver, it has {}: `vmuxctl host unbind {}`", name,
                     function.driver.empty() ? "none" : function.driver, name));
+  return {};
+}
+
+/// Two with one address: frames for both reach one of them, if any.
+Outcome<> require_different_macs(Session& session, const PciFunction& physical, const VfsRequest& request,
+                                 bool is_fresh) {
+  std::map<std::string, unsigned> owners;
+  for (const auto& [index, wish] : request.wishes) {
+    if (!wish.settings.mac) continue;
+    const auto [other, is_new] = owners.emplace(*wish.settings.mac, index);
+    if (!is_new)
+      return refuse(Errc::invalid_argument, fmt::format("virtual functions {} and {} cannot both have the MAC {}",
+                                                        other->second, index, *wish.settings.mac));
+  }
+  if (owners.empty() || is_fresh) return {};
+  const auto present = vf_settings(session.machine(), physical);
+  if (!present) return tl::unexpected<Failure>(present.error());
+  for (unsigned index = 0; index < present->size(); ++index) {
+    const auto wish = request.wishes.find(index);
+    const bool is_changed = wish != request.wishes.end() && wish->second.settings.mac;
+    const auto same = owners.find((*present)[index].mac.value_or(""));
+    if (is_changed || same == owners.end()) continue;
+    return refuse(Errc::already_exists, fmt::format("virtual function {} has the MAC {} already, so {} cannot have it",
+                                                    index, same->first, same->second));
+  }
   return {};
 }
 
@@ -72,23 +98,26 @@ Outcome<> give_driver(Session& session, PciAddress vf, const std::string& driver
 }  // namespace
 
 Outcome<std::vector<VfSettings>> vf_settings(Machine& machine, const PciFunction& physical) {
-  if (physical.interfaces.empty()) return std::vector<VfSettings>{};
-  auto all = machine.network().vfs(physical.interfaces.front().name);
-  if (!all) return refuse("ask for the virtual functions of " + physical.interfaces.front().name, all.error());
+  if (physical.uplink().empty()) return std::vector<VfSettings>{};
+  auto all = machine.network().vfs(physical.uplink());
+  if (!all) return refuse("ask for the virtual functions of " + physical.uplink(), all.error());
   return std::move(*all);
 }
 
 Outcome<> set_vfs(Session& session, const VfsRequest& request) {
-  const auto physical = find_function(session.machine(), request.physical);
+  const auto physical = session.find(request.physical);
   if (!physical) return tl::unexpected<Failure>(physical.error());
   if (auto done = require_capable(*physical, request); !done) return done;
   const unsigned count = request.count.value_or(physical->vfs);
   const bool is_fresh = count != physical->vfs;
+  if (auto done = require_different_macs(session, *physical, request, is_fresh); !done) return done;
+  for (const auto& [index, wish] : request.wishes) {
+    if (auto done = require_driver(session, wish.driver); !done) return done;
+  }
   if (is_fresh) {
     if (auto done = change_count(session, *physical, count); !done) return done;
   }
-  if (count > 0 && request.brings_link_up && !physical->interfaces.empty()) {
-    const std::string& name = physical->interfaces.front().name;
+  if (const std::string name = physical->uplink(); count > 0 && request.brings_link_up && !name.empty()) {
     if (auto done = session.set(link_of(physical->address, name), {{"up", "yes"}}); !done) return done;
   }
   for (const auto& [index, wish] : request.wishes) {
