@@ -8,29 +8,6 @@
 namespace vmux::host {
 namespace {
 
-Outcome<> apply_nic(Session& session, const NicWish& wish) {
-  // By address: an interface's name ends with its driver.
-  const auto function = find_function(session.machine(), wish.device);
-  if (!function) return tl::unexpected<Failure>(function.error());
-  const std::string address = function->address.text();
-  const bool has_own_driver = wish.driver != "vfio-pci" && wish.driver != "none";
-  if (!wish.driver.empty() && wish.driver != function->driver) {
-    if (wish.vfs == 0u && function->vfs > 0) {
-      if (auto done = set_vfs(session, {.physical = address, .count = 0}); !done) return done;
-    }
-    if (auto done = bind(session, {address, wish.driver}); !done) return done;
-  }
-  if (has_own_driver && (wish.vfs || !wish.wishes.empty())) {
-    if (auto done = set_vfs(session, {address, wish.vfs, wish.wishes, wish.brings_link_up}); !done) return done;
-  }
-  if (wish.irq_cpus.empty()) return {};
-  return set_irqs(session, {address, wish.irq_cpus});
-}
-
-CpuSet isolated_now(const Machine& machine) {
-  return parse_cpus(machine.text("/sys/devices/system/cpu/isolated")).value_or(CpuSet{});
-}
-
 VfWish wish_of(const Machine& machine, PciAddress vf, const VfSettings& settings) {
   VfWish wish{settings, "none"};
   // What the driver made up or never got cannot be asked for.
@@ -60,27 +37,11 @@ bool is_mounted_by_us(const Journal& journal, std::uint64_t size_kib) {
 
 }  // namespace
 
-Outcome<> apply(Session& session, const Description& description) {
-  for (const HugepagesRequest& request : description.hugepages) {
-    if (auto done = set_hugepages(session, request); !done) return done;
-  }
-  for (const NicWish& wish : description.nics) {
-    if (auto done = apply_nic(session, wish); !done) return done;
-  }
-  if (description.isolated && *description.isolated != isolated_now(session.machine())) {
-    const CpuSet now = isolated_now(session.machine());
-    session.note(
-        fmt::format("CPUs {0} are to be isolated, {1} are: only a boot can change that, with the kernel parameters "
-                    "isolcpus=managed_irq,domain,{0} nohz_full={0} rcu_nocbs={0}",
-                    to_text(*description.isolated), now.empty() ? "none" : to_text(now)));
-  }
-  return {};
-}
-
 Outcome<Description> describe(Machine& machine, const Journal& journal) {
   Description description;
   for (const HugepagesInfo& info : hugepages(machine))
-    description.hugepages.push_back({info.total, info.size_kib, info.node, is_mounted_by_us(journal, info.size_kib)});
+    description.hugepages.push_back(
+        {{info.total, info.size_kib, info.node, is_mounted_by_us(journal, info.size_kib)}, {}});
   for (const PciFunction& function : functions(machine)) {
     if (function.physical || (!function.is_network() && function.driver != "vfio-pci")) continue;
     NicWish wish{.device = function.address.text(), .driver = function.driver.empty() ? "none" : function.driver};
@@ -94,7 +55,7 @@ Outcome<Description> describe(Machine& machine, const Journal& journal) {
           wish_of(machine, places[index], index < settings->size() ? (*settings)[index] : VfSettings{});
     description.nics.push_back(std::move(wish));
   }
-  const CpuSet isolated = isolated_now(machine);
+  const CpuSet isolated = parse_cpus(machine.text("/sys/devices/system/cpu/isolated")).value_or(CpuSet{});
   if (!isolated.empty()) description.isolated = isolated;
   return description;
 }

@@ -12,6 +12,15 @@
 
 namespace vmux::host {
 
+enum class FileFormat : std::uint8_t { toml, yaml };
+
+/// Where a table and its keys stand in their file; "" is the table itself.
+using Lines = std::map<std::string, unsigned>;
+
+struct HugepagesWish : HugepagesRequest {
+  Lines lines;
+};
+
 struct NicWish {
   std::string device;  ///< PCI address or interface
   std::string driver;  ///< "" as it is
@@ -19,15 +28,18 @@ struct NicWish {
   std::map<unsigned, VfWish> wishes;
   bool brings_link_up = true;
   CpuSet irq_cpus;  ///< empty: as they are
+  Lines lines;
+  std::map<unsigned, Lines> vf_lines;  ///< by index
 };
 
 struct Description {
-  std::vector<HugepagesRequest> hugepages;
+  std::vector<HugepagesWish> hugepages;
   std::vector<NicWish> nics;
   std::optional<CpuSet> isolated;  ///< advice only: this is the boot loader's to do
+  std::string source;              ///< the file, for what is wrong with it; "" if it is none
+  FileFormat format = FileFormat::toml;
 };
 
-enum class FileFormat : std::uint8_t { toml, yaml };
 /// .yaml and .yml are YAML, everything else is TOML.
 [[nodiscard]] FileFormat format_of(std::string_view path) noexcept;
 
@@ -40,6 +52,11 @@ inline constexpr std::string_view kSavedHeading =
 /// As the file has it: auto, enable, disable.
 [[nodiscard]] std::string_view link_name(VfLink link) noexcept;
 
+/// A table or a list of tables as the notation writes it: "[[nic]]", "nic".
+[[nodiscard]] std::string list_name(FileFormat format, const std::string& key);
+
+/// All of it is rehearsed first, so that what can be known beforehand is refused before anything has changed, with its
+/// place in the file.
 [[nodiscard]] Outcome<> apply(Session& session, const Description& description);
 /// What there is now: huge pages, network cards and what VFIO has, virtual functions, interrupts that this toolkit
 /// placed, isolated CPUs.

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/format.hpp"
+#include "base/words.hpp"
 #include "host/description.hpp"
 #include "host/description_tree.hpp"
 
@@ -24,17 +25,26 @@ struct Key {
 struct Source {
   const std::string& name;
   FileFormat format;
+  std::map<std::string, unsigned> mac_lines{};  ///< of all virtual functions
+  [[nodiscard]] tl::unexpected<Failure> wrong(unsigned line, const std::string& text) const {
+    return refuse(Errc::invalid_argument, fmt::format("{}:{}: {}", name, line, text));
+  }
   [[nodiscard]] tl::unexpected<Failure> wrong(const Value& value, const std::string& text) const {
-    return refuse(Errc::invalid_argument, fmt::format("{}:{}: {}", name, value.line, text));
+    return wrong(value.line, text);
   }
   /// As the notation writes it.
   [[nodiscard]] std::string table(const std::string& key) const {
     return format == FileFormat::toml ? "[" + key + "]" : key;
   }
-  [[nodiscard]] std::string list(const std::string& key) const {
-    return format == FileFormat::toml ? "[[" + key + "]]" : key;
-  }
+  [[nodiscard]] std::string list(const std::string& key) const { return list_name(format, key); }
 };
+
+Lines lines_of(const Value& table) {
+  Lines lines{{"", table.line}};
+  for (std::size_t i = 0; i < table.keys.size(); ++i)
+    lines[table.keys[i]] = table.key_lines[i];
+  return lines;
+}
 
 Outcome<> take_table(const Source& source, const Value& node, const std::string& what, const std::vector<Key>& keys) {
   if (node.kind != Value::Kind::table) return source.wrong(node, fmt::format("expected a table {}", what));
@@ -46,11 +56,13 @@ Outcome<> take_table(const Source& source, const Value& node, const std::string&
       std::vector<std::string> names;
       for (const Key& each : keys)
         names.emplace_back(each.name);
-      return source.wrong(value,
-                          fmt::format("{}: '{}' is not known here; known are: {}", what, key, fmt::join(names, ", ")));
+      const std::string meant = did_you_mean(key, names);
+      return source.wrong(node.key_lines[i],
+                          fmt::format("{}: '{}' is not known here{}", what, key,
+                                      meant.empty() ? fmt::format("; known are: {}", fmt::join(names, ", ")) : meant));
     }
     if (const Complaint complaint = found->take(value))
-      return source.wrong(value, fmt::format("{}: {}: expected {}", what, key, *complaint));
+      return source.wrong(node.key_lines[i], fmt::format("{}: {}: expected {}", what, key, *complaint));
   }
   return {};
 }
@@ -63,7 +75,8 @@ Outcome<> take_list(const Source& source, const Value& root, const char* key,
   const bool is_list_of_tables =
       node->kind == Value::Kind::list && std::all_of(node->list.begin(), node->list.end(),
                                                      [](const Value& each) { return each.kind == Value::Kind::table; });
-  if (!is_list_of_tables) return source.wrong(*node, fmt::format("expected {}, a list of tables", source.list(key)));
+  if (!is_list_of_tables)
+    return source.wrong(root.line_of(key), fmt::format("expected {}, a list of tables", source.list(key)));
   for (const Value& element : node->list) {
     if (auto done = take(element); !done) return done;
   }
@@ -119,7 +132,7 @@ Complaint take_link(const Value& node, std::optional<VfLink>& into) {
 }
 
 Outcome<> take_hugepages(const Source& source, const Value& node, Description& into) {
-  HugepagesRequest request;
+  HugepagesWish request{{}, lines_of(node)};
   const std::vector<Key> keys{
       {"count", [&](const Value& n) { return take_number<std::uint64_t>(n, request.count, kMostHugepages); }},
       {"size", [&](const Value& n) { return take_size(n, request.size_kib); }},
@@ -128,11 +141,11 @@ Outcome<> take_hugepages(const Source& source, const Value& node, Description& i
   };
   if (auto done = take_table(source, node, source.list("hugepages"), keys); !done) return done;
   if (node.find("count") == nullptr) return source.wrong(node, source.list("hugepages") + ": count is required");
-  into.hugepages.push_back(request);
+  into.hugepages.push_back(std::move(request));
   return {};
 }
 
-Outcome<> take_vf(const Source& source, const Value& node, NicWish& nic) {
+Outcome<> take_vf(Source& source, const Value& node, NicWish& nic) {
   VfWish wish;
   std::optional<unsigned> index;
   VfSettings& settings = wish.settings;
@@ -149,11 +162,42 @@ Outcome<> take_vf(const Source& source, const Value& node, NicWish& nic) {
   if (auto done = take_table(source, node, source.list("nic.vf"), keys); !done) return done;
   if (!index) return source.wrong(node, source.list("nic.vf") + ": index is required");
   if (!nic.wishes.emplace(*index, wish).second)
-    return source.wrong(node, fmt::format("{}: index {} is here twice", source.list("nic.vf"), *index));
+    return source.wrong(node.line_of("index"),
+                        fmt::format("{}: index {} is here twice", source.list("nic.vf"), *index));
+  if (settings.qos && !settings.vlan)
+    return source.wrong(node.line_of("qos"), source.list("nic.vf") + ": qos: a priority needs a vlan");
+  nic.vf_lines[*index] = lines_of(node);
+  if (!settings.mac) return {};
+  const auto [other, is_new] = source.mac_lines.emplace(*settings.mac, node.line_of("mac"));
+  if (!is_new)
+    return source.wrong(node.line_of("mac"), fmt::format("{}: mac: {} is in line {} already", source.list("nic.vf"),
+                                                         *settings.mac, other->second));
   return {};
 }
 
-Outcome<> take_nic(const Source& source, const Value& node, Description& into) {
+/// What its keys say about each other, each alone being right.
+Outcome<> require_sense(const Source& source, const Value& node, const NicWish& wish, const std::string& vf_driver) {
+  const auto wrong = [&](const char* key, const std::string& text) {
+    return source.wrong(node.line_of(key), fmt::format("{}: {}: {}", source.list("nic"), key, text));
+  };
+  const bool is_given_away = wish.driver == "none" || (!wish.driver.empty() && !serves_host(wish.driver));
+  if (is_given_away && wish.vfs.value_or(0) > 0)
+    return wrong("vfs", fmt::format("with the driver {} it makes no virtual functions", wish.driver));
+  if (is_given_away && !wish.wishes.empty())
+    return wrong("vf", fmt::format("with the driver {} it has no virtual functions", wish.driver));
+  if (!vf_driver.empty() && wish.vfs.value_or(0) == 0)
+    return wrong("vf_driver", wish.vfs ? "with vfs = 0 there is none to give to it"
+                                       : "it goes with vfs, which says how many there shall be");
+  if (node.find("up") != nullptr && !wish.vfs && wish.wishes.empty())
+    return wrong("up", "it is about the link of virtual functions, and there is no vfs and no vf here");
+  if (wish.vfs && !wish.wishes.empty() && wish.wishes.rbegin()->first >= *wish.vfs)
+    return source.wrong(wish.vf_lines.at(wish.wishes.rbegin()->first).at("index"),
+                        fmt::format("{}: with {} virtual functions there is no number {}", source.list("nic.vf"),
+                                    *wish.vfs, wish.wishes.rbegin()->first));
+  return {};
+}
+
+Outcome<> take_nic(Source& source, const Value& node, Description& into) {
   NicWish wish;
   std::string vf_driver;
   const std::vector<Key> keys{
@@ -169,17 +213,12 @@ Outcome<> take_nic(const Source& source, const Value& node, Description& into) {
   if (wish.device.empty()) return source.wrong(node, source.list("nic") + ": device is required");
   const auto each = [&](const Value& vf) { return take_vf(source, vf, wish); };
   if (auto done = take_list(source, node, "vf", each); !done) return done;
+  wish.lines = lines_of(node);
+  if (auto done = require_sense(source, node, wish, vf_driver); !done) return done;
   for (unsigned index = 0; !vf_driver.empty() && index < wish.vfs.value_or(0); ++index) {
     std::string& driver = wish.wishes[index].driver;
     if (driver.empty()) driver = vf_driver;
   }
-  if (wish.vfs && !wish.wishes.empty() && wish.wishes.rbegin()->first >= *wish.vfs)
-    return source.wrong(node, fmt::format("{}: with {} virtual functions there is no number {}", source.list("nic"),
-                                          *wish.vfs, wish.wishes.rbegin()->first));
-  const bool is_given_away = wish.driver == "vfio-pci" || wish.driver == "none";
-  if (is_given_away && wish.vfs.value_or(0) > 0)
-    return source.wrong(
-        node, fmt::format("{}: with the driver {} it makes no virtual functions", source.list("nic"), wish.driver));
   into.nics.push_back(std::move(wish));
   return {};
 }
@@ -213,14 +252,20 @@ FileFormat format_of(std::string_view path) noexcept {
   return ends(".yaml") || ends(".yml") ? FileFormat::yaml : FileFormat::toml;
 }
 
+std::string list_name(FileFormat format, const std::string& key) {
+  return format == FileFormat::toml ? "[[" + key + "]]" : key;
+}
+
 std::string_view link_name(VfLink link) noexcept { return kLinkNames[static_cast<unsigned>(link)]; }
 
 Outcome<Description> parse_description(std::string_view text, const std::string& name, FileFormat format) {
   const auto read = format == FileFormat::yaml ? read_yaml(text, name) : read_toml(text, name);
   if (!read) return tl::unexpected<Failure>(read.error());
   const Value& root = *read;
-  const Source source{name, format};
+  Source source{name, format};
   Description description;
+  description.source = name;
+  description.format = format;
   const auto nothing = [](const Value&) { return Complaint{}; };
   if (auto done = take_table(source, root, "the file", {{"hugepages", nothing}, {"nic", nothing}, {"cpus", nothing}});
       !done)
@@ -236,7 +281,7 @@ Outcome<Description> parse_description(std::string_view text, const std::string&
 
 std::string to_toml(const Description& description) {
   std::string out{kSavedHeading};
-  for (const HugepagesRequest& each : description.hugepages) {
+  for (const HugepagesWish& each : description.hugepages) {
     out += fmt::format("\n[[hugepages]]\ncount = {}\n", each.count);
     if (each.size_kib) out += fmt::format("size = \"{}\"\n", size_text(*each.size_kib));
     if (each.node) out += fmt::format("node = {}\n", *each.node);

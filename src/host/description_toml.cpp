@@ -16,7 +16,7 @@ Value value_of(const toml::node& node) {
   if (const auto* const table = node.as_table()) {
     value.kind = Value::Kind::table;
     for (const auto& [key, each] : *table)
-      value.add(std::string{key.str()}, value_of(each));
+      value.add(std::string{key.str()}, key.source().begin.line, value_of(each));
   } else if (const auto* const list = node.as_array()) {
     value.kind = Value::Kind::list;
     for (const toml::node& each : *list)
@@ -38,8 +38,14 @@ const Value* Value::find(std::string_view key) const noexcept {
   return found == keys.end() ? nullptr : &list[static_cast<std::size_t>(found - keys.begin())];
 }
 
-void Value::add(std::string key, Value value) {
+unsigned Value::line_of(std::string_view key) const noexcept {
+  const auto found = std::find(keys.begin(), keys.end(), key);
+  return found == keys.end() ? line : key_lines[static_cast<std::size_t>(found - keys.begin())];
+}
+
+void Value::add(std::string key, unsigned key_line, Value value) {
   keys.push_back(std::move(key));
+  key_lines.push_back(key_line);
   list.push_back(std::move(value));
 }
 

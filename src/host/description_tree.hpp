@@ -23,9 +23,12 @@ struct Value {
   std::optional<bool> flag;
   std::vector<Value> list;        ///< of a list its elements, of a table its values
   std::vector<std::string> keys;  ///< of a table, in the order of its values; none twice
+  std::vector<unsigned> key_lines;
 
   [[nodiscard]] const Value* find(std::string_view key) const noexcept;
-  void add(std::string key, Value value);
+  /// Of a key; the table's own if it does not have it.
+  [[nodiscard]] unsigned line_of(std::string_view key) const noexcept;
+  void add(std::string key, unsigned key_line, Value value);
 };
 
 /// The file's outermost table. A mistake is told with `name` and its line.

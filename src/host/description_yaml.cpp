@@ -37,7 +37,7 @@ void read_table(const YAML::Node& node, unsigned depth, Value& value) {
     if (!each.first.IsScalar()) throw Mistake{line, "expected a key"};
     const std::string& key = each.first.Scalar();
     if (value.find(key) != nullptr) throw Mistake{line, fmt::format("'{}' is here twice", key)};
-    value.add(key, value_of(each.second, depth));
+    value.add(key, static_cast<unsigned>(line + 1), value_of(each.second, depth));
   }
 }
 
