@@ -55,8 +55,12 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory):
-    rig = Rig(tmp_path_factory.mktemp("host"))
-    vm = HostVm()
+    directory = tmp_path_factory.mktemp("host")
+    rig = Rig(directory)
+    disk = directory / "disk"
+    with open(disk, "wb") as file:
+        file.truncate(64 << 20)
+    vm = HostVm(qemu_args=["-drive", f"file={disk},if=none,id=disk,format=raw", "-device", "virtio-blk-pci,drive=disk"])
     rig.adopt(vm)
     rig.boot(vm)
     yield Machine(vm)
@@ -160,6 +164,82 @@ def test_bind_of_a_card_with_an_address_is_refused(host):
     assert host.driver(E1000E) == "e1000e"
 
 
+def test_bind_to_a_driver_that_there_is_not_leaves_the_card_alone(host):
+    name = host.interface(E1000E)
+    index = host.sh(f"cat /sys/class/net/{name}/ifindex")
+    host.sh(f"ip link set {name} up && ip addr add 10.99.0.1/24 dev {name}")
+    try:
+        assert "no driver nosuch" in host.refused(f"bind {E1000E} --driver nosuch --force")
+        assert "did you mean 'vfio-pci'?" in host.refused(f"bind {E1000E} --driver vfio_pci --force")
+        assert host.sh(f"cat /sys/class/net/{name}/ifindex") == index
+        assert "10.99.0.1" in host.sh(f"ip -br addr show {name}")
+    finally:
+        host.sh(f"ip addr flush dev {name}; ip link set {name} down")
+
+
+def test_an_override_that_somebody_left_is_there_again_after_restore(host):
+    override = f"{SYS}/{E1000E}/driver_override"
+    host.sh(f"echo vfio-pci >{override}")
+    try:
+        host.ctl(f"bind {E1000E}")
+        host.ctl("restore")
+        assert (host.driver(E1000E), host.sh(f"cat {override}")) == ("e1000e", "vfio-pci")
+        assert not host.ctl(f"unbind {E1000E}")["changed"]
+    finally:
+        host.sh(f"echo >{override}")
+
+
+def test_an_interface_is_known_by_its_names_after_it_went(host):
+    name = host.interface(E1000E)
+    host.sh(f"ip link property add dev {name} altname a-name-longer-than-sixteen-letters")
+    for each in (name, "a-name-longer-than-sixteen-letters", E1000E):
+        host.ctl(f"bind {each}")
+        assert host.driver(E1000E) == "vfio-pci"
+    host.ctl(f"unbind {name}")
+    assert host.driver(E1000E) == "e1000e"
+    assert not host.ctl(f"unbind {name}")["changed"]
+
+
+def test_a_card_with_a_packet_socket_is_in_use(host):
+    name = host.interface(E1000E)
+    user = host.vm.spawn(f"exec python3 -c 'import socket, time; s = socket.socket(17, 3); s.bind((\"{name}\", 3)); time.sleep(1000)'")
+    try:
+        host.sh("until grep -q ' 0003 ' /proc/net/packet; do sleep 0.1; done")
+        said = host.refused(f"bind {E1000E}")
+        assert "(python3)" in said and f"packet socket on {name}" in said
+        assert host.driver(E1000E) == "e1000e"
+    finally:
+        user.kill("KILL")
+    host.sh("while grep -q ' 0003 ' /proc/net/packet; do sleep 0.1; done")
+
+
+def test_a_disk_that_is_mounted_where_it_cannot_be_seen_is_in_use(host):
+    host.sh("modprobe virtio_blk; until test -b /dev/vda; do sleep 0.1; done; mkfs.ext4 -q /dev/vda; mkdir -p /run/disk")
+    function = host.sh("readlink -f /sys/class/block/vda | grep -o '0000:[0-9a-f:.]*' | tail -1")
+    user = host.vm.spawn("exec unshare -m sh -c 'mount /dev/vda /run/disk && touch /run/disk-is-there; exec sleep 1000'")
+    try:
+        host.sh("until test -e /run/disk-is-there; do sleep 0.1; done")
+        said = host.refused(f"bind {function}")
+        assert "/dev/vda is claimed by the kernel or a program" in said
+        assert host.driver(function) == "virtio-pci"
+    finally:
+        user.kill("KILL")
+    host.sh("until python3 -c 'import os; os.open(\"/dev/vda\", os.O_EXCL)' 2>/dev/null; do sleep 0.1; done")
+    host.ctl(f"bind {function} --dry-run")
+
+
+def test_commands_wait_for_each_other_and_name_who_does_not_end(host):
+    host.sh(f"mkdir -p /var/lib/vmux; (flock 9; echo $$ >&9; sleep 2) 9>/var/lib/vmux/host.lock & sleep 0.5; {BIN}/vmuxctl host hugepages 0")
+    user = host.vm.spawn("exec 9>/var/lib/vmux/host.lock; flock 9; echo $$ >&9; exec sleep 1000")
+    try:
+        host.sh("until grep -q . /var/lib/vmux/host.lock; do sleep 0.1; done")
+        status, said = host.run("hugepages 0")
+        assert status == 1 and "(sleep 1000)" in said.splitlines()[-1]
+    finally:
+        user.kill("KILL")
+    host.sh("flock /var/lib/vmux/host.lock true")
+
+
 def test_bind_of_a_shared_group(host):
     notes = host.ctl(f"bind {E1000_A}")["notes"]
     assert len(notes) == 1 and E1000_B in notes[0] and "--group" in notes[0]
@@ -246,6 +326,23 @@ def test_a_described_host_is_made_saved_and_undone(host):
     host.ctl("restore")
     host.ctl("apply /run/saved.yaml")
     assert host.vfs()[0]["vlan_list"][0]["vlan"] == 20 and host.driver(E1000E) == "vfio-pci"
+
+
+def test_mistakes_in_a_described_host_are_told_with_their_line_before_anything_changes(host):
+    pages = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages"
+    pool = '[[hugepages]]\ncount = 16\nsize = "2M"\n'
+    for text, line in ((f'{pool}[[nic]]\ndevice = "0000:0l:00.0"', 5), (pool + pool, 4),
+                       (f'{pool}[[nic]]\ndevice = "{IGB}"\nvfs = 2\nvf_driver = "nosuch"', 7)):
+        host.sh(f"cat >/run/bad.toml <<'END'\n{text}\nEND")
+        status, said = host.run("apply /run/bad.toml")
+        assert status == 2 and said.startswith(f"vmuxctl host: /run/bad.toml:{line}: "), said
+        assert host.sh(f"cat {pages}") == "0"
+
+
+def test_settings_for_no_virtual_function_are_refused(host):
+    assert "has no virtual functions now" in host.refused(f"vfs {IGB} --vlan 5 --trust off")
+    status, said = host.run(f"vfs {IGB} 0 --mac 52:54:00:00:10:00")
+    assert status == 2 and "none to set" in said
 
 
 def test_a_described_host_that_cannot_be_made_leaves_nothing(host):

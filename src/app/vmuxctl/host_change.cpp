@@ -55,7 +55,7 @@ void declare_restore(CLI::App& app, HostArguments& arguments) {
 Outcome<Json> run_restore(Machine& machine, const HostArguments& arguments) {
   std::vector<host::PciAddress> only;
   for (const std::string& name : arguments.names) {
-    const auto found = host::find_function(machine, name);
+    const auto found = find_function(machine, arguments, name);
     if (!found) return pass(found);
     only.push_back(found->address);
   }
@@ -101,7 +101,7 @@ void declare_irq(CLI::App& app, HostArguments& arguments) {
 }
 
 Outcome<Json> run_irq(Machine& machine, const HostArguments& arguments) {
-  const auto function = host::find_function(machine, arguments.name);
+  const auto function = find_function(machine, arguments, arguments.name);
   if (!function) return pass(function);
   const std::string address = function->address.text();
   if (arguments.is_back)

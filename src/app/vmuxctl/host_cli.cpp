@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
 #include "app/vmuxctl/host_commands.hpp"
@@ -84,6 +85,7 @@ Exit run_host(const std::vector<std::string>& written, host::Machine& machine, c
     const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
     return usage(rest.empty() ? error.what() : fmt::format("'{}' is no command or option here", rest.front()));
   }
+  machine.on_wait = [](const std::string& what) { fmt::print(stderr, "vmuxctl host: waiting for {}\n", what); };
   const host::Outcome<control::Json> result = chosen->run(machine, arguments);
   if (!result) return failed(result.error(), arguments.as_json);
   Exit exit;

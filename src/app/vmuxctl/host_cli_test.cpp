@@ -114,6 +114,27 @@ TEST_F(HostCli, BindsAndRestores) {
   EXPECT_EQ(run({"restore"}).out, "nothing to do: everything is so already\n");
 }
 
+TEST_F(HostCli, SettingsForNoVfAtAllAreRefused) {
+  for (const std::vector<std::string>& settings : std::vector<std::vector<std::string>>{
+           {"--mac", "52:54:00:00:10:00"}, {"--vlan", "5", "--trust", "off"}, {"--driver", "vfio-pci"}}) {
+    std::vector<std::string> words{"vfs", "ens1"};
+    words.insert(words.end(), settings.begin(), settings.end());
+    EXPECT_THAT(run(words).err, HasSubstr("0000:01:00.0 has no virtual functions now"));
+    words.insert(words.begin() + 2, "0");
+    const Exit exit = run(words);
+    EXPECT_EQ(exit.status, 2);
+    EXPECT_THAT(exit.err, HasSubstr("with 0 virtual functions there is none to set"));
+  }
+  EXPECT_THAT(machine_.written, IsEmpty());
+}
+
+TEST_F(HostCli, KnowsAnInterfaceThatWentWithItsDriver) {
+  ASSERT_EQ(run({"bind", "ens2"}).status, 0);
+  EXPECT_EQ(run({"bind", "ens2"}).out, "nothing to do: everything is so already\n");
+  EXPECT_EQ(run({"restore", "ens2"}).status, 0);
+  EXPECT_EQ(machine_.link("/sys/bus/pci/devices/0000:02:00.0/driver"), "e1000e");
+}
+
 TEST_F(HostCli, MacsOfVfsCountUp) {
   const Exit exit = run({"vfs", "ens1", "3", "--mac", "52:54:00:00:00:ff", "--no-up", "-n"});
   EXPECT_THAT(exit.out, HasSubstr("vf 0 mac 52:54:00:00:00:ff\n"));

@@ -58,9 +58,21 @@ Outcome<std::map<unsigned, host::VfWish>> wishes_of(const HostArguments& argumen
   return wishes;
 }
 
-bool only_shows(const HostArguments& a) {
-  return !a.count && !a.vlan && !a.qos && !a.trust && !a.spoofchk && a.macs.empty() && a.link.empty() &&
-         a.driver.empty();
+bool sets_something(const HostArguments& a) {
+  return a.vlan || a.qos || a.trust || a.spoofchk || !a.macs.empty() || !a.link.empty() || !a.driver.empty();
+}
+
+/// Settings that would be about none at all are no settings that are made.
+Outcome<> require_some(const HostArguments& arguments, const host::PciFunction& physical) {
+  if (!sets_something(arguments) || arguments.index || physical.physical || physical.max_vfs == 0) return {};
+  if (arguments.count == 0u)
+    return host::refuse(Errc::invalid_argument,
+                        "with 0 virtual functions there is none to set: leave the settings out");
+  if (arguments.count || physical.vfs > 0) return {};
+  return host::refuse(Errc::not_found,
+                      fmt::format("{0} has no virtual functions now: `vmuxctl host vfs {0} N` with the "
+                                  "settings makes N of them",
+                                  physical.address.text()));
 }
 
 }  // namespace
@@ -93,14 +105,15 @@ void declare_vfs(CLI::App& app, HostArguments& arguments) {
 }
 
 Outcome<Json> run_vfs(Machine& machine, const HostArguments& arguments) {
-  const auto physical = host::find_function(machine, arguments.name);
+  const auto physical = find_function(machine, arguments, arguments.name);
   if (!physical) return pass(physical);
-  if (only_shows(arguments)) {
+  if (!arguments.count && !sets_something(arguments)) {
     const auto settings = host::vf_settings(machine, *physical);
     if (!settings) return pass(settings);
     return json_of(machine, *physical, *settings);
   }
   if (arguments.qos && !arguments.vlan) return host::refuse(Errc::invalid_argument, "--qos: a priority needs a --vlan");
+  if (const auto done = require_some(arguments, *physical); !done) return pass(done);
   auto wishes = wishes_of(arguments, arguments.count.value_or(physical->vfs));
   if (!wishes) return pass(wishes);
   const host::VfsRequest request{physical->address.text(), arguments.count, std::move(*wishes), !arguments.keeps_link};
