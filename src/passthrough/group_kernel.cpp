@@ -9,8 +9,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstring>
+#include <string_view>
 
+#include "base/logf.hpp"
 #include "vmux/base/unique_fd.hpp"
 
 namespace vmux::passthrough {
@@ -70,6 +73,18 @@ bool is_alone_on_its_bus(int fd) noexcept {
   return head.count == 1;
 }
 
+/// True when another process can map the device from this descriptor: the kernel's own can. One that stands for a
+/// device in this process alone (an interposer's, ours among them) is an empty file for whoever it is passed to, and
+/// dies of its first access.
+bool can_be_passed_on(int fd) noexcept {
+  char link[32], target[64];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t length = ::readlink(link, target, sizeof target);
+  if (length < 0) return true;  // no /proc here
+  const std::string_view name{target, static_cast<std::size_t>(length)};
+  return name == "anon_inode:[vfio-device]" || name.substr(0, 18) == "/dev/vfio/devices/";
+}
+
 /// How a device can be reset: by itself, or with its bus.
 enum class ResetMethod : std::uint8_t { none, function, bus };
 
@@ -77,7 +92,7 @@ class GroupDevice final : public KernelDevice {
  public:
   /// `group` must outlive the device.
   GroupDevice(UniqueFd fd, int group, ResetMethod method) noexcept
-      : fd_(std::move(fd)), group_(group), method_(method) {}
+      : fd_(std::move(fd)), group_(group), method_(method), can_be_passed_on_(can_be_passed_on(fd_.get())) {}
 
   [[nodiscard]] int fd() const noexcept override { return fd_.get(); }
   [[nodiscard]] bool is_resettable() const noexcept override { return method_ != ResetMethod::none; }
@@ -91,7 +106,7 @@ class GroupDevice final : public KernelDevice {
     facts.offset = info.offset;
     facts.readable = (info.flags & VFIO_REGION_INFO_FLAG_READ) != 0;
     facts.writable = (info.flags & VFIO_REGION_INFO_FLAG_WRITE) != 0;
-    facts.mappable = mappable_areas(answer, info);
+    if (can_be_passed_on_) facts.mappable = mappable_areas(answer, info);
     return facts;
   }
 
@@ -161,6 +176,7 @@ class GroupDevice final : public KernelDevice {
   UniqueFd fd_;
   std::int32_t group_;
   ResetMethod method_;
+  bool can_be_passed_on_;
 };
 
 class GroupDomain final : public KernelDomain {
@@ -180,6 +196,10 @@ class GroupDomain final : public KernelDomain {
     const auto method = (info.flags & VFIO_DEVICE_FLAGS_RESET) != 0 ? ResetMethod::function
                         : is_alone_on_its_bus(fd.get())             ? ResetMethod::bus
                                                                     : ResetMethod::none;
+    if (!can_be_passed_on(fd.get())) {
+      logf(LogLevel::warning, "{}: not the kernel's own descriptor (an interposer's?): all its registers go by message",
+           address);
+    }
     return std::make_unique<GroupDevice>(std::move(fd), group_.get(), method);
   }
 

@@ -11,8 +11,8 @@ import re
 import shutil
 
 import pytest
-from harness.interposer import BDF, Hugepages, Testpmd
-from harness.vmux import wait_until
+from harness.interposer import BDF, Hugepages, Testpmd, behind_interposer
+from harness.vmux import Vmux, wait_until
 from harness.wire import has_right_sums, mac_bytes, read_pcap, udp_frame, vlan_of, write_pcap
 
 pytestmark = [
@@ -88,6 +88,23 @@ def test_two_cards_in_one_process(daemon):
         both.run("start tx_first")  # each port sends 32 frames to the other
         for port in (0, 1):
             both.wait_for(lambda seen: (seen["RX-packets"], seen["TX-packets"]) == (32, 32), "32 frames each way", port=port)
+
+
+def test_a_device_that_the_interposer_shows_is_passed_on(daemon, tmp_path):
+    """A second vmux holds the card behind the interposer and passes it through. The descriptor of such a card is good in that process
+    only: whoever mapped it elsewhere died of its first access."""
+    relay = Vmux(tmp_path / "relay", "-d", BDF, "-s", tmp_path / "relay" / "a.sock", "-m", "passthrough",
+                 wrap=lambda command: behind_interposer([daemon.socket("a")], command)).start()
+    try:
+        with programs(("both", [relay.socket("a"), daemon.socket("b")], {})) as (both,):
+            assert "Driver name: net_e1000_em" in both.run("show port info 0")
+            both.run("set fwd rxonly")
+            both.run("start tx_first")
+            for port in (0, 1):
+                both.wait_for(lambda seen: (seen["RX-packets"], seen["TX-packets"]) == (32, 32), "32 frames each way", port=port)
+        assert "all its registers go by message" in relay.log()
+    finally:
+        assert relay.stop() == 0, relay.log()
 
 
 @pytest.mark.parametrize("pages", ["none", "huge"])

@@ -29,9 +29,10 @@ def wait_until(condition, what, timeout=90, pause=0.05):
 
 
 class Vmux:
-    """One daemon with its RPC socket and its VM sockets in `directory`."""
+    """One daemon with its RPC socket and its VM sockets in `directory`. `wrap`: makes of its command the one that is run."""
 
-    def __init__(self, directory, *flags):
+    def __init__(self, directory, *flags, wrap=lambda command: command):
+        self.wrap = wrap
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.rpc = self.directory / "rpc.sock"
@@ -44,7 +45,7 @@ class Vmux:
 
     def start(self):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([str(BIN / "vmux"), "--rpc", str(self.rpc), *self.flags],
+            self.process = subprocess.Popen(self.wrap([str(BIN / "vmux"), "--rpc", str(self.rpc), *self.flags]),
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                                             preexec_fn=die_with_parent)
         wait_until(self.is_ready, f"vmux to answer; it said:\n{self.log()}")
