@@ -79,8 +79,6 @@ Exit run_host(const std::vector<std::string>& written, host::Machine& machine, c
     app.parse(std::vector<std::string>{written.rbegin(), written.rend()});
   } catch (const CLI::CallForHelp&) {
     return {0, app.help(), ""};
-  } catch (const CLI::ConversionError& error) {  // only numbers have to be converted
-    return usage(fmt::format("expected a number: {}", error.what()));
   } catch (const CLI::ParseError& error) {
     const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
     return usage(rest.empty() ? error.what() : fmt::format("'{}' is no command or option here", rest.front()));

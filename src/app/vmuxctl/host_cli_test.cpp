@@ -157,6 +157,19 @@ TEST_F(HostCli, ShowsVfsHugepagesAndInterrupts) {
   EXPECT_EQ(run({"irq", "ens1", "--json"}).out, "[]\n");
 }
 
+TEST_F(HostCli, TellsAVmmHowToHaveAFunction) {
+  const Exit exit = run({"vm-args", "ens2", "--vmm", "cloud-hypervisor", "--vcpus", "1", "--memory", "512"});
+  EXPECT_EQ(exit.status, 0);
+  EXPECT_THAT(exit.out, HasSubstr("--cpus boot=1,affinity=[0@[4]]\n--memory size=0 --memory-zone id=near,size=512M"));
+  EXPECT_THAT(exit.out, HasSubstr("# 0000:02:00.0 has the driver e1000e now"));
+  EXPECT_EQ(Json::parse(run({"vm-args", "ens2", "--json"}).out)["vmm"], "qemu");
+}
+
+TEST_F(HostCli, MountsPagesWithoutACount) {
+  EXPECT_THAT(run({"hugepages", "--mount", "--dry-run"}).out, HasSubstr("mount -t hugetlbfs -o pagesize=2M"));
+  EXPECT_THAT(machine_.written, IsEmpty());
+}
+
 TEST_F(HostCli, SavesWhatApplyTakes) {
   const Json saved = Json::parse(run({"save", "--json"}).out);
   EXPECT_EQ(saved["nic"][0]["device"], "0000:01:00.0");

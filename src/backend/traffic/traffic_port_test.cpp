@@ -122,8 +122,8 @@ TEST(TrafficPort, SinkSaysOnceWhereItIs) {
 
 TEST(TrafficPort, OptionsThatMakeNoSenseAreRefused) {
   for (const char* text : {"", "size=59", "size=9019", "size=64x", "size=64,flows=0", "size=64,flows=1025",
-                           "size=64,frames=0", "size=64,frames=1025", "size=64,to=1", "size=64,to=02-00-00-00-00",
-                           "size=64,from=01:00:00:00:00:00", "size=64,speed=1", "64"})
+                           "size=64,frames=0", "size=64,frames=1025", "size=64,to=1", "size=64,to=2:0:0:0:0:1",
+                           "size=064", "size=64,flows=1e1", "size=64,from=01:00:00:00:00:00", "size=64,speed=1", "64"})
     EXPECT_FALSE(parse_generator(text)) << text;
 }
 
