@@ -230,8 +230,8 @@ def test_more_multicast_groups_than_its_list_holds(iavf):
         frames, _ = records(iavf.b.check("gzip -c /tmp/heard | base64"))
         return {frame[:6].hex(":") for frame, _ in frames if frame[6:12] == mac_bytes(source)}
 
-    iavf.b.check("ip -batch - <<END\n" + "\n".join(f"maddress add {group} dev {name}" for group in groups) + "\nEND")
+    iavf.b.check(f"for group in {' '.join(groups)}; do ip maddress add $group dev {name} || exit 1; done")
     try:
         wait_until(lambda: heard() >= set(groups), "all groups to be heard")  # the driver asks for them when it gets to it
     finally:
-        iavf.b.check("ip -batch - <<END\n" + "\n".join(f"maddress del {group} dev {name}" for group in groups) + "\nEND")
+        iavf.b.check(f"for group in {' '.join(groups)}; do ip maddress del $group dev {name}; done")
