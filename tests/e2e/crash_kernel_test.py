@@ -38,7 +38,7 @@ def test_crash_kernel_has_a_network(rig, any_kernel):
         assert come_up(guest, model).status == 0, model
     sizes = [path.stat().st_size for path in files]
     guest.check(f"head -c {sizes[0]} /dev/vda >/tmp/kernel; head -c {sizes[1]} /dev/vdb >/tmp/initrd; "
-                f"{put_program(guest, 'kexec')} /tmp/kernel /tmp/initrd '{CRASH_OPTIONS}' && rm /tmp/kernel /tmp/initrd")
+                f"{put_program(guest, 'kexec')} /tmp/kernel /tmp/initrd '{CRASH_OPTIONS}' && rm /tmp/kernel /tmp/initrd", timeout=600)
     # In the middle of traffic, both ways.
     for model, address in ADDRESSES.items():
         guest.spawn(f"ping -q -i 0.01 {HOST.format(address.split('.')[2])}")
