@@ -73,7 +73,8 @@ struct Small {
 void PrintTo(const Small& row, std::ostream* out) { *out << row.name; }
 class E1000RxTail : public testing::TestWithParam<std::tuple<Small, Doorbell>> {};
 TEST_P(E1000RxTail, BeyondTheRingMeansThatAllIsTheCards) {
-  const auto& [row, doorbell] = GetParam();
+  const Small& row = std::get<0>(GetParam());
+  const Doorbell doorbell = std::get<1>(GetParam());
   OwnRing rig{8, doorbell};
   const auto write = [&](std::uint32_t offset, std::uint32_t value) {
     doorbell == Doorbell::poll ? rig.guest->write_mapped(offset, value) : rig.guest->write(offset, value);
