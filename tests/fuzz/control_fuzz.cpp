@@ -113,7 +113,7 @@ void values(std::string_view text) {
   check_value(parse_cpu_list(text), &parse_cpu_list);
   static_cast<void>(parse_log_level(text));
   static_cast<void>(parse_number(text, 1'000'000));
-  if (const auto address = parse_pci_address(text)) VMUX_ASSERT(parse_pci_address(*address) == address);
+  if (const auto address = parse_pci_address(text)) VMUX_ASSERT(parse_pci_address(address->text()) == address);
 }
 
 constexpr std::array kReaders{&file, &requests, &parameters, &values};
