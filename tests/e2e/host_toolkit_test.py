@@ -234,7 +234,7 @@ def test_commands_wait_for_each_other_and_name_who_does_not_end(host):
     try:
         host.sh("until grep -q . /var/lib/vmux/host.lock; do sleep 0.1; done")
         status, said = host.run("hugepages 0")
-        assert status == 1 and "(sleep 1000)" in said.splitlines()[-1]
+        assert status == 1 and "sleep 1000" in said and "changes this host and is not done after" in said.splitlines()[-1]
     finally:
         user.kill("KILL")
     host.sh("flock /var/lib/vmux/host.lock true")
