@@ -22,7 +22,9 @@ class Machine:
         self.first = self.ctl("save")
 
     def run(self, arguments):
-        return self.vm.run(f"{BIN}/vmuxctl host {arguments}", timeout=180)
+        """Status and output, without what is told of long waits (on stderr, which a guest's shell joins to stdout)."""
+        status, output = self.vm.run(f"{BIN}/vmuxctl host {arguments}", timeout=180)
+        return status, "".join(line for line in output.splitlines(True) if not line.startswith("vmuxctl host: waiting for "))
 
     def ctl(self, arguments):
         """The result of a command that has to succeed."""
