@@ -23,8 +23,9 @@ class Machine:
 
     def run(self, arguments):
         """Status and output, without what is told of long waits (on stderr, which a guest's shell joins to stdout)."""
-        status, output = self.vm.run(f"{BIN}/vmuxctl host {arguments}", timeout=180)
-        return status, "".join(line for line in output.splitlines(True) if not line.startswith("vmuxctl host: waiting for "))
+        result = self.vm.run(f"{BIN}/vmuxctl host {arguments}", timeout=180)
+        said = [line for line in result.output.splitlines(True) if not line.startswith("vmuxctl host: waiting for ")]
+        return result._replace(output="".join(said))
 
     def ctl(self, arguments):
         """The result of a command that has to succeed."""
