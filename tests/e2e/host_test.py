@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import Rig
-from harness.traffic import answered, check_restart, give_address, iperf_with_host, mbits, ping, protocol_errors, wait_for_peer
+from harness.traffic import answered, check_restart, give_address, iperf_with_host, mbits, ping, protocol_errors, udp_arrives, wait_for_peer
 from harness.vmux import wait_until
 
 HOST = "10.78.0.100"
@@ -37,8 +37,7 @@ def test_ping_and_iperf_over_tap(pair):
         assert answered(sh(f"ping -c 20 -i 0.05 -w 60 {VM}"), 20) == 20
         assert mbits(iperf_with_host(pair.a, HOST)) > 1
         assert mbits(iperf_with_host(pair.a, HOST, options="-R")) > 1
-        udp = iperf_with_host(pair.a, HOST, seconds=2, options="-u -b 2M")["sum"]  # how much of it is lost is a matter of who got the CPU
-        assert udp["packets"] > 100 and udp["lost_percent"] < 50, udp
+        udp_arrives(lambda: iperf_with_host(pair.a, HOST, seconds=2, options="-u -b 2M"))
         assert set(protocol_errors(pair.a).values()) == {0}
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Two VMs on one switch: the main job."""
 import pytest
-from harness.traffic import give_address, iperf, mbits, ping, protocol_errors, wait_for_peer
+from harness.traffic import give_address, iperf, mbits, ping, protocol_errors, tcp_both_ways, udp_arrives, wait_for_peer
 
 
 def test_ping_both_ways_loses_nothing(pair):
@@ -28,15 +28,12 @@ def test_tcp_flows(pair, options):
 
 
 def test_tcp_flows_both_ways_at_once(pair):
-    end = iperf(pair.a, pair.b, pair.address_b, seconds=1, options="--bidir")
-    assert mbits(end) > 1
-    assert end["sum_received_bidir_reverse"]["bits_per_second"] > 1e6
+    tcp_both_ways(pair.a, pair.b, pair.address_b)
 
 
 @pytest.mark.parametrize("options", ["", "-R"], ids=["a-to-b", "b-to-a"])
 def test_udp_arrives(pair, options):
-    udp = iperf(pair.a, pair.b, pair.address_b, seconds=2, options=f"-u -b 2M {options}")["sum"]
-    assert udp["packets"] > 100 and udp["lost_percent"] < 50, udp  # how much of it is lost is a matter of who got the CPU
+    udp_arrives(lambda: iperf(pair.a, pair.b, pair.address_b, seconds=2, options=f"-u -b 2M {options}"))
 
 
 def test_counters_grow_with_traffic(pair):

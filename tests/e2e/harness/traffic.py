@@ -153,6 +153,28 @@ def iperf_with_host(guest, host_address, seconds=None, options=""):
     return _measured(attempt)
 
 
+def tcp_both_ways(client, server, address, streams=1, enough=100_000):
+    """TCP both ways at once, 2 s at a time, until each way has moved `enough` bytes: on a busy machine one of them may have all of a turn."""
+    moved = {"sum_received": 0, "sum_received_bidir_reverse": 0}
+
+    def moves_both_ways():
+        end = iperf(client, server, address, seconds=2, options=f"--bidir -P {streams}")
+        for way in moved:
+            moved[way] += end[way]["bytes"]
+        return min(moved.values()) > enough
+
+    wait_until(moves_both_ways, "TCP to move both ways", timeout=120)
+
+
+def udp_arrives(run, ways=("sum",)):
+    """UDP streams, a run of iperf3 at a time, until most of one of a second or more arrives: how much does is a matter of who got the CPU."""
+    def arrives():
+        end = run()
+        return all(end[way]["packets"] > 50 and end[way]["lost_percent"] < 50 for way in ways)
+
+    wait_until(arrives, "most of a UDP stream to arrive", timeout=120)
+
+
 def mbits(end):
     """What arrived, in Mbit/s."""
     return (end.get("sum_received") or end["sum"])["bits_per_second"] / 1e6
