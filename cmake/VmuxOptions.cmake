@@ -3,6 +3,7 @@
 set(VMUX_SANITIZE "" CACHE STRING "Value of -fsanitize= for everything, empty for none")
 option(VMUX_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 option(VMUX_TESTS "Build the tests" ON)
+option(VMUX_EACH_FILE_ALONE "Compile no files together: for tools that read compile_commands.json" OFF)
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)

@@ -3,8 +3,13 @@
 #   A folder of src/ as the target vmux_NAME (an object library). SDK: its objects become part of libvmux.
 #   A room without SOURCES is header-only. LIBS are rooms (vmux_x) or outside libraries.
 #
-# vmux_test(NAME SOURCES file... [LIBS target...] [LABELS label])
+# vmux_together(TARGET file...)
+#   These of its sources are compiled as one: for files that are quick themselves and include what takes seconds (JSON, the
+#   command line). Names of their unnamed namespaces must differ. A target may have several such groups.
+#
+# vmux_test(NAME SOURCES file... [APART file...] [LIBS target...] [LABELS label])
 #   A GoogleTest executable, each TEST a ctest entry, labelled `unit` unless LABELS says otherwise. `threads` marks what the ThreadSanitizer run repeats.
+#   SOURCES are compiled five at a time, as by vmux_together; those APART, whose names others use too, alone.
 #
 # vmux_fuzzer(NAME SOURCES file... [LIBS target...])
 #   A libFuzzer target in bin/fuzz/, built with VMUX_FUZZ only. Seeds: tests/fuzz/corpus/NAME/.
@@ -75,12 +80,25 @@ function(vmux_link target)
   endforeach()
 endfunction()
 
+function(vmux_together target)
+  if(VMUX_EACH_FILE_ALONE)
+    return()
+  endif()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  list(GET ARGN 0 group)
+  set_source_files_properties(${ARGN} PROPERTIES UNITY_GROUP ${target}_${group})
+endfunction()
+
 function(vmux_test name)
   if(NOT VMUX_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;LABELS" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
+  cmake_parse_arguments(ARG "" "" "SOURCES;APART;LIBS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES} ${ARG_APART})
+  if(NOT VMUX_EACH_FILE_ALONE)
+    set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+    set_source_files_properties(${ARG_APART} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  endif()
   # Compiled about as often as run: optimising a test takes longer than it saves.
   target_compile_options(${name} PRIVATE -O0)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)

@@ -5,17 +5,18 @@
 
 #include <cstring>
 
+#include "fake_guest/virtchnl_numbers.hpp"
 #include "rigs/iavf_rig.hpp"
 
 namespace vmux::rigs {
 namespace {
 
+using namespace fake_guest::virtchnl;
 using fake_guest::IavfBody;
 using fake_guest::IavfMessage;
 
 constexpr std::uint32_t kAtqh = 0x6400, kAtqlen = 0x6800, kArqh = 0x7400, kArqt = 0x7000, kAtqbal = 0x7c00,
                         kAtqt = 0x8400;
-constexpr std::uint32_t kVersion = 1, kStats = 15;
 constexpr std::uint32_t kCritical = 1u << 30;
 
 void patch16(IavfRig& rig, std::uint64_t at, std::uint16_t value) {

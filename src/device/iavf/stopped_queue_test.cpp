@@ -2,16 +2,16 @@
 // A queue that stops: the driver is told, and the function is reset.
 #include <gtest/gtest.h>
 
+#include "fake_guest/virtchnl_numbers.hpp"
 #include "rigs/iavf_rig.hpp"
 
 namespace vmux::rigs {
 namespace {
 
+using namespace fake_guest::virtchnl;
 using fake_guest::Bytes;
 using fake_guest::IavfMessage;
 
-constexpr std::uint32_t kEvent = 17;
-constexpr std::uint32_t kArqlen = 0x8000, kRstat = 0x8800;
 constexpr unsigned kResetImpending = 2;
 
 std::optional<IavfMessage> event_of(IavfRig& rig) {

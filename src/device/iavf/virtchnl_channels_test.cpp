@@ -5,21 +5,18 @@
 #include <numeric>
 #include <set>
 
+#include "fake_guest/virtchnl_numbers.hpp"
 #include "packet/test_frames.hpp"
 #include "rigs/iavf_rig.hpp"
 
 namespace vmux::rigs {
 namespace {
 
+using namespace fake_guest::virtchnl;
 using fake_guest::Bytes;
 using fake_guest::IavfBody;
 using fake_guest::IavfMessage;
 
-constexpr std::uint32_t kReset = 2, kEvent = 17, kKey = 23, kLut = 24, kSetHena = 26, kEnableChannels = 30,
-                        kDisableChannels = 31, kAddFilter = 32, kDelFilter = 33;
-constexpr std::int32_t kOk = 0, kParam = -5, kNotSupported = -64;
-constexpr std::uint32_t kL2 = 1, kRssPf = 1 << 19, kAdq = 1 << 23;
-constexpr std::uint32_t kArqlen = 0x8000, kRstat = 0x8800;
 constexpr unsigned kTcpV4 = 0, kTcpV6 = 1, kUdpV4 = 2;
 constexpr unsigned kQueues = 4;
 

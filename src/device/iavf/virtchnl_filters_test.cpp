@@ -2,17 +2,16 @@
 // Addresses as drivers of several ages add and delete them, and which one becomes the function's.
 #include <gtest/gtest.h>
 
+#include "fake_guest/virtchnl_numbers.hpp"
 #include "rigs/iavf_rig.hpp"
 
 namespace vmux::rigs {
 namespace {
 
+using namespace fake_guest::virtchnl;
 using device::iavf::Mac;
 using fake_guest::Bytes;
 using fake_guest::IavfBody;
-
-constexpr std::uint32_t kReset = 2, kAddMac = 10, kDelMac = 11;
-constexpr std::int32_t kOk = 0, kNoMemory = -18;
 
 IavfBody mac_list(std::uint16_t count, std::uint8_t last, std::uint8_t type = 2) {
   IavfBody body;

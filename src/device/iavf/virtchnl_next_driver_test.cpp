@@ -2,19 +2,17 @@
 // A driver that finds what another has left behind without a word: a crash kernel, a program that was killed.
 #include <gtest/gtest.h>
 
+#include "fake_guest/virtchnl_numbers.hpp"
 #include "rigs/iavf_rig.hpp"
 
 namespace vmux::rigs {
 namespace {
 
+using namespace fake_guest::virtchnl;
 using fake_guest::Bytes;
 using fake_guest::IavfBody;
 using fake_guest::IavfSetup;
 
-constexpr std::uint32_t kVersion = 1, kConfigTx = 4, kConfigRx = 5, kConfigQueues = 6, kEnable = 8, kAddMac = 10,
-                        kAddVlan = 12, kPromisc = 14, kLut = 24, kStripV2 = 54, kInsertV2 = 56;
-constexpr std::int32_t kOk = 0, kParam = -5;
-constexpr std::uint32_t kL2 = 1, kVlanV2 = 1 << 15, kVlan = 1 << 16, kRssPf = 1 << 19;
 constexpr std::uint32_t kQtxTail = 0, kDynCtlN = 0x3800;
 
 bool carries_frames(IavfRig& rig) {

@@ -3,28 +3,28 @@
 // are those of Microsoft's RSS verification suite.
 #include <gtest/gtest.h>
 
+#include "fake_guest/virtchnl_numbers.hpp"
 #include "rigs/iavf_rig.hpp"
 
 namespace vmux::rigs {
 namespace {
 
+using namespace fake_guest::virtchnl;
 using fake_guest::Bytes;
 using fake_guest::IavfBody;
 
-constexpr std::uint32_t kKey = 23, kLut = 24, kSetHena = 26, kAdd = 45, kDelete = 46;
 constexpr std::uint32_t kCapabilities = 1 | 1u << 19 | 1u << 27;  // L2, RSS_PF, ADV_RSS_PF
 constexpr std::uint32_t kByAddresses = 0x323e8fc2, kByPortsToo = 0x51ccc178;
-constexpr std::int32_t kOk = 0, kParam = -5;
 
-struct Header {
+struct HashedHeader {
   std::uint32_t type, fields;
 };
-constexpr Header kEthernet{1, 0}, kVlan{3, 0}, kIpv4{4, 3}, kUdp{7, 3};
+constexpr HashedHeader kEthernetHeader{1, 0}, kVlanHeader{3, 0}, kIpv4Addresses{4, 3}, kUdpPorts{7, 3};
 
-Bytes choice(std::initializer_list<Header> headers) {
+Bytes choice(std::initializer_list<HashedHeader> headers) {
   IavfBody body;
   body.u8(0).zeros(3).u32(static_cast<std::uint32_t>(headers.size()));
-  for (const Header& header : headers)
+  for (const HashedHeader& header : headers)
     body.u32(header.type).u32(header.fields).zeros(64);
   return body.zeros((32 - headers.size()) * 72).u32(0).zeros(128).bytes();
 }
@@ -57,32 +57,32 @@ struct Card : IavfRig {
 TEST(IavfRssChoice, IpHeaderAloneMeansEveryPacketOfItsVersion) {
   Card card;
   EXPECT_EQ(card.hash(), std::nullopt);
-  EXPECT_EQ(card.guest->call(kAdd, choice({kEthernet, kVlan, kIpv4})).status, kOk);
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({kEthernetHeader, kVlanHeader, kIpv4Addresses})).status, kOk);
   EXPECT_EQ(card.hash(), kByAddresses);
 }
 
 TEST(IavfRssChoice, TransportHeaderGoesBeforeAndFallsBackWhenItIsDeleted) {
   Card card;
-  EXPECT_EQ(card.guest->call(kAdd, choice({kIpv4, kUdp})).status, kOk);
-  EXPECT_EQ(card.guest->call(kAdd, choice({kIpv4})).status, kOk);
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({kIpv4Addresses, kUdpPorts})).status, kOk);
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({kIpv4Addresses})).status, kOk);
   EXPECT_EQ(card.hash(), kByPortsToo);
-  EXPECT_EQ(card.guest->call(kDelete, choice({kIpv4, kUdp})).status, kOk);
+  EXPECT_EQ(card.guest->call(kDelConfig, choice({kIpv4Addresses, kUdpPorts})).status, kOk);
   EXPECT_EQ(card.hash(), kByAddresses);
-  EXPECT_EQ(card.guest->call(kDelete, choice({kIpv4})).status, kOk);
+  EXPECT_EQ(card.guest->call(kDelConfig, choice({kIpv4Addresses})).status, kOk);
   EXPECT_EQ(card.hash(), std::nullopt);
 }
 
 TEST(IavfRssChoice, DeletingTheIpHeaderLeavesWhatATransportHeaderChose) {
   Card card;
-  EXPECT_EQ(card.guest->call(kAdd, choice({kIpv4})).status, kOk);
-  EXPECT_EQ(card.guest->call(kAdd, choice({kIpv4, kUdp})).status, kOk);
-  EXPECT_EQ(card.guest->call(kDelete, choice({kIpv4})).status, kOk);
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({kIpv4Addresses})).status, kOk);
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({kIpv4Addresses, kUdpPorts})).status, kOk);
+  EXPECT_EQ(card.guest->call(kDelConfig, choice({kIpv4Addresses})).status, kOk);
   EXPECT_EQ(card.hash(), kByPortsToo);
 }
 
 TEST(IavfRssChoice, ClearingHenaForgetsAllThatWasChosen) {
   Card card;
-  EXPECT_EQ(card.guest->call(kAdd, choice({kIpv4})).status, kOk);
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({kIpv4Addresses})).status, kOk);
   EXPECT_EQ(card.guest->call(kSetHena, IavfBody{}.u64(0).bytes()).status, kOk);
   EXPECT_EQ(card.hash(), std::nullopt);
   EXPECT_EQ(card.guest->call(kSetHena, IavfBody{}.u64(1ull << 31).bytes()).status, kOk);
@@ -91,10 +91,10 @@ TEST(IavfRssChoice, ClearingHenaForgetsAllThatWasChosen) {
 
 TEST(IavfRssChoice, FieldsThatCannotBeHashedAreRefused) {
   Card card;
-  EXPECT_EQ(card.guest->call(kAdd, choice({{1, 3}, kIpv4})).status, kParam);        // Ethernet addresses
-  EXPECT_EQ(card.guest->call(kAdd, choice({{4, 1u << 5}})).status, kParam);         // the IPv4 checksum
-  EXPECT_EQ(card.guest->call(kAdd, choice({kIpv4, {7, 1u << 2}})).status, kParam);  // the UDP checksum
-  EXPECT_EQ(card.guest->call(kAdd, choice({{4, 3 | 1u << 4}, kUdp})).status, kOk);  // the protocol is UDP
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({{1, 3}, kIpv4Addresses})).status, kParam);        // Ethernet addresses
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({{4, 1u << 5}})).status, kParam);                  // the IPv4 checksum
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({kIpv4Addresses, {7, 1u << 2}})).status, kParam);  // the UDP checksum
+  EXPECT_EQ(card.guest->call(kAddConfig, choice({{4, 3 | 1u << 4}, kUdpPorts})).status, kOk);  // the protocol is UDP
 }
 
 }  // namespace

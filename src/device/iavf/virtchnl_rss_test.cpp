@@ -5,18 +5,17 @@
 
 #include <numeric>
 
+#include "fake_guest/virtchnl_numbers.hpp"
 #include "packet/test_frames.hpp"
 #include "rigs/iavf_rig.hpp"
 
 namespace vmux::rigs {
 namespace {
 
+using namespace fake_guest::virtchnl;
 using fake_guest::Bytes;
 using fake_guest::IavfBody;
 
-constexpr std::uint32_t kKey = 23, kLut = 24, kSetHena = 26, kHashFunction = 18, kAddConfig = 45, kDelConfig = 46;
-constexpr std::int32_t kOk = 0, kParam = -5, kNotSupported = -64;
-constexpr std::uint32_t kL2 = 1, kRssPf = 1 << 19, kAdvRss = 1 << 27;
 constexpr std::uint32_t kIpv4 = 4, kIpv6 = 5, kTcp = 6, kUdp = 7, kPfcp = 17;  // headers
 constexpr std::uint32_t kSource = 1, kDestination = 2;                         // fields of any of them
 constexpr std::uint32_t kToeplitz = 0, kXor = 1, kSymmetric = 2;

@@ -2,23 +2,16 @@
 // virtchnl as a driver sees it: negotiation, what each message needs to be taken, and the reset handshake.
 #include <gtest/gtest.h>
 
+#include "fake_guest/virtchnl_numbers.hpp"
 #include "rigs/iavf_rig.hpp"
 
 namespace vmux::rigs {
 namespace {
 
+using namespace fake_guest::virtchnl;
 using fake_guest::Bytes;
 using fake_guest::IavfBody;
 using fake_guest::IavfMessage;
-
-constexpr std::uint32_t kVersion = 1, kReset = 2, kResources = 3, kConfigQueues = 6, kIrqMap = 7, kEnable = 8,
-                        kDisable = 9, kAddMac = 10, kDelMac = 11, kAddVlan = 12, kPromisc = 14, kStats = 15,
-                        kEvent = 17, kKey = 23, kLut = 24, kHenaCaps = 25, kSetHena = 26, kRequestQueues = 29,
-                        kRxdids = 44, kEnableV2 = 107, kMapVector = 111;
-constexpr std::int32_t kOk = 0, kParam = -5, kNotSupported = -64;
-constexpr std::uint32_t kL2 = 1, kReqQueues = 1 << 6, kAdvSpeed = 1 << 7, kLarge = 1 << 9, kVlanV2 = 1 << 15,
-                        kVlan = 1 << 16, kRssPf = 1 << 19, kFlex = 1 << 26;
-constexpr std::uint32_t kArqlen = 0x8000, kRstat = 0x8800;
 
 TEST(IavfVirtchnl, SpeaksVersionOneOneAndOneZero) {
   IavfRig rig;

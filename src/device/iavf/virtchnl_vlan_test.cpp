@@ -2,20 +2,17 @@
 // VLANs in both dialects of virtchnl, from the message to the frames.
 #include <gtest/gtest.h>
 
+#include "fake_guest/virtchnl_numbers.hpp"
 #include "rigs/iavf_rig.hpp"
 
 namespace vmux::rigs {
 namespace {
 
+using namespace fake_guest::virtchnl;
 using fake_guest::Bytes;
 using fake_guest::IavfBody;
 using fake_guest::IavfMessage;
 
-constexpr std::uint32_t kAddVlan = 12, kDelVlan = 13, kStrip = 27, kDontStrip = 28, kVlanCaps = 51, kAddVlanV2 = 52,
-                        kDelVlanV2 = 53, kStripV2 = 54, kDontStripV2 = 55, kInsertV2 = 56, kDontInsertV2 = 57,
-                        kFilterV2 = 58;
-constexpr std::int32_t kOk = 0, kParam = -5, kNotSupported = -64;
-constexpr std::uint32_t kL2 = 1, kVlanV2 = 1 << 15, kVlan = 1 << 16;
 constexpr std::uint32_t k8100 = 1, k88a8 = 2, k9100 = 4;
 constexpr std::uint64_t kInsertTag1 = std::uint64_t{8} << 4;  // of a data descriptor
 
