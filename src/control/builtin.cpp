@@ -132,8 +132,8 @@ class IavfNic final : public Nic {
             {"all_groups", counters.all_groups.get()},     {"addresses_refused", counters.addresses_refused.get()}};
     std::uint64_t faults = 0;
     for (unsigned queue = 0; queue < data.queue_pairs(); ++queue) {
-      const device::iavf::QueueCounters& tx = data.tx(queue).counters();
-      const device::iavf::QueueCounters& rx = data.rx(queue).counters();
+      const intel::QueueCounters& tx = data.tx(queue).counters();
+      const intel::QueueCounters& rx = data.rx(queue).counters();
       const std::string number = std::to_string(queue);
       into.emplace_back("tx" + number + ".frames", tx.frames.get());
       into.emplace_back("tx" + number + ".errors", tx.errors.get());

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "base/format.hpp"
-#include "passthrough/group.hpp"
-#include "passthrough/group_kernel.hpp"
+#include "kvfio/group.hpp"
+#include "kvfio/group_kernel.hpp"
 #include "passthrough/physical_function.hpp"
 
 namespace vmux::control {
@@ -24,7 +24,7 @@ class PassthroughNic final : public Nic {
 
   void report(CounterReport& into) const override {
     const passthrough::PhysicalCounters& c = function_->counters();
-    const passthrough::DmaCounters& d = function_->dma_counters();
+    const kvfio::DmaCounters& d = function_->dma_counters();
     into = {{"config.reads", c.config_reads},
             {"config.writes", c.config_writes},
             {"bar.reads", c.bar_reads},
@@ -71,8 +71,8 @@ std::string addresses_of(const std::vector<passthrough::Spoiler>& spoilers) {
 Result<std::unique_ptr<Nic>> make_passthrough(const NicRequest& request, runtime::Poller& poller) {
   // The kernel's groups are the machine's, and this process holds each once. All calls come from the control thread's
   // doing, one after the other.
-  static passthrough::GroupKernel kernel;
-  static passthrough::Groups groups;
+  static kvfio::GroupKernel kernel;
+  static kvfio::Groups groups;
   const std::string address = request.device.value_or("");
   const auto number = passthrough::group_of({}, address);
   if (!number) return tl::unexpected<Error>(number.error());

@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 
-#include "passthrough/fake_kernel.hpp"
+#include "kvfio/test/fake_kernel.hpp"
 
 namespace vmux::passthrough {
 namespace {
@@ -31,25 +31,25 @@ class Space {
   }
   [[nodiscard]] const std::vector<std::byte>& bytes() const { return card_.config; }
   /// As a guest sees it.
-  [[nodiscard]] fake::Card seen() const {
-    fake::Card copy = card_;
+  [[nodiscard]] kvfio::fake::Card seen() const {
+    kvfio::fake::Card copy = card_;
     ConfigView{card_.config}.filter(0, copy.config);
     return copy;
   }
-  fake::Card card_;
+  kvfio::fake::Card card_;
 
  private:
   std::size_t link_ = 0x34, last_ = 0x100;
 };
 
-std::vector<unsigned> standard_ids(const fake::Card& card) {
+std::vector<unsigned> standard_ids(const kvfio::fake::Card& card) {
   std::vector<unsigned> ids;
   for (unsigned at = card.get<std::uint8_t>(0x34); at != 0; at = card.get<std::uint8_t>(at + 1u))
     ids.push_back(card.get<std::uint8_t>(at));
   return ids;
 }
 
-std::vector<unsigned> extended_ids(const fake::Card& card) {
+std::vector<unsigned> extended_ids(const kvfio::fake::Card& card) {
   std::vector<unsigned> ids;
   for (std::size_t at = 0x100; at != 0; at = card.get<std::uint32_t>(at) >> 20) {
     if (card.get<std::uint32_t>(at) == 0) break;

@@ -43,7 +43,8 @@ bool is_in(const Span& part, std::uint64_t at) noexcept { return at >= part.begi
 
 }  // namespace
 
-std::vector<pci::SharedArea> shareable(const RegionFacts& facts, Region region, const std::optional<MsixFacts>& msix) {
+std::vector<pci::SharedArea> shareable(const kvfio::RegionFacts& facts, Region region,
+                                       const std::optional<MsixFacts>& msix) {
   std::vector<pci::SharedArea> areas;
   const auto add = [&areas](std::uint64_t begin, std::uint64_t end) {
     begin = (begin + kPage - 1) / kPage * kPage;
@@ -65,14 +66,14 @@ std::vector<pci::SharedArea> shareable(const RegionFacts& facts, Region region, 
   return areas;
 }
 
-const RegionFacts* PhysicalFunction::facts(Region region) const noexcept {
+const kvfio::RegionFacts* PhysicalFunction::facts(Region region) const noexcept {
   const auto index = static_cast<std::size_t>(region);
   return open_ && index < open_->regions.size() ? &open_->regions[index] : nullptr;
 }
 
 pci::RegionInfo PhysicalFunction::region(Region region) const noexcept {
   pci::RegionInfo info;
-  const RegionFacts* const known = facts(region);
+  const kvfio::RegionFacts* const known = facts(region);
   if (known == nullptr || known->size == 0) return info;
   info.size = known->size;
   info.readable = known->readable;
@@ -85,7 +86,7 @@ pci::RegionInfo PhysicalFunction::region(Region region) const noexcept {
 }
 
 Result<void> PhysicalFunction::read(Region region, RegionOffset offset, std::span<std::byte> into) noexcept {
-  const RegionFacts* const known = facts(region);
+  const kvfio::RegionFacts* const known = facts(region);
   if (known == nullptr || known->size == 0) return fail(Errc::not_supported, "the region does not exist");
   if (!fits(offset.raw, into.size(), known->size)) return fail(Errc::out_of_range, "beyond the end of a region");
   if (region == Region::config) {
@@ -99,7 +100,7 @@ Result<void> PhysicalFunction::read(Region region, RegionOffset offset, std::spa
 }
 
 Result<void> PhysicalFunction::write(Region region, RegionOffset offset, std::span<const std::byte> from) noexcept {
-  const RegionFacts* const known = facts(region);
+  const kvfio::RegionFacts* const known = facts(region);
   if (known == nullptr || known->size == 0) return fail(Errc::not_supported, "the region does not exist");
   if (!fits(offset.raw, from.size(), known->size)) return fail(Errc::out_of_range, "beyond the end of a region");
   if (!known->writable) return fail(Errc::permission, "the region is read-only");
@@ -177,7 +178,7 @@ void PhysicalFunction::follow_config_write(std::size_t at, std::span<const std::
 
 /// From here on the device reaches for memory: what has been promised must be there.
 void PhysicalFunction::before_bus_mastering() noexcept {
-  const DmaMap& dma = group_->dma();
+  const kvfio::DmaMap& dma = group_->dma();
   if (!dma.has_backlog()) return;
   logf(LogLevel::warning, "{}: the VM switches {} on while {} MiB of its memory wait to be pinned, and waits for that",
        name_, address_, dma.counters().waiting * kPage >> 20);

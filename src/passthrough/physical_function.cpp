@@ -22,14 +22,14 @@ constexpr std::uint32_t kPoliteRequests = 2;   // ten seconds apart (the kernel'
 
 }  // namespace
 
-PhysicalFunction::PhysicalFunction(std::string name, std::string address, std::shared_ptr<Group> group,
+PhysicalFunction::PhysicalFunction(std::string name, std::string address, std::shared_ptr<kvfio::Group> group,
                                    runtime::Poller& poller)
     : name_(std::move(name)), address_(std::move(address)), group_(std::move(group)), poller_(poller) {
   space_.attach(reader_);
 }
 
 Result<std::unique_ptr<PhysicalFunction>> PhysicalFunction::create(std::string name, std::string address,
-                                                                   std::shared_ptr<Group> group,
+                                                                   std::shared_ptr<kvfio::Group> group,
                                                                    runtime::Poller& poller) {
   std::unique_ptr<PhysicalFunction> function{
       new PhysicalFunction(std::move(name), std::move(address), std::move(group), poller)};
@@ -51,14 +51,14 @@ PhysicalFunction::~PhysicalFunction() {
   if (group_) group_->leave(*this);
 }
 
-Result<void> PhysicalFunction::open(KernelDomain& domain) {
+Result<void> PhysicalFunction::open(kvfio::KernelDomain& domain) {
   auto device = domain.open(address_);
   if (!device) return tl::unexpected(device.error());
   auto opened = std::make_unique<Open>();
   opened->device = std::move(*device);
   for (std::uint32_t i = 0; i < pci::kRegionCount; ++i)
     opened->regions[i] = opened->device->region(static_cast<pci::Region>(i));
-  const RegionFacts& config = opened->regions[static_cast<std::size_t>(pci::Region::config)];
+  const kvfio::RegionFacts& config = opened->regions[static_cast<std::size_t>(pci::Region::config)];
   if (config.size < wire::pci::kConfigSize || config.size > wire::pci::kExtendedConfigSize) {
     return fail(Errc::not_supported, "a device without PCI configuration space");
   }
@@ -92,7 +92,7 @@ Result<void> PhysicalFunction::listen(Notice& notice, pci::Irq irq, std::functio
     heard();
   });
   if (!watch) return tl::unexpected(watch.error());
-  IrqCall call{irq, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1}, {}};
+  kvfio::IrqCall call{irq, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1}, {}};
   if (auto set = open_->device->set_irqs(call); !set) return set;
   notice.from_kernel = std::move(*eventfd);
   notice.watch = std::move(*watch);
@@ -201,7 +201,7 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
   const ByteCount size = request.size;
   const memory::Access access = request.access;
   const bool has_fd = static_cast<bool>(request.fd);
-  MemorySource source{};
+  kvfio::MemorySource source{};
   if (struct stat status{}; has_fd && ::fstat(request.fd.get(), &status) == 0) {
     source = {status.st_dev, status.st_ino, request.offset};
   }
@@ -213,7 +213,7 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
   }
   const auto host = memory::allows(access, memory::Access::read) ? reader_.borrow(start, size)
                                                                  : reader_.borrow_for_write(start, size);
-  const DmaMap& dma = group_->dma();
+  const kvfio::DmaMap& dma = group_->dma();
   const bool had_backlog = dma.has_backlog(), may_follow = size.raw > kSmall && open_ && !masters_bus();
   auto done = host.size() == size.raw ? group_->map(*this, {start, size, access, source, host.data(), may_follow})
                                       : Result<void>{fail(Errc::disconnected, "the memory is gone")};

@@ -9,9 +9,9 @@
 #include <optional>
 #include <string>
 
+#include "kvfio/group.hpp"
+#include "kvfio/irq_relay.hpp"
 #include "passthrough/config_view.hpp"
-#include "passthrough/group.hpp"
-#include "passthrough/irq_relay.hpp"
 #include "pci/msix_table.hpp"
 #include "vmux/base/log.hpp"
 #include "vmux/pci/endpoint.hpp"
@@ -31,17 +31,17 @@ struct PhysicalCounters {
 };
 
 /// Home thread: the group's poller. Needs the group to stay.
-class PhysicalFunction final : public pci::Endpoint, private Group::Member {
+class PhysicalFunction final : public pci::Endpoint, private kvfio::Group::Member {
  public:
   /// `address`: "0000:01:10.0", a function of `group` that is bound to vfio-pci.
   [[nodiscard]] static Result<std::unique_ptr<PhysicalFunction>> create(std::string name, std::string address,
-                                                                        std::shared_ptr<Group> group,
+                                                                        std::shared_ptr<kvfio::Group> group,
                                                                         runtime::Poller& poller);
   ~PhysicalFunction() override;
 
   [[nodiscard]] bool is_open() const noexcept { return open_ != nullptr; }
   [[nodiscard]] const PhysicalCounters& counters() const noexcept { return counters_; }
-  [[nodiscard]] const DmaCounters& dma_counters() const noexcept { return group_->dma().counters(); }
+  [[nodiscard]] const kvfio::DmaCounters& dma_counters() const noexcept { return group_->dma().counters(); }
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
 
   [[nodiscard]] const std::string& name() const noexcept override { return name_; }
@@ -74,17 +74,17 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
   };
   /// All that is gone when the device is given back.
   struct Open {
-    std::unique_ptr<KernelDevice> device;
-    std::array<RegionFacts, pci::kRegionCount> regions;
+    std::unique_ptr<kvfio::KernelDevice> device;
+    std::array<kvfio::RegionFacts, pci::kRegionCount> regions;
     ConfigView config;
     std::optional<pci::MsixTable> msix_table;
     bool is_function_masked = false;
-    std::optional<IrqRelay> irqs;
+    std::optional<kvfio::IrqRelay> irqs;
     Notice error, release;
   };
 
-  PhysicalFunction(std::string name, std::string address, std::shared_ptr<Group> group, runtime::Poller& poller);
-  [[nodiscard]] Result<void> open(KernelDomain& domain) override;
+  PhysicalFunction(std::string name, std::string address, std::shared_ptr<kvfio::Group> group, runtime::Poller& poller);
+  [[nodiscard]] Result<void> open(kvfio::KernelDomain& domain) override;
   void close() noexcept override;
   void memory_failed(const char* why) noexcept override;
   [[nodiscard]] Result<void> listen(Notice& notice, pci::Irq irq, std::function<void()> heard);
@@ -92,7 +92,7 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
   void on_release_request();
 
   // physical_access.cpp
-  [[nodiscard]] const RegionFacts* facts(pci::Region region) const noexcept;
+  [[nodiscard]] const kvfio::RegionFacts* facts(pci::Region region) const noexcept;
   void read_config(std::size_t at, std::span<std::byte> into) noexcept;
   void write_config(std::size_t at, std::span<const std::byte> from) noexcept;
   void read_bar(pci::Region region, std::uint64_t offset, std::span<std::byte> into) noexcept;
@@ -105,7 +105,7 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
   void before_bus_mastering() noexcept;
 
   std::string name_, address_;
-  std::shared_ptr<Group> group_;
+  std::shared_ptr<kvfio::Group> group_;
   runtime::Poller& poller_;
   memory::AddressSpace space_;
   memory::GuestMemory reader_;
@@ -117,7 +117,7 @@ class PhysicalFunction final : public pci::Endpoint, private Group::Member {
 };
 
 /// The pages of a BAR that a VM may map: what the kernel allows, without the pages of the MSI-X table.
-[[nodiscard]] std::vector<pci::SharedArea> shareable(const RegionFacts& facts, pci::Region region,
+[[nodiscard]] std::vector<pci::SharedArea> shareable(const kvfio::RegionFacts& facts, pci::Region region,
                                                      const std::optional<MsixFacts>& msix);
 
 }  // namespace vmux::passthrough

@@ -8,7 +8,7 @@
 
 #include <array>
 
-#include "passthrough/fake_kernel.hpp"
+#include "kvfio/test/fake_kernel.hpp"
 
 namespace vmux::passthrough {
 namespace {
@@ -22,7 +22,7 @@ bool operator==(const pci::SharedArea& a, const pci::SharedArea& b) { return a.o
 class APhysicalFunction : public testing::Test {
  protected:
   APhysicalFunction() {
-    fake::Card& card = kernel_.cards["a"];
+    kvfio::fake::Card& card = kernel_.cards["a"];
     card.set<std::uint16_t>(6, 0x10);
     card.set<std::uint8_t>(0x34, 0x40);
     card.set<std::uint8_t>(0x40, 0x11);  // MSI-X: 4 vectors, table at 0x1000, pending bits at 0x2000
@@ -36,7 +36,7 @@ class APhysicalFunction : public testing::Test {
     auto made = PhysicalFunction::create(address, address, groups_.get(kernel_, 7, *poller_), *poller_);
     return made ? std::move(*made) : nullptr;
   }
-  fake::Card& card(const std::string& address = "a") { return kernel_.cards[address]; }
+  kvfio::fake::Card& card(const std::string& address = "a") { return kernel_.cards[address]; }
 
   static memory::MapRequest memory_of(const UniqueFd& file, std::uint64_t start, std::uint64_t size) {
     return {Iova{start}, ByteCount{size}, memory::Access::read_write, std::move(*file.duplicate()), 0};
@@ -65,9 +65,9 @@ class APhysicalFunction : public testing::Test {
     poller_->run_once();
   }
 
-  fake::TestKernel kernel_;
+  kvfio::fake::TestKernel kernel_;
   std::unique_ptr<runtime::Poller> poller_ = std::move(*runtime::Poller::create());
-  Groups groups_;
+  kvfio::Groups groups_;
   std::unique_ptr<PhysicalFunction> one_;
 };
 
@@ -234,7 +234,7 @@ class ALargeVm : public APhysicalFunction {
  protected:
   static constexpr std::uint64_t kSize = 32 << 20;
   ALargeVm() {
-    groups_.get(kernel_, 7, *poller_)->dma() = DmaMap{{.answer_within_ns = 0}};
+    groups_.get(kernel_, 7, *poller_)->dma() = kvfio::DmaMap{{.answer_within_ns = 0}};
     one_->client_attached(nullptr);
   }
   Result<void> give_memory() {

@@ -10,11 +10,11 @@
 #include <cstring>
 #include <span>
 
-#include "device/iavf/rx.hpp"
-#include "device/iavf/test_queues.hpp"
-#include "device/iavf/tx.hpp"
 #include "fuzz/input.hpp"
 #include "fuzz/nic_arena.hpp"
+#include "intel/rx.hpp"
+#include "intel/test/queues.hpp"
+#include "intel/tx.hpp"
 
 namespace {
 
@@ -27,8 +27,8 @@ constexpr std::uint16_t kLength = 64;
 
 struct Guest {
   test::Memory memory{kSize, kSize / 2};
-  TxQueue tx{"fuzz", 0};
-  RxQueue rx{"fuzz", 0};
+  intel::TxQueue tx{"fuzz", 0};
+  intel::RxQueue rx{"fuzz", 0};
   fuzz::Receiver receiver;
   fuzz::Scribbler scribbler;
   Guest() {
@@ -48,7 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto bytes = rest.bytes(kSize);
   std::fill(memory.begin(), memory.end(), std::byte{0});
   std::memcpy(memory.data(), bytes.data(), bytes.size());
-  constexpr std::uint8_t kLayouts[] = {rxdid::legacy32, rxdid::comms_ovs, rxdid::flex_nic, rxdid::legacy16};
+  constexpr std::uint8_t kLayouts[] = {intel::rxdid::legacy32, intel::rxdid::comms_ovs, intel::rxdid::flex_nic,
+                                       intel::rxdid::legacy16};
   const std::uint8_t layout = kLayouts[data[0] & 3];
   guest.tx.configure({.ring = Iova{kTxRing},
                       .length = kLength,
@@ -59,20 +60,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                       .buffer_size = static_cast<std::uint16_t>(128 + data[2] * 16),
                       .max_frame = 9728,
                       .rxdid = layout,
-                      .wide = layout != rxdid::legacy16,
+                      .wide = layout != intel::rxdid::legacy16,
                       .keep_crc = (data[0] & 8) != 0});
-  VlanOffload vlan;
+  intel::VlanOffload vlan;
   vlan.outer = {(data[3] & 1) != 0, true, static_cast<std::uint16_t>((data[3] & 2) != 0 ? 0x88a8 : 0x8100),
-                TagPlace::l2tag1};
-  vlan.inner = {(data[3] & 4) != 0, true, 0x8100, TagPlace::l2tag2};
+                intel::TagPlace::l2tag1};
+  vlan.inner = {(data[3] & 4) != 0, true, 0x8100, intel::TagPlace::l2tag2};
   guest.tx.set_vlan(vlan);
   guest.tx.enable();
   guest.rx.enable();
-  static RxRules rules;
+  static intel::RxRules rules;
   rules.vlan = vlan;
   rules.filters.unicast_promisc = rules.filters.multicast_promisc = true;
   rules.rss.enabled = true;
-  rules.rss.hena = kHashedPackets;
+  rules.rss.hena = intel::kHashedPackets;
   const packet::Accepts takes = accepts(rules, 9728);
   for (fuzz::Input flip{flips.data(), flips.size()}; !flip.is_empty();) {
     const std::uint64_t at = flip.u16();
@@ -80,13 +81,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   guest.scribbler.begin();
   std::array<packet::FrameView, 32> views;
-  std::array<RxInfo, 32> infos;
+  std::array<intel::RxInfo, 32> infos;
   for (unsigned round = 0; round < 4; ++round) {
     const std::size_t count = guest.tx.peek(views, data[4 + round] & 0x7f);
     for (std::size_t i = 0; i < count; ++i)
       guest.receiver.take(views[i]);
     const std::span frames{views.data(), count};
-    steer(rules, frames, infos);
+    intel::steer(rules, frames, infos);
     static_cast<void>(guest.rx.deliver(frames, std::span{infos}.first(count), takes, (data[7 - round] >> 1) & 0x7f));
     static_cast<void>(guest.rx.flush());
     static_cast<void>(guest.tx.complete(count));

@@ -10,7 +10,7 @@
 
 namespace vmux::rigs {
 
-inline constexpr device::iavf::Mac kIavfStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+inline constexpr intel::Mac kIavfStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
 struct IavfRig : NicRig<device::iavf::Nic, fake_guest::IavfGuest> {
   using Nic = device::iavf::Nic;

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "passthrough/fake_kernel.hpp"
+#include "kvfio/test/fake_kernel.hpp"
 #include "passthrough/physical_function.hpp"
 #include "vmux/vfio_user/client.hpp"
 #include "vmux/vfio_user/server.hpp"
@@ -35,8 +35,8 @@ class APassedThroughFunction : public testing::Test {
   static constexpr ByteCount kSize{0x10000};
   std::string path_ = testing::TempDir() + "passthrough-" + std::to_string(::getpid()) + ".sock";
   UniqueFd file_ = *make_memfd("vm", kSize.raw);
-  passthrough::fake::TestKernel kernel_;
-  passthrough::Groups groups_;
+  kvfio::fake::TestKernel kernel_;
+  kvfio::Groups groups_;
   std::unique_ptr<runtime::Poller> poller_ = *runtime::Poller::create();
   std::unique_ptr<passthrough::PhysicalFunction> function_;
   std::unique_ptr<vfio_user::Server> server_;

@@ -11,27 +11,27 @@ namespace {
 /// Receive-side scaling and flow rules, for whoever brings frames from other pollers: the lane of the queue.
 class QueueSteering final : public port::Steering {
  public:
-  QueueSteering(std::shared_ptr<const RxRules> rules, std::uint32_t enabled, std::size_t lanes) noexcept
+  QueueSteering(std::shared_ptr<const intel::RxRules> rules, std::uint32_t enabled, std::size_t lanes) noexcept
       : rules_(std::move(rules)), enabled_(enabled), lanes_(lanes) {}
   void steer(std::span<const packet::FrameView> frames, std::span<std::uint8_t> lanes) const noexcept override {
-    std::array<RxInfo, port::kMaxBurst> infos;
-    iavf::steer(*rules_, frames, infos);
+    std::array<intel::RxInfo, port::kMaxBurst> infos;
+    intel::steer(*rules_, frames, infos);
     for (std::size_t i = 0; i < frames.size(); ++i) {
       const std::uint16_t queue = infos[i].queue;
-      const bool runs = queue != RxInfo::kNobody && (enabled_ >> queue & 1) != 0;
+      const bool runs = queue != intel::RxInfo::kNobody && (enabled_ >> queue & 1) != 0;
       lanes[i] = static_cast<std::uint8_t>(runs ? queue % lanes_ : 0);
     }
   }
 
  private:
-  std::shared_ptr<const RxRules> rules_;
+  std::shared_ptr<const intel::RxRules> rules_;
   std::uint32_t enabled_;  // bit per receive queue
   std::size_t lanes_;
 };
 
 }  // namespace
 
-DataPath::DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, Alarm& alarm,
+DataPath::DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, nic::Alarm& alarm,
                    port::PortCounters& port, const char* name, unsigned pairs, std::span<runtime::Poller* const> others,
                    bool is_mapped)
     : registers_(registers), home_(registers, interrupts, port) {
@@ -67,13 +67,13 @@ void DataPath::disconnect(pci::Function& function) noexcept {
 
 // As the ice physical function does it. It leaves the receive tail alone, too: Linux writes it before it tells of the
 // ring, and whoever tells of a ring while the last one runs may do so as well.
-void DataPath::configure_tx(unsigned queue, const TxQueueConfig& config) noexcept {
+void DataPath::configure_tx(unsigned queue, const intel::TxQueueConfig& config) noexcept {
   static_cast<void>(set_enabled(0, 1u << queue & tx_enabled_, false));
   change(queue, [&](Lane&) { pairs_[queue]->tx.configure(config); });
   pairs_[queue]->has_tx = true;
 }
 
-void DataPath::configure_rx(unsigned queue, const RxQueueConfig& config) noexcept {
+void DataPath::configure_rx(unsigned queue, const intel::RxQueueConfig& config) noexcept {
   const std::uint32_t at = reg::QRX_TAIL1 + queue * 4, tail = registers_.get(at);
   static_cast<void>(set_enabled(1u << queue & rx_enabled_, 0, false));
   change(queue, [&](Lane&) { pairs_[queue]->rx.configure(config); });
@@ -128,12 +128,12 @@ void DataPath::set_rx_enabled(unsigned queue, bool enabled) noexcept {
 FrameStatistics DataPath::statistics() const noexcept {
   FrameStatistics sum;
   // Other pollers count meanwhile, so that the parts may already be more than the whole.
-  const auto rest = [](std::uint64_t all, const QueueCounters& part) {
+  const auto rest = [](std::uint64_t all, const intel::QueueCounters& part) {
     return all - std::min(all, part.multicast.get() + part.broadcast.get());
   };
   for (const auto& pair : pairs_) {
-    const QueueCounters& tx = pair->tx.counters();
-    const QueueCounters& rx = pair->rx.counters();
+    const intel::QueueCounters& tx = pair->tx.counters();
+    const intel::QueueCounters& rx = pair->rx.counters();
     sum.tx_bytes += tx.bytes.get();
     sum.tx_unicast += rest(tx.frames.get(), tx);
     sum.tx_multicast += tx.multicast.get();
@@ -153,7 +153,7 @@ FrameStatistics DataPath::statistics() const noexcept {
 
 void DataPath::publish() noexcept {
   draft_.prepare_hash();
-  const auto rules = std::make_shared<const RxRules>(draft_);
+  const auto rules = std::make_shared<const intel::RxRules>(draft_);
   change_all([&, takes = accepts()](Lane& lane) { lane.set_rules(rules, takes); });
   if (!sides_.empty()) steering_ = std::make_shared<const QueueSteering>(rules, rx_enabled_, sides_.size() + 1);
 }
@@ -163,9 +163,9 @@ packet::Accepts DataPath::accepts() const noexcept {
   std::uint32_t longest = 0;
   for (std::size_t queue = 0; queue < pairs_.size(); ++queue) {
     if ((rx_enabled_ >> queue & 1) == 0) continue;
-    longest = std::max(longest, std::min(pairs_[queue]->rx.state().config.max_frame, kMaxFrameWithFcs));
+    longest = std::max(longest, std::min(pairs_[queue]->rx.state().config.max_frame, intel::kMaxFrameWithFcs));
   }
-  return iavf::accepts(draft_, longest);
+  return intel::accepts(draft_, longest);
 }
 
 void DataPath::reset() noexcept {
@@ -174,7 +174,7 @@ void DataPath::reset() noexcept {
     side->reset();
   tx_enabled_ = rx_enabled_ = 0;
   draft_ = {};
-  draft_.rss.hena = kHashedPackets;  // as physical functions leave it: Linux sends key and table only
+  draft_.rss.hena = intel::kHashedPackets;  // as physical functions leave it: Linux sends key and table only
   publish();
 }
 
@@ -183,7 +183,7 @@ void DataPath::forget_driver() noexcept {
   registers_.reset(kDataPagesEnd);
 }
 
-void DataPath::set_station_address(const Mac& mac) noexcept {
+void DataPath::set_station_address(const intel::Mac& mac) noexcept {
   static_cast<void>(draft_.filters.add(mac));
   publish();
 }

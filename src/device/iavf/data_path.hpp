@@ -8,16 +8,16 @@
 #include <span>
 #include <vector>
 
-#include "device/iavf/filter.hpp"
 #include "device/iavf/interrupts.hpp"
 #include "device/iavf/lane.hpp"
-#include "device/iavf/queue_config.hpp"
-#include "device/iavf/rss.hpp"
-#include "device/iavf/rx.hpp"
 #include "device/iavf/side_lane.hpp"
 #include "device/iavf/state.hpp"
-#include "device/iavf/steer.hpp"
-#include "device/iavf/tx.hpp"
+#include "intel/queue_config.hpp"
+#include "intel/rules/filter.hpp"
+#include "intel/rules/rss.hpp"
+#include "intel/rules/steer.hpp"
+#include "intel/rx.hpp"
+#include "intel/tx.hpp"
 #include "packet/frame.hpp"
 #include "port/port.hpp"
 #include "vmux/pci/function.hpp"
@@ -33,7 +33,7 @@ class DataPath {
  public:
   /// `others`: the pollers beside the home one that own queues too. Queue i belongs to lane i modulo their number plus
   /// one; lane 0 is the home poller's.
-  DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, Alarm& alarm,
+  DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, nic::Alarm& alarm,
            port::PortCounters& port, const char* name, unsigned pairs, std::span<runtime::Poller* const> others,
            bool is_mapped);
   void connect(pci::Function& function);
@@ -42,24 +42,24 @@ class DataPath {
   // For control. Queue numbers below queue_pairs() have been checked by the caller where nothing else is said.
   [[nodiscard]] unsigned queue_pairs() const noexcept { return static_cast<unsigned>(pairs_.size()); }
   /// A queue that runs is disabled first.
-  void configure_tx(unsigned queue, const TxQueueConfig& config) noexcept;
-  void configure_rx(unsigned queue, const RxQueueConfig& config) noexcept;
+  void configure_tx(unsigned queue, const intel::TxQueueConfig& config) noexcept;
+  void configure_rx(unsigned queue, const intel::RxQueueConfig& config) noexcept;
   void map_rx(unsigned queue, VectorChoice choice) noexcept;
   void map_tx(unsigned queue, VectorChoice choice) noexcept;
   /// Of all these queues (bit per queue) that have been configured; one that runs goes on. False: one has not been.
   bool set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noexcept;
   [[nodiscard]] FrameStatistics statistics() const noexcept;
   /// What decides about frames, to be edited; takes effect with publish().
-  [[nodiscard]] Filters& filters() noexcept { return draft_.filters; }
-  [[nodiscard]] Rss& rss() noexcept { return draft_.rss; }
-  [[nodiscard]] VlanOffload& vlan() noexcept { return draft_.vlan; }
-  [[nodiscard]] FlowTable& flows() noexcept { return draft_.flows; }
-  [[nodiscard]] Channels& channels() noexcept { return draft_.channels; }
+  [[nodiscard]] intel::Filters& filters() noexcept { return draft_.filters; }
+  [[nodiscard]] intel::Rss& rss() noexcept { return draft_.rss; }
+  [[nodiscard]] intel::VlanOffload& vlan() noexcept { return draft_.vlan; }
+  [[nodiscard]] intel::FlowTable& flows() noexcept { return draft_.flows; }
+  [[nodiscard]] intel::Channels& channels() noexcept { return draft_.channels; }
   void publish() noexcept;
   void reset() noexcept;
   /// A reset, and the registers of the data path as it leaves them: for when the driver that wrote them is gone.
   void forget_driver() noexcept;
-  void set_station_address(const Mac& mac) noexcept;
+  void set_station_address(const intel::Mac& mac) noexcept;
   void set_link(bool up) noexcept;
   void set_dma(bool enabled) noexcept;
   /// By the driver: it knows of the last reset.
@@ -74,8 +74,8 @@ class DataPath {
   /// How frames choose among several lanes, when that has changed since it was asked for last; else null.
   [[nodiscard]] std::shared_ptr<const port::Steering> take_steering() noexcept { return std::move(steering_); }
 
-  [[nodiscard]] const TxQueue& tx(unsigned queue) const noexcept { return pairs_[queue]->tx; }
-  [[nodiscard]] const RxQueue& rx(unsigned queue) const noexcept { return pairs_[queue]->rx; }
+  [[nodiscard]] const intel::TxQueue& tx(unsigned queue) const noexcept { return pairs_[queue]->tx; }
+  [[nodiscard]] const intel::RxQueue& rx(unsigned queue) const noexcept { return pairs_[queue]->rx; }
 
  private:
   [[nodiscard]] SideLane* side_of(std::size_t queue) const noexcept {
@@ -101,7 +101,7 @@ class DataPath {
   std::vector<std::unique_ptr<QueuePair>> pairs_;
   Lane home_;
   std::vector<std::unique_ptr<SideLane>> sides_;
-  RxRules draft_;                                  // what control edits
+  intel::RxRules draft_;                           // what control edits
   std::uint32_t tx_enabled_ = 0, rx_enabled_ = 0;  // bit per queue
   std::shared_ptr<const port::Steering> steering_;
 };

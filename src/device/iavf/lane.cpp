@@ -20,7 +20,7 @@ void Lane::set_rx_enabled(unsigned queue, bool enabled) noexcept {
   stray_ = rx_enabled_ == 0 ? 0 : static_cast<std::size_t>(std::countr_zero(rx_enabled_));
 }
 
-void Lane::set_rules(const std::shared_ptr<const RxRules>& rules, const packet::Accepts& accepts) noexcept {
+void Lane::set_rules(const std::shared_ptr<const intel::RxRules>& rules, const packet::Accepts& accepts) noexcept {
   rules_ = rules;
   accepts_ = accepts;
   for (QueuePair* const pair : pairs_) {
@@ -77,14 +77,14 @@ void Lane::lose(std::span<const packet::FrameView> frames) noexcept {
 
 std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
   frames = frames.first(std::min(frames.size(), infos_.size()));
-  steer(*rules_, frames, infos_);
+  intel::steer(*rules_, frames, infos_);
   std::size_t at = 0;
   while (at < frames.size()) {  // runs of frames for one queue
     const std::uint16_t queue = infos_[at].queue;
     std::size_t end = at + 1;
     while (end < frames.size() && infos_[end].queue == queue)
       ++end;
-    if (queue != RxInfo::kNobody) {
+    if (queue != intel::RxInfo::kNobody) {
       const bool runs = queue < pairs_.size() && (rx_enabled_ >> queue & 1) != 0;
       const std::size_t target = runs ? queue : stray_;
       const std::size_t count = end - at;

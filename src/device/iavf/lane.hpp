@@ -9,11 +9,11 @@
 #include <span>
 
 #include "device/iavf/interrupts.hpp"
-#include "device/iavf/queue_config.hpp"
-#include "device/iavf/rx.hpp"
 #include "device/iavf/state.hpp"
-#include "device/iavf/steer.hpp"
-#include "device/iavf/tx.hpp"
+#include "intel/queue_config.hpp"
+#include "intel/rules/steer.hpp"
+#include "intel/rx.hpp"
+#include "intel/tx.hpp"
 #include "packet/frame.hpp"
 #include "port/port.hpp"
 
@@ -27,10 +27,10 @@ struct VectorChoice {
 };
 
 struct QueuePair {
-  QueuePair(const char* name, unsigned index, Alarm& alarm) noexcept
+  QueuePair(const char* name, unsigned index, nic::Alarm& alarm) noexcept
       : tx(name, index, &alarm), rx(name, index, &alarm) {}
-  TxQueue tx;
-  RxQueue rx;
+  intel::TxQueue tx;
+  intel::RxQueue rx;
   VectorChoice tx_vector, rx_vector;
   bool has_tx = false, has_rx = false;  // configured
 };
@@ -45,7 +45,7 @@ class Lane {
   void own(unsigned queue, QueuePair& pair) noexcept { pairs_[queue] = &pair; }
   void set_tx_enabled(unsigned queue, bool enabled) noexcept;
   void set_rx_enabled(unsigned queue, bool enabled) noexcept;
-  void set_rules(const std::shared_ptr<const RxRules>& rules, const packet::Accepts& accepts) noexcept;
+  void set_rules(const std::shared_ptr<const intel::RxRules>& rules, const packet::Accepts& accepts) noexcept;
   void set_memory(const std::shared_ptr<const memory::Table>& table) noexcept;
   void reset() noexcept;
 
@@ -68,13 +68,13 @@ class Lane {
   InterruptUnit& interrupts_;
   port::PortCounters& port_;
   std::array<QueuePair*, kMaxQueuePairs> pairs_{};  // null: another lane's
-  std::shared_ptr<const RxRules> rules_;
+  std::shared_ptr<const intel::RxRules> rules_;
   packet::Accepts accepts_;
   std::uint32_t tx_enabled_ = 0, rx_enabled_ = 0;  // bit per queue
   std::uint32_t received_ = 0;                     // queues with news since the last flush()
   std::uint32_t turn_ = 0;                         // the queue that was peeked last
   std::size_t stray_ = 0;                          // the queue for frames whose own does not run, or is not here
-  std::array<RxInfo, port::kMaxBurst> infos_{};
+  std::array<intel::RxInfo, port::kMaxBurst> infos_{};
 };
 
 }  // namespace vmux::device::iavf

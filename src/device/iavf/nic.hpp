@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "device/iavf/admin_queue.hpp"
-#include "device/iavf/alarm.hpp"
 #include "device/iavf/data_path.hpp"
 #include "device/iavf/interrupts.hpp"
 #include "device/iavf/state.hpp"
 #include "device/iavf/virtchnl.hpp"
+#include "nic/alarm.hpp"
 #include "port/port.hpp"
 #include "vmux/pci/device.hpp"
 #include "vmux/pci/function.hpp"
@@ -29,7 +29,7 @@ enum class Doorbell : std::uint8_t {
 
 struct NicOptions {
   std::string name = "iavf";  ///< for logs
-  Mac mac{};
+  intel::Mac mac{};
   Doorbell doorbell = Doorbell::poll;
   unsigned queue_pairs = 4;           ///< 1 to kMaxQueuePairs
   std::uint32_t link_mbps = 100'000;  ///< what the guest is told
@@ -50,7 +50,7 @@ class Nic final : public pci::Device, public port::Port {
   [[nodiscard]] port::Port& port() noexcept { return *this; }
   /// One for each poller that owns queues, this object first.
   [[nodiscard]] std::vector<port::Port*> lanes() noexcept;
-  [[nodiscard]] const Mac& mac() const noexcept { return virtchnl_.mac(); }
+  [[nodiscard]] const intel::Mac& mac() const noexcept { return virtchnl_.mac(); }
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
   [[nodiscard]] std::uint64_t interrupts_sent() const noexcept;  ///< by all lanes
   [[nodiscard]] const DataPath& data_path() const noexcept { return data_; }
@@ -100,7 +100,7 @@ class Nic final : public pci::Device, public port::Port {
   std::unique_ptr<pci::Function> function_;
   InterruptUnit interrupts_;
   AdminQueue admin_;
-  Alarm alarm_;
+  nic::Alarm alarm_;
   DataPath data_;
   Virtchnl virtchnl_;
   runtime::Timer reset_timer_, pump_timer_;

@@ -23,7 +23,7 @@ enum class Parent : std::uint8_t { e810, xl710 };
 
 /// What the daemon says about this function.
 struct Identity {
-  Mac mac{};                    ///< as the daemon gave it
+  intel::Mac mac{};             ///< as the daemon gave it
   unsigned queue_pairs = 1;     ///< at most kMaxQueuePairs
   std::uint32_t link_mbps = 0;  ///< speed that the guest is told
   bool link_up = true;
@@ -55,7 +55,7 @@ class Virtchnl {
   void reset(bool whole) noexcept;
 
   /// The address in use: the daemon's, unless the driver has set another.
-  [[nodiscard]] const Mac& mac() const noexcept { return session_.mac; }
+  [[nodiscard]] const intel::Mac& mac() const noexcept { return session_.mac; }
 
  private:
   /// What a handler answers with, beside its status.
@@ -115,7 +115,7 @@ class Virtchnl {
   void plan_reset() noexcept;
   Status select(std::uint32_t rx, std::uint32_t tx, bool enable) noexcept;
   Status select_chunks(Body body, bool enable) noexcept;
-  [[nodiscard]] std::optional<RxQueueConfig> rx_config(const wire::virtchnl::RxqInfo& info) const noexcept;
+  [[nodiscard]] std::optional<intel::RxQueueConfig> rx_config(const wire::virtchnl::RxqInfo& info) const noexcept;
   // virtchnl_channels.cpp
   Status enable_channels(Body body, Reply& reply) noexcept;
   Status disable_channels(Body body, Reply& reply) noexcept;
@@ -143,7 +143,7 @@ class Virtchnl {
   Status disable_vlan_filtering_v2(Body body, Reply& reply) noexcept;
   Status set_vlans(Body body, bool wanted) noexcept;
   Status set_vlans_v2(Body body, bool wanted) noexcept;
-  Status set_vlan_offload(Body body, bool VlanTag::*what, bool enabled) noexcept;
+  Status set_vlan_offload(Body body, bool intel::VlanTag::*what, bool enabled) noexcept;
   // virtchnl_rss.cpp
   Status config_rss_key(Body body, Reply& reply) noexcept;
   Status config_rss_lut(Body body, Reply& reply) noexcept;
@@ -167,9 +167,9 @@ class Virtchnl {
     bool link_event_due = false, reset_event_due = false;
     bool is_resetting = false;  ///< nothing more is taken until reset()
     ResetWish reset_wish = ResetWish::none;
-    Mac mac{};
+    intel::Mac mac{};
     bool has_deleted_mac = false;  ///< the driver has taken `mac` off its list, and put no other in its place
-    Mac last_added{};              ///< of those that might be primary
+    intel::Mac last_added{};       ///< of those that might be primary
   };
 
   AdminQueue& queue_;
@@ -178,7 +178,7 @@ class Virtchnl {
   NicCounters& counters_;
   Identity& identity_;
   Session session_;
-  Channels channels_;  // survive the driver's resets, but not the driver
+  intel::Channels channels_;  // survive the driver's resets, but not the driver
   Reply reply_;
 };
 

@@ -24,16 +24,17 @@ void demand(std::array<std::uint8_t, N>& value, std::array<std::uint8_t, N>& mas
 }
 
 /// What the flow type says, and each bit of the fields that the mask names. `ranges`: of the traffic classes there are.
-std::optional<FlowRule> rule_of(const vc::CloudFilter& filter, std::span<const Channels::Range> ranges) noexcept {
+std::optional<intel::FlowRule> rule_of(const vc::CloudFilter& filter,
+                                       std::span<const intel::Channels::Range> ranges) noexcept {
   const std::uint32_t type = filter.flow_type, traffic_class = filter.action_meta;
   if (type > vc::kUdpV6Flow || filter.action != static_cast<std::uint32_t>(vc::Action::tc_redirect))
     return std::nullopt;
   if (traffic_class >= ranges.size()) return std::nullopt;
   const bool is_v6 = type == vc::kTcpV6Flow || type == vc::kUdpV6Flow;
   const bool is_tcp = type == vc::kTcpV4Flow || type == vc::kTcpV6Flow;
-  FlowRule rule;
+  intel::FlowRule rule;
   rule.is_cloud = true;
-  rule.action = FlowAction::queue_group;
+  rule.action = intel::FlowAction::queue_group;
   rule.queue = ranges[traffic_class].first;
   rule.group_size = ranges[traffic_class].queues;
   rule.value.ip_version = is_v6 ? 6 : 4;
@@ -60,9 +61,9 @@ std::optional<FlowRule> rule_of(const vc::CloudFilter& filter, std::span<const C
 Virtchnl::Status Virtchnl::enable_channels(Body body, Reply& reply) noexcept {
   const auto head = read_at<vc::TcInfo>(body);
   const std::size_t count = head.num_tc;
-  if (count == 0 || count > Channels::kMost) return Status::err_param;
+  if (count == 0 || count > intel::Channels::kMost) return Status::err_param;
   if (!is_list(body.size(), sizeof head, sizeof(vc::ChannelInfo), count)) return Status::err_param;
-  Channels wanted;
+  intel::Channels wanted;
   unsigned used = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const auto channel = read_at<vc::ChannelInfo>(body, sizeof head + i * sizeof(vc::ChannelInfo));
@@ -87,7 +88,7 @@ Virtchnl::Status Virtchnl::disable_channels(Body /*body*/, Reply& reply) noexcep
 Virtchnl::Status Virtchnl::add_cloud_filter(Body body, Reply& /*reply*/) noexcept {
   auto rule = rule_of(read_at<vc::CloudFilter>(body), std::span{channels_.ranges}.first(channels_.count));
   if (!rule) return Status::err_param;
-  if (data_.flows().find_if([&](const FlowRule& other) { return is_same(*rule, other); }) != nullptr) {
+  if (data_.flows().find_if([&](const intel::FlowRule& other) { return intel::is_same(*rule, other); }) != nullptr) {
     return Status::err_param;
   }
   rule->id = ++session_.last_flow_id;
@@ -99,8 +100,9 @@ Virtchnl::Status Virtchnl::add_cloud_filter(Body body, Reply& /*reply*/) noexcep
 Virtchnl::Status Virtchnl::del_cloud_filter(Body body, Reply& /*reply*/) noexcept {
   const auto rule = rule_of(read_at<vc::CloudFilter>(body), std::span{channels_.ranges}.first(channels_.count));
   if (!rule) return Status::err_param;
-  const FlowRule* const found = data_.flows().find_if(
-      [&](const FlowRule& other) { return other.is_cloud && other.queue == rule->queue && is_same(*rule, other); });
+  const intel::FlowRule* const found = data_.flows().find_if([&](const intel::FlowRule& other) {
+    return other.is_cloud && other.queue == rule->queue && intel::is_same(*rule, other);
+  });
   if (found == nullptr) return Status::err_param;
   data_.flows().remove(found->id);
   data_.publish();

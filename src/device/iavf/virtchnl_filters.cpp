@@ -8,8 +8,8 @@ namespace vc = wire::virtchnl;
 
 namespace {
 
-bool is_multicast(const Mac& mac) noexcept { return (mac[0] & 1) != 0; }
-bool is_address(const Mac& mac) noexcept { return mac != Mac{}; }
+bool is_multicast(const intel::Mac& mac) noexcept { return (mac[0] & 1) != 0; }
+bool is_address(const intel::Mac& mac) noexcept { return mac != intel::Mac{}; }
 
 }  // namespace
 
@@ -48,7 +48,7 @@ Virtchnl::Status Virtchnl::add_eth_addr(Body body, Reply& /*reply*/) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
     if (!is_address(entry(i).addr)) return Status::err_param;
   }
-  Filters& filters = data_.filters();
+  intel::Filters& filters = data_.filters();
   const std::size_t beyond_before = filters.groups_beyond();
   Status status = Status::success;
   for (std::size_t i = 0; i < count; ++i) {

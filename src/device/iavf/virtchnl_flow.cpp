@@ -19,7 +19,7 @@ struct FieldPlace {
   std::uint8_t at, size;  ///< bytes, in ProtoHdr::buffer
   std::uint8_t into;      ///< offset in FlowFields
 };
-#define VMUX_FIELD(name) static_cast<std::uint8_t>(offsetof(FlowFields, name))
+#define VMUX_FIELD(name) static_cast<std::uint8_t>(offsetof(intel::FlowFields, name))
 constexpr FieldPlace kFields[] = {
     {vc::ProtoHdrType::eth, field::kEthDst, 0, 6, VMUX_FIELD(destination)},
     {vc::ProtoHdrType::eth, field::kEthSrc, 6, 6, VMUX_FIELD(source)},
@@ -46,13 +46,13 @@ constexpr FieldPlace kFields[] = {
 
 constexpr std::uint8_t kTcp = 6, kUdp = 17, kEsp = 50, kAh = 51, kSctp = 132;  // IANA protocol numbers
 
-void demand_protocol(FlowRule& rule, std::uint8_t protocol) noexcept {
+void demand_protocol(intel::FlowRule& rule, std::uint8_t protocol) noexcept {
   rule.value.protocol = protocol;
   rule.mask.protocol = 0xff;
 }
 
 /// That a header is named is a demand by itself. False for headers that are not understood.
-bool demand_header(FlowRule& rule, vc::ProtoHdrType type) noexcept {
+bool demand_header(intel::FlowRule& rule, vc::ProtoHdrType type) noexcept {
   switch (type) {
     case vc::ProtoHdrType::eth:
       return true;
@@ -82,7 +82,7 @@ bool demand_header(FlowRule& rule, vc::ProtoHdrType type) noexcept {
 }
 
 /// Each selected field has to equal the message's. False when one of them is not understood.
-bool demand_fields(FlowRule& rule, const vc::ProtoHdr& header) noexcept {
+bool demand_fields(intel::FlowRule& rule, const vc::ProtoHdr& header) noexcept {
   const auto type = static_cast<vc::ProtoHdrType>(std::uint32_t{header.type});
   if (!demand_header(rule, type)) return false;
   std::uint32_t left = header.field_selector;
@@ -101,7 +101,7 @@ bool demand_fields(FlowRule& rule, const vc::ProtoHdr& header) noexcept {
 }
 
 /// At most one of queue, group and drop, beside marks.
-bool take_actions(FlowRule& rule, const vc::FilterActionSet& set, unsigned queues) noexcept {
+bool take_actions(intel::FlowRule& rule, const vc::FilterActionSet& set, unsigned queues) noexcept {
   if (set.count > vc::kMaxActions) return false;
   unsigned decisions = 0;
   for (std::uint32_t i = 0; i < set.count; ++i) {
@@ -109,22 +109,22 @@ bool take_actions(FlowRule& rule, const vc::FilterActionSet& set, unsigned queue
     const unsigned queue = action.queue_index, group = 1u << std::min<unsigned>(action.queue_region, 8);
     switch (static_cast<vc::Action>(std::uint32_t{action.type})) {
       case vc::Action::drop:
-        rule.action = FlowAction::drop;
+        rule.action = intel::FlowAction::drop;
         ++decisions;
         break;
       case vc::Action::passthru:
-        rule.action = FlowAction::pass;
+        rule.action = intel::FlowAction::pass;
         ++decisions;
         break;
       case vc::Action::queue:
         if (queue >= queues) return false;
-        rule.action = FlowAction::queue;
+        rule.action = intel::FlowAction::queue;
         rule.queue = static_cast<std::uint16_t>(queue);
         ++decisions;
         break;
       case vc::Action::q_region:
         if (!fits(queue, group, queues)) return false;
-        rule.action = FlowAction::queue_group;
+        rule.action = intel::FlowAction::queue_group;
         rule.queue = static_cast<std::uint16_t>(queue);
         rule.group_size = static_cast<std::uint16_t>(group);
         ++decisions;
@@ -141,8 +141,8 @@ bool take_actions(FlowRule& rule, const vc::FilterActionSet& set, unsigned queue
   return decisions <= 1 && set.count > 0;
 }
 
-std::optional<FlowRule> rule_of(const vc::FdirAdd& message, unsigned queues) noexcept {
-  FlowRule rule;
+std::optional<intel::FlowRule> rule_of(const vc::FdirAdd& message, unsigned queues) noexcept {
+  intel::FlowRule rule;
   const std::uint32_t count = message.proto_hdrs.count;
   if (count == 0 || count > vc::kMaxProtoHdrs || message.proto_hdrs.tunnel_level != 0) return std::nullopt;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -166,7 +166,7 @@ Virtchnl::Status Virtchnl::add_fdir_filter(Body body, Reply& reply) noexcept {
   auto rule = rule_of(message, data_.queue_pairs());
   if (!rule) return answer(vc::FdirStatus::invalid);
   if (message.validate_only != 0) return answer(vc::FdirStatus::success);
-  if (data_.flows().find_if([&](const FlowRule& other) { return is_same(*rule, other); }) != nullptr) {
+  if (data_.flows().find_if([&](const intel::FlowRule& other) { return intel::is_same(*rule, other); }) != nullptr) {
     return answer(vc::FdirStatus::exists);
   }
   rule->id = ++session_.last_flow_id;

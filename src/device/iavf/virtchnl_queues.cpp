@@ -17,16 +17,16 @@ constexpr std::uint32_t kMaxBuffer = 16 * 1024 - 128, kMinBuffer = 128;
 constexpr std::uint32_t kMaxRxFrame = 16 * 1024 - 1, kMinRxFrame = 64;
 
 bool is_ring(std::uint64_t address, std::uint32_t length) noexcept {
-  return address % kRingAlignment == 0 && length >= kMinDescriptors && length <= kMaxRingLength &&
+  return address % kRingAlignment == 0 && length >= kMinDescriptors && length <= intel::kMaxRingLength &&
          length % kDescriptorStep == 0;
 }
 
-std::optional<TxQueueConfig> tx_config(const vc::TxqInfo& info) noexcept {
+std::optional<intel::TxQueueConfig> tx_config(const vc::TxqInfo& info) noexcept {
   if (info.vsi_id != kVsiId || !is_ring(info.dma_ring_addr, info.ring_len)) return std::nullopt;
-  return TxQueueConfig{.ring = Iova{info.dma_ring_addr},
-                       .length = info.ring_len,
-                       .head_writeback = info.headwb_enabled != 0,
-                       .head_writeback_at = Iova{info.dma_headwb_addr}};
+  return intel::TxQueueConfig{.ring = Iova{info.dma_ring_addr},
+                              .length = info.ring_len,
+                              .head_writeback = info.headwb_enabled != 0,
+                              .head_writeback_at = Iova{info.dma_headwb_addr}};
 }
 
 }  // namespace
@@ -39,21 +39,21 @@ Virtchnl::Status Virtchnl::config_tx_queue(Body body, Reply& /*reply*/) noexcept
   return Status::success;
 }
 
-std::optional<RxQueueConfig> Virtchnl::rx_config(const vc::RxqInfo& info) const noexcept {
+std::optional<intel::RxQueueConfig> Virtchnl::rx_config(const vc::RxqInfo& info) const noexcept {
   if (info.vsi_id != kVsiId || !is_ring(info.dma_ring_addr, info.ring_len)) return std::nullopt;
   if (info.databuffer_size < kMinBuffer || info.databuffer_size > kMaxBuffer) return std::nullopt;
   if (info.max_pkt_size < kMinRxFrame || info.max_pkt_size > kMaxRxFrame) return std::nullopt;
   if (info.splithdr_enabled != 0) return std::nullopt;
   // Drivers that have not negotiated another leave the field 0 and mean the legacy 32-byte descriptor.
-  const std::uint8_t layout = has(cap::kRxFlexDesc) ? info.rxdid : rxdid::legacy32;
-  if (layout >= 64 || (kSupportedRxdids >> layout & 1) == 0) return std::nullopt;
-  return RxQueueConfig{.ring = Iova{info.dma_ring_addr},
-                       .length = static_cast<std::uint16_t>(info.ring_len),
-                       .buffer_size = static_cast<std::uint16_t>(info.databuffer_size),
-                       .max_frame = std::min<std::uint32_t>(info.max_pkt_size, kMaxFrameWithFcs),
-                       .rxdid = layout,
-                       .wide = layout != rxdid::legacy16,
-                       .keep_crc = has(cap::kCrc) && info.crc_disable != 0};
+  const std::uint8_t layout = has(cap::kRxFlexDesc) ? info.rxdid : intel::rxdid::legacy32;
+  if (layout >= 64 || (intel::kSupportedRxdids >> layout & 1) == 0) return std::nullopt;
+  return intel::RxQueueConfig{.ring = Iova{info.dma_ring_addr},
+                              .length = static_cast<std::uint16_t>(info.ring_len),
+                              .buffer_size = static_cast<std::uint16_t>(info.databuffer_size),
+                              .max_frame = std::min<std::uint32_t>(info.max_pkt_size, intel::kMaxFrameWithFcs),
+                              .rxdid = layout,
+                              .wide = layout != intel::rxdid::legacy16,
+                              .keep_crc = has(cap::kCrc) && info.crc_disable != 0};
 }
 
 Virtchnl::Status Virtchnl::config_rx_queue(Body body, Reply& /*reply*/) noexcept {
@@ -197,7 +197,7 @@ void Virtchnl::queue_stopped() noexcept {
 }
 
 Virtchnl::Status Virtchnl::get_supported_rxdids(Body /*body*/, Reply& reply) noexcept {
-  reply.put(vc::SupportedRxdids{kSupportedRxdids});
+  reply.put(vc::SupportedRxdids{intel::kSupportedRxdids});
   return Status::success;
 }
 

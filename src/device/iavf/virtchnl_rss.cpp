@@ -28,22 +28,24 @@ struct TransportTypes {
 };
 // A UDP or TCP type stands for its unicast, multicast and SYN kinds too.
 constexpr TransportTypes kTransports[] = {
-    {vc::ProtoHdrType::udp, bit(29) | bit(30) | bit(pctype::ipv4_udp), bit(39) | bit(40) | bit(pctype::ipv6_udp)},
-    {vc::ProtoHdrType::tcp, bit(32) | bit(pctype::ipv4_tcp), bit(42) | bit(pctype::ipv6_tcp)},
-    {vc::ProtoHdrType::sctp, bit(pctype::ipv4_sctp), bit(pctype::ipv6_sctp)},
+    {vc::ProtoHdrType::udp, bit(29) | bit(30) | bit(intel::pctype::ipv4_udp),
+     bit(39) | bit(40) | bit(intel::pctype::ipv6_udp)},
+    {vc::ProtoHdrType::tcp, bit(32) | bit(intel::pctype::ipv4_tcp), bit(42) | bit(intel::pctype::ipv6_tcp)},
+    {vc::ProtoHdrType::sctp, bit(intel::pctype::ipv4_sctp), bit(intel::pctype::ipv6_sctp)},
 };
-constexpr std::uint64_t kPortless =
-    bit(pctype::ipv4_other) | bit(pctype::ipv4_fragment) | bit(pctype::ipv6_other) | bit(pctype::ipv6_fragment);
+constexpr std::uint64_t kPortless = bit(intel::pctype::ipv4_other) | bit(intel::pctype::ipv4_fragment) |
+                                    bit(intel::pctype::ipv6_other) | bit(intel::pctype::ipv6_fragment);
 constexpr std::uint64_t kAllOfIpv4 = 0xffull << 29, kAllOfIpv6 = 0xffull << 39;
 
-void hash(Rss& rss, std::uint64_t types, std::uint8_t fields) noexcept {
-  constexpr unsigned kAddresses = kHashSource | kHashDestination, kPorts = kHashSourcePort | kHashDestinationPort;
+void hash(intel::Rss& rss, std::uint64_t types, std::uint8_t fields) noexcept {
+  constexpr unsigned kAddresses = intel::kHashSource | intel::kHashDestination,
+                     kPorts = intel::kHashSourcePort | intel::kHashDestinationPort;
   for (unsigned type = 0; type < rss.fields.size(); ++type) {
     if ((types >> type & 1) == 0) continue;
     const unsigned all = (bit(static_cast<std::uint8_t>(type)) & kPortless) != 0 ? kAddresses : kAddresses | kPorts;
     rss.fields[type] = fields == all ? std::uint8_t{0} : fields;
   }
-  rss.hena |= types & kHashedPackets;
+  rss.hena |= types & intel::kHashedPackets;
 }
 
 /// Inner headers of a tunnel are hashed only where there is no tunnel: the part's own packages differ in that too.
@@ -65,8 +67,8 @@ std::optional<HashChoice> choice_of(const vc::RssCfg& message) noexcept {
       if ((selected & ~(field::kIpv4Src | field::kIpv4Dst | field::kIpv4Prot)) != 0) return std::nullopt;
       choice.is_v4 = v4;
       choice.types = v4 ? kAllOfIpv4 : kAllOfIpv6;
-      if ((selected & field::kIpv4Src) != 0) choice.fields |= kHashSource;  // the same bits for both versions
-      if ((selected & field::kIpv4Dst) != 0) choice.fields |= kHashDestination;
+      if ((selected & field::kIpv4Src) != 0) choice.fields |= intel::kHashSource;  // the same bits for both versions
+      if ((selected & field::kIpv4Dst) != 0) choice.fields |= intel::kHashDestination;
       continue;
     }
     const auto transport = std::find_if(std::begin(kTransports), std::end(kTransports),
@@ -75,8 +77,8 @@ std::optional<HashChoice> choice_of(const vc::RssCfg& message) noexcept {
     if ((selected & ~(field::kPortSrc | field::kPortDst)) != 0) return std::nullopt;
     choice.has_transport = true;
     choice.types = v4 ? transport->ipv4 : transport->ipv6;
-    if ((selected & field::kPortSrc) != 0) choice.fields |= kHashSourcePort;
-    if ((selected & field::kPortDst) != 0) choice.fields |= kHashDestinationPort;
+    if ((selected & field::kPortSrc) != 0) choice.fields |= intel::kHashSourcePort;
+    if ((selected & field::kPortDst) != 0) choice.fields |= intel::kHashDestinationPort;
   }
   if (choice.types == 0) return std::nullopt;
   return choice;
@@ -120,13 +122,13 @@ Virtchnl::Status Virtchnl::config_rss_hfunc(Body body, Reply& /*reply*/) noexcep
 }
 
 Virtchnl::Status Virtchnl::get_rss_hena_caps(Body /*body*/, Reply& reply) noexcept {
-  reply.put(vc::RssHena{kHashedPackets});
+  reply.put(vc::RssHena{intel::kHashedPackets});
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::set_rss_hena(Body body, Reply& /*reply*/) noexcept {
-  Rss& rss = data_.rss();
-  rss.hena = read_at<vc::RssHena>(body).hena & kHashedPackets;
+  intel::Rss& rss = data_.rss();
+  rss.hena = read_at<vc::RssHena>(body).hena & intel::kHashedPackets;
   rss.fields = {};  // all that was chosen by headers is gone: drivers clear it with 0 before they choose anew
   rss.by_transport = 0;
   rss.all_of_ipv4 = rss.all_of_ipv6 = 0;
@@ -151,7 +153,7 @@ Virtchnl::Status Virtchnl::add_rss_cfg(Body body, Reply& /*reply*/) noexcept {
   if (message.rss_algorithm != vc::kToeplitzAsymmetric && message.rss_algorithm != vc::kToeplitzSymmetric) {
     return Status::err_not_supported;
   }
-  Rss& rss = data_.rss();
+  intel::Rss& rss = data_.rss();
   rss.symmetric = message.rss_algorithm == vc::kToeplitzSymmetric;
   if (choice->has_transport) {
     rss.by_transport |= choice->types;
@@ -167,7 +169,7 @@ Virtchnl::Status Virtchnl::add_rss_cfg(Body body, Reply& /*reply*/) noexcept {
 Virtchnl::Status Virtchnl::del_rss_cfg(Body body, Reply& /*reply*/) noexcept {
   const auto choice = choice_of(read_at<vc::RssCfg>(body));
   if (!choice) return Status::err_param;
-  Rss& rss = data_.rss();
+  intel::Rss& rss = data_.rss();
   std::uint8_t& rest = choice->is_v4 ? rss.all_of_ipv4 : rss.all_of_ipv6;
   if (choice->has_transport) {
     rss.by_transport &= ~choice->types;

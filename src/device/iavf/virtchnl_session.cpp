@@ -28,7 +28,7 @@ constexpr Speed kSpeeds[] = {{100, vc::link_speed::k100Mb},  {1000, vc::link_spe
 /// after a reset, its address excepted, which the network knows it by.
 Virtchnl::Status Virtchnl::version(Body body, Reply& reply) noexcept {
   const auto asked = read_at<vc::VersionInfo>(body);
-  const Mac mac = session_.mac;
+  const intel::Mac mac = session_.mac;
   session_ = {};
   session_.mac = mac;
   session_.minor = asked.major == vc::kMajor && asked.minor < vc::kMinor ? std::uint32_t{asked.minor} : vc::kMinor;
@@ -77,7 +77,7 @@ Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {
   answer.num_vsis = 1;
   answer.num_queue_pairs = static_cast<std::uint16_t>(identity_.queue_pairs);
   answer.max_vectors = static_cast<std::uint16_t>(identity_.queue_pairs + 1);
-  answer.max_mtu = kMaxFrameWithFcs;  // so the physical functions of this family fill it in
+  answer.max_mtu = intel::kMaxFrameWithFcs;  // so the physical functions of this family fill it in
   answer.vf_cap_flags = session_.capabilities;
   answer.rss_key_size = kRssKeySize;
   answer.rss_lut_size = kRssLutSize;
@@ -146,7 +146,7 @@ void Virtchnl::link_changed() noexcept {
 Virtchnl::ResetWish Virtchnl::take_reset_wish() noexcept { return std::exchange(session_.reset_wish, ResetWish::none); }
 
 void Virtchnl::reset(bool whole) noexcept {
-  const Mac mac = whole ? identity_.mac : session_.mac;
+  const intel::Mac mac = whole ? identity_.mac : session_.mac;
   if (whole) channels_ = {};
   session_ = {};
   session_.mac = mac;

@@ -18,16 +18,16 @@ constexpr std::uint16_t kVlanIds = 4096;
 constexpr std::uint32_t kOuterTypes = vs::kEthertype8100 | vs::kEthertype88a8;
 
 /// VLAN 0 stands for frames without a tag (or with a priority alone), which always arrive.
-void set_vlan(Filters& filters, std::uint16_t tpid, std::uint16_t vid, bool wanted) noexcept {
+void set_vlan(intel::Filters& filters, std::uint16_t tpid, std::uint16_t vid, bool wanted) noexcept {
   if (vid == 0) return;
-  (tpid == kServiceTpid ? filters.service_vlans : filters.vlans).set(vid, wanted);
+  (tpid == intel::kServiceTpid ? filters.service_vlans : filters.vlans).set(vid, wanted);
   filters.vlan_filtering = filters.vlans.any() || filters.service_vlans.any();
 }
 
 /// The outer tag alone can be filtered by, whole and without a priority.
 bool is_filter(const vc::VlanFilter& filter) noexcept {
-  return (filter.outer.tpid == kTpid || filter.outer.tpid == kServiceTpid) && filter.outer.tci < kVlanIds &&
-         filter.outer.tci_mask == 0 && filter.inner.tpid == 0 && filter.inner.tci == 0;
+  return (filter.outer.tpid == intel::kTpid || filter.outer.tpid == intel::kServiceTpid) &&
+         filter.outer.tci < kVlanIds && filter.outer.tci_mask == 0 && filter.inner.tpid == 0 && filter.inner.tci == 0;
 }
 
 /// A setting names the outer tag (one type of it), the inner one, or both.
@@ -48,7 +48,7 @@ Virtchnl::Status Virtchnl::set_vlans(Body body, bool wanted) noexcept {
     for (std::size_t i = 0; i < count; ++i) {
       const std::uint16_t vid = read_at<Le<std::uint16_t>>(body, sizeof head + 2 * i);
       if (vid >= kVlanIds) return Status::err_param;
-      if (apply) set_vlan(data_.filters(), kTpid, vid, wanted);
+      if (apply) set_vlan(data_.filters(), intel::kTpid, vid, wanted);
     }
   }
   data_.publish();
@@ -105,13 +105,13 @@ Virtchnl::Status Virtchnl::add_vlan_v2(Body body, Reply& /*reply*/) noexcept { r
 Virtchnl::Status Virtchnl::del_vlan_v2(Body body, Reply& /*reply*/) noexcept { return set_vlans_v2(body, false); }
 
 /// Enabling chooses the type of the outer tag, for stripping and insertion alike.
-Virtchnl::Status Virtchnl::set_vlan_offload(Body body, bool VlanTag::*what, bool enabled) noexcept {
+Virtchnl::Status Virtchnl::set_vlan_offload(Body body, bool intel::VlanTag::*what, bool enabled) noexcept {
   const auto setting = read_at<vc::VlanSetting>(body);
   if (!is_setting(setting)) return Status::err_param;
-  VlanOffload& vlan = data_.vlan();
+  intel::VlanOffload& vlan = data_.vlan();
   if (const std::uint32_t outer = setting.outer_ethertype_setting; outer != 0) {
     vlan.outer.*what = enabled;
-    if (enabled) vlan.outer.tpid = outer == vs::kEthertype88a8 ? kServiceTpid : kTpid;
+    if (enabled) vlan.outer.tpid = outer == vs::kEthertype88a8 ? intel::kServiceTpid : intel::kTpid;
   }
   if (setting.inner_ethertype_setting != 0) vlan.inner.*what = enabled;
   data_.publish();
@@ -119,16 +119,16 @@ Virtchnl::Status Virtchnl::set_vlan_offload(Body body, bool VlanTag::*what, bool
 }
 
 Virtchnl::Status Virtchnl::enable_vlan_stripping_v2(Body body, Reply& /*reply*/) noexcept {
-  return set_vlan_offload(body, &VlanTag::strip, true);
+  return set_vlan_offload(body, &intel::VlanTag::strip, true);
 }
 Virtchnl::Status Virtchnl::disable_vlan_stripping_v2(Body body, Reply& /*reply*/) noexcept {
-  return set_vlan_offload(body, &VlanTag::strip, false);
+  return set_vlan_offload(body, &intel::VlanTag::strip, false);
 }
 Virtchnl::Status Virtchnl::enable_vlan_insertion_v2(Body body, Reply& /*reply*/) noexcept {
-  return set_vlan_offload(body, &VlanTag::insert, true);
+  return set_vlan_offload(body, &intel::VlanTag::insert, true);
 }
 Virtchnl::Status Virtchnl::disable_vlan_insertion_v2(Body body, Reply& /*reply*/) noexcept {
-  return set_vlan_offload(body, &VlanTag::insert, false);
+  return set_vlan_offload(body, &intel::VlanTag::insert, false);
 }
 
 /// Not offered as a switch (no TOGGLE in the capabilities): filters are in force while there are any.

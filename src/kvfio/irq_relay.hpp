@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A physical function's interrupts: the client's eventfd is handed to the kernel, which signals it from its interrupt
+// handler. No thread of ours stands in between.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "kvfio/kernel.hpp"
+#include "vmux/base/unique_fd.hpp"
+
+namespace vmux::kvfio {
+
+/// INTx, MSI and MSI-X of one device. Home thread. The kernel knows neither masks of message vectors nor their pending
+/// bits: a masked vector signals an eventfd of ours (it is parked), and its unmasking passes on what came meanwhile.
+class IrqRelay {
+ public:
+  /// `device` must outlive it, or drop() be called before.
+  explicit IrqRelay(KernelDevice& device);
+
+  [[nodiscard]] pci::IrqInfo info(pci::Irq irq) const noexcept;
+  /// SET_IRQS for INTx, MSI or MSI-X, lenient as pci::Interrupts. The kernel serves one of the three at a time: the one
+  /// that was asked for last.
+  [[nodiscard]] Result<void> configure(pci::IrqRequest request) noexcept;
+  /// Nobody listens any more.
+  void drop() noexcept;
+
+  /// The guest's own masks: in its MSI-X table and in the message control register.
+  void set_table_mask(std::uint32_t vector, bool is_masked) noexcept;
+  void set_function_mask(bool is_masked) noexcept;
+  /// A reset lifts all masks of MSI-X, as the table has them.
+  void clear_masks() noexcept;
+  /// Pending bits of 64 MSI-X vectors from `first` on, of those that are parked.
+  [[nodiscard]] std::uint64_t pending_word(std::uint32_t first) const noexcept;
+
+ private:
+  enum Mask : std::uint8_t { by_client = 1, by_table = 2, by_function = 4 };
+  struct Vector {
+    UniqueFd sink;
+    UniqueFd parked;
+    std::uint8_t masks = 0;
+  };
+  struct Group {
+    pci::IrqInfo info;
+    std::vector<Vector> vectors;
+    std::uint32_t enabled = 0;  ///< vectors that the kernel has set up
+  };
+
+  [[nodiscard]] Group& group(pci::Irq irq) noexcept { return groups_[static_cast<std::size_t>(irq)]; }
+  [[nodiscard]] Result<void> configure_intx(const pci::IrqRequest& request) noexcept;
+  [[nodiscard]] Result<void> configure_messages(const pci::IrqRequest& request) noexcept;
+  [[nodiscard]] Result<void> validate(const pci::IrqRequest& request) const noexcept;
+  [[nodiscard]] Result<void> apply(pci::Irq irq, std::uint32_t start, std::uint32_t count) noexcept;
+  [[nodiscard]] Result<void> park(Vector& vector) noexcept;
+  void set_mask(pci::Irq irq, std::uint32_t index, Mask mask, bool is_masked) noexcept;
+  void disable(pci::Irq irq) noexcept;
+  void turn_off(pci::Irq irq) noexcept;
+  void disable_others(pci::Irq irq) noexcept;
+
+  KernelDevice& device_;
+  std::array<Group, 3> groups_;  // intx, msi, msix
+};
+
+}  // namespace vmux::kvfio
