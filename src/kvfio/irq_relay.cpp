@@ -16,8 +16,7 @@ using pci::Irq;
 using pci::IrqAction;
 using pci::IrqData;
 using pci::IrqRequest;
-
-bool is_message(Irq irq) noexcept { return irq == Irq::msi || irq == Irq::msix; }
+using pci::is_message;
 
 bool is_disable(const IrqRequest& request) noexcept {
   return request.action == IrqAction::trigger && request.data == IrqData::none && request.count == 0;
@@ -53,7 +52,14 @@ pci::IrqInfo IrqRelay::info(Irq irq) const noexcept {
 Result<void> IrqRelay::validate(const IrqRequest& request) const noexcept {
   if (is_disable(request)) return {};
   const std::uint32_t vectors = info(request.irq).count;
-  if (request.count == 0) return fail(Errc::invalid_argument, "an interrupt request without vectors");
+  const bool is_trigger = request.action == IrqAction::trigger;
+  if (is_message(request.irq) && !is_trigger && request.data == IrqData::eventfd) {
+    return fail(Errc::not_supported, "masking by eventfd is offered for INTx only", ENOTTY);
+  }
+  const bool may_be_none = is_message(request.irq) && is_trigger && group(request.irq).enabled != 0;
+  if (request.count == 0 && !may_be_none) {
+    return fail(Errc::invalid_argument, "an interrupt request without vectors");
+  }
   if (!fits(request.start, request.count, vectors)) {
     return fail(Errc::out_of_range, "an interrupt request beyond the last vector");
   }
@@ -63,9 +69,6 @@ Result<void> IrqRelay::validate(const IrqRequest& request) const noexcept {
   if (request.data != IrqData::eventfd) return {};
   if (request.eventfds.size() > request.count) {
     return fail(Errc::invalid_argument, "an interrupt request with more descriptors than vectors");
-  }
-  if (is_message(request.irq) && request.action != IrqAction::trigger) {
-    return fail(Errc::not_supported, "masking by eventfd is offered for INTx only", ENOTTY);
   }
   for (const UniqueFd& fd : request.eventfds) {
     if (!fd) continue;

@@ -48,6 +48,7 @@ class IrqRelay {
   };
 
   [[nodiscard]] Group& group(pci::Irq irq) noexcept { return groups_[static_cast<std::size_t>(irq)]; }
+  [[nodiscard]] const Group& group(pci::Irq irq) const noexcept { return groups_[static_cast<std::size_t>(irq)]; }
   [[nodiscard]] Result<void> configure_intx(const pci::IrqRequest& request) noexcept;
   [[nodiscard]] Result<void> configure_messages(const pci::IrqRequest& request) noexcept;
   [[nodiscard]] Result<void> validate(const pci::IrqRequest& request) const noexcept;

@@ -181,6 +181,7 @@ Result<void> PhysicalFunction::configure_irq(pci::IrqRequest request) noexcept {
     return fail(Errc::not_supported, "ERR and REQ cannot be masked", ENOTTY);
   Notice& notice = request.irq == pci::Irq::err ? open_->error : open_->release;
   const bool is_disable = request.data == pci::IrqData::none && request.count == 0;
+  if (request.count == 0 && !is_disable) return fail(Errc::invalid_argument, "an interrupt request without vectors");
   if (request.data != pci::IrqData::eventfd && !is_disable) {
     const bool is_selected = request.data == pci::IrqData::none || (!request.booleans.empty() && request.booleans[0]);
     if (is_selected && notice.sink) signal_peer_eventfd(notice.sink.get());

@@ -423,6 +423,19 @@ TEST_F(APhysicalFunction, TellsTheClientOfAnError) {
   EXPECT_EQ(one_->counters().errors, 1u);
 }
 
+TEST_F(APhysicalFunction, KeepsWhoHearsOfErrorsWhenARequestHasNoVectors) {
+  one_->client_attached(nullptr);
+  const UniqueFd told = std::move(*make_eventfd());
+  std::vector<UniqueFd> sink;
+  sink.push_back(std::move(*told.duplicate()));
+  ASSERT_TRUE(one_->configure_irq({Irq::err, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {}, sink}));
+  EXPECT_FALSE(one_->configure_irq({Irq::err, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 0, {}, {}}));
+  EXPECT_FALSE(one_->configure_irq({Irq::err, pci::IrqAction::trigger, pci::IrqData::boolean, 0, 0, {}, {}}));
+  card().fire(Irq::err);
+  poller_->run_once();
+  EXPECT_EQ(drain_eventfd(told.get()), 1u);
+}
+
 TEST_F(APhysicalFunction, ResetsTheDeviceOrAtLeastStopsIt) {
   one_->reset(pci::ResetKind::client_request);
   EXPECT_EQ(card().resets, 1);

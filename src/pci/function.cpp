@@ -85,7 +85,7 @@ RegionInfo Function::region(Region region) const noexcept {
 
 Result<void> Function::Impl::check(Region region, std::uint64_t offset, std::size_t size) const noexcept {
   const std::uint64_t limit = size_of(region);
-  if (limit == 0) return fail(Errc::not_supported, "the region does not exist", EINVAL);
+  if (limit == 0) return fail(Errc::not_supported, "the region does not exist");
   if (!fits(offset, size, limit)) return fail(Errc::out_of_range, "an access beyond the end of a region");
   return {};
 }
@@ -104,7 +104,7 @@ Result<void> Function::read(Region region, RegionOffset offset, std::span<std::b
 
 Result<void> Function::write(Region region, RegionOffset offset, std::span<const std::byte> from) noexcept {
   if (auto checked = impl_->check(region, offset.raw, from.size()); !checked) return checked;
-  if (region == Region::rom) return fail(Errc::permission, "the expansion ROM is read-only", EINVAL);
+  if (region == Region::rom) return fail(Errc::permission, "the expansion ROM is read-only");
   if (region == Region::config) {
     impl_->write_config(offset.raw, from);
   } else {

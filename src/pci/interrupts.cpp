@@ -93,9 +93,10 @@ void Interrupts::set_pending(Irq irq, std::uint32_t vector) noexcept {
 IrqInfo Interrupts::info(Irq irq) const noexcept {
   IrqInfo info;
   info.count = impl_->count_of(irq);
-  info.eventfd = info.count != 0;
-  // As the kernel's vfio-pci says: INTx masks itself; vectors of messages can be added while others are live.
-  info.maskable = info.automasked = irq == Irq::intx && info.count != 0;
+  // As the kernel's vfio-pci says of a kind, whether the function has it or not: INTx masks itself. Vectors of messages
+  // can be added while others are live.
+  info.eventfd = true;
+  info.maskable = info.automasked = irq == Irq::intx;
   return info;
 }
 

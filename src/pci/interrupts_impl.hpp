@@ -39,9 +39,11 @@ struct Interrupts::Impl {
 
   [[nodiscard]] std::uint32_t count_of(Irq irq) const noexcept;
   [[nodiscard]] MessageGroup& group(Irq irq) noexcept { return irq == Irq::msi ? msi : msix; }
+  [[nodiscard]] const MessageGroup& group(Irq irq) const noexcept { return irq == Irq::msi ? msi : msix; }
 
   // irq_request.cpp: each changes something only when nothing can fail any more.
   [[nodiscard]] Result<void> validate(const IrqRequest& request) const noexcept;
+  [[nodiscard]] Result<void> validate_action(const IrqRequest& request) const noexcept;
   [[nodiscard]] Result<void> configure_intx(const IrqRequest& request) noexcept;
   [[nodiscard]] Result<void> configure_messages(const IrqRequest& request) noexcept;
   [[nodiscard]] Result<void> configure_single(const IrqRequest& request, IrqSink& sink) noexcept;

@@ -37,7 +37,14 @@ TEST_F(InterruptsTest, CountsFollowTheDescription) {
   EXPECT_EQ(irqs_->info(Irq::msix).count, 8u);
   EXPECT_EQ(irqs_->info(Irq::err).count, 1u);
   EXPECT_EQ((*Interrupts::create({.err_irq = false}))->info(Irq::err).count, 0u);
-  EXPECT_FALSE((*Interrupts::create({}))->info(Irq::intx).eventfd);
+}
+
+TEST_F(InterruptsTest, FlagsAreThoseOfTheKindAlsoOfOneThatIsNotThere) {
+  const auto none = std::move(*Interrupts::create({}));
+  EXPECT_EQ(none->info(Irq::intx).count, 0u);
+  EXPECT_TRUE(none->info(Irq::intx).eventfd && none->info(Irq::intx).maskable && none->info(Irq::intx).automasked);
+  EXPECT_TRUE(none->info(Irq::msi).eventfd);
+  EXPECT_FALSE(none->info(Irq::msi).maskable || none->info(Irq::msi).automasked);
 }
 
 TEST_F(InterruptsTest, TriggerWithoutMessagesAsksForIntx) {
@@ -305,6 +312,16 @@ TEST_F(InterruptsTest, IntxIsNotThereUnlessDescribed) {
   irqs->set_level(true);
   EXPECT_FALSE(irqs->intx_level());
   EXPECT_FALSE(set_sinks(*irqs, Irq::intx, 0, 1, fds(a_)));
+}
+
+TEST_F(InterruptsTest, NoVectorsAreTriggeredOrWiredOfAKindThatIsEnabled) {
+  EXPECT_FALSE(set_sinks(*irqs_, Irq::msix, 0, 0, {}));
+  EXPECT_FALSE(irqs_->configure({Irq::msix, IrqAction::trigger, IrqData::boolean, 0, 0, {}, {}}));
+  listen_to_msix();
+  EXPECT_TRUE(set_sinks(*irqs_, Irq::msix, 0, 0, {}));
+  EXPECT_TRUE(irqs_->configure({Irq::msix, IrqAction::trigger, IrqData::boolean, 0, 0, {}, {}}));
+  EXPECT_TRUE(irqs_->trigger(0));
+  EXPECT_EQ(a_.signals(), 1u);
 }
 
 TEST_F(InterruptsTest, ResetKeepsSinksButNoMasks) {

@@ -23,6 +23,10 @@ const UniqueFd& sink_of(const IrqRequest& request, std::uint32_t index) noexcept
   return index < request.eventfds.size() ? request.eventfds[index] : kNone;
 }
 
+tl::unexpected<Error> no_mask_by_eventfd() noexcept {
+  return fail(Errc::not_supported, "masking by eventfd is offered for unmasking INTx only", ENOTTY);
+}
+
 /// What was sent is used up: descriptors live on as their duplicates only.
 void close_all(const IrqRequest& request) noexcept {
   for (UniqueFd& fd : request.eventfds)
@@ -47,11 +51,23 @@ std::uint32_t Interrupts::Impl::count_of(Irq irq) const noexcept {
   return 0;
 }
 
+/// In the kernel's order: first what the kind knows at all, then how many. None is none of those that are enabled.
+Result<void> Interrupts::Impl::validate_action(const IrqRequest& request) const noexcept {
+  const bool is_trigger = request.action == IrqAction::trigger, is_messages = is_message(request.irq);
+  if (!is_trigger && !is_messages && request.irq != Irq::intx) {
+    return fail(Errc::not_supported, "ERR and REQ cannot be masked", ENOTTY);
+  }
+  if (!is_trigger && is_messages && request.data == IrqData::eventfd) return no_mask_by_eventfd();
+  const bool may_be_none = is_trigger && is_messages && group(request.irq).is_enabled.load(std::memory_order_relaxed);
+  if (request.count != 0 || may_be_none) return {};
+  return fail(Errc::invalid_argument, "an interrupt request without vectors");
+}
+
 Result<void> Interrupts::Impl::validate(const IrqRequest& request) const noexcept {
   if (static_cast<std::uint32_t>(request.irq) >= kIrqCount)
     return fail(Errc::invalid_argument, "no such interrupt kind");
   if (is_disable(request)) return {};  // of whatever, enabled or not, there or not
-  if (request.count == 0) return fail(Errc::invalid_argument, "an interrupt request without vectors");
+  if (auto valid = validate_action(request); !valid) return valid;
   if (!fits(request.start, request.count, count_of(request.irq))) {
     return fail(Errc::out_of_range, "an interrupt request beyond the last vector");
   }
@@ -62,10 +78,7 @@ Result<void> Interrupts::Impl::validate(const IrqRequest& request) const noexcep
   if (request.eventfds.size() > request.count) {
     return fail(Errc::invalid_argument, "an interrupt request with more descriptors than vectors");
   }
-  const bool is_intx_unmask = request.irq == Irq::intx && request.action == IrqAction::unmask;
-  if (request.action != IrqAction::trigger && !is_intx_unmask) {
-    return fail(Errc::not_supported, "masking by eventfd is offered for unmasking INTx only", ENOTTY);
-  }
+  if (request.action == IrqAction::mask) return no_mask_by_eventfd();
   for (const UniqueFd& fd : request.eventfds) {
     if (!fd) continue;
     if (auto checked = check_sink(fd); !checked) return checked;
@@ -155,7 +168,6 @@ Result<void> Interrupts::Impl::configure_single(const IrqRequest& request, IrqSi
     sink.drop();
     return {};
   }
-  if (request.action != IrqAction::trigger) return fail(Errc::not_supported, "ERR and REQ cannot be masked", ENOTTY);
   if (request.data != IrqData::eventfd) {
     if (is_selected(request, 0)) sink.signal();
     return {};

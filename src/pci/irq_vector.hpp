@@ -7,8 +7,12 @@
 
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
+#include "vmux/pci/spec.hpp"
 
 namespace vmux::pci {
+
+/// A kind of which a function has many, each masked by itself.
+[[nodiscard]] constexpr bool is_message(Irq irq) noexcept { return irq == Irq::msi || irq == Irq::msix; }
 
 /// The kernel descriptor of a vector. It is made when the first sink comes and keeps its number for life: new sinks are
 /// dup3()ed onto it, so that a trigger on another thread never writes to a closed or reused descriptor.

@@ -2,6 +2,9 @@
 // Accesses to regions, reset, and the wiring of interrupts.
 #include <sys/epoll.h>
 
+#include <bit>
+#include <cerrno>
+
 #include "base/logf.hpp"
 #include "vfio_user/session.hpp"
 #include "vmux/base/unique_fd.hpp"
@@ -15,10 +18,23 @@ using wire::vfio_user::RegionRequest;
 
 RegionAccess echo_of(const RegionRequest& request) noexcept { return {request.offset, request.region, request.count}; }
 
+/// With the errno of the kernel's pread() and pwrite(): EINVAL of what is not there, read-only or behind a region's end
+/// (vfio_pci_rw, vfio_pci_bar_rw), but EFAULT behind the end of configuration space (vfio_config_do_rw).
+Result<void> as_kernel(pci::Region region, Result<void> done) noexcept {
+  if (done) return done;
+  Error& error = done.error();
+  const bool is_behind_config = error.code == Errc::out_of_range && region == pci::Region::config;
+  const bool is_refused = error.code == Errc::not_supported || error.code == Errc::permission;
+  if (is_behind_config || is_refused) error.sys = is_behind_config ? EFAULT : EINVAL;
+  return done;
+}
+
+/// Nothing is written even where there is no region, as with pwrite().
 Result<void> write_region(pci::Endpoint& endpoint, const RegionRequest& request) noexcept {
-  if (request.region >= pci::kRegionCount) return fail(Errc::invalid_argument, "no such region");
   if (request.data.empty()) return {};
-  return endpoint.write(static_cast<pci::Region>(request.region), RegionOffset{request.offset}, request.data);
+  if (request.region >= pci::kRegionCount) return fail(Errc::invalid_argument, "no such region");
+  const auto region = static_cast<pci::Region>(request.region);
+  return as_kernel(region, endpoint.write(region, RegionOffset{request.offset}, request.data));
 }
 
 }  // namespace
@@ -26,11 +42,11 @@ Result<void> write_region(pci::Endpoint& endpoint, const RegionRequest& request)
 Result<Session::Outcome> Session::handle_region_read(const Request& request) {
   const auto access = wire::vfio_user::decode_region_read(request.payload, context_.options.max_transfer);
   if (!access) return tl::unexpected(access.error());
-  if (access->region >= pci::kRegionCount) return fail(Errc::invalid_argument, "no such region");
+  if (access->count != 0 && access->region >= pci::kRegionCount) return fail(Errc::invalid_argument, "no such region");
   const auto data = put(reply(request.header, sizeof(RegionAccess) + access->count), echo_of(*access));
   if (data.empty()) return Outcome::replied;
-  const auto done =
-      context_.endpoint.read(static_cast<pci::Region>(access->region), RegionOffset{access->offset}, data);
+  const auto region = static_cast<pci::Region>(access->region);
+  const auto done = as_kernel(region, context_.endpoint.read(region, RegionOffset{access->offset}, data));
   if (!done) return tl::unexpected(done.error());
   return Outcome::replied;
 }
@@ -77,9 +93,13 @@ Result<Session::Outcome> Session::handle_set_irqs(const Request& request) {
   const auto irq = static_cast<pci::Irq>(wanted->index);
   const std::uint32_t vectors = context_.endpoint.irq_info(irq).count;
   // Even if nothing is selected; but a kind that is not there may be turned off, as QEMU does.
-  const bool starts_beyond = wanted->start != 0 && wanted->start >= vectors;
-  if (starts_beyond || wanted->start > vectors || wanted->count > vectors - wanted->start) {
+  const bool is_disable =
+      wanted->action == sf::kTrigger && wanted->data == sf::kDataNone && wanted->start == 0 && wanted->count == 0;
+  if (!is_disable && (wanted->start >= vectors || wanted->count > vectors - wanted->start)) {
     return fail(Errc::out_of_range, "start and count are beyond the vectors of that interrupt");
+  }
+  if (!std::has_single_bit(wanted->action)) {
+    return fail(Errc::not_supported, "not one action: to trigger, to mask or to unmask", ENOTTY);
   }
   const bool with_eventfds = wanted->data == sf::kDataEventfd;
   if (request.fds.size() > (with_eventfds ? wanted->count : 0)) {

@@ -76,7 +76,7 @@ Result<SetIrqsRequest> decode_set_irqs(Payload payload) noexcept {
   request.action = raw->flags & set_irqs_flags::kActionMask;
   request.data = raw->flags & set_irqs_flags::kDataMask;
   const std::uint32_t unknown = raw->flags & ~(set_irqs_flags::kActionMask | set_irqs_flags::kDataMask);
-  if (unknown != 0 || !is_one_bit(request.action) || !is_one_bit(request.data)) return bad_flags();
+  if (unknown != 0 || !is_one_bit(request.data)) return bad_flags();
   const Payload rest = payload.subspan(sizeof(SetIrqs));
   if (request.data == set_irqs_flags::kDataBool) {
     if (rest.size() != request.count) {

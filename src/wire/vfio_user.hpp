@@ -336,7 +336,7 @@ struct InfoRequest {
 
 struct SetIrqsRequest {
   std::uint32_t index = 0, start = 0, count = 0;
-  std::uint32_t action = 0;  ///< one of set_irqs_flags::kMask, kUnmask, kTrigger
+  std::uint32_t action = 0;  ///< of set_irqs_flags::kMask, kUnmask, kTrigger: it may be none or several
   std::uint32_t data = 0;    ///< one of set_irqs_flags::kDataNone, kDataBool, kDataEventfd
   std::span<const std::byte> booleans;
 };

@@ -2,7 +2,8 @@
 // What the kernel's VFIO answers beside what we answer to the same question by message. vfio-user takes its meaning
 // from linux/vfio.h, and clients are written against the kernel: so a difference is here on purpose, with its reason.
 // The kernel's answers: vfio_iommu_type1.c (version 2 of type 1), vfio_main.c, vfio_pci_core.c, vfio_pci_intrs.c,
-// vfio_pci_rdwr.c; for DMA logging mlx5vf. Where the host VM has a device, in_host/vfio_probe.py asks the same.
+// vfio_pci_rdwr.c; for DMA logging mlx5vf. What can be asked of a kernel in a host VM, in_host/server_checks.py asks of
+// both; here is that part which needs no VM, and what only a device that migrates would answer.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -175,10 +176,10 @@ INSTANTIATE_TEST_SUITE_P(
             EINVAL},
         Row{"Irqs No Flags", irqs(kIntx, 0, 0, 1), EINVAL, EINVAL},
         Row{"Irqs No Data Type", irqs(kIntx, kTrigger, 0, 1), EINVAL, EINVAL},
-        Row{"Irqs No Action", irqs(kIntx, kNone, 0, 1), ENOTTY, EINVAL, "flags that say nothing: as libvfio-user"},
+        Row{"Irqs No Action", irqs(kIntx, kNone, 0, 1), ENOTTY, ENOTTY},
+        Row{"Irqs No Action Beyond", irqs(kIntx, kNone, 0, 2), EINVAL, EINVAL},
         Row{"Irqs Two Data Types", irqs(kIntx, kNone | kBool | kTrigger, 0, 1, Bytes{}.u8(1)), EINVAL, EINVAL},
-        Row{"Irqs Two Actions", irqs(kIntx, kNone | kMask | kUnmask, 0, 1), ENOTTY, EINVAL,
-            "flags that contradict each other: as libvfio-user"},
+        Row{"Irqs Two Actions", irqs(kIntx, kNone | kMask | kUnmask, 0, 1), ENOTTY, ENOTTY},
         Row{"Irqs Unknown Flag", irqs(kIntx, kNone | kTrigger | 1 << 9, 0, 1), EINVAL, EINVAL},
         Row{"Irqs Index 5", irqs(5, kNone | kTrigger, 0, 0), EINVAL, EINVAL},
         Row{"Irqs Index At The Top", irqs(~0u, kNone | kTrigger, 0, 0), EINVAL, EINVAL},
@@ -208,11 +209,15 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"Irqs Msix Mask", irqs(kMsix, kNone | kMask, 0, 1), ENOTTY, 0, kMaskable},
         Row{"Irqs Msix Unmask", irqs(kMsix, kNone | kUnmask, 0, 1), ENOTTY, 0, kMaskable},
         Row{"Irqs Msix Mask By Eventfd", irqs(kMsix, kEventfd | kMask, 0, 1), ENOTTY, ENOTTY, "", true},
+        Row{"Irqs Msix Mask None By Eventfd", irqs(kMsix, kEventfd | kMask, 0, 0), ENOTTY, ENOTTY},
+        Row{"Irqs Absent Msi Mask None", irqs(kMsi, kNone | kMask, 0, 0), EINVAL, EINVAL},
+        Row{"Irqs Absent Msi Mask None By Eventfd", irqs(kMsi, kEventfd | kMask, 0, 0), EINVAL, EINVAL},
         Row{"Irqs Msix Unmask By Eventfd", irqs(kMsix, kEventfd | kUnmask, 0, 1), ENOTTY, ENOTTY, "", true},
         Row{"Irqs Err Eventfd", irqs(kErr, kEventfd | kTrigger, 0, 1), 0, 0, "", true},
         Row{"Irqs Err Without Eventfd", irqs(kErr, kEventfd | kTrigger, 0, 1), 0, 0},
         Row{"Irqs Err Start 1", irqs(kErr, kEventfd | kTrigger, 1, 1), EINVAL, EINVAL, "", true},
         Row{"Irqs Err Mask", irqs(kErr, kNone | kMask, 0, 1), ENOTTY, ENOTTY},
+        Row{"Irqs Err Mask Of None", irqs(kErr, kNone | kMask, 0, 0), ENOTTY, ENOTTY},
         Row{"Irqs Req Unmask", irqs(kReq, kBool | kUnmask, 0, 1, Bytes{}.u8(1)), ENOTTY, ENOTTY},
         Row{"Irqs Req Eventfd Of None", irqs(kReq, kEventfd | kTrigger, 0, 0), EINVAL, EINVAL},
         Row{"Irqs Req Boolean Of None", irqs(kReq, kBool | kTrigger, 0, 0), EINVAL, EINVAL},
@@ -221,7 +226,6 @@ INSTANTIATE_TEST_SUITE_P(
     name_of);
 
 constexpr const char* kWhole = "a message's reply is whole or an error: there are no short reads and writes";
-constexpr const char* kConfigEnd = "beyond a region is EINVAL for every region";
 INSTANTIATE_TEST_SUITE_P(
     Access, KernelAnswers,
     ::testing::Values(Row{"Read Bar", read(kBar2, 0, 4), 0, 0},  //
@@ -233,17 +237,17 @@ INSTANTIATE_TEST_SUITE_P(
                       Row{"Read Absent Rom", read(6, 0, 4), EINVAL, EINVAL},  //
                       Row{"Read Absent Vga", read(8, 0, 4), EINVAL, EINVAL},  //
                       Row{"Read Region 9", read(9, 0, 4), EINVAL, EINVAL},
-                      Row{"Read Region 9 Nothing", read(9, 0, 0), EINVAL, EINVAL},
-                      Row{"Read Config", read(kConfig, 0, 4), 0, 0},
-                      Row{"Read Config Over The End", read(kConfig, 0x1000 - 2, 4), EFAULT, EINVAL, kConfigEnd},
-                      Row{"Read Config Behind The End", read(kConfig, 0x2000, 4), EFAULT, EINVAL, kConfigEnd},
+                      Row{"Read Region 9 Nothing", read(9, 0, 0), 0, 0}, Row{"Read Config", read(kConfig, 0, 4), 0, 0},
+                      Row{"Read Config Over The End", read(kConfig, 0x1000 - 2, 4), EFAULT, EFAULT},
+                      Row{"Read Config Behind The End", read(kConfig, 0x2000, 4), EFAULT, EFAULT},
                       Row{"Write Bar", write(kBar2, 0, 4), 0, 0},  //
                       Row{"Write Bar Over The End", write(kBar2, 62, 4), 0, EINVAL, kWhole},
                       Row{"Write Bar At The End", write(kBar2, 64, 4), EINVAL, EINVAL},
                       Row{"Write Absent Bar", write(4, 0, 4), EINVAL, EINVAL},
                       Row{"Write Absent Rom", write(6, 0, 4), EINVAL, EINVAL},  //
                       Row{"Write Region 9", write(9, 0, 4), EINVAL, EINVAL},
-                      Row{"Write Config Behind The End", write(kConfig, 0x2000, 4), EFAULT, EINVAL, kConfigEnd},
+                      Row{"Write Region 9 Nothing", write(9, 0, 0), 0, 0},
+                      Row{"Write Config Behind The End", write(kConfig, 0x2000, 4), EFAULT, EFAULT},
                       Row{"Reset", message(9, kReset), 0, 0}),
     name_of);
 

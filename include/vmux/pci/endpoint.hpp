@@ -48,7 +48,8 @@ class Endpoint {
   [[nodiscard]] virtual const char* failure() const noexcept = 0;
 
   [[nodiscard]] virtual RegionInfo region(Region region) const noexcept = 0;
-  /// A guest access. Errors: out_of_range beyond the region, not_supported for a region that does not exist.
+  /// A guest access. Errors: out_of_range beyond the region, not_supported for a region that does not exist, permission
+  /// for a write to one that is read-only. The transport makes the errnos of them that its clients know.
   [[nodiscard]] virtual Result<void> read(Region region, RegionOffset offset, std::span<std::byte> into) noexcept = 0;
   [[nodiscard]] virtual Result<void> write(Region region, RegionOffset offset,
                                            std::span<const std::byte> from) noexcept = 0;

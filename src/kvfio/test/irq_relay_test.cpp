@@ -61,6 +61,19 @@ TEST_F(AnIrqRelay, LeavesLiveVectorsAloneWhereTheKernelCanAdd) {
   EXPECT_EQ(card_.log.find("off"), std::string::npos);
 }
 
+TEST_F(AnIrqRelay, AnswersRequestsOfNoVectorsAsTheKernel) {
+  const auto of_none = [this](IrqAction action, IrqData data) {
+    const auto done = relay_.configure({Irq::msix, action, data, 0, 0, {}, {}});
+    return done ? 0 : done.error().as_errno();
+  };
+  EXPECT_EQ(of_none(IrqAction::mask, IrqData::eventfd), ENOTTY);
+  EXPECT_EQ(of_none(IrqAction::trigger, IrqData::boolean), EINVAL);
+  ASSERT_TRUE(listen(Irq::msix));
+  EXPECT_EQ(of_none(IrqAction::trigger, IrqData::boolean), 0);
+  EXPECT_EQ(of_none(IrqAction::trigger, IrqData::eventfd), 0);
+  EXPECT_TRUE(card_.fire(Irq::msix, 0));
+}
+
 TEST_F(AnIrqRelay, TakesVectorsWithoutSinks) {
   ASSERT_TRUE(relay_.configure({Irq::msix, IrqAction::trigger, IrqData::eventfd, 0, 4, {}, {}}));
   EXPECT_FALSE(card_.fire(Irq::msix, 0));
