@@ -35,7 +35,12 @@ int IrqRules::check_device(const vfio_irq_set& request, bool is_fixed) const noe
   if (enabled_ && !is_enabled) return -EINVAL;
   if (request.index == kIntx && (request.start != 0 || request.count != 1)) return -EINVAL;
   const std::uint32_t end = request.start + request.count;
-  if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) return is_enabled && is_fixed && end > vectors_ ? -EINVAL : 0;
+  if (has(request, VFIO_IRQ_SET_DATA_EVENTFD)) {
+    if (is_enabled && !is_fixed) return 0;
+    if (end == 0 && !is_enabled) return -ERANGE;  // pci_alloc_irq_vectors() of none
+    const std::uint32_t limit = is_enabled ? vectors_ : end;
+    return request.start >= limit || end > limit ? -EINVAL : 0;
+  }
   return is_enabled && end <= vectors_ ? 0 : -EINVAL;
 }
 

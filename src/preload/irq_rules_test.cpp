@@ -48,6 +48,14 @@ TEST_F(Rules, WhatIsOffIsNeitherDisabledNorTriggered) {
   EXPECT_EQ(ask(kReq, kBool | kTrigger), 0);
 }
 
+TEST_F(Rules, DescriptorsOfNoVectorsNeedVectors) {
+  EXPECT_EQ(ask(kMsix, kEventfd | kTrigger, 0, 0), ERANGE);
+  EXPECT_EQ(ask(kMsix, kEventfd | kTrigger, 1, 0), EINVAL);
+  EXPECT_EQ(ask(kMsix, kEventfd | kTrigger), 0);
+  EXPECT_EQ(ask(kMsix, kEventfd | kTrigger, 0, 0), 0);
+  EXPECT_EQ(ask(kMsix, kEventfd | kTrigger, 1, 0), EINVAL);
+}
+
 TEST_F(Rules, OnlyIntxIsMaskedAndOnlyWhileItIsOn) {
   EXPECT_EQ(ask(kMsix, kNone | kMask), ENOTTY);
   EXPECT_EQ(ask(kReq, kNone | kUnmask), ENOTTY);

@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "base/format.hpp"
+#include "vmux/base/strong.hpp"
 
 namespace vmux::preload {
 namespace {
@@ -77,6 +78,15 @@ UniqueFd among_open_files(const Vma& vma, bool writable) {
   return found;
 }
 
+/// Pages behind the end of the file can be mapped, but there is no memory: pinning them is EFAULT.
+bool is_backed(const Piece& piece) {
+  constexpr std::uint64_t kPage = 4096;
+  struct stat status {};
+  if (!piece.file || ::fstat(piece.file->get(), &status) != 0 || !S_ISREG(status.st_mode)) return true;
+  const auto pages = (static_cast<std::uint64_t>(status.st_size) + kPage - 1) / kPage;
+  return fits(piece.offset, piece.size, pages * kPage);
+}
+
 }  // namespace
 
 std::optional<Vma> parse_maps_line(std::string_view line) {
@@ -134,7 +144,8 @@ MemoryFinder::Found MemoryFinder::find(std::uint64_t vaddr, std::uint64_t size, 
     found.pieces.push_back(std::move(piece));
     at += length;
   }
-  if (at < end) found = {EFAULT, {}};
+  const bool is_there = at >= end && std::all_of(found.pieces.begin(), found.pieces.end(), is_backed);
+  if (!is_there) found = {EFAULT, {}};
   return found;
 }
 

@@ -65,6 +65,14 @@ TEST(MemoryFinder, FindsMemfdWithOffset) {
   EXPECT_TRUE(is_same(found.pieces[0].file->get(), file.get()));
   EXPECT_EQ(found.pieces[0].offset, 3 * kPage);
 }
+TEST(MemoryFinder, FindsNoMemoryBehindTheEndOfAFile) {
+  const UniqueFd file{memfd_create("t", MFD_CLOEXEC)};
+  ASSERT_EQ(ftruncate(file.get(), kPage + 1), 0);
+  const Area area{3 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, file.get()};
+  EXPECT_EQ(MemoryFinder{}.find(area.start(), 2 * kPage, true).error, 0);
+  EXPECT_EQ(MemoryFinder{}.find(area.start(), 3 * kPage, true).error, EFAULT);
+  EXPECT_EQ(MemoryFinder{}.find(area.start() + 2 * kPage, kPage, true).error, EFAULT);
+}
 TEST(MemoryFinder, KeepsOneDescriptorPerFile) {
   const UniqueFd file{memfd_create("t", MFD_CLOEXEC)};
   ASSERT_EQ(ftruncate(file.get(), 4 * kPage), 0);
