@@ -14,8 +14,8 @@ from host_vm import HostVm
 pytestmark = pytest.mark.timeout(1500)  # the first of these waits for all of the checks
 
 DIRECTORY = Path(__file__).resolve().parent / "in_host"
-FILES = [f"{theme}_checks.py" for theme in ("endpoint", "kernel", "interrupt", "memory", "reset", "group", "driver", "nvme",
-                                             "nested")]
+FILES = [f"{theme}_checks.py" for theme in ("endpoint", "kernel", "server", "interrupt", "memory", "reset", "group", "driver",
+                                             "nvme", "nested")]
 
 
 # Not a NIC. A disk of zeros is enough.

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One daemon on the host VM's real VFIO for all checks."""
 import pytest
-from rig import E1000E, PF, VF0, VF1, bind, interface, interface_of, probe, sh, sysfs, vu
+from rig import BIN, E1000A, E1000B, E1000E, PF, VF0, VF1, bind, interface, interface_of, probe, sh, sysfs, vu
 from harness.vmux import Vmux
-
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,8 +23,11 @@ def host():
 
 @pytest.fixture(scope="session")
 def kernels_answers(host):
-    """What the kernel's own VFIO says of the e1000e, before the daemon has it."""
-    return probe(E1000E)
+    """What the kernel's own VFIO says of a card of each kind, by its address, before the daemon has it."""
+    bind(E1000A, E1000B)
+    said = {address: probe("vfio_probe.py", address) for address in (E1000E, VF0, E1000A)}
+    sh(f"{BIN}/vmuxctl host unbind {E1000A} {E1000B}")
+    return said
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
@@ -55,12 +56,23 @@ def raise_cause(vmm):
     vmm.write32(vu.BAR0, ICS, LSC)
 
 
-def probe(address, *before):
-    """The lines of vfio_probe.py, run behind `before`."""
-    done = subprocess.run([*map(str, before), sys.executable, Path(__file__).with_name("vfio_probe.py"), address],
-                          capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def probe(program, *arguments, before=()):
+    """The answers that vfio_probe.py or server_probe.py, run behind `before`, hears, by question and in order."""
+    done = subprocess.run([*map(str, before), sys.executable, Path(__file__).with_name(program), *map(str, arguments)],
+                          capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    lines = [line.partition(" ") for line in done.stdout.splitlines()]
+    answers = {name: answer for name, _, answer in lines}
+    assert len(answers) == len(lines), "two questions have one name"
+    return answers
+
+
+def unexplained(theirs, ours, known):
+    """Lines for answers that differ though no pattern of `known` has the question, and for patterns without a difference."""
+    differing = [name for name in ours if theirs[name] != ours[name]]
+    wrong = [name for name in differing if not any(fnmatchcase(name, pattern) for pattern in known)]
+    return ([f"{name}: the kernel {theirs[name]}, we {ours[name]}" for name in wrong] +
+            [f"{pattern}: no difference any more" for pattern in known if not any(fnmatchcase(name, pattern) for name in differing)])
 
 
 def check_intx(vmm):

@@ -9,15 +9,15 @@ import socket
 import struct
 
 VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, REGION_INFO, IRQ_INFO, SET_IRQS = 1, 2, 3, 4, 5, 7, 8
-REGION_READ, REGION_WRITE, RESET = 9, 10, 13
+REGION_READ, REGION_WRITE, RESET, DEVICE_FEATURE = 9, 10, 13, 16
 BAR0, BAR3, ROM, CONFIG = 0, 3, 6, 7
 INTX, MSI, MSIX, ERR, REQ = range(5)
 NONE, BOOL, EVENTFD = 1, 2, 4
 MASK, UNMASK, TRIGGER = 8, 16, 32
 
 
-class Refused(Exception):
-    """The server's errno."""
+class Refused(OSError):
+    """With the server's errno."""
 
 
 class Gone(Exception):
@@ -58,7 +58,7 @@ class Vmm:
         _, _, size, flags, error = struct.unpack("<HHIII", head)
         body = self._receive(size - 16)
         if flags & 0x20:
-            raise Refused(os.strerror(error))
+            raise Refused(error, os.strerror(error))
         return body
 
     def _receive(self, size):
