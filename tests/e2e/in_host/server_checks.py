@@ -79,6 +79,8 @@ E1000 = {
     "feature_log_*": LOGGING,
     "feature_[678]_*": LOGGING,
     "region_[0-7]": "the list of areas comes always",
+    "config_class": "a stepping of its own",
+    "config_subsystem": "a board of its own",
     "device_info": "a model can be reset",
     "device_reset": "a model can be reset",
 }

@@ -102,7 +102,10 @@ class Device(Silent):
             reply = self.vmm.call(command, struct.pack("<QII", at, region, size) + data)
         except vu.Refused as refused:
             return -refused.errno
-        return struct.unpack_from("<I", reply, 12)[0]
+        count, = struct.unpack_from("<I", reply, 12)
+        if command == vu.REGION_READ:
+            ctypes.memmove(address, reply[16:], count)
+        return count
 
 
 def main(path, part=None):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Questions by the hundred: every combination of the values at which answers change."""
+"""Questions by the hundred: every combination of the values at which answers change. And all about a device, these and the others."""
 import ctypes
 import itertools
 import os
@@ -7,7 +7,7 @@ import struct
 
 from vfio_calls import (BOOL, CONFIG, DEVICE_GET_IRQ_INFO, DEVICE_SET_IRQS, EVENTFD, FEATURE, MASK, NONE, PAGE, READ, REGION, TOP,
                         TRIGGER, UNMASK, VGA, WRITE, Memory, ask, line, shown)
-from vfio_questions import KINDS, ask_access, ask_feature, ask_info, ask_irqs, ask_mmap, ask_reset, dma_map, dma_unmap, region
+from vfio_questions import KINDS, ask_access, ask_config, ask_feature, ask_info, ask_irqs, ask_mmap, ask_reset, dma_map, dma_unmap, region
 
 MOST = 2 ** 32 - 1
 
@@ -132,6 +132,7 @@ def ask_about_irqs(device):
 def ask_device(device, memory):
     """All there is to ask of a device."""
     ask_about_irqs(device)
+    ask_config(device, memory)
     ask_access(device, memory)
     grid_access(device, memory)
     ask_mmap(device)

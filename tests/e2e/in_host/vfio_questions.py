@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is asked of VFIO once there is a container with an IOMMU, and a device: in every right and wrong way. Whom it is asked, the
 caller says: descriptors (of the kernel or of a stand-in), or a server, by message. vfio_grid.py has what comes by the hundred."""
+import ctypes
 import os
 import struct
 
@@ -165,6 +166,23 @@ def ask_access(device, memory):
         access("nothing of no region", 40 * REGION, 0)
         access("at a negative offset", -8, 4)
     line("seek", shown(device.seek()))
+
+
+def ask_config(device, memory):
+    """What tells drivers which card it is, and what its BARs read while they are sized."""
+    def read(at, size):
+        answer = device.pread(memory.address, size, CONFIG * REGION + at)
+        return ctypes.string_at(memory.address, size)[::-1].hex() if answer == size else shown(answer)
+
+    def write(at, value):
+        ctypes.memmove(memory.address, value.to_bytes(4, "little"), 4)
+        return shown(device.pwrite(memory.address, 4, CONFIG * REGION + at))
+    for name, at, size in (("identity", 0, 4), ("class", 8, 4), ("header type", 0xe, 1), ("subsystem", 0x2c, 4), ("interrupt pin", 0x3d, 1)):
+        line(f"config {name}", read(at, size))
+    for at in (*range(0x10, 0x28, 4), 0x30):
+        was = int(read(at, 4), 16)
+        line(f"config bar at {at:#x} sized", write(at, 0xfffff801 if at == 0x30 else 2 ** 32 - 1), read(at, 4))
+        line(f"config bar at {at:#x} back", write(at, was), "same" if int(read(at, 4), 16) == was else "other")
 
 
 def ask_mmap(device):
