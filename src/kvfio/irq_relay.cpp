@@ -84,6 +84,7 @@ Result<void> IrqRelay::configure(IrqRequest request) noexcept {
     disable(request.irq);
     return {};
   }
+  if (request.count == 0) return {};  // vectors that are live stay as they are
   return request.irq == Irq::intx ? configure_intx(request) : configure_messages(request);
 }
 

@@ -62,8 +62,8 @@ TEST_F(AnIrqRelay, LeavesLiveVectorsAloneWhereTheKernelCanAdd) {
 }
 
 TEST_F(AnIrqRelay, AnswersRequestsOfNoVectorsAsTheKernel) {
-  const auto of_none = [this](IrqAction action, IrqData data) {
-    const auto done = relay_.configure({Irq::msix, action, data, 0, 0, {}, {}});
+  const auto of_none = [this](IrqAction action, IrqData data, std::uint32_t start = 0) {
+    const auto done = relay_.configure({Irq::msix, action, data, start, 0, {}, {}});
     return done ? 0 : done.error().as_errno();
   };
   EXPECT_EQ(of_none(IrqAction::mask, IrqData::eventfd), ENOTTY);
@@ -71,6 +71,8 @@ TEST_F(AnIrqRelay, AnswersRequestsOfNoVectorsAsTheKernel) {
   ASSERT_TRUE(listen(Irq::msix));
   EXPECT_EQ(of_none(IrqAction::trigger, IrqData::boolean), 0);
   EXPECT_EQ(of_none(IrqAction::trigger, IrqData::eventfd), 0);
+  EXPECT_EQ(of_none(IrqAction::trigger, IrqData::eventfd, 3), 0);
+  EXPECT_EQ(card_.log.find("off"), std::string::npos);
   EXPECT_TRUE(card_.fire(Irq::msix, 0));
 }
 
