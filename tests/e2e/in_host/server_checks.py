@@ -107,6 +107,7 @@ def iavf(daemon):
                                                      ("answers-iavf", ("irqs",), VF0, IAVF)], ids=["card", "e1000", "iavf"])
 def test_server_answers_as_the_kernel(daemon, kernels_answers, iavf, port, part, twin, known):
     theirs = kernels_answers[twin]
-    ours = {name: answer for name, answer in probe("server_probe.py", daemon.socket(port), *part).items() if answer != "-" and name in theirs}
+    said = probe("server_probe.py", daemon.socket(port), *part)
+    ours = {name: answer for name, answer in said.items() if answer != "-" and name in theirs}
     assert len(ours) > (700 if part else 1200)
     assert not (text := unexplained(theirs, ours, known)), "\n".join(text)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""server_probe.py SOCKET [irqs]: puts the questions of vfio_probe.py, or those about interrupts, to a vfio-user server, call by call,
-and prints its answers in the same lines. Nothing is judged on the way: a call becomes the message of the same meaning, whose payload is the call's own structure; of
-what no message can say (addresses of a program, a container's own calls, mmap) the answer is "-"."""
+"""server_probe.py SOCKET [irqs]: puts the questions of vfio_probe.py, or those about interrupts, to a vfio-user server, call by
+call, and prints its answers in the same lines. Nothing is judged on the way: a call becomes the message of the same meaning, whose
+payload is the call's own structure; of what no message can say (addresses of a program, a container's own calls, mmap) the answer
+is "-"."""
 import ctypes
 import os
 import struct
