@@ -24,6 +24,7 @@ endif()
 add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Werror -Wno-missing-field-initializers -fno-omit-frame-pointer)
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
 if(VMUX_SANITIZE)
+  set(CMAKE_CXX_FLAGS_DEBUG "-g1")  # lines for a report's stack; for a debugger there is the debug preset
   add_compile_options(-fsanitize=${VMUX_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${VMUX_SANITIZE})
 endif()

@@ -61,7 +61,7 @@ OF_A_KERNEL = ("iavf_net", "any_kernel")  # fixtures and parameters whose value 
 
 def pytest_addoption(parser):
     parser.addoption("--every-kernel", action="store_true",
-                     help="all of a NIC's tests with each kernel of the lab, not only those marked every_kernel")
+                     help="all of a NIC's tests with each kernel of the lab, not only those marked every_kernel, and all rounds of loops")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -77,6 +77,11 @@ def pytest_collection_modifyitems(config, items):
 
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
     items[:] = [item for item in items if is_wanted(item)]
+
+
+def rounds(config, count):
+    """Of a loop that is to find what only many rounds show: a fifth of them where each run counts, all of them with --every-kernel."""
+    return count if config.getoption("--every-kernel") else max(1, count // 5)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -176,8 +181,7 @@ def iavf_net(request, tmp_path_factory):
     """Two VMs with an iavf each; shared like `lan`. Tests run kernel by kernel, so that one pair at a time is up."""
     made = Rig(tmp_path_factory.mktemp("iavf"))
     net = iavf_harness.boot_pair(made, request.param)
-    is_thorough = request.param == USUAL_KERNEL or request.config.getoption("--every-kernel")
-    net.rounds = lambda count: count if is_thorough else 3  # of a loop
+    net.rounds = (lambda count: rounds(request.config, count)) if request.param == USUAL_KERNEL else lambda count: min(3, count)
     yield net
     made.close()
 

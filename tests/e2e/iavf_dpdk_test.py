@@ -8,7 +8,7 @@ import struct
 from types import SimpleNamespace
 
 import pytest
-from conftest import in_use
+from conftest import in_use, rounds
 from harness.pmd import QUEUES, Loop, Taps, ends_well
 from harness.vmux import Vmux
 from harness.wire import ADDRESSES, ip_frame, mac_bytes, packed_addresses, sums_are_right, toeplitz, transport_of, vlan_of
@@ -475,8 +475,8 @@ def test_long_tcp_is_cut_by_the_card(loop, taps, receiver, version):
         assert [struct.unpack("!H", ip[4:6])[0] for ip, _ in parts] == list(range(1, 8))
 
 
-def test_fifty_stops_starts_and_resets(daemon, loop):
-    for _ in range(50):
+def test_many_stops_starts_and_resets(daemon, loop, request):
+    for _ in range(rounds(request.config, 50)):
         assert "Done" in loop.run(f"port stop {loop.far}")
         assert "Done" in loop.run(f"port reset {loop.far}")
         assert "Done" in loop.run(f"port start {loop.far}")
