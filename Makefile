@@ -19,7 +19,10 @@ build: bootstrap ## build everything: programs in build/release/bin, libvmux in 
 	@test -f build/release/build.ninja || cmake --preset release
 	@cmake --build --preset release -j $(JOBS)
 
-demo: build lab ## two VMs talk through vMux: what happened, in figures
+demo: bootstrap ## two VMs talk through vMux: what happened, in figures
+	@echo "demo: building vmux and vmuxctl; the lab (QEMU, Debian's kernels, guests) is made beside them"
+	@test -f build/release/build.ninja || cmake --preset release >/dev/null
+	@lab/build & lab=$$!; cmake --build --preset release -j $(JOBS) --target vmux vmuxctl && wait $$lab
 	@scripts/demo
 
 test: bootstrap ## build and run every test; STAGES="unit e2e" runs only those
