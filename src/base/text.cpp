@@ -53,6 +53,13 @@ std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t m
   return digits(text, 10, max);
 }
 
+std::optional<unsigned> parse_mode(std::string_view text) noexcept {
+  const auto mode = digits(text.substr(0, 2) == "0o" ? text.substr(2) : text, 8, 0777);
+  return mode ? std::optional{static_cast<unsigned>(*mode)} : std::nullopt;
+}
+
+std::string mode_text(unsigned mode) { return fmt::format("{:04o}", mode); }
+
 std::optional<std::pair<unsigned, unsigned>> parse_span(std::string_view text, unsigned max) noexcept {
   std::string_view last_text = text;
   const auto first_text = cut(last_text, '-');

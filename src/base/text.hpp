@@ -3,7 +3,8 @@
 // files, calls). Pure.
 //
 // Whoever reads `0100` as 64 and whoever reads it as 100 are both surprised by the other, and both are many: C and YAML
-// 1.1 count in eights behind a zero, YAML 1.2 and Python's int() do not, TOML and JSON refuse it. So do we, everywhere.
+// 1.1 count in eights behind a zero, YAML 1.2 and Python's int() do not, TOML and JSON refuse it. So do we, everywhere
+// but for permission bits, which nobody ever wrote in another way.
 #pragma once
 
 #include <array>
@@ -26,6 +27,13 @@ using Parsed = tl::expected<T, std::string>;
 /// fraction. nullopt if it is none or greater than `max`.
 [[nodiscard]] std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t max = ~0ull) noexcept;
 inline constexpr const char* kNumberRule = "decimal digits without a leading zero, or 0x and hexadecimal ones";
+
+/// Permission bits, the one number that is octal everywhere: "660", "0660" or "0o660", up to 0777.
+[[nodiscard]] std::optional<unsigned> parse_mode(std::string_view text) noexcept;
+inline constexpr const char* kModeRule =
+    "octal digits up to 0777 as text, such as \"0660\" (a mode is the one number that is octal)";
+/// "0660"
+[[nodiscard]] std::string mode_text(unsigned mode);
 
 /// "4-6", or "4" for 4 to 4: both numbers and at most `max`; nullopt when it is neither or runs backwards.
 [[nodiscard]] std::optional<std::pair<unsigned, unsigned>> parse_span(std::string_view text, unsigned max) noexcept;

@@ -121,6 +121,19 @@ INSTANTIATE_TEST_SUITE_P(Rows, SizeText,
                                          SizeRow{"2Mi", {}}, SizeRow{"2X", {}}, SizeRow{"17179869184G", {}},
                                          SizeRow{"99999999999999999999K", {}}));
 
+struct ModeRow {
+  const char* text;
+  std::optional<unsigned> mode;
+};
+class ModeText : public testing::TestWithParam<ModeRow> {};
+TEST_P(ModeText, IsOctal) { EXPECT_EQ(parse_mode(GetParam().text), GetParam().mode) << GetParam().text; }
+INSTANTIATE_TEST_SUITE_P(Rows, ModeText,
+                         testing::Values(ModeRow{"660", 0660}, ModeRow{"0660", 0660}, ModeRow{"0o660", 0660},
+                                         ModeRow{"0", 0}, ModeRow{"777", 0777}, ModeRow{"1777", {}},
+                                         ModeRow{"0800", {}}, ModeRow{"", {}}, ModeRow{"0o", {}}, ModeRow{"0x1b0", {}},
+                                         ModeRow{"-660", {}}, ModeRow{" 660", {}}, ModeRow{"660 ", {}},
+                                         ModeRow{"rw-rw----", {}}, ModeRow{"u=rw", {}}));
+
 TEST(Split, AlwaysHasAPart) {
   EXPECT_EQ(split("", ','), std::vector<std::string_view>{""});
   EXPECT_EQ(split("a,,b,", ','), (std::vector<std::string_view>{"a", "", "b", ""}));

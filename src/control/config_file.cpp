@@ -18,8 +18,14 @@ Json to_json(const toml::node& node);
 
 Json to_json(const toml::table& table) {
   Json object = Json::object();
-  for (const auto& [key, value] : table)
-    object[std::string{key.str()}] = to_json(value);
+  for (const auto& [key, value] : table) {
+    const auto* number = value.as_integer();
+    const bool is_octal =
+        number != nullptr && (number->flags() & toml::value_flags::format_as_octal) != toml::value_flags::none;
+    // A mode is text elsewhere, so that nobody has to guess what 660 means. TOML's 0o660 leaves no doubt.
+    const bool is_mode = is_octal && (key.str() == kPortAccess.mode || key.str() == kRpcAccess.mode);
+    object[std::string{key.str()}] = is_mode ? Json(fmt::format("0o{:o}", number->get())) : to_json(value);
+  }
   return object;
 }
 

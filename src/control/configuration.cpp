@@ -31,6 +31,14 @@ Outcome<> apply_daemon(const Json& values, DaemonSpec& spec) {
       params.reject(ok.error().kind, ok.error().field, ok.error().text);
     spec.rpc = std::move(rpc);
   }
+  const auto take_access = [&params](SocketAccess& into, const AccessKeys& keys) {
+    SocketAccess given = params.access(keys);
+    if (given.owner) into.owner = std::move(given.owner);
+    if (given.group) into.group = std::move(given.group);
+    if (given.mode) into.mode = given.mode;
+  };
+  take_access(spec.rpc_access, kRpcAccess);
+  take_access(spec.port_access, kPortAccess);
   if (const auto level = params.log_level("log_level")) spec.log_level = *level;
   if (const auto mac = params.mac("base_mac")) spec.base_mac = mac;
   if (const auto doorbell = params.doorbell("doorbell")) spec.doorbell = doorbell;

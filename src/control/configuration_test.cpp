@@ -17,6 +17,10 @@ rpc = "/run/x.sock"
 log_level = "debug"
 base_mac = "02:00:00:00:00:01"
 doorbell = "trap"
+rpc_group = "root"
+rpc_mode = "660"
+socket_owner = 107
+socket_mode = 0o620
 
 [pollers]
 count = 2
@@ -47,13 +51,17 @@ TEST(ConfigurationFile, BecomesValuesAndCalls) {
   EXPECT_EQ(configuration.daemon.rpc, "/run/x.sock");
   EXPECT_EQ(configuration.daemon.log_level, LogLevel::debug);
   EXPECT_EQ(configuration.daemon.doorbell, Doorbell::trap);
+  EXPECT_EQ(configuration.daemon.rpc_access.group->id, 0u);
+  EXPECT_EQ(configuration.daemon.rpc_access.mode, 0660u);
+  EXPECT_EQ(configuration.daemon.port_access.owner->id, 107u);
+  EXPECT_EQ(configuration.daemon.port_access.mode, 0620u);
   EXPECT_EQ(configuration.daemon.pollers.count, 2u);
   EXPECT_EQ(configuration.daemon.pollers.spin_us, 0u);
   ASSERT_EQ(configuration.steps.size(), 3u);
   EXPECT_EQ(configuration.steps[0].method, "switch.add");
   EXPECT_EQ(configuration.steps[2].method, "port.add");
   EXPECT_EQ(configuration.steps[2].params["vlan"], 10);
-  EXPECT_EQ(configuration.steps[2].where, "x.toml:23: [[port]]");
+  EXPECT_EQ(configuration.steps[2].where, "x.toml:27: [[port]]");
   EXPECT_TRUE(rehearse(configuration, fake::kCatalogue));
 }
 
@@ -86,6 +94,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"[daemon]\nrpcs = \"x\"", "x.toml:1: [daemon]: rpcs: is not a parameter here"},
                     Case{"[daemon]\nlog_level = \"loud\"", "log_level: expected one of trace, debug"},
                     Case{"[daemon]\nbase_mac = \"x\"", "base_mac: expected a unicast MAC"},
+                    Case{"[daemon]\nsocket_owner = \"nobody-of-this-name\"",
+                         "x.toml:1: [daemon]: socket_owner: expected a user of this machine"},
+                    Case{"[daemon]\nsocket_mode = 660", "(a mode is the one number that is octal), got 660"},
+                    Case{"[daemon]\nrpc_mode = 0o1660", "got \"0o1660\""},
                     Case{"[pollers]\ncount = 0", "[pollers]: count: expected a number from 1 to 64, got 0"},
                     Case{"[pollers]\ncount = 2\ncpus = [0]", "cpus: expected one CPU for each of 2 poller(s)"},
                     Case{"[pollers]\ncpus = \"1023\"", "cpus: expected CPUs that this process may use"},
@@ -115,6 +127,25 @@ TEST(Rehearsal, FindsTheFirstStepThatCannotBe) {
   ASSERT_FALSE(rehearsed);
   EXPECT_EQ(rehearsed.error().step->where, "x.toml:5: [[port]]");
   EXPECT_EQ(rehearsed.error().problem.field, "socket");
+}
+
+TEST(Rehearsal, FindsAUserThatIsNot) {
+  Configuration configuration;
+  ASSERT_TRUE(
+      parse_configuration("[[port]]\nname='a'\nmodel='silent'\nsocket='/a'\nsocket_owner='nobody-of-this-name'\n",
+                          "x.toml", configuration));
+  const auto rehearsed = rehearse(configuration, fake::kCatalogue);
+  ASSERT_FALSE(rehearsed);
+  EXPECT_EQ(rehearsed.error().step->where, "x.toml:1: [[port]]");
+  EXPECT_EQ(rehearsed.error().problem.field, "socket_owner");
+}
+
+TEST(Rehearsal, TakesAModeThatTomlSaysIsOctal) {
+  Configuration configuration;
+  ASSERT_TRUE(parse_configuration("[[port]]\nname='a'\nmodel='silent'\nsocket='/a'\nsocket_mode=0o660\n", "x.toml",
+                                  configuration));
+  EXPECT_TRUE(rehearse(configuration, fake::kCatalogue));
+  EXPECT_EQ(configuration.steps[0].params["socket_mode"], "0o660");
 }
 
 TEST(Settle, StartsWithNoLongerSleepThanTheLongest) {

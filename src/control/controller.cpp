@@ -203,9 +203,13 @@ Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
     port.id = *id;
     port.is_plugged = true;
   }
-  auto server = port.poller->call([&] {
-    return vfio_user::Server::create(*port.poller, port.nic->function(), vfio_user::ServerOptions{.path = spec.socket});
-  });
+  vfio_user::ServerOptions options;
+  options.path = spec.socket;
+  options.mode = spec.access.mode.value_or(kSocketMode);
+  options.owner = id_of(spec.access.owner);
+  options.group = id_of(spec.access.group);
+  auto server = port.poller->call(
+      [&] { return vfio_user::Server::create(*port.poller, port.nic->function(), std::move(options)); });
   if (!server) return refuse("socket", "listen on " + spec.socket, server.error());
   port.server = std::move(*server);
   return {};

@@ -3,6 +3,7 @@
 #include "control/controller.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -52,6 +53,16 @@ TEST_F(AController, ServesAPortUntilItIsRemoved) {
   EXPECT_FALSE(std::filesystem::exists(socket("vm0")));
   EXPECT_EQ(fake::SilentNic::alive, 0);
   EXPECT_EQ(controller_->remove_port("vm0").error().kind, ProblemKind::not_found);
+}
+
+TEST_F(AController, LetsThoseIntoAPortWhoAreNamed) {
+  PortSpec spec = port("vm0");
+  spec.access = {{}, Account{"0", ::getegid()}, 0660};
+  ASSERT_TRUE(controller_->add(spec));
+  struct stat status {};
+  ASSERT_EQ(::lstat(socket("vm0").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777u, 0660u);
+  EXPECT_EQ(status.st_gid, ::getegid());
 }
 
 TEST_F(AController, TakesEverythingDownAtItsEnd) {

@@ -56,7 +56,7 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Configuration configuration)
   if (!is_chosen) {
     if (auto made = make_directory(*spec.rpc); !made) return made;
   }
-  auto rpc = RpcServer::create(*control_, methods_, *spec.rpc);
+  auto rpc = RpcServer::create(*control_, methods_, *spec.rpc, spec.rpc_access);
   if (!rpc) return tl::unexpected<Problem>(rpc.error());
   rpc_ = std::move(*rpc);
   rpc_path_ = *spec.rpc;

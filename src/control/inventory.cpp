@@ -58,6 +58,9 @@ Outcome<PortSpec> Inventory::add(PortSpec spec) {
   if (auto ok = check_name_on_switch(spec.name, spec.switch_name); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_model(spec); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_socket(spec); !ok) return tl::unexpected(ok.error());
+  if (!spec.access.owner) spec.access.owner = daemon_.port_access.owner;
+  if (!spec.access.group) spec.access.group = daemon_.port_access.group;
+  if (!spec.access.mode) spec.access.mode = daemon_.port_access.mode.value_or(kSocketMode);
   const ModelEntry& model = *catalogue_.model(spec.model);
   if (model.has_port) {
     if (auto ok = give_mac(spec); !ok) return tl::unexpected(ok.error());

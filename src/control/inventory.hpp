@@ -19,7 +19,8 @@ class Inventory {
   Inventory(const Catalogue& catalogue, const DaemonSpec& daemon);
 
   /// Each `add` checks everything that can be known without touching the machine, fills in what was left open (MAC,
-  /// doorbell, poller, canonical model name) and answers with the result; on a problem nothing changed.
+  /// doorbell, poller, access to its socket, canonical model name) and answers with the result; on a problem nothing
+  /// changed.
   Outcome<SwitchSpec> add(SwitchSpec spec);  ///< the default one too, as long as nothing belongs to it: it is made anew
   Outcome<UplinkSpec> add(UplinkSpec spec);
   Outcome<PortSpec> add(PortSpec spec);

@@ -26,6 +26,20 @@ class AnInventory : public testing::Test {
   Inventory inventory_{fake::kCatalogue, two_pollers()};
 };
 
+TEST(Inventory, GivesPortsTheDaemonsAccessWhereTheyDoNotSay) {
+  DaemonSpec daemon = two_pollers();
+  daemon.port_access = {Account{"12", 12}, Account{"13", 13}, 0660};
+  Inventory inventory{fake::kCatalogue, daemon};
+  PortSpec said = port("vm1");
+  said.access.group = Account{"14", 14};
+  EXPECT_EQ(inventory.add(port("vm0"))->access.group->id, 13u);
+  const SocketAccess access = inventory.add(said)->access;
+  EXPECT_EQ(access.owner->id, 12u);
+  EXPECT_EQ(access.group->id, 14u);
+  EXPECT_EQ(access.mode, 0660u);
+  EXPECT_EQ((Inventory{fake::kCatalogue, two_pollers()}.add(port("vm0"))->access.mode), 0600u);
+}
+
 struct PortCase {
   const char* what;
   void (*change)(PortSpec&);

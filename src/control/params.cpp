@@ -121,6 +121,31 @@ std::optional<std::vector<unsigned>> Params::cpus(const char* key) {
   return std::move(*numbers);
 }
 
+std::optional<Account> Params::account(const char* key, Parsed<Account> (*find)(std::string_view)) {
+  const Json* const value = take(key);
+  if (value == nullptr) return std::nullopt;
+  const auto* const text = value->get_ptr<const std::string*>();
+  const std::string written = text != nullptr ? *text : value->is_number_integer() ? value->dump() : "";
+  auto found = find(written);
+  if (!found || written.empty() || written.find('\0') != std::string::npos) {
+    expected(key, found ? "text" : found.error(), *value);
+    return std::nullopt;
+  }
+  return std::move(*found);
+}
+
+SocketAccess Params::access(const AccessKeys& keys) {
+  SocketAccess access;
+  access.owner = account(keys.owner, &find_user);
+  access.group = account(keys.group, &find_group);
+  const Json* const mode = take(keys.mode);
+  if (mode == nullptr) return access;
+  const auto* const text = mode->get_ptr<const std::string*>();
+  access.mode = text == nullptr ? std::nullopt : parse_mode(*text);
+  if (!access.mode) expected(keys.mode, kModeRule, *mode);
+  return access;
+}
+
 VlanSpec Params::vlan() {
   const auto access = number("vlan", 1, kMaxVlan);
   const Json* const trunk = take("trunk");

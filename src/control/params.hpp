@@ -18,6 +18,13 @@ namespace vmux::control {
 /// Members keep the order in which they were written, for people who read the output.
 using Json = nlohmann::ordered_json;
 
+/// What says who may connect to a socket.
+struct AccessKeys {
+  const char *owner, *group, *mode;
+};
+inline constexpr AccessKeys kPortAccess{"socket_owner", "socket_group", "socket_mode"};
+inline constexpr AccessKeys kRpcAccess{"rpc_owner", "rpc_group", "rpc_mode"};
+
 /// One object of parameters, read member by member. The first problem is kept and told by finish(); until then getters
 /// answer with nothing.
 class Params {
@@ -32,6 +39,7 @@ class Params {
   std::optional<Doorbell> doorbell(const char* key);
   std::optional<LogLevel> log_level(const char* key);
   std::optional<std::vector<unsigned>> cpus(const char* key);
+  SocketAccess access(const AccessKeys& keys);
   /// `vlan`, `trunk` and `native`, which exclude each other in part.
   VlanSpec vlan();
   /// A name of a port, switch or uplink.
@@ -51,6 +59,7 @@ class Params {
   void expected(const char* key, std::string_view what, const Json& got);
   template <class T>
   std::optional<T> parsed(const char* key, Parsed<T> (*parse)(std::string_view));
+  std::optional<Account> account(const char* key, Parsed<Account> (*find)(std::string_view));
 
   const Json& object_;
   std::vector<std::string_view> asked_;
@@ -71,5 +80,6 @@ class Params {
 [[nodiscard]] Json to_json(const UplinkSpec& spec);
 [[nodiscard]] Json to_json(const PortSpec& spec);
 void add_vlan(Json& object, const VlanSpec& vlan);
+void add_access(Json& object, const SocketAccess& access, const AccessKeys& keys);
 
 }  // namespace vmux::control

@@ -61,6 +61,7 @@ Outcome<PortSpec> port_spec(const Json& object) {
   spec.name = params.required_name("name");
   spec.model = params.required_text("model");
   spec.socket = params.required_text("socket");
+  spec.access = params.access(kPortAccess);
   spec.switch_name = params.name("switch").value_or(kDefaultSwitch);
   spec.mac = params.mac("mac");
   spec.vlan = params.vlan();
@@ -84,6 +85,12 @@ void add_vlan(Json& object, const VlanSpec& vlan) {
   if (vlan.native) object["native"] = *vlan.native;
 }
 
+void add_access(Json& object, const SocketAccess& access, const AccessKeys& keys) {
+  if (access.owner) object[keys.owner] = access.owner->name;
+  if (access.group) object[keys.group] = access.group->name;
+  if (access.mode) object[keys.mode] = mode_text(*access.mode);
+}
+
 Json to_json(const SwitchSpec& spec) {
   return Json{{"name", spec.name},
               {"mac_age_s", spec.mac_age_s},
@@ -102,6 +109,7 @@ Json to_json(const UplinkSpec& spec) {
 
 Json to_json(const PortSpec& spec) {
   Json object{{"name", spec.name}, {"model", spec.model}, {"socket", spec.socket}};
+  add_access(object, spec.access, kPortAccess);
   if (!spec.switch_name.empty()) object["switch"] = spec.switch_name;
   if (spec.mac) object["mac"] = to_text(*spec.mac);
   add_vlan(object, spec.vlan);

@@ -31,6 +31,18 @@ INSTANTIATE_TEST_SUITE_P(
         Case{R"({"name": "a", "model": "e1000"})", "socket", "is missing"},
         Case{R"({"name": "a", "model": "e1000", "socket": ""})", "socket", "expected text"},
         Case{R"({"name": "a", "model": "e1000", "socket": "/s\u0000x"})", "socket", "expected text"},
+        Case{R"({"name": "a", "model": "e1000", "socket": "/s", "socket_owner": "nobody-of-this-name"})",
+             "socket_owner", "expected a user of this machine, by name or number, got \"nobody-of-this-name\""},
+        Case{R"({"name": "a", "model": "e1000", "socket": "/s", "socket_owner": "root\u0000x"})", "socket_owner",
+             "expected text"},
+        Case{R"({"name": "a", "model": "e1000", "socket": "/s", "socket_owner": ""})", "socket_owner", "got \"\""},
+        Case{R"({"name": "a", "model": "e1000", "socket": "/s", "socket_group": -1})", "socket_group",
+             "expected a group of this machine, by name or number, got -1"},
+        Case{R"({"name": "a", "model": "e1000", "socket": "/s", "socket_group": 1.5})", "socket_group", "got 1.5"},
+        Case{R"({"name": "a", "model": "e1000", "socket": "/s", "socket_mode": 660})", "socket_mode",
+             "(a mode is the one number that is octal), got 660"},
+        Case{R"({"name": "a", "model": "e1000", "socket": "/s", "socket_mode": "0888"})", "socket_mode",
+             "expected octal digits up to 0777 as text"},
         Case{R"({"name": "a", "model": "e1000", "socket": "/s", "mac": "1:2"})", "mac", "unicast MAC address"},
         Case{R"({"name": "a", "model": "e1000", "socket": "/s", "vlan": 4095})", "vlan",
              "a number from 1 to 4094, got 4095"},
@@ -47,12 +59,20 @@ INSTANTIATE_TEST_SUITE_P(
              "is not a parameter here; there are: name, model"}));
 
 TEST(PortParams, RoundTrip) {
-  const Json params = Json::parse(R"({"name": "vm0", "model": "e1000", "socket": "/s", "switch": "br0",
+  const Json params =
+      Json::parse(R"({"name": "vm0", "model": "e1000", "socket": "/s", "socket_owner": "root", "socket_group": "12",
+    "socket_mode": "0660", "switch": "br0",
     "mac": "02:00:00:00:00:01", "trunk": "10-20", "native": 5, "doorbell": "trap",
     "variant": "old", "poller": 0})");
   const auto spec = port_spec(params);
   ASSERT_TRUE(spec);
   EXPECT_EQ(to_json(*spec), params);
+}
+
+TEST(PortParams, TakeAnOwnerByNumber) {
+  const auto spec = port_spec(Json::parse(R"({"name": "a", "model": "m", "socket": "/s", "socket_owner": 107})"));
+  ASSERT_TRUE(spec);
+  EXPECT_EQ(spec->access.owner->id, 107u);
 }
 
 TEST(PortParams, NullCountsAsLeftOut) {

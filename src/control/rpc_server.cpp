@@ -17,8 +17,9 @@ constexpr std::size_t kMaxPendingOutput = 1 << 20;  // bytes; above this a clien
 }  // namespace
 
 Outcome<std::unique_ptr<RpcServer>> RpcServer::create(runtime::Poller& poller, const Methods& methods,
-                                                      const std::string& path) {
-  auto listener = vfio_user::Listener::open(path, 0600);
+                                                      const std::string& path, const SocketAccess& access) {
+  auto listener =
+      vfio_user::Listener::open(path, {access.mode.value_or(kSocketMode), id_of(access.owner), id_of(access.group)});
   if (!listener) {
     auto problem = refuse("rpc", "listen on " + path, listener.error());
     if (listener.error().code == Errc::busy) problem.value().text += "; --rpc PATH gives a second vmux its own";

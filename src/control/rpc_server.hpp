@@ -20,9 +20,10 @@ namespace vmux::control {
 /// does not read its answers is not read from either; nobody waits for it.
 class RpcServer {
  public:
-  /// Takes the place of a dead process's socket; a live one is refused. Only the owner may connect.
+  /// Takes the place of a dead process's socket; a live one is refused. Who may connect may do all that vMux can.
   [[nodiscard]] static Outcome<std::unique_ptr<RpcServer>> create(runtime::Poller& poller, const Methods& methods,
-                                                                  const std::string& path);
+                                                                  const std::string& path,
+                                                                  const SocketAccess& access = {});
   ~RpcServer() = default;  ///< closes all clients and removes the socket file, if it is still ours
   RpcServer(const RpcServer&) = delete;
   RpcServer& operator=(const RpcServer&) = delete;

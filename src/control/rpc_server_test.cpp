@@ -151,6 +151,14 @@ TEST_F(RpcSocket, IsForItsOwnerOnly) {
   EXPECT_EQ(status.st_mode & 0777u, 0600u);
 }
 
+TEST_F(RpcSocket, IsForThoseWhoAreNamed) {
+  server_.reset();
+  server_ = std::move(*RpcServer::create(*poller_, methods_, path_, {{}, Account{"0", ::getegid()}, 0660}));
+  struct stat status {};
+  ASSERT_EQ(::stat(path_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777u, 0660u);
+}
+
 TEST_F(RpcSocket, RefusesTheSocketOfALiveServer) {
   const auto second = RpcServer::create(*poller_, methods_, path_);
   ASSERT_FALSE(second);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/accounts.hpp"
 #include "control/values.hpp"
 
 namespace vmux::control {
@@ -26,6 +27,16 @@ struct VlanSpec {
   std::vector<VlanRange> allowed;
 };
 
+/// Who may connect to a socket, as chmod(2) and chown(2) have it.
+struct SocketAccess {
+  std::optional<Account> owner, group;  ///< those of this process when not given
+  std::optional<unsigned> mode;         ///< kSocketMode when not given
+};
+inline constexpr unsigned kSocketMode = 0600;
+[[nodiscard]] inline std::optional<std::uint32_t> id_of(const std::optional<Account>& account) {
+  return account ? std::optional{account->id} : std::nullopt;
+}
+
 /// How a guest's doorbells arrive: read from mapped memory by the poller, or each as a message.
 enum class Doorbell : unsigned char { poll, trap };
 
@@ -40,6 +51,7 @@ struct PortSpec {
   std::string name;
   std::string model;                         ///< as the catalogue names it
   std::string socket;                        ///< path of the vfio-user socket
+  SocketAccess access;                       ///< to it; the daemon's where not given
   std::string switch_name = kDefaultSwitch;  ///< emptied for a model that has no side on a switch
   std::optional<MacAddress> mac;             ///< derived from the base MAC when not given
   VlanSpec vlan;
@@ -78,6 +90,8 @@ inline constexpr std::uint64_t kMinSleepUs = 20;
 /// What holds for the whole daemon.
 struct DaemonSpec {
   std::optional<std::string> rpc;  ///< path of the RPC socket, "none" for no socket
+  SocketAccess rpc_access;
+  SocketAccess port_access;  ///< of ports that do not say
   LogLevel log_level = LogLevel::info;
   std::optional<MacAddress> base_mac;  ///< derived from the machine when not given
   std::optional<Doorbell> doorbell;    ///< each model's own when not given

@@ -60,7 +60,9 @@ VmArgs for_libvirt(const std::string& socket, unsigned memory_mb) {
        fmt::format("    <qemu:arg value='{}'/>", xml_quote(qemu_device(socket))), "  </qemu:commandline>", "</domain>"},
       {"needs QEMU 10.1 or newer behind libvirt",
        "merge these elements into the domain; the xmlns:qemu attribute is required",
-       "libvirt's user and security driver must be allowed to connect to the socket"}};
+       "libvirt's user and security driver must be allowed to connect to the socket: socket_group and socket_mode of "
+       "the "
+       "port (vmuxctl port add --socket-group kvm --socket-mode 0660)"}};
 }
 
 VmArgs for_cloud_hypervisor(const std::string& socket, unsigned memory_mb) {

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 
 namespace vmux::vfio_user {
@@ -62,23 +63,50 @@ Result<void> remove_stale(const std::string& path, const sockaddr_un& address) n
   return {};
 }
 
+/// The file that bind() made. Its name is used once: where others may write the directory, it can become one of a file
+/// that they want to be given.
+Result<UniqueFd> open_socket_file(const std::string& path, struct stat& status) noexcept {
+  UniqueFd file{::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
+  if (!file || ::fstat(file.get(), &status) != 0) return fail_errno("cannot look at the socket path");
+  const bool is_ours = S_ISSOCK(status.st_mode) && status.st_nlink == 1 && status.st_uid == ::geteuid();
+  if (!is_ours) return fail(Errc::busy, "another process took the socket path");
+  return file;
+}
+
+Result<void> set_access(const UniqueFd& file, const struct stat& status, const Access& access) noexcept {
+  if ((status.st_mode & 07777u) != access.mode) {
+    char name[32];  // chmod(2) takes a descriptor of this kind by its name only
+    std::snprintf(name, sizeof name, "/proc/self/fd/%d", file.get());
+    if (::chmod(name, access.mode) != 0) return fail_errno("cannot set the permissions of the socket");
+  }
+  if (!access.owner && !access.group) return {};
+  constexpr auto kAsItIs = static_cast<uid_t>(-1);
+  if (::fchownat(file.get(), "", access.owner.value_or(kAsItIs), access.group.value_or(kAsItIs), AT_EMPTY_PATH) == 0) {
+    return {};
+  }
+  return fail_errno("cannot give the socket to its owner and group");
+}
+
 }  // namespace
 
-Result<Listener> Listener::open(const std::string& path, unsigned mode) {
+Result<Listener> Listener::open(const std::string& path, const Access& access) {
   const auto address = address_of(path);
   if (!address) return tl::unexpected(address.error());
   auto socket = make_socket(SOCK_NONBLOCK);
   if (!socket) return tl::unexpected(socket.error());
   const UniqueFd lock = lock_directory_of(path);
   if (auto removed = remove_stale(path, *address); !removed) return tl::unexpected(removed.error());
+  // The bits that bind() gives the file, less the umask's: it is its owner's alone from the first moment on.
+  if (::fchmod(socket->get(), 0600) != 0) return fail_errno("cannot set the permissions of a socket");
   if (::bind(socket->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
     return fail_errno("cannot bind the socket path");
   }
   struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0) return fail_errno("cannot look at the socket path");
+  const auto file = open_socket_file(path, status);
+  if (!file) return tl::unexpected(file.error());
   Listener listener{std::move(*socket), path, status.st_dev, status.st_ino};
-  // Before listen(): nobody connects under the permissions that the umask gave.
-  if (::chmod(path.c_str(), mode) != 0) return fail_errno("cannot set the permissions of the socket");
+  // Before listen(): until then nobody can connect.
+  if (auto set = set_access(*file, status, access); !set) return tl::unexpected(set.error());
   if (::listen(listener.fd(), kBacklog) != 0) return fail_errno("cannot listen on the socket");
   return listener;
 }

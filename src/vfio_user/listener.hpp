@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 
 #include "vfio_user/connection.hpp"
@@ -12,12 +13,20 @@
 
 namespace vmux::vfio_user {
 
+/// Who may connect: what chmod(2) and chown(2) make of the socket's file. Write permission is what counts.
+struct Access {
+  unsigned mode = 0600;
+  std::optional<uid_t> owner;  ///< as it is when not given: this process's user
+  std::optional<gid_t> group;  ///< the same
+};
+
 /// Owns the socket and its file; the file goes with it, unless another has taken its place. Whoever waits in the
 /// backlog then reads the end of the stream.
 class Listener {
  public:
-  /// Errors: already_exists when something that is no socket has the name, busy when somebody listens there.
-  [[nodiscard]] static Result<Listener> open(const std::string& path, unsigned mode);
+  /// Errors: already_exists when something that is no socket has the name, busy when somebody listens there. Nobody
+  /// connects before `access` is in force, whatever the umask is.
+  [[nodiscard]] static Result<Listener> open(const std::string& path, const Access& access);
   Listener(Listener&&) noexcept = default;
   Listener& operator=(Listener&&) noexcept = delete;
   ~Listener();

@@ -126,7 +126,7 @@ Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, pci::End
                                                ServerOptions options) {
   auto impl = std::make_unique<Impl>(poller, endpoint, std::move(options));
   if (!impl->options.path.empty()) {
-    auto listener = Listener::open(impl->options.path, impl->options.mode);
+    auto listener = Listener::open(impl->options.path, {impl->options.mode, impl->options.owner, impl->options.group});
     if (!listener) return tl::unexpected(listener.error());
     impl->listener.emplace(std::move(*listener));
     impl->listen();

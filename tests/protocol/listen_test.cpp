@@ -86,6 +86,30 @@ TEST(Listen, MakesTheSocketForItsOwnerAndRemovesIt) {
   EXPECT_FALSE(exists(path.socket));
 }
 
+/// The umask of the test, as long as it lives.
+struct Umask {
+  explicit Umask(mode_t mask) : before(::umask(mask)) {}
+  ~Umask() { ::umask(before); }
+  mode_t before;
+};
+
+class ListenUnder : public testing::TestWithParam<mode_t> {};
+TEST_P(ListenUnder, AnyUmaskLetsThoseInWhoAreNamed) {
+  const Path path;
+  const Umask umask{GetParam()};
+  const bool may_give_away = ::geteuid() == 0;
+  const uid_t owner = may_give_away ? 12345 : ::geteuid();
+  const gid_t group = may_give_away ? 12346 : ::getegid();
+  const Served served{path.socket, {.mode = 0620, .owner = owner, .group = group}};
+  ASSERT_TRUE(served.server.has_value());
+  struct stat status {};
+  ASSERT_EQ(::lstat(path.socket.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0620u);
+  EXPECT_EQ(status.st_uid, owner);
+  EXPECT_EQ(status.st_gid, group);
+}
+INSTANTIATE_TEST_SUITE_P(Masks, ListenUnder, testing::Values(0, 0077, 0777));
+
 TEST(Listen, RefusesASocketThatSomeoneServes) {
   const Path path;
   const Served first{path.socket};

@@ -2,9 +2,12 @@
 // Serves PCI functions on UNIX sockets to any vfio-user client.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "vmux/base/result.hpp"
@@ -14,9 +17,12 @@
 namespace vmux::vfio_user {
 
 struct ServerOptions {
-  std::string path;          ///< UNIX socket; a stale one of a dead process is replaced, a live one is refused
-  unsigned mode = 0600;      ///< permission bits of the socket file
-  std::size_t max_fds = 16;  ///< max_msg_fds that is offered
+  std::string path;  ///< UNIX socket; a stale one of a dead process is replaced, a live one is refused
+  /// Who may connect: permission bits, owner and group of the socket file, which are in force before it listens.
+  unsigned mode = 0600;
+  std::optional<uid_t> owner;          ///< this process's user when not given; another needs CAP_CHOWN
+  std::optional<gid_t> group;          ///< the same; one of this process's groups, or CAP_CHOWN
+  std::size_t max_fds = 16;            ///< max_msg_fds that is offered
   std::size_t max_transfer = 1 << 20;  ///< max_data_xfer_size that is offered, bytes
   std::size_t max_dma_maps = 65535;
   bool accept_message_dma = true;  ///< take DMA_MAP without a descriptor

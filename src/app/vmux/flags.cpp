@@ -15,6 +15,8 @@ namespace vmux::app {
 namespace {
 
 using control::Json;
+using control::kPortAccess;
+using control::kRpcAccess;
 using control::Problem;
 
 constexpr const char* kAbout =
@@ -47,6 +49,18 @@ struct ValueOption {
 constexpr auto kValueOptions = std::to_array<ValueOption>({
     {"--rpc", "--rpc", "rpc", false, false, "PATH",
      "RPC socket for vmuxctl, or none (default $VMUX_RPC or /run/vmux/vmux.sock)"},
+    {"--rpc-owner", "--rpc-owner", kRpcAccess.owner, false, false, "USER",
+     "owner of the RPC socket (default: as vmux)"},
+    {"--rpc-group", "--rpc-group", kRpcAccess.group, false, false, "GROUP",
+     "group of the RPC socket (default: as vmux)"},
+    {"--rpc-mode", "--rpc-mode", kRpcAccess.mode, false, false, "MODE",
+     "permissions of the RPC socket, octal (default 0600); who may write to it may do all that vmux can"},
+    {"--socket-owner", "--socket-owner", kPortAccess.owner, false, false, "USER",
+     "owner of the ports' sockets, such as the user of the VMMs, by name or number (default: as vmux)"},
+    {"--socket-group", "--socket-group", kPortAccess.group, false, false, "GROUP",
+     "group of the ports' sockets, such as kvm (default: as vmux)"},
+    {"--socket-mode", "--socket-mode", kPortAccess.mode, false, false, "MODE",
+     "permissions of the ports' sockets, octal, such as 0660 (default 0600)"},
     {"-b,--base-mac", "--base-mac", "base_mac", false, false, "MAC",
      "MAC of the first port; the following count up (default: locally administered, the same after each start)"},
     {"--doorbell", "--doorbell", "doorbell", false, false, "poll|trap",
@@ -104,7 +118,7 @@ std::string with_flag(const control::StepProblem& found) {
   return fmt::format("{}: {}", step.where, control::text_of(problem));
 }
 
-/// "12" to 12, so that numbers read the same as in a file; everything else stays text and is judged by its reader.
+/// "12" to 12; everything else stays text and is judged by its reader.
 Json to_json(const std::string& written) {
   if (const auto number = control::parse_number(written, ~0ull)) return *number;
   return written;
@@ -180,9 +194,10 @@ tl::expected<void, Exit> Parser::apply_values() {
   for (std::size_t i = 0; i < kValueOptions.size(); ++i) {
     if (value_options_[i]->count() == 0) continue;
     const ValueOption& option = kValueOptions[i];
-    const bool is_text = option.field == std::string_view{"cpus"} || option.field == std::string_view{"rpc"};
     Json& table = option.is_poller ? of_pollers : of_daemon;
-    table[option.field] = option.is_switch ? Json(true) : is_text ? Json(values_[i]) : to_json(values_[i]);
+    // Numbers read the same as in a file; what is text there stays text.
+    const bool is_number = option.is_poller && option.field != std::string_view{"cpus"};
+    table[option.field] = option.is_switch ? Json(true) : is_number ? to_json(values_[i]) : Json(values_[i]);
   }
   if (auto done = control::apply_daemon(of_daemon, daemon); !done) return usage(with_flag(done.error()));
   if (auto done = control::apply_pollers(of_pollers, daemon.pollers); !done) return usage(with_flag(done.error()));

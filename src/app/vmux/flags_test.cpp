@@ -91,9 +91,14 @@ TEST(Flags, GiveOneSwitchToPortsOfOneTap) {
 TEST(Flags, SetTheDaemonsValues) {
   const auto flags = parse(
       "--rpc none --base-mac 52:54:00:00:00:01 --doorbell trap --log-level debug --pollers 2 "
+      "--socket-owner 107 --socket-group root --socket-mode 660 --rpc-mode 0660 "
       "--poller-spin-us 7 --poller-linger-us 8 --poller-keep-awake-us 9 --poller-busy --check");
   ASSERT_TRUE(flags);
   const control::DaemonSpec& daemon = flags->configuration.daemon;
+  EXPECT_EQ(daemon.port_access.owner->id, 107u);
+  EXPECT_EQ(daemon.port_access.group->name, "root");
+  EXPECT_EQ(daemon.port_access.mode, 0660u);
+  EXPECT_EQ(daemon.rpc_access.mode, 0660u);
   EXPECT_EQ(daemon.rpc, "none");
   EXPECT_EQ(control::to_text(*daemon.base_mac), "52:54:00:00:00:01");
   EXPECT_EQ(daemon.doorbell, control::Doorbell::trap);
@@ -136,7 +141,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"-s /a -m silent-emu -s //a -m silent-emu", "-s (for -s //a): //a is that of port a"},
                     Case{"--base-mac 01:00:00:00:00:00", "--base-mac: expected a unicast MAC"},
                     Case{"--doorbell ring", "--doorbell: expected poll or trap, got \"ring\""},
-                    Case{"--log-level 3", "--log-level: expected text"},
+                    Case{"--log-level 3", "--log-level: expected one of trace"},
+                    Case{"--socket-owner nobody-of-this-name", "--socket-owner: expected a user of this machine"},
+                    Case{"--rpc-group nobody-of-this-name", "--rpc-group: expected a group of this machine"},
+                    Case{"--socket-mode 0968", "--socket-mode: expected octal digits up to 0777"},
                     Case{"--pollers 0", "--pollers: expected a number from 1 to 64, got 0"},
                     Case{"--pollers 010", "--pollers: expected a number from 1 to 64, got \"010\""},
                     Case{"--poller-cpus 00", "--poller-cpus: expected a CPU list"},
