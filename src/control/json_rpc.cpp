@@ -29,26 +29,6 @@ Json problem_response(Json id, const Problem& problem) {
   return response;
 }
 
-/// True when brackets nest deeper than any request of ours does: copying and freeing such a value recurses.
-bool is_too_deep(std::string_view text) noexcept {
-  constexpr int kMaxDepth = 32;
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string && c == '\\') {
-      ++i;
-    } else if (c == '"') {
-      in_string = !in_string;
-    } else if (!in_string && (c == '[' || c == '{') && ++depth > kMaxDepth) {
-      return true;
-    } else if (!in_string && (c == ']' || c == '}')) {
-      --depth;
-    }
-  }
-  return false;
-}
-
 const Json* member(const Json& object, const char* key) {
   const auto found = object.find(key);
   return found == object.end() ? nullptr : &*found;
@@ -114,6 +94,25 @@ Outcome<Json> Methods::call(const std::string& name, const Json& params) const {
   }
 }
 
+bool is_too_deep(std::string_view text) noexcept {
+  constexpr int kMaxDepth = 32;
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      in_string = !in_string;
+    } else if (!in_string && (c == '[' || c == '{') && ++depth > kMaxDepth) {
+      return true;
+    } else if (!in_string && (c == ']' || c == '}')) {
+      --depth;
+    }
+  }
+  return false;
+}
+
 std::string answer(std::string_view line, const Methods& methods) {
   if (is_too_deep(line)) return to_line(error_response(nullptr, rpc_code::parse_error, "nested too deeply"));
   const Json request = Json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -130,8 +129,11 @@ std::string answer(std::string_view line, const Methods& methods) {
 }
 
 std::string answer_too_long() {
-  return to_line(error_response(nullptr, rpc_code::invalid_request,
-                                "a request is one line of at most " + std::to_string(kMaxRequest) + " bytes"));
+  return farewell("a request is one line of at most " + std::to_string(kMaxRequest) + " bytes");
+}
+
+std::string farewell(std::string why) {
+  return to_line(error_response(nullptr, rpc_code::invalid_request, std::move(why)));
 }
 
 int code_of(ProblemKind kind) noexcept {

@@ -48,6 +48,12 @@ class Methods {
 [[nodiscard]] std::string answer(std::string_view line, const Methods& methods);
 /// What is said to a line that is longer than kMaxRequest.
 [[nodiscard]] std::string answer_too_long();
+/// The last words to a client, which answer no request of it.
+[[nodiscard]] std::string farewell(std::string why);
+
+/// True when brackets nest deeper than those of any request or answer of ours: copying and freeing such a value
+/// recurses.
+[[nodiscard]] bool is_too_deep(std::string_view text) noexcept;
 
 [[nodiscard]] int code_of(ProblemKind kind) noexcept;
 /// The error object of a response, back to a problem.

@@ -16,14 +16,22 @@
 
 namespace vmux::control {
 
+struct RpcLimits {
+  std::size_t clients = 64;                   ///< one more, and the one that has been idle for longest has to go
+  std::uint64_t request_ns = 10'000'000'000;  ///< from the first byte of a request to its last
+  std::uint64_t answer_ns = 60'000'000'000;   ///< without taking any more of its answers
+};
+
 /// Lives on the control poller (never one that moves frames). `poller` and `methods` must outlive it. A client that
-/// does not read its answers is not read from either; nobody waits for it.
+/// does not read its answers is not read from either; nobody waits for it. Whoever connects is served, whatever others
+/// do: they are told why they go, and hung up on.
 class RpcServer {
  public:
   /// Takes the place of a dead process's socket; a live one is refused. Who may connect may do all that vMux can.
   [[nodiscard]] static Outcome<std::unique_ptr<RpcServer>> create(runtime::Poller& poller, const Methods& methods,
                                                                   const std::string& path,
-                                                                  const SocketAccess& access = {});
+                                                                  const SocketAccess& access = {},
+                                                                  const RpcLimits& limits = {});
   ~RpcServer() = default;  ///< closes all clients and removes the socket file, if it is still ours
   RpcServer(const RpcServer&) = delete;
   RpcServer& operator=(const RpcServer&) = delete;
@@ -41,19 +49,30 @@ class RpcServer {
     bool is_skipping = false;  // the rest of a line that was too long
     bool is_closing = false;   // after the output is out
     std::uint32_t events = 0;
+    std::uint64_t since_ns = 0;  // idle since then; or, with something to be done, without a step forward
+    [[nodiscard]] bool is_idle() const noexcept { return input.empty() && output.empty() && !is_skipping; }
   };
-  RpcServer(runtime::Poller& poller, const Methods& methods) : poller_(poller), methods_(methods) {}
+  RpcServer(runtime::Poller& poller, const Methods& methods, const RpcLimits& limits)
+      : poller_(poller), methods_(methods), limits_(limits) {}
+  Outcome<> listen();
   void accept_all();
+  [[nodiscard]] bool make_room(bool even_of_the_busy);
   void serve(Client& client, std::uint32_t events);
   [[nodiscard]] bool receive(Client& client);
-  void answer_lines(Client& client);
+  [[nodiscard]] bool answer_lines(Client& client);
   [[nodiscard]] bool send(Client& client);
   void drop(Client& client);
+  void drop_saying(Client& client, std::string why);
+  [[nodiscard]] std::uint64_t limit_of(const Client& client) const noexcept;
+  void drop_the_slow();
 
   runtime::Poller& poller_;
   const Methods& methods_;
+  const RpcLimits limits_;
   std::optional<vfio_user::Listener> listener_;
   runtime::Watch watch_;
+  runtime::Timer retry_{poller_, [this] { static_cast<void>(listen()); }};
+  runtime::Timer slow_{poller_, [this] { drop_the_slow(); }};
   std::list<Client> clients_;
 };
 

@@ -135,14 +135,78 @@ TEST_F(RpcSocket, ForgetsAClientThatLeaves) {
   EXPECT_EQ(server_->clients(), 0u);
 }
 
-TEST_F(RpcSocket, RefusesMoreClientsThanItsLimit) {
+constexpr const char* kMakesRoom = "others want to connect, and this connection was idle for longest";
+
+TEST_F(RpcSocket, SendsAwayWhoIsIdleForLongestWhenItIsFull) {
   std::vector<UniqueFd> clients;
   for (int i = 0; i < 64; ++i)
     clients.emplace_back(connect());
-  int ends[2];
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-  const UniqueFd far{ends[1]};
-  EXPECT_FALSE(server_->adopt(vfio_user::Connection{UniqueFd{ends[0]}}));
+  send(clients[0], std::string{kEcho} + "\n");  // no longer the one that has been idle for longest
+  settle();
+  EXPECT_EQ(receive(clients[0]), kEchoed);
+  const UniqueFd newcomer{connect()};
+  send(newcomer, std::string{kEcho} + "\n");
+  settle();
+  EXPECT_EQ(receive(newcomer), kEchoed);
+  EXPECT_EQ(receive(clients[1]), farewell(kMakesRoom) + "\n");
+  char byte = 0;
+  EXPECT_EQ(::recv(clients[1].get(), &byte, 1, 0), 0);  // and the end of the stream
+  EXPECT_EQ(receive(clients[0]), "");
+  EXPECT_EQ(receive(clients[2]), "");
+  EXPECT_EQ(server_->clients(), 64u);
+}
+
+TEST_F(RpcSocket, KeepsRequestsThatAreUnderWayWhenItIsFull) {
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 64; ++i)
+    clients.emplace_back(connect());
+  for (int i = 0; i < 63; ++i)
+    send(clients[static_cast<std::size_t>(i)], "{");
+  settle();
+  const UniqueFd newcomer{connect()};
+  EXPECT_EQ(receive(clients[63]), farewell(kMakesRoom) + "\n");
+  EXPECT_EQ(receive(clients[0]), "");
+}
+
+TEST_F(RpcSocket, LetsANewcomerInThoughAllAreInTheMiddleOfARequest) {
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 64; ++i) {
+    clients.emplace_back(connect());
+    send(clients.back(), "{");
+    settle();
+  }
+  const UniqueFd newcomer{connect()};
+  send(newcomer, std::string{kEcho} + "\n");
+  settle();
+  EXPECT_EQ(receive(newcomer), kEchoed);
+  EXPECT_NE(receive(clients[0]), "");
+  EXPECT_EQ(receive(clients[1]), "");
+}
+
+TEST_F(RpcSocket, DropsARequestThatDoesNotComeToItsEndAndNobodyElse) {
+  server_.reset();
+  server_ = std::move(*RpcServer::create(*poller_, methods_, path_, {}, {.request_ns = 1'000'000}));
+  const UniqueFd idle{connect()}, slow{connect()};
+  send(slow, "{");
+  for (int round = 0; round < 30'000 && server_->clients() == 2; ++round)
+    poller_->run_once(1'000'000);
+  EXPECT_EQ(server_->clients(), 1u);
+  EXPECT_EQ(receive(slow), farewell("the rest of this request did not come within 0 s") + "\n");
+  send(idle, std::string{kEcho} + "\n");
+  settle();
+  EXPECT_EQ(receive(idle), kEchoed);
+}
+
+TEST_F(RpcSocket, DropsAClientThatTakesNoneOfItsAnswers) {
+  server_.reset();
+  server_ =
+      std::move(*RpcServer::create(*poller_, methods_, path_, {}, {.request_ns = 1'000'000, .answer_ns = 2'000'000}));
+  const UniqueFd slow{connect()};
+  for (int i = 0; i < 8; ++i)
+    send(slow, "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n");
+  for (int round = 0; round < 30'000 && server_->clients() == 1; ++round)
+    poller_->run_once(1'000'000);
+  EXPECT_EQ(server_->clients(), 0u);
 }
 
 TEST_F(RpcSocket, IsForItsOwnerOnly) {

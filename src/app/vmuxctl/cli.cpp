@@ -10,6 +10,7 @@
 
 #include "app/number_option.hpp"
 #include "base/format.hpp"
+#include "base/printable.hpp"
 #include "control/json_rpc.hpp"
 #include "control/rpc_client.hpp"
 #include "control/version.hpp"
@@ -30,7 +31,8 @@ constexpr const char* kExamples =
     "Exit status: 0 on success, 1 when it failed, 2 for a usage error. See vmuxctl(1).";
 
 tl::unexpected<Exit> usage(const std::string& text) {
-  return tl::unexpected<Exit>(Exit{kUsageError, "", fmt::format("vmuxctl: {}\nTry 'vmuxctl --help'.\n", text)});
+  return tl::unexpected<Exit>(
+      Exit{kUsageError, "", fmt::format("vmuxctl: {}\nTry 'vmuxctl --help'.\n", printable(text))});
 }
 
 /// A command with the values that were written for it.
@@ -141,7 +143,7 @@ Exit explain(const Call& call, const control::Problem& problem) {
     if (problem.field == argument.param) text = fmt::format("{}: {}", argument.option, problem.text);
   }
   Exit exit{problem.kind == control::ProblemKind::invalid ? kUsageError : kFailure, "", ""};
-  exit.err = fmt::format("vmuxctl: {}\n", text);
+  exit.err = fmt::format("vmuxctl: {}\n", printable(text));
   if (call.as_json) {
     exit.out = control::to_line(Json{{"error", {{"kind", control::name_of(problem.kind)}, {"message", text}}}}) + '\n';
   }

@@ -8,6 +8,7 @@
 
 #include "app/vmuxctl/host_commands.hpp"
 #include "base/format.hpp"
+#include "base/printable.hpp"
 #include "control/json_rpc.hpp"
 
 namespace vmux::app {
@@ -23,13 +24,13 @@ constexpr const char* kExamples =
     "Exit status: 0 on success, 1 when it failed or a check is bad, 2 for a usage error. See vmuxctl-host(8).";
 
 Exit usage(const std::string& text) {
-  return {kUsageError, "", fmt::format("vmuxctl host: {}\nTry 'vmuxctl host --help'.\n", text)};
+  return {kUsageError, "", fmt::format("vmuxctl host: {}\nTry 'vmuxctl host --help'.\n", printable(text))};
 }
 
 Exit failed(const host::Failure& failure, bool as_json) {
   const control::ProblemKind kind = control::kind_of(failure.code);
   Exit exit{kind == control::ProblemKind::invalid ? kUsageError : kFailure, "",
-            fmt::format("vmuxctl host: {}\n", failure.text)};
+            fmt::format("vmuxctl host: {}\n", printable(failure.text))};
   if (as_json)
     exit.out = control::to_line({{"error", {{"kind", control::name_of(kind)}, {"message", failure.text}}}}) + '\n';
   return exit;

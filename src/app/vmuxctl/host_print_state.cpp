@@ -124,6 +124,9 @@ Json json_of(const host::Description& description) {
   return json;
 }
 
-std::string print_saved(const Json& saved) { return text(saved, saved["format"].get<std::string>().c_str()); }
+/// A file, as it is.
+std::string print_saved(const Json& saved) {
+  return member(saved, saved["format"].get<std::string>().c_str()).get<std::string>();
+}
 
 }  // namespace vmux::app

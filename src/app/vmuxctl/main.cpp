@@ -5,6 +5,7 @@
 #include "app/output.hpp"
 #include "app/vmuxctl/cli.hpp"
 #include "app/vmuxctl/host_cli.hpp"
+#include "app/vmuxctl/shape.hpp"
 #include "control/json_rpc.hpp"
 #include "control/rpc_client.hpp"
 
@@ -18,7 +19,10 @@ int leave(const vmux::app::Exit& exit) {
 vmux::control::Outcome<vmux::control::Json> make(const vmux::app::Call& call) {
   auto client = vmux::control::RpcClient::connect(call.rpc, call.timeout_s);
   if (!client) return tl::unexpected<vmux::control::Problem>(client.error());
-  return client->call(call.command->method, call.params);
+  auto result = client->call(call.command->method, call.params);
+  const auto fault = result ? vmux::app::fault_of(call.command->method, *result) : std::nullopt;
+  if (fault) return vmux::control::refuse(vmux::control::ProblemKind::host, "", *fault);
+  return result;
 }
 
 }  // namespace

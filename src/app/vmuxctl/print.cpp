@@ -64,7 +64,7 @@ Json flatten(const Json& list) {
 Json blank_lanes(Json rows, std::initializer_list<const char*> keys) {
   for (Json& row : rows) {
     for (const char* key : keys) {
-      if (row["name"].get<std::string>().front() == ' ' && !row.contains(key)) row[key] = "";
+      if (text(row, "name").rfind(' ', 0) == 0 && !row.contains(key)) row[key] = "";
     }
   }
   return rows;

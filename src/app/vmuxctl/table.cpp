@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "base/format.hpp"
+#include "base/printable.hpp"
 
 namespace vmux::app {
 
@@ -20,7 +21,7 @@ const Json& member(const Json& object, const char* key) {
 std::string text(const Json& value) {
   if (value.is_null()) return "-";
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
-  if (value.is_string()) return value.get<std::string>();
+  if (value.is_string()) return printable(value.get_ref<const std::string&>());
   return value.dump();
 }
 
@@ -86,15 +87,16 @@ std::string table_of(const Json& list, std::initializer_list<const char*> keys) 
 std::string lines_of(const Json& object, const std::string& indent) {
   std::size_t width = 0;
   for (const auto& item : object.items())
-    width = std::max(width, item.key().size());
+    width = std::max(width, printable(item.key()).size());
   std::string out;
   for (const auto& item : object.items()) {
+    const std::string key = printable(item.key());
     if (item.value().is_object()) {
-      out += fmt::format("{}{}\n{}", indent, item.key(), lines_of(item.value(), indent + "  "));
+      out += fmt::format("{}{}\n{}", indent, key, lines_of(item.value(), indent + "  "));
     } else if (item.value().is_array()) {
-      out += fmt::format("{}{:<{}}  {}\n", indent, item.key(), width, list_text(item.value()));
+      out += fmt::format("{}{:<{}}  {}\n", indent, key, width, list_text(item.value()));
     } else {
-      out += fmt::format("{}{:<{}}  {}\n", indent, item.key(), width, text(item.value()));
+      out += fmt::format("{}{:<{}}  {}\n", indent, key, width, text(item.value()));
     }
   }
   return out;

@@ -13,6 +13,7 @@ namespace vmux::app {
 using Row = std::vector<std::string>;
 
 [[nodiscard]] const control::Json& member(const control::Json& object, const char* key);
+/// On one line and without anything that a terminal would obey, whatever the daemon sent.
 [[nodiscard]] std::string text(const control::Json& value);
 [[nodiscard]] std::string text(const control::Json& object, const char* key);
 
