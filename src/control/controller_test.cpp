@@ -187,6 +187,49 @@ INSTANTIATE_TEST_SUITE_P(Keys, AnUplinkThatSpeaksUntagged,
                                          VlanKeys{Json{{"trunk", "5,6"}}, 1}, VlanKeys{Json{{"trunk", "all"}}, 1},
                                          VlanKeys{Json{{"trunk", "all"}, {"native", 5}}, 0}));
 
+TEST_F(AController, HasWhatMayExistAlready) {
+  Json params{{"name", "vm0"}, {"model", "silent-emu"}, {"socket", socket("vm0")}, {"may_exist", true}};
+  const auto first = methods_.call("port.add", params);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(methods_.call("port.add", params).value(), *first);
+  params["vlan"] = 7;
+  params["poller"] = 1;
+  const auto other = methods_.call("port.add", params);
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().kind, ProblemKind::already_exists);
+  EXPECT_EQ(other.error().text, "vm0 is there with other settings: poller is 0, not 1; vlan is not set, not 7");
+  params["may_exist"] = false;
+  EXPECT_EQ(methods_.call("port.add", params).error().text, "there is a port named vm0 already");
+  params["may_exist"] = 1;
+  EXPECT_EQ(methods_.call("port.add", params).error().field, "may_exist");
+  const Json uplink{{"name", "vm0"}, {"backend", "null"}, {"may_exist", true}};
+  EXPECT_EQ(methods_.call("uplink.add", uplink).error().text, "there is a port named vm0 already");
+}
+
+TEST_F(AController, HasSwitchesAndUplinksThatMayExistAlready) {
+  Json added{{"name", "br0"}, {"may_exist", true}};
+  ASSERT_TRUE(methods_.call("switch.add", added) && methods_.call("switch.add", added));
+  added["mac_age_s"] = 7;
+  EXPECT_EQ(methods_.call("switch.add", added).error().text,
+            "br0 is there with other settings: mac_age_s is 300, not 7");
+  Json uplink{{"name", "up"}, {"backend", "tap"}, {"device", "tap0"}, {"may_exist", true}};
+  ASSERT_TRUE(methods_.call("uplink.add", uplink) && methods_.call("uplink.add", uplink));
+  uplink["device"] = "tap1";
+  EXPECT_EQ(methods_.call("uplink.add", uplink).error().text,
+            "up is there with other settings: device is tap0, not tap1");
+}
+
+TEST_F(AController, LacksWhatIsRemovedIfItExists) {
+  const Json vm0{{"name", "vm0"}, {"if_exists", true}};
+  EXPECT_TRUE(methods_.call("port.remove", vm0).value()["removed"].is_null());
+  EXPECT_TRUE(methods_.call("uplink.remove", vm0).value()["removed"].is_null());
+  EXPECT_TRUE(methods_.call("switch.remove", vm0).value()["removed"].is_null());
+  ASSERT_TRUE(controller_->add(port("vm0")));
+  EXPECT_EQ(methods_.call("port.remove", vm0).value()["removed"], "vm0");
+  EXPECT_FALSE(methods_.call("port.remove", Json{{"name", "vm0"}}));
+  EXPECT_FALSE(methods_.call("switch.remove", Json{{"name", "default"}, {"if_exists", true}}));
+}
+
 TEST_F(AController, RefusesToRemoveASwitchInUse) {
   ASSERT_TRUE(controller_->add(SwitchSpec{.name = "br0"}));
   ASSERT_TRUE(controller_->add(UplinkSpec{.name = "up", .switch_name = "br0", .backend = "null"}));

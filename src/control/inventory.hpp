@@ -25,6 +25,13 @@ class Inventory {
   Outcome<UplinkSpec> add(UplinkSpec spec);
   Outcome<PortSpec> add(PortSpec spec);
 
+  /// How the thing of that name is other than what is asked for: "vlan is 10, not 20". Empty: it is not; a MAC or
+  /// poller that was not asked for may be any. A problem: there is none, or it could not be made as it is asked for.
+  using Differences = std::vector<std::string>;
+  [[nodiscard]] Outcome<Differences> differences(const SwitchSpec& wanted) const;
+  [[nodiscard]] Outcome<Differences> differences(const UplinkSpec& wanted) const;
+  [[nodiscard]] Outcome<Differences> differences(const PortSpec& wanted) const;
+
   /// `may_remove_switch` says who still uses it.
   [[nodiscard]] Outcome<> may_remove_switch(std::string_view name) const;
   void remove_switch(std::string_view name);

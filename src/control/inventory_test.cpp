@@ -40,6 +40,54 @@ TEST(Inventory, GivesPortsTheDaemonsAccessWhereTheyDoNotSay) {
   EXPECT_EQ((Inventory{fake::kCatalogue, two_pollers()}.add(port("vm0"))->access.mode), 0600u);
 }
 
+struct DifferenceCase {
+  void (*change)(PortSpec&);
+  Inventory::Differences expected;
+};
+class PortDifferences : public testing::TestWithParam<DifferenceCase> {};
+TEST_P(PortDifferences, NameTheSettings) {
+  Inventory inventory{fake::kCatalogue, two_pollers()};
+  PortSpec spec = port("vm0");
+  spec.access.owner = Account{"root", 0};
+  ASSERT_TRUE(inventory.add(spec));
+  ASSERT_TRUE(inventory.add(SwitchSpec{.name = "br0"}));
+  GetParam().change(spec);
+  EXPECT_EQ(inventory.differences(spec).value(), GetParam().expected);
+}
+INSTANTIATE_TEST_SUITE_P(
+    Changes, PortDifferences,
+    testing::Values(DifferenceCase{[](PortSpec&) {}, {}},
+                    DifferenceCase{[](PortSpec& p) { p.model = "silent-emu"; }, {}},
+                    DifferenceCase{[](PortSpec& p) { p.socket = "/tmp/./x/../vm0"; }, {}},
+                    DifferenceCase{[](PortSpec& p) { p.queues = 1; }, {}},
+                    DifferenceCase{[](PortSpec& p) { p.doorbell = Doorbell::trap; }, {}},
+                    DifferenceCase{[](PortSpec& p) { p.access.mode = 0600; }, {}},
+                    DifferenceCase{[](PortSpec& p) {
+                                     p.access.owner = Account{"0", 0};
+                                   },
+                                   {}},
+                    DifferenceCase{[](PortSpec& p) {
+                                     p.access.owner = Account{"1", 1};
+                                   },
+                                   {"socket_owner is root, not 1"}},
+                    DifferenceCase{[](PortSpec& p) { p.access.mode = 0660; }, {"socket_mode is 0600, not 0660"}},
+                    DifferenceCase{[](PortSpec& p) { p.switch_name = "br0"; }, {"switch is default, not br0"}},
+                    DifferenceCase{[](PortSpec& p) { p.doorbell = Doorbell::poll; }, {"doorbell is trap, not poll"}},
+                    DifferenceCase{[](PortSpec& p) {
+                                     p.vlan.mode = VlanSpec::Mode::access;
+                                     p.vlan.native = 20;
+                                     p.poller = 1;
+                                   },
+                                   {"poller is 0, not 1", "vlan is not set, not 20"}}));
+
+TEST_F(AnInventory, HasNoDifferencesOfWhatCannotBe) {
+  ASSERT_TRUE(inventory_.add(port("vm0")));
+  EXPECT_EQ(inventory_.differences(port("vm9")).error().kind, ProblemKind::not_found);
+  PortSpec odd = port("vm0");
+  odd.switch_name = "br9";
+  EXPECT_EQ(inventory_.differences(odd).error().field, "switch");
+}
+
 struct PortCase {
   const char* what;
   void (*change)(PortSpec&);

@@ -26,6 +26,33 @@ Outcome<> nothing(const Json& object) {
   return params.finish();
 }
 
+/// Adds it, unless it is there as it is asked for and may be.
+template <class Spec>
+Outcome<> add_or_have(Controller& controller, const Spec& spec, bool may_exist) {
+  auto added = controller.add(spec);
+  const bool is_there = !added && added.error().kind == ProblemKind::already_exists && added.error().field == "name";
+  if (!is_there || !may_exist) return added;
+  const auto differences = controller.inventory().differences(spec);
+  if (!differences) {  // not_found: something of another kind has the name
+    return differences.error().kind == ProblemKind::not_found ? added : tl::unexpected<Problem>(differences.error());
+  }
+  if (differences->empty()) return {};
+  return refuse(ProblemKind::already_exists, "name",
+                fmt::format("{} is there with other settings: {}", spec.name, fmt::join(*differences, "; ")));
+}
+
+using Remove = Outcome<> (Controller::*)(const std::string&);
+
+/// {"removed": NAME}, or null where there was none and need not be one.
+Outcome<Json> removed(Controller& controller, const Json& params, Remove remove) {
+  bool if_exists = false;
+  const auto name = name_only(params, if_exists);
+  if (!name) return tl::unexpected<Problem>(name.error());
+  auto done = (controller.*remove)(*name);
+  if (!done && if_exists && done.error().kind == ProblemKind::not_found) return Json{{"removed", nullptr}};
+  return after(std::move(done), Json{{"removed", *name}});
+}
+
 // --- shapes ---
 
 constexpr auto kCounters = std::to_array<std::pair<const char*, Counter port::PortCounters::*>>({
@@ -121,16 +148,15 @@ Json of_switch(const Controller& controller, const SwitchSpec& spec) {
 // --- switch.* ---
 
 Outcome<Json> switch_add(Controller& controller, const Json& params) {
-  auto spec = switch_spec(params);
+  bool may_exist = false;
+  const auto spec = switch_spec(params, may_exist);
   if (!spec) return tl::unexpected<Problem>(spec.error());
-  if (auto added = controller.add(*spec); !added) return tl::unexpected<Problem>(added.error());
+  if (auto added = add_or_have(controller, *spec, may_exist); !added) return tl::unexpected<Problem>(added.error());
   return of_switch(controller, *spec);
 }
 
 Outcome<Json> switch_remove(Controller& controller, const Json& params) {
-  const auto name = name_only(params);
-  if (!name) return tl::unexpected<Problem>(name.error());
-  return after(controller.remove_switch(*name), Json{{"removed", *name}});
+  return removed(controller, params, &Controller::remove_switch);
 }
 
 Outcome<Json> switch_list(Controller& controller, const Json& params) {
@@ -173,16 +199,15 @@ Outcome<Json> switch_show(Controller& controller, const Json& params) {
 // --- port.* ---
 
 Outcome<Json> port_add(Controller& controller, const Json& params) {
-  auto spec = port_spec(params);
+  bool may_exist = false;
+  const auto spec = port_spec(params, may_exist);
   if (!spec) return tl::unexpected<Problem>(spec.error());
-  if (auto added = controller.add(*spec); !added) return tl::unexpected<Problem>(added.error());
+  if (auto added = add_or_have(controller, *spec, may_exist); !added) return tl::unexpected<Problem>(added.error());
   return of_port(controller, *controller.inventory().find_port(spec->name));
 }
 
 Outcome<Json> port_remove(Controller& controller, const Json& params) {
-  const auto name = name_only(params);
-  if (!name) return tl::unexpected<Problem>(name.error());
-  return after(controller.remove_port(*name), Json{{"removed", *name}});
+  return removed(controller, params, &Controller::remove_port);
 }
 
 Outcome<Json> port_list(Controller& controller, const Json& params) {
@@ -239,16 +264,15 @@ Outcome<Json> port_vm_args(Controller& controller, const Json& object) {
 // --- uplink.* ---
 
 Outcome<Json> uplink_add(Controller& controller, const Json& params) {
-  auto spec = uplink_spec(params);
+  bool may_exist = false;
+  const auto spec = uplink_spec(params, may_exist);
   if (!spec) return tl::unexpected<Problem>(spec.error());
-  if (auto added = controller.add(*spec); !added) return tl::unexpected<Problem>(added.error());
+  if (auto added = add_or_have(controller, *spec, may_exist); !added) return tl::unexpected<Problem>(added.error());
   return of_uplink(controller, *controller.inventory().find_uplink(spec->name));
 }
 
 Outcome<Json> uplink_remove(Controller& controller, const Json& params) {
-  const auto name = name_only(params);
-  if (!name) return tl::unexpected<Problem>(name.error());
-  return after(controller.remove_uplink(*name), Json{{"removed", *name}});
+  return removed(controller, params, &Controller::remove_uplink);
 }
 
 Outcome<Json> uplink_list(Controller& controller, const Json& params) {

@@ -74,6 +74,12 @@ class Params {
 [[nodiscard]] Outcome<PortSpec> port_spec(const Json& params);
 /// {"name": NAME} and nothing else.
 [[nodiscard]] Outcome<std::string> name_only(const Json& params);
+/// The same with one more member, which says whether it is no problem that the thing is there already, or that it is
+/// not ("may_exist" of what is added, "if_exists" of what is removed).
+[[nodiscard]] Outcome<SwitchSpec> switch_spec(const Json& params, bool& may_exist);
+[[nodiscard]] Outcome<UplinkSpec> uplink_spec(const Json& params, bool& may_exist);
+[[nodiscard]] Outcome<PortSpec> port_spec(const Json& params, bool& may_exist);
+[[nodiscard]] Outcome<std::string> name_only(const Json& params, bool& if_exists);
 
 /// The same members that the readers above take, with what was left out left out.
 [[nodiscard]] Json to_json(const SwitchSpec& spec);

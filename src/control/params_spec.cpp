@@ -30,20 +30,16 @@ Outcome<Spec> finish(Params& params, Spec spec) {
   return spec;
 }
 
-}  // namespace
-
-Outcome<SwitchSpec> switch_spec(const Json& object) {
-  Params params{object};
+SwitchSpec read_switch(Params& params) {
   SwitchSpec spec;
   spec.name = params.required_name("name");
   spec.mac_age_s = small(params.number("mac_age_s", 1, kMaxMacAge)).value_or(spec.mac_age_s);
   spec.forward_bpdu = params.flag("forward_bpdu").value_or(spec.forward_bpdu);
   spec.group_forward_mask = group_mask(params, "group_forward_mask");
-  return finish(params, std::move(spec));
+  return spec;
 }
 
-Outcome<UplinkSpec> uplink_spec(const Json& object) {
-  Params params{object};
+UplinkSpec read_uplink(Params& params) {
   UplinkSpec spec;
   spec.name = params.required_name("name");
   spec.switch_name = params.name("switch").value_or(kDefaultSwitch);
@@ -52,11 +48,10 @@ Outcome<UplinkSpec> uplink_spec(const Json& object) {
   spec.queues = small(params.number("queues", 1, kMaxQueues)).value_or(1);
   spec.vlan = params.vlan();
   spec.poller = small(params.number("poller", 0, kMaxPollers - 1));
-  return finish(params, std::move(spec));
+  return spec;
 }
 
-Outcome<PortSpec> port_spec(const Json& object) {
-  Params params{object};
+PortSpec read_port(Params& params) {
   PortSpec spec;
   spec.name = params.required_name("name");
   spec.model = params.required_text("model");
@@ -70,12 +65,41 @@ Outcome<PortSpec> port_spec(const Json& object) {
   spec.queues = small(params.number("queues", 1, kMaxQueues));
   spec.device = params.text("device");
   spec.variant = params.text("variant");
+  return spec;
+}
+
+template <class Spec>
+Outcome<Spec> spec_of(const Json& object, Spec (*read)(Params&), bool* may_exist = nullptr) {
+  Params params{object};
+  Spec spec = read(params);
+  if (may_exist != nullptr) *may_exist = params.flag("may_exist").value_or(false);
   return finish(params, std::move(spec));
 }
+
+}  // namespace
+
+Outcome<SwitchSpec> switch_spec(const Json& object) { return spec_of(object, &read_switch); }
+Outcome<UplinkSpec> uplink_spec(const Json& object) { return spec_of(object, &read_uplink); }
+Outcome<PortSpec> port_spec(const Json& object) { return spec_of(object, &read_port); }
+
+Outcome<SwitchSpec> switch_spec(const Json& object, bool& may_exist) {
+  return spec_of(object, &read_switch, &may_exist);
+}
+Outcome<UplinkSpec> uplink_spec(const Json& object, bool& may_exist) {
+  return spec_of(object, &read_uplink, &may_exist);
+}
+Outcome<PortSpec> port_spec(const Json& object, bool& may_exist) { return spec_of(object, &read_port, &may_exist); }
 
 Outcome<std::string> name_only(const Json& object) {
   Params params{object};
   return finish(params, params.required_name("name"));
+}
+
+Outcome<std::string> name_only(const Json& object, bool& if_exists) {
+  Params params{object};
+  std::string name = params.required_name("name");
+  if_exists = params.flag("if_exists").value_or(false);
+  return finish(params, std::move(name));
 }
 
 void add_vlan(Json& object, const VlanSpec& vlan) {

@@ -48,6 +48,10 @@ void declare_arguments(Declared& declared) {
   declared.values.resize(arguments.size());
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const Argument& argument = arguments[i];
+    if (argument.take == Take::yes) {
+      declared.options.push_back(declared.app->add_flag(argument.option, argument.help)->disable_flag_override());
+      continue;
+    }
     CLI::Option* const option = declared.app->add_option(argument.option, declared.values[i], argument.help);
     if (argument.is_required) option->required();
     option->type_name(argument.type);
@@ -65,6 +69,7 @@ std::optional<std::uint64_t> hexadecimal(std::string_view written) {
 }
 
 Json value_of(const Argument& argument, const std::string& written) {
+  if (argument.take == Take::yes) return true;
   if (argument.take == Take::path) {
     std::error_code error;
     const auto path = std::filesystem::absolute(written, error);  // the daemon's directory is another

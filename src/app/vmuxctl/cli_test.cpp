@@ -22,6 +22,25 @@ TEST(Cli, MakesOneCallOfACommand) {
   EXPECT_TRUE(call->as_json);
 }
 
+TEST(Cli, HasSwitchesWithoutAValue) {
+  const auto added = parse_call({"uplink", "add", "u", "--may-exist", "--backend", "null"});
+  ASSERT_TRUE(added);
+  EXPECT_EQ(added->params, Json::parse(R"({"name":"u","backend":"null","may_exist":true})"));
+  const auto removed = parse_call({"port", "remove", "--if-exists", "vm0"});
+  ASSERT_TRUE(removed);
+  EXPECT_EQ(removed->params, Json::parse(R"({"name":"vm0","if_exists":true})"));
+  EXPECT_FALSE(parse_call({"port", "remove", "--if-exists=false", "vm0"}));
+}
+
+TEST(Cli, LeavesAModeToTheDaemonAsItIsWritten) {
+  const auto call = parse_call({"port", "add", "vm0", "--model", "x", "--socket", "/a", "--socket-mode", "0660",
+                                "--socket-owner", "107", "--socket-group", "kvm"});
+  ASSERT_TRUE(call);
+  EXPECT_EQ(call->params["socket_mode"], "0660");
+  EXPECT_EQ(call->params["socket_owner"], "107");
+  EXPECT_EQ(call->params["socket_group"], "kvm");
+}
+
 TEST(Cli, MakesASocketPathAbsolute) {
   const auto call = parse_call({"port", "add", "vm0", "--model", "e1000", "--socket", "./x.sock"});
   ASSERT_TRUE(call);
@@ -113,6 +132,11 @@ TEST(Print, AddsDropsUp) {
       Json::parse(R"([{"name":"a","connected":true,"counters":{"rx_frames":1,"drop_no_room":2,"drop_filtered":3}},
                                     {"name":"b","connected":false,"counters":{}}])");
   EXPECT_THAT(print_stats(stats), HasSubstr("a     yes        1          -         -          -             5\n"));
+}
+
+TEST(Print, SaysWhereThereWasNothingToRemove) {
+  EXPECT_EQ(print_removed(Json::parse(R"({"removed":"vm0"})")), "removed vm0\n");
+  EXPECT_EQ(print_removed(Json::parse(R"({"removed":null})")), "nothing to remove\n");
 }
 
 TEST(Print, MarksNotesOfVmArgs) {

@@ -17,6 +17,11 @@ constexpr Argument kNative{"--native", "native", Take::number, false, "N", "trun
 constexpr Argument kPoller{"--poller", "poller", Take::number,
                            false,      "N",      "poller to run on (default: the least loaded)"};
 
+constexpr Argument kMayExist{"--may-exist", "may_exist", Take::yes,
+                             false,         "",          "succeed if it is there already with the same settings"};
+constexpr Argument kIfExists{"--if-exists", "if_exists", Take::yes, false, "", "succeed if there is none"};
+
+constexpr auto kRemove = std::to_array<Argument>({kName, kIfExists});
 constexpr auto kOnlyName = std::to_array<Argument>({kName});
 constexpr auto kMaybeName = std::to_array<Argument>({{"NAME", "name", Take::text, false, "", "only this one"}});
 constexpr auto kPortAdd = std::to_array<Argument>({
@@ -39,6 +44,7 @@ constexpr auto kPortAdd = std::to_array<Argument>({
     {"--variant", "variant", Take::text, false, "VARIANT", "of the model: see `vmuxctl models` (default: its first)"},
     {"--device", "device", Take::text, false, "PCI", "physical function behind it (models that use one only)"},
     kPoller,
+    kMayExist,
 });
 constexpr auto kSwitchAdd = std::to_array<Argument>({
     kName,
@@ -46,6 +52,7 @@ constexpr auto kSwitchAdd = std::to_array<Argument>({
     {"--forward-bpdu", "forward_bpdu", Take::flag, false, "true|false", "let spanning tree pass (default true)"},
     {"--group-forward-mask", "group_forward_mask", Take::number, false, "MASK",
      "bit n: let 01-80-C2-00-00-0n pass, such as 0x4000 for LLDP (default 0)"},
+    kMayExist,
 });
 constexpr auto kUplinkAdd = std::to_array<Argument>({
     kName,
@@ -57,6 +64,7 @@ constexpr auto kUplinkAdd = std::to_array<Argument>({
     kTrunk,
     kNative,
     kPoller,
+    kMayExist,
 });
 constexpr auto kVmArgs = std::to_array<Argument>({
     {"NAME", "name", Take::text, true, "", "the port"},
@@ -71,16 +79,16 @@ constexpr std::span<const Argument> kNone{};
 
 constexpr auto kCommands = std::to_array<Command>({
     {"port", "add", "port.add", kPortAdd, print_port, "add a port: one NIC for one VM"},
-    {"port", "remove", "port.remove", kOnlyName, print_removed, "remove a port; a VM that is attached loses the NIC"},
+    {"port", "remove", "port.remove", kRemove, print_removed, "remove a port; a VM that is attached loses the NIC"},
     {"port", "list", "port.list", kNone, print_ports, "list ports"},
     {"port", "show", "port.show", kOnlyName, print_port, "show a port"},
     {"port", "stats", "port.stats", kMaybeName, print_stats, "show counters of ports"},
     {"switch", "add", "switch.add", kSwitchAdd, print_switch_added, "add a switch"},
-    {"switch", "remove", "switch.remove", kOnlyName, print_removed, "remove a switch that nothing is attached to"},
+    {"switch", "remove", "switch.remove", kRemove, print_removed, "remove a switch that nothing is attached to"},
     {"switch", "list", "switch.list", kNone, print_switches, "list switches"},
     {"switch", "show", "switch.show", kOnlyName, print_switch, "show a switch's ports and MAC table"},
     {"uplink", "add", "uplink.add", kUplinkAdd, print_uplink, "add an uplink: a switch's way to the host or a NIC"},
-    {"uplink", "remove", "uplink.remove", kOnlyName, print_removed, "remove an uplink"},
+    {"uplink", "remove", "uplink.remove", kRemove, print_removed, "remove an uplink"},
     {"uplink", "list", "uplink.list", kNone, print_uplinks, "list uplinks"},
     {"", "vm-args", "port.vm_args", kVmArgs, print_vm_args, "what to paste into the VMM to attach a port"},
     {"", "pollers", "poller.list", kNone, print_pollers, "list pollers and how busy they are"},

@@ -10,7 +10,13 @@
 
 namespace vmux::app {
 
-enum class Take : unsigned char { text, number, flag, path };
+enum class Take : unsigned char {
+  text,
+  number,
+  flag,  ///< true or false
+  path,
+  yes,  ///< no value: true when given
+};
 
 struct Argument {
   const char* option;  ///< "--model", or "NAME" for one without dashes

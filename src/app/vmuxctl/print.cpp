@@ -122,7 +122,10 @@ std::string print_uplinks(const Json& uplinks) {
       {"name", "switch", "backend", "device", "queues", "poller", "vlans", "ready", "rx_frames", "tx_frames", "drops"});
 }
 
-std::string print_removed(const Json& removed) { return fmt::format("removed {}\n", text(removed, "removed")); }
+std::string print_removed(const Json& removed) {
+  if (member(removed, "removed").is_null()) return "nothing to remove\n";
+  return fmt::format("removed {}\n", text(removed, "removed"));
+}
 
 std::string print_vm_args(const Json& args) {
   std::string out;
