@@ -4,7 +4,10 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/format.hpp"
+#include "base/logf.hpp"
 #include "control/methods.hpp"
+#include "control/reload.hpp"
 #include "control/rpc_client.hpp"
 
 namespace vmux::control {
@@ -36,6 +39,7 @@ Outcome<std::unique_ptr<Daemon>> Daemon::create(const Catalogue& catalogue, Conf
 }
 
 Outcome<> Daemon::start(const Catalogue& catalogue, Configuration configuration) {
+  asked_ = configuration;
   DaemonSpec& spec = configuration.daemon;
   const bool is_chosen = spec.rpc.has_value();
   if (!is_chosen) spec.rpc = default_rpc_path();
@@ -60,6 +64,39 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Configuration configuration)
   if (!rpc) return tl::unexpected<Problem>(rpc.error());
   rpc_ = std::move(*rpc);
   rpc_path_ = *spec.rpc;
+  return {};
+}
+
+/// How many of them failed.
+unsigned Daemon::make(const std::vector<Step>& steps) const {
+  unsigned failed = 0;
+  for (const Step& step : steps) {
+    const auto done = methods_.call(step.method, step.params);
+    if (done) continue;
+    ++failed;
+    logf(LogLevel::error, "reload: {}: {}", step.where, text_of(done.error()));
+  }
+  return failed;
+}
+
+Outcome<> Daemon::reload(Configuration wanted) {
+  const auto plan = plan_reload(controller_->inventory(), asked_, wanted, [this](const std::string& port) {
+    return controller_->port_state(port).server.is_connected;
+  });
+  if (!plan) return tl::unexpected<Problem>(plan.error());
+  if (wanted.daemon.log_level != asked_.daemon.log_level) controller_->set_log_level(wanted.daemon.log_level);
+  const unsigned failed = make(plan->removals) + make(plan->additions);
+  for (const std::string& kept : plan->kept)
+    logf(LogLevel::warning, "reload: {}", kept);
+  if (const auto values = changed_values(asked_.daemon, wanted.daemon); !values.empty()) {
+    logf(LogLevel::warning, "reload: takes a restart: {}", fmt::join(values, ", "));
+    const LogLevel level = wanted.daemon.log_level;
+    wanted.daemon = std::move(asked_.daemon);  // what is still owed is told again the next time
+    wanted.daemon.log_level = level;
+  }
+  logf(LogLevel::info, "reload: {} removed, {} added, {} failed, {} kept as they were, {} unchanged",
+       plan->removals.size(), plan->additions.size(), failed, plan->kept.size(), plan->unchanged);
+  asked_ = std::move(wanted);
   return {};
 }
 

@@ -18,6 +18,10 @@ class Daemon {
   /// all of it is undone. `configuration` has been settled and rehearsed.
   [[nodiscard]] static Outcome<std::unique_ptr<Daemon>> create(const Catalogue& catalogue, Configuration configuration);
 
+  /// Makes what there is what `wanted` says (reload.hpp), and logs what was done, what stays, and what failed. A
+  /// problem: nothing was changed. `wanted` has been settled and rehearsed. From a handler of control() only.
+  Outcome<> reload(Configuration wanted);
+
   /// Serves calls on this thread until control().stop().
   void run() { control_->run(); }
   [[nodiscard]] runtime::Poller& control() noexcept { return *control_; }
@@ -28,11 +32,13 @@ class Daemon {
  private:
   Daemon() = default;
   Outcome<> start(const Catalogue& catalogue, Configuration configuration);
+  [[nodiscard]] unsigned make(const std::vector<Step>& steps) const;
 
   // Destroyed in the opposite order: nobody calls methods when the objects go.
   std::unique_ptr<runtime::Poller> control_;
   std::unique_ptr<Controller> controller_;
   Methods methods_;
+  Configuration asked_;  // as it was given
   std::string rpc_path_;
   std::unique_ptr<RpcServer> rpc_;
 };

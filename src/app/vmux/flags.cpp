@@ -9,6 +9,7 @@
 
 #include "app/vmux/sets.hpp"
 #include "base/format.hpp"
+#include "base/printable.hpp"
 #include "control/version.hpp"
 
 namespace vmux::app {
@@ -96,7 +97,8 @@ constexpr auto kStepFlags = std::to_array<std::pair<std::string_view, std::pair<
 });
 
 tl::unexpected<Exit> usage(const std::string& text) {
-  return tl::unexpected<Exit>(Exit{kUsageError, "", fmt::format("vmux: {}\nTry 'vmux --help'.\n", text)});
+  const std::string why = printable(text);
+  return tl::unexpected<Exit>(Exit{kUsageError, "", fmt::format("vmux: {}\nTry 'vmux --help'.\n", why), why});
 }
 
 std::string with_flag(const Problem& problem) {
@@ -257,15 +259,16 @@ tl::expected<Flags, Exit> Parser::parse(std::vector<std::string> arguments) {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
     app_.parse(std::move(arguments));
   } catch (const CLI::CallForHelp&) {
-    return tl::unexpected<Exit>(Exit{0, app_.help(), ""});
+    return tl::unexpected<Exit>(Exit{0, app_.help(), "", ""});
   } catch (const CLI::CallForVersion& version) {
-    return tl::unexpected<Exit>(Exit{0, std::string{version.what()} + "\n", ""});
+    return tl::unexpected<Exit>(Exit{0, std::string{version.what()} + "\n", "", ""});
   } catch (const CLI::ParseError& error) {
     return usage(error.what());
   }
   collect();
   if (config_option_->count() > 0) {
     if (config_.empty()) return usage("--config: expected the path of a file, got ''");
+    flags_.file = config_;
     auto loaded = control::load_configuration(config_, flags_.configuration);
     if (!loaded) return usage(fmt::format("--config: {}", control::text_of(loaded.error())));
   }

@@ -12,6 +12,7 @@ namespace vmux::app {
 
 struct Flags {
   control::Configuration configuration;
+  std::string file;  ///< of the configuration; empty: none
   bool only_check = false;
 };
 
@@ -20,6 +21,7 @@ struct Exit {
   int status = 0;
   std::string out;
   std::string err;
+  std::string why;  ///< what is wrong, as one sentence; printable
 };
 inline constexpr int kUsageError = 2;
 

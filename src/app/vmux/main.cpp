@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "app/output.hpp"
 #include "app/vmux/flags.hpp"
@@ -15,8 +18,10 @@
 #include "base/descriptor_limit.hpp"
 #include "base/format.hpp"
 #include "base/logf.hpp"
+#include "base/printable.hpp"
 #include "control/daemon.hpp"
 #include "control/version.hpp"
+#include "vmux/base/clock.hpp"
 
 namespace {
 
@@ -44,11 +49,28 @@ sigset_t stop_signals() {
   return set;
 }
 
-/// The first signal ends the run; a second one, while everything is taken down, kills as signals do by default.
-vmux::Result<vmux::runtime::Watch> watch_signals(const vmux::UniqueFd& signals, vmux::runtime::Poller& control) {
-  return control.watch(signals.get(), EPOLLIN, [&signals, &control](std::uint32_t) {
+/// What SIGHUP means to daemons. A terminal that goes sends it as well, and a file that is as before changes nothing.
+void reload(vmux::control::Daemon& daemon, const std::vector<std::string>& arguments, const std::string& file) {
+  if (file.empty())
+    return vmux::logf(LogLevel::info, "SIGHUP is ignored: there is no configuration file to read again");
+  vmux::logf(LogLevel::info, "SIGHUP: reading {} again", file);
+  vmux::app::notify_manager(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", vmux::monotonic_ns() / 1000).c_str());
+  auto flags = vmux::app::parse_flags(arguments, vmux::control::builtin_catalogue());
+  if (!flags) {
+    vmux::logf(LogLevel::error, "reload: {}; nothing was changed", flags.error().why);
+  } else if (auto done = daemon.reload(std::move(flags->configuration)); !done) {
+    vmux::logf(LogLevel::error, "reload: {}; nothing was changed", vmux::control::text_of(done.error()));
+  }
+  vmux::app::notify_manager("READY=1");
+}
+
+/// The first signal to stop ends the run; a second one, while everything is taken down, kills as signals do by default.
+vmux::Result<vmux::runtime::Watch> watch_signals(const vmux::UniqueFd& signals, vmux::runtime::Poller& control,
+                                                 std::function<void()> hang_up) {
+  return control.watch(signals.get(), EPOLLIN, [&signals, &control, hang_up = std::move(hang_up)](std::uint32_t) {
     signalfd_siginfo info{};
     if (::read(signals.get(), &info, sizeof info) != sizeof info) return;
+    if (info.ssi_signo == SIGHUP) return hang_up();
     vmux::logf(LogLevel::info, "stopping: signal {}", info.ssi_signo);
     const sigset_t set = stop_signals();
     ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
@@ -65,20 +87,23 @@ void allow_many_descriptors() {
              limit->now / vmux::kDescriptorsPerPort);
 }
 
-int run(vmux::app::Flags flags) {
+int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
   start_log(flags.configuration.daemon.log_level);
   allow_many_descriptors();
   // Blocked before any thread starts, so that all threads inherit it and the signals arrive at the descriptor.
-  const sigset_t set = stop_signals();
+  sigset_t set = stop_signals();
+  sigaddset(&set, SIGHUP);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGHUP, SIG_DFL);  // nohup(1) has it ignored, and what is ignored does not arrive
   ::signal(SIGPIPE, SIG_IGN);
   const vmux::UniqueFd signals{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+  const std::string file = flags.file;
   auto daemon = vmux::control::Daemon::create(vmux::control::builtin_catalogue(), std::move(flags.configuration));
   if (!daemon) {
-    fmt::print(stderr, "vmux: {}\n", vmux::control::text_of(daemon.error()));
+    fmt::print(stderr, "vmux: {}\n", vmux::printable(vmux::control::text_of(daemon.error())));
     return 1;
   }
-  auto watch = watch_signals(signals, (*daemon)->control());
+  auto watch = watch_signals(signals, (*daemon)->control(), [&] { reload(**daemon, arguments, file); });
   if (!watch) {
     fmt::print(stderr, "vmux: cannot watch for signals: {}\n", watch.error().text());
     return 1;
@@ -94,7 +119,8 @@ int run(vmux::app::Flags flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  auto flags = vmux::app::parse_flags({argv + 1, argv + argc}, vmux::control::builtin_catalogue());
+  const std::vector<std::string> arguments{argv + 1, argv + argc};
+  auto flags = vmux::app::parse_flags(arguments, vmux::control::builtin_catalogue());
   if (!flags) {
     std::fputs(flags.error().err.c_str(), stderr);
     return vmux::app::print_and_finish("vmux", flags.error().out.c_str(), flags.error().status, stdout, stderr);
@@ -102,5 +128,5 @@ int main(int argc, char** argv) {
   if (flags->only_check) {
     return vmux::app::print_and_finish("vmux", "the configuration is good\n", 0, stdout, stderr);
   }
-  return run(std::move(*flags));
+  return run(std::move(*flags), arguments);
 }
