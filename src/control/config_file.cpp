@@ -50,8 +50,12 @@ struct Reader {
   [[nodiscard]] std::string where(const toml::node& node) const {
     return fmt::format("{}:{}", name, node.source().begin.line);
   }
+  /// A problem with a table, at the line of the key at fault, if that stands there.
   [[nodiscard]] tl::unexpected<Problem> wrong(const toml::node& node, const char* table, const Problem& problem) const {
-    return refuse(problem.kind, "", fmt::format("{}: {}: {}", where(node), table, text_of(problem)));
+    const toml::table* const members = node.as_table();
+    const toml::node* const key = members == nullptr ? nullptr : members->get(problem.field);
+    return refuse(problem.kind, "",
+                  fmt::format("{}: {}: {}", where(key == nullptr ? node : *key), table, text_of(problem)));
   }
 
   Outcome<> values(const toml::table& root) const;
@@ -80,7 +84,10 @@ Outcome<> Reader::steps(const toml::table& root, const char* key, const char* me
     return refuse(ProblemKind::invalid, "", fmt::format("{}: expected [[{}]], a list of tables", where(*node), key));
   }
   for (const toml::node& element : *node->as_array()) {
-    into.steps.push_back(Step{method, to_json(element), fmt::format("{}: [[{}]]", where(element), key)});
+    const auto place = [&](const toml::node& at) { return fmt::format("{}: [[{}]]", where(at), key); };
+    Step& step = into.steps.emplace_back(Step{method, to_json(element), place(element)});
+    for (const auto& [member, value] : *element.as_table())
+      step.where_keys.emplace_back(member.str(), place(value));
   }
   return {};
 }

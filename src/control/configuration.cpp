@@ -86,6 +86,12 @@ Outcome<> settle(DaemonSpec& daemon) {
   return {};
 }
 
+const std::string& place_of(const Step& step, const Problem& problem) {
+  const auto found = std::find_if(step.where_keys.begin(), step.where_keys.end(),
+                                  [&problem](const auto& one) { return one.first == problem.field; });
+  return found == step.where_keys.end() ? step.where : found->second;
+}
+
 Outcome<> rehearse(const Step& step, Inventory& inventory) {
   const auto add = [&inventory](auto spec) -> Outcome<> {
     if (!spec) return tl::unexpected<Problem>(spec.error());

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "control/inventory.hpp"
@@ -17,7 +18,11 @@ struct Step {
   Json params;
   std::string where;  ///< what to call it in messages: "vmux.toml:12: [[port]]"
   bool from_flags = false;
+  /// Where its keys stand in the file: "vmux.toml:14: [[port]]", each.
+  std::vector<std::pair<std::string, std::string>> where_keys = {};
 };
+/// What to call the place of a problem with `step`: that of the key at fault, if it stands there.
+[[nodiscard]] const std::string& place_of(const Step& step, const Problem& problem);
 
 struct Configuration {
   DaemonSpec daemon;

@@ -91,11 +91,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"\nx = 1", "x.toml:2: 'x' is not known here; known are: daemon, pollers"},
                     Case{"port = 1", "expected [[port]]"}, Case{"[port]\nname = \"a\"", "expected [[port]]"},
                     Case{"daemon = 3", "x.toml:1: [daemon]: expected an object"},
-                    Case{"[daemon]\nrpcs = \"x\"", "x.toml:1: [daemon]: rpcs: is not a parameter here"},
+                    Case{"[daemon]\nrpcs = \"x\"", "x.toml:2: [daemon]: rpcs: is not a parameter here"},
+                    Case{"[daemon]\nlog-level = \"x\"", "did you mean 'log_level'?"},
                     Case{"[daemon]\nlog_level = \"loud\"", "log_level: expected one of trace, debug"},
                     Case{"[daemon]\nbase_mac = \"x\"", "base_mac: expected a unicast MAC"},
                     Case{"[daemon]\nsocket_owner = \"nobody-of-this-name\"",
-                         "x.toml:1: [daemon]: socket_owner: expected a user of this machine"},
+                         "x.toml:2: [daemon]: socket_owner: expected a user of this machine"},
                     Case{"[daemon]\nsocket_mode = 660", "(a mode is the one number that is octal), got 660"},
                     Case{"[daemon]\nrpc_mode = 0o1660", "got \"0o1660\""},
                     Case{"[pollers]\ncount = 0", "[pollers]: count: expected a number from 1 to 64, got 0"},
@@ -126,6 +127,8 @@ TEST(Rehearsal, FindsTheFirstStepThatCannotBe) {
   const auto rehearsed = rehearse(configuration, fake::kCatalogue);
   ASSERT_FALSE(rehearsed);
   EXPECT_EQ(rehearsed.error().step->where, "x.toml:5: [[port]]");
+  EXPECT_EQ(place_of(*rehearsed.error().step, rehearsed.error().problem), "x.toml:8: [[port]]");
+  EXPECT_EQ(place_of(*rehearsed.error().step, {}), "x.toml:5: [[port]]");
   EXPECT_EQ(rehearsed.error().problem.field, "socket");
 }
 
@@ -136,7 +139,7 @@ TEST(Rehearsal, FindsAUserThatIsNot) {
                           "x.toml", configuration));
   const auto rehearsed = rehearse(configuration, fake::kCatalogue);
   ASSERT_FALSE(rehearsed);
-  EXPECT_EQ(rehearsed.error().step->where, "x.toml:1: [[port]]");
+  EXPECT_EQ(place_of(*rehearsed.error().step, rehearsed.error().problem), "x.toml:5: [[port]]");
   EXPECT_EQ(rehearsed.error().problem.field, "socket_owner");
 }
 

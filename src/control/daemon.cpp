@@ -54,7 +54,7 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Configuration configuration)
   add_methods(methods_, *controller_);
   for (const Step& step : configuration.steps) {
     auto done = methods_.call(step.method, step.params);
-    if (!done) return refuse(done.error().kind, "", step.where + ": " + text_of(done.error()));
+    if (!done) return refuse(done.error().kind, "", place_of(step, done.error()) + ": " + text_of(done.error()));
   }
   if (*spec.rpc == "none") return {};
   if (!is_chosen) {
@@ -74,7 +74,7 @@ unsigned Daemon::make(const std::vector<Step>& steps) const {
     const auto done = methods_.call(step.method, step.params);
     if (done) continue;
     ++failed;
-    logf(LogLevel::error, "reload: {}: {}", step.where, text_of(done.error()));
+    logf(LogLevel::error, "reload: {}: {}", place_of(step, done.error()), text_of(done.error()));
   }
   return failed;
 }

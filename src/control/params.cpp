@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/format.hpp"
+#include "base/words.hpp"
 
 namespace vmux::control {
 namespace {
@@ -211,7 +212,8 @@ Outcome<> Params::finish() {
       std::string known = fmt::format("{}", fmt::join(asked_, ", "));
       reject(ProblemKind::invalid, member.key().substr(0, 80),
              asked_.empty() ? "is not a parameter here: there are none"
-                            : fmt::format("is not a parameter here; there are: {}", known));
+                            : fmt::format("is not a parameter here; there are: {}{}", known,
+                                          did_you_mean(member.key(), {asked_.begin(), asked_.end()})));
     }
   }
   if (first_) return tl::unexpected<Problem>(*first_);

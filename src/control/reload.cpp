@@ -123,7 +123,7 @@ Outcome<ReloadPlan> Planner::plan(const std::vector<Step>& before, const std::ve
       continue;
     }
     if (auto may = rehearse(step, then_); !may) {
-      return refuse(may.error().kind, "", fmt::format("{}: {}", step.where, text_of(may.error())));
+      return refuse(may.error().kind, "", fmt::format("{}: {}", place_of(step, may.error()), text_of(may.error())));
     }
     plan_.additions.push_back(step);
   }

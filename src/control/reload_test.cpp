@@ -117,7 +117,7 @@ TEST_F(Reload, RefusesWhatCannotBeBesideWhatWasAddedByACall) {
   ASSERT_TRUE(live_.add(PortSpec{.name = "byhand", .model = "silent", .socket = "/tmp/vm1"}));
   const auto plan = this->plan(port("vm1"));
   ASSERT_FALSE(plan);
-  EXPECT_THAT(text_of(plan.error()), HasSubstr("x.toml:1: [[port]]: socket: /tmp/vm1 is that of port byhand"));
+  EXPECT_THAT(text_of(plan.error()), HasSubstr("x.toml:4: [[port]]: socket: /tmp/vm1 is that of port byhand"));
 }
 
 TEST_F(Reload, KeepsASwitchThatOthersUse) {

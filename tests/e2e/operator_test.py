@@ -78,7 +78,7 @@ def test_a_user_group_or_mode_that_is_none_is_told_before_anything_is_made(tmp_p
     file.write_text(f'[daemon]\nrpc = "{tmp_path}/rpc.sock"\n[[port]]\nname = "a"\nmodel = "e1000"\nsocket = "{tmp_path}/a.sock"\n'
                     f'[[port]]\nname = "b"\nmodel = "e1000"\nsocket = "{tmp_path}/b.sock"\n{line}\n')
     done = subprocess.run([str(BIN / "vmux"), "--config", str(file)], capture_output=True, text=True, timeout=90)
-    assert done.returncode == 2 and f"{file}:7: [[port]]: {expected}" in done.stderr
+    assert done.returncode == 2 and f"{file}:11: [[port]]: {expected}" in done.stderr
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -162,8 +162,8 @@ def test_a_port_that_a_vm_uses_is_kept_and_named_and_changed_once_it_has_gone(re
 @pytest.mark.parametrize("text, expected", [
     ("[[port]\n", "{file}:1: "),
     ('[daemon]\nlog_level = "info"\n[[port]]\nname = "vm0"\n', "{file}:3: [[port]]: model: is missing"),
-    ('[[port]]\nname = "new"\nmodel = "e1000"\nsocket = "/x"\nsocket_owner = "nobody-of-this-name"\n', "{file}:1: [[port]]: socket_owner"),
-    ('[[port]]\nname = "new"\nmodel = "e1000"\nsocket = "{hand}"\n', "{file}:1: [[port]]: socket: {hand} is that of port byhand"),
+    ('[[port]]\nname = "new"\nmodel = "e1000"\nsocket = "/x"\nsocket_owner = "nobody-of-this-name"\n', "{file}:5: [[port]]: socket_owner"),
+    ('[[port]]\nname = "new"\nmodel = "e1000"\nsocket = "{hand}"\n', "{file}:4: [[port]]: socket: {hand} is that of port byhand"),
 ])
 def test_a_file_that_is_wrong_changes_nothing_and_is_told_by_its_line(reloaded, text, expected):
     hand = reloaded.vmux.add_port("byhand")

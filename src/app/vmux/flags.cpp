@@ -111,7 +111,7 @@ std::string with_flag(const Problem& problem) {
 std::string with_flag(const control::StepProblem& found) {
   const Problem& problem = found.problem;
   const control::Step& step = *found.step;
-  if (!step.from_flags) return fmt::format("{}: {}", step.where, control::text_of(problem));
+  if (!step.from_flags) return fmt::format("{}: {}", control::place_of(step, problem), control::text_of(problem));
   for (const auto& [field, flags] : kStepFlags) {
     if (problem.field != field) continue;
     return fmt::format("{} (for {}): {}", step.method == "port.add" ? flags.first : flags.second, step.where,
