@@ -16,6 +16,7 @@ from . import compare, iommu, lab_pair, page, session, sources, traffic
 from .access import CommandPlace
 from .number import number, positive
 from .rundir import Recorded, RunDirectory, Trouble, must_be_new, write
+from .words import Parser, understand
 
 EXAMPLES = """examples:
   vmux-bench vm lab -o e1000                              boots two guests on two e1000 ports and measures between them
@@ -31,7 +32,7 @@ Opened in a browser, DIR/report.html is the whole run on one page. docs/measurin
 
 
 def parser():
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="vmux-bench vm",
         description="Measures what a VM's network does and what it costs, and keeps it in a directory.",
         epilog=EXAMPLES,
@@ -353,7 +354,7 @@ COMMANDS = {"lab": measure_lab, "run": measure_run, "iommu": measure_iommu, "com
 def main(arguments=None):
     for stream in (sys.stdout, sys.stderr):  # a locale without these letters, or a name that is no UTF-8
         stream.reconfigure(errors="backslashreplace")
-    options = parser().parse_args(arguments)
+    options = parser().parse_args(understand(sys.argv[1:] if arguments is None else arguments, COMMANDS))
 
     def interrupted(_number, _frame):
         raise KeyboardInterrupt
