@@ -9,13 +9,13 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
-#include <string_view>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "app/bench/benches.hpp"
+#include "app/console/understand.hpp"
 #include "app/number_option.hpp"
-#include "app/output.hpp"
 #include "base/format.hpp"
 #include "vmux/base/clock.hpp"
 
@@ -30,11 +30,11 @@ struct Bench {
 
 int print(const Result<Report>& report, bool as_json) {
   if (!report) {
-    fmt::print(stderr, "vmux-bench: {}\n", report.error().text());
-    return 1;
+    const std::string text = report.error().text();
+    return app::leave("vmux-bench", {1, as_json ? app::error_line("host", text) : "", "vmux-bench: " + text + "\n"});
   }
   const std::string text = as_json ? report->to_json() + "\n" : report->to_table();
-  return app::print_and_finish("vmux-bench", text.c_str(), 0, stdout, stderr);
+  return app::leave("vmux-bench", {0, text, ""});
 }
 
 /// Benchmarks that drive other programs are scripts of the source tree: they need its lab, or the programs built there.
@@ -80,7 +80,7 @@ int print_distance(const std::vector<int>& cpus, bool as_json) {
   const auto distance = measure_distance(cpus[0], cpus[1]);
   if (!distance) return print(tl::unexpected(distance.error()), as_json);
   if (!as_json) {
-    return app::print_and_finish("vmux-bench", fmt::format("{:.0f} ns\n", *distance).c_str(), 0, stdout, stderr);
+    return app::leave("vmux-bench", {0, fmt::format("{:.0f} ns\n", *distance), ""});
   }
   Row row;
   row.name = "line there and back";
@@ -118,9 +118,19 @@ int run_named_script(const std::string& name, const ScriptOptions& options) {
   return run_script(is_of_the_yardstick(name) ? "yardstick" : name.c_str(), arguments);
 }
 
-int main_of(int argc, char** argv) {
+/// `vm ...` or `help vm ...`: what stands behind `vm`.
+std::optional<std::vector<std::string>> words_for_vm(const std::vector<std::string>& written) {
+  const bool asks_for_help = !written.empty() && written.front() == "help";
+  const std::size_t at = asks_for_help ? 1 : 0;
+  if (written.size() <= at || written[at] != "vm") return std::nullopt;
+  std::vector<std::string> words{written.begin() + static_cast<std::ptrdiff_t>(at) + 1, written.end()};
+  if (asks_for_help) words.emplace_back("--help");
+  return words;
+}
+
+int main_of(const std::vector<std::string>& written) {
   // Its options are its own, so they are not parsed here.
-  if (argc > 1 && std::string_view{argv[1]} == "vm") return run_script("vm", {argv + 2, argv + argc});
+  if (const auto words = words_for_vm(written)) return run_script("vm", *words);
   CLI::App app{"Measures vMux beside a reference, in one run on one machine, and prints both sides and the ratio.",
                "vmux-bench"};
   app.require_subcommand(1);
@@ -160,11 +170,7 @@ int main_of(int argc, char** argv) {
       ->add_option("cpus", cpus, "the two (default 0 1)")
       ->transform(app::number(0, kMostCpus - 1))
       ->expected(2);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto exit = app::parse(app, written, app::screen_of_stdout())) return app::leave("vmux-bench", *exit);
   const std::string name = app.get_subcommands().front()->get_name();
   if (scripts.count(name) != 0) return run_named_script(name, script);
   if (name == "distance") return print_distance(cpus, as_json);
@@ -182,4 +188,4 @@ int main_of(int argc, char** argv) {
 }  // namespace
 }  // namespace vmux::bench
 
-int main(int argc, char** argv) { return vmux::bench::main_of(argc, argv); }
+int main(int argc, char** argv) { return vmux::bench::main_of({argv + 1, argv + argc}); }

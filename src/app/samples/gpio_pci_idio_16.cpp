@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   app.add_flag("-v,--verbose", is_verbose, "print every access and event");
   app.add_flag("-R,--once", once, "end when the first client has gone");
   app.add_flag("-M,--no-migration", without_migration, "tell clients that the device does not migrate");
-  if (const auto status = vmux::samples::parse(app, argc, argv)) return *status;
+  if (const auto status = vmux::samples::parse(app, "gpio-pci-idio-16", argc, argv)) return *status;
 
   vmux::samples::log_to_stderr("gpio", is_verbose ? vmux::LogLevel::debug : vmux::LogLevel::warning);
   auto device = vmux::device::gpio_idio16::Device::create("gpio-pci-idio-16", !without_migration);

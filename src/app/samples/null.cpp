@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   bool is_verbose = false;
   app.add_option("SOCKET", path, "path of the socket")->required();
   app.add_flag("-v,--verbose", is_verbose, "print what clients do");
-  if (const auto status = vmux::samples::parse(app, argc, argv)) return *status;
+  if (const auto status = vmux::samples::parse(app, "null", argc, argv)) return *status;
 
   vmux::samples::log_to_stderr("null", is_verbose ? vmux::LogLevel::debug : vmux::LogLevel::warning);
   NullDevice device;

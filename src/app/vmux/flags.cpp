@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "app/console/understand.hpp"
 #include "app/vmux/sets.hpp"
 #include "base/format.hpp"
 #include "base/printable.hpp"
@@ -97,8 +98,7 @@ constexpr auto kStepFlags = std::to_array<std::pair<std::string_view, std::pair<
 });
 
 tl::unexpected<Exit> usage(const std::string& text) {
-  const std::string why = printable(text);
-  return tl::unexpected<Exit>(Exit{kUsageError, "", fmt::format("vmux: {}\nTry 'vmux --help'.\n", why), why});
+  return tl::unexpected<Exit>(usage_error("vmux", text, /*as_json=*/false));
 }
 
 std::string with_flag(const Problem& problem) {
@@ -129,7 +129,7 @@ Json to_json(const std::string& written) {
 class Parser {
  public:
   explicit Parser(const control::Catalogue& catalogue) : catalogue_(catalogue) {}
-  tl::expected<Flags, Exit> parse(std::vector<std::string> arguments);
+  tl::expected<Flags, Exit> parse(const std::vector<std::string>& arguments, const Screen& screen);
 
  private:
   void declare();
@@ -253,18 +253,9 @@ tl::expected<void, Exit> Parser::add_steps() {
   return {};
 }
 
-tl::expected<Flags, Exit> Parser::parse(std::vector<std::string> arguments) {
+tl::expected<Flags, Exit> Parser::parse(const std::vector<std::string>& arguments, const Screen& screen) {
   declare();
-  try {
-    std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
-    app_.parse(std::move(arguments));
-  } catch (const CLI::CallForHelp&) {
-    return tl::unexpected<Exit>(Exit{0, app_.help(), "", ""});
-  } catch (const CLI::CallForVersion& version) {
-    return tl::unexpected<Exit>(Exit{0, std::string{version.what()} + "\n", "", ""});
-  } catch (const CLI::ParseError& error) {
-    return usage(error.what());
-  }
+  if (auto exit = app::parse(app_, arguments, screen)) return tl::unexpected<Exit>(std::move(*exit));
   collect();
   if (config_option_->count() > 0) {
     if (config_.empty()) return usage("--config: expected the path of a file, got ''");
@@ -280,8 +271,9 @@ tl::expected<Flags, Exit> Parser::parse(std::vector<std::string> arguments) {
 
 }  // namespace
 
-tl::expected<Flags, Exit> parse_flags(const std::vector<std::string>& arguments, const control::Catalogue& catalogue) {
-  return Parser{catalogue}.parse(arguments);
+tl::expected<Flags, Exit> parse_flags(const std::vector<std::string>& arguments, const control::Catalogue& catalogue,
+                                      const Screen& screen) {
+  return Parser{catalogue}.parse(arguments, screen);
 }
 
 }  // namespace vmux::app

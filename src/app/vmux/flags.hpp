@@ -6,6 +6,8 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "app/console/exit.hpp"
+#include "app/console/screen.hpp"
 #include "control/configuration.hpp"
 
 namespace vmux::app {
@@ -16,18 +18,9 @@ struct Flags {
   bool only_check = false;
 };
 
-/// An end before the start: what to print where, and the exit status.
-struct Exit {
-  int status = 0;
-  std::string out;
-  std::string err;
-  std::string why;  ///< what is wrong, as one sentence; printable
-};
-inline constexpr int kUsageError = 2;
-
 /// Reads the flags and the configuration file that they name, and checks all of it against `catalogue` without
 /// touching the machine beyond reading that file. `arguments` without the program's name.
 [[nodiscard]] tl::expected<Flags, Exit> parse_flags(const std::vector<std::string>& arguments,
-                                                    const control::Catalogue& catalogue);
+                                                    const control::Catalogue& catalogue, const Screen& screen = {});
 
 }  // namespace vmux::app

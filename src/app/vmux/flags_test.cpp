@@ -231,5 +231,14 @@ TEST(Flags, PrintHelpAndVersion) {
   EXPECT_EQ(version.error().out.rfind("vmux ", 0), 0u);
 }
 
+TEST(Flags, SuggestTheOptionThatWasMeantAndTakeHelpForAWord) {
+  const auto mistyped = parse("--poller-cpu 2");
+  ASSERT_FALSE(mistyped);
+  EXPECT_EQ(mistyped.error().status, 2);
+  EXPECT_THAT(mistyped.error().err, HasSubstr("'--poller-cpu' is no option of vmux; did you mean '--poller-cpus'?"));
+  EXPECT_THAT(parse("help").error().out, HasSubstr("--poller-cpus"));
+  EXPECT_THAT(parse("start").error().err, HasSubstr("'start' is one word too many for vmux"));
+}
+
 }  // namespace
 }  // namespace vmux::app

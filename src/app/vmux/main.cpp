@@ -12,7 +12,6 @@
 #include <string>
 #include <vector>
 
-#include "app/output.hpp"
 #include "app/vmux/flags.hpp"
 #include "app/vmux/notify.hpp"
 #include "base/descriptor_limit.hpp"
@@ -120,13 +119,10 @@ int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments{argv + 1, argv + argc};
-  auto flags = vmux::app::parse_flags(arguments, vmux::control::builtin_catalogue());
-  if (!flags) {
-    std::fputs(flags.error().err.c_str(), stderr);
-    return vmux::app::print_and_finish("vmux", flags.error().out.c_str(), flags.error().status, stdout, stderr);
-  }
+  auto flags = vmux::app::parse_flags(arguments, vmux::control::builtin_catalogue(), vmux::app::screen_of_stdout());
+  if (!flags) return vmux::app::leave("vmux", flags.error());
   if (flags->only_check) {
-    return vmux::app::print_and_finish("vmux", "the configuration is good\n", 0, stdout, stderr);
+    return vmux::app::leave("vmux", {0, "the configuration is good\n", ""});
   }
   return run(std::move(*flags), arguments);
 }
