@@ -3,9 +3,8 @@
 #pragma once
 
 #include <string>
+#include <tl/expected.hpp>
 #include <vector>
-
-#include "vmux/base/result.hpp"
 
 namespace vmux::app {
 
@@ -16,17 +15,24 @@ struct LaunchOptions {
   std::vector<std::string> command;
 };
 
-/// A sentence for people about what is wrong, or empty.
-[[nodiscard]] std::string problem_with(const LaunchOptions& options);
-/// Where libvmux-vfio.so is, seen from a program in `bin`; empty when it is not there.
-[[nodiscard]] std::string find_library(const std::string& bin);
-/// Sets the variables of the interposer and puts the library before LD_PRELOAD.
-void set_environment(const LaunchOptions& options, const std::string& library);
+/// Why a program is not started: a sentence for people, and the exit status.
+struct Obstacle {
+  int status = 0;
+  std::string sentence;
+};
+/// Where the program is at fault they are those of shells (POSIX.1-2017, Shell and Utilities, 2.8.2).
+inline constexpr int kCannotWork = 1, kBadUsage = 2, kCannotRun = 126, kNotFound = 127;
 
-/// What the start of a file tells about it.
-enum class ProgramKind { dynamic, static_elf, script, unknown };
+/// The same options with absolute paths, so that they mean the same wherever the program goes, and with the library's:
+/// seen from a program in the directory `bin`, if none is named.
+[[nodiscard]] tl::expected<LaunchOptions, Obstacle> prepare(LaunchOptions options, const std::string& bin);
+/// Sets the variables of the interposer and puts the library before LD_PRELOAD.
+void set_environment(const LaunchOptions& options);
+
+/// What the start of a file tells about it. A static one may be a shared library, too.
+enum class ProgramKind { dynamic, static_elf, foreign_elf, script, unknown };
 [[nodiscard]] ProgramKind kind_of(const std::string& path);
-/// The file that execvp() would run, or empty.
+/// The file that execvp() would run, or one of that name that it would not, or nothing.
 [[nodiscard]] std::string find_program(const std::string& name);
 
 }  // namespace vmux::app

@@ -4,29 +4,24 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
+#include "app/console/understand.hpp"
 #include "app/vfio_run/launch.hpp"
 
 namespace {
 
-constexpr int kUsage = 2, kCannotRun = 126;
+using vmux::app::Exit;
+using vmux::app::LaunchOptions;
+
+constexpr const char* kName = "vmux-vfio-run";
 
 int refuse(int status, const std::string& sentence) {
-  std::fprintf(stderr, "vmux-vfio-run: %s\n", sentence.c_str());
-  return status;
+  return vmux::app::leave(kName, {status, "", std::string{kName} + ": " + sentence + "\n"});
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  vmux::app::LaunchOptions options;
-  CLI::App app{
-      "Runs a program that uses VFIO with devices that are served over vfio-user:\n"
-      "vmux-vfio-run --device BDF=SOCKET [OPTIONS] -- PROGRAM [ARGS...]",
-      "vmux-vfio-run"};
+void declare(CLI::App& app, LaunchOptions& options) {
   app.add_option("-d,--device", options.devices, "PCI address, and the vfio-user socket behind it; repeat for more")
       ->required()
       ->take_all()
@@ -44,24 +39,38 @@ int main(int argc, char** argv) {
   app.prefix_command(false);
   app.footer(
       "Example: vmux-vfio-run -d 0000:40:00.0=/tmp/vm0.sock -- dpdk-testpmd -a 0000:40:00.0 -- -i\n"
-      "Exit status: that of the program; 2 for a usage error, 1 when it cannot work, 126 when it cannot be run.");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kUsage;
-  }
-  if (const std::string problem = vmux::app::problem_with(options); !problem.empty()) return refuse(1, problem);
+      "Exit status: that of the program; 2 for a usage error, 1 when it cannot work, 126 when the program cannot be "
+      "run, 127 when there is none.");
+}
+
+tl::expected<LaunchOptions, Exit> parse(const std::vector<std::string>& arguments) {
+  LaunchOptions options;
+  CLI::App app{
+      "Runs a program that uses VFIO with devices that are served over vfio-user:\n"
+      "vmux-vfio-run --device BDF=SOCKET [OPTIONS] -- PROGRAM [ARGS...]",
+      kName};
+  declare(app, options);
+  if (auto exit = vmux::app::parse(app, arguments, vmux::app::screen_of_stdout()))
+    return tl::unexpected<Exit>(std::move(*exit));
+  return options;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto written = parse({argv + 1, argv + argc});
+  if (!written) return vmux::app::leave(kName, written.error());
   std::error_code ignored;
   const std::string bin = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-  const std::string library = options.library.empty() ? vmux::app::find_library(bin) : options.library;
-  if (library.empty() || access(library.c_str(), R_OK) != 0) {
-    return refuse(1, "libvmux-vfio.so is not there: name it with --library");
-  }
-  vmux::app::set_environment(options, library);
+  auto options = vmux::app::prepare(std::move(*written), bin);
+  if (!options) return refuse(options.error().status, options.error().sentence);
+  vmux::app::set_environment(*options);
   std::vector<char*> arguments;
-  for (std::string& argument : options.command)
+  for (std::string& argument : options->command)
     arguments.push_back(argument.data());
   arguments.push_back(nullptr);
   execvp(arguments.front(), arguments.data());
-  return refuse(kCannotRun, options.command.front() + ": " + std::strerror(errno));
+  const int error = errno;
+  return refuse(error == ENOENT ? vmux::app::kNotFound : vmux::app::kCannotRun,
+                options->command.front() + ": " + std::strerror(error));
 }
