@@ -136,7 +136,7 @@ def test_a_port_that_is_refused_leaves_no_trace(rig):
     (["port", "remove", "ghost"], 1, "NAME: there is no port named ghost"),
     (["uplink", "add", "u", "--backend", "tap"], 2, "--device: is missing"),
     (["switch", "remove", "default"], 2, "cannot be removed"),
-    (["nonsense"], 2, "nonsense"), ([], 2, "subcommand"),
+    (["nonsense"], 2, "nonsense"), ([], 2, "expected a command: port, switch"),
 ])
 def test_vmuxctl_fails_with_a_sentence_and_the_right_status(lone, arguments, status, expected):
     done = lone.ctl_run(*arguments)

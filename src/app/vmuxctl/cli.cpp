@@ -8,10 +8,9 @@
 #include <list>
 #include <map>
 
+#include "app/console/understand.hpp"
 #include "app/number_option.hpp"
 #include "base/format.hpp"
-#include "base/printable.hpp"
-#include "control/json_rpc.hpp"
 #include "control/rpc_client.hpp"
 #include "control/version.hpp"
 
@@ -20,26 +19,26 @@ namespace {
 
 using control::Json;
 
+constexpr const char* kHost = "host";
 constexpr const char* kAbout = "vmuxctl - ports, switches and uplinks of a running vmux";
 constexpr const char* kExamples =
     "Examples:\n"
     "  vmuxctl port add vm0 --model e1000 --socket /run/vmux/vm0.sock\n"
     "  vmuxctl uplink add up0 --switch default --backend tap --device tap0\n"
     "  vmuxctl vm-args vm0 --vmm qemu\n"
+    "  vmuxctl port list --columns name,mac,socket --filter model=iavf\n"
+    "  vmuxctl port remove vm0 vm1 vm2\n"
     "  vmuxctl --json port stats\n"
+    "  vmuxctl help port add\n"
     "  vmuxctl host check\n"
     "Exit status: 0 on success, 1 when it failed, 2 for a usage error. See vmuxctl(1).";
-
-tl::unexpected<Exit> usage(const std::string& text) {
-  return tl::unexpected<Exit>(
-      Exit{kUsageError, "", fmt::format("vmuxctl: {}\nTry 'vmuxctl --help'.\n", printable(text))});
-}
 
 /// A command with the values that were written for it.
 struct Declared {
   const Command* command;
   CLI::App* app;
   std::vector<std::string> values;
+  std::vector<std::string> names;
   std::vector<CLI::Option*> options;
 };
 
@@ -52,7 +51,9 @@ void declare_arguments(Declared& declared) {
       declared.options.push_back(declared.app->add_flag(argument.option, argument.help)->disable_flag_override());
       continue;
     }
-    CLI::Option* const option = declared.app->add_option(argument.option, declared.values[i], argument.help);
+    CLI::Option* const option = argument.take == Take::names
+                                    ? declared.app->add_option(argument.option, declared.names, argument.help)
+                                    : declared.app->add_option(argument.option, declared.values[i], argument.help);
     if (argument.is_required) option->required();
     option->type_name(argument.type);
     declared.options.push_back(option);
@@ -84,7 +85,7 @@ Json value_of(const Argument& argument, const std::string& written) {
 }
 
 /// Declares all commands below `app`; the list is stable, because options write into it.
-std::list<Declared> declare(CLI::App& app) {
+std::list<Declared> declare(CLI::App& app, View& view) {
   std::map<std::string, CLI::App*> groups;
   groups[""] = &app;
   std::list<Declared> all;
@@ -96,17 +97,43 @@ std::list<Declared> declare(CLI::App& app) {
     }
     CLI::App* const sub = group->add_subcommand(command.name, command.help);
     sub->fallthrough();
-    declare_arguments(all.emplace_back(Declared{&command, sub, {}, {}}));
+    declare_arguments(all.emplace_back(Declared{&command, sub, {}, {}, {}}));
+    if (command.table != nullptr) add_view_options(*sub, view);
   }
-  app.add_subcommand("host", "this machine: checks, drivers, VFs, hugepages, interrupts; see vmuxctl host --help");
+  app.add_subcommand(kHost, "this machine: checks, drivers, VFs, hugepages, interrupts; see vmuxctl host --help");
   app.require_subcommand(1);
   return all;
 }
 
+void take_values(Call& call, const Declared& declared) {
+  call.command = declared.command;
+  call.names = declared.names;
+  for (std::size_t i = 0; i < declared.options.size(); ++i) {
+    const Argument& argument = declared.command->arguments[i];
+    const bool is_there = declared.options[i]->count() > 0 && argument.take != Take::names;
+    if (is_there) call.params[argument.param] = value_of(argument, declared.values[i]);
+  }
+}
+
 }  // namespace
 
-tl::expected<Call, Exit> parse_call(const std::vector<std::string>& arguments) {
+std::vector<std::string> first_words() {
+  std::vector<std::string> words;
+  for (const Command& command : commands()) {
+    const std::string word = *command.group == '\0' ? command.name : command.group;
+    if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
+  }
+  words.emplace_back(kHost);
+  return words;
+}
+
+bool takes_value(const std::string& option) {
+  return option == "--rpc" || option == "--timeout" || option == "--wait" || option == "--color";
+}
+
+tl::expected<Call, Exit> parse_call(const std::vector<std::string>& arguments, const Screen& screen) {
   Call call;
+  Colour colour = Colour::automatic;
   CLI::App app{kAbout, "vmuxctl"};
   app.footer(kExamples);
   app.set_version_flag("-V,--version", fmt::format("vmuxctl {}", control::version()));
@@ -117,42 +144,20 @@ tl::expected<Call, Exit> parse_call(const std::vector<std::string>& arguments) {
   app.add_option("--timeout", call.timeout_s, "seconds to wait for an answer (default 30)")
       ->type_name("SECONDS")
       ->transform(number(1, 3600));
-  const std::list<Declared> all = declare(app);
-  try {
-    app.parse(std::vector<std::string>{arguments.rbegin(), arguments.rend()});
-  } catch (const CLI::CallForHelp&) {
-    return tl::unexpected<Exit>(Exit{0, app.help(), ""});  // that of the command that was named
-  } catch (const CLI::CallForVersion& version) {
-    return tl::unexpected<Exit>(Exit{0, std::string{version.what()} + "\n", ""});
-  } catch (const CLI::ParseError& error) {
-    // CLI11 misses the command before it looks at what stands in its place.
-    const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
-    return usage(rest.empty() ? error.what() : fmt::format("'{}' is no command or option here", rest.front()));
-  }
-  if (rpc->count() > 0 && call.rpc.empty()) return usage("--rpc: expected the path of a socket, got ''");
+  app.add_option("--wait", call.wait_s, "seconds to wait for a daemon that is not there yet (default 0)")
+      ->type_name("SECONDS")
+      ->transform(number(0, 3600));
+  add_colour_option(app, colour);
+  const std::list<Declared> all = declare(app, call.view);
+  if (auto exit = parse(app, arguments, screen)) return tl::unexpected<Exit>(std::move(*exit));
+  if (rpc->count() > 0 && call.rpc.empty())
+    return tl::unexpected<Exit>(usage_error("vmuxctl", "--rpc: expected the path of a socket, got ''", call.as_json));
   if (call.rpc.empty()) call.rpc = control::default_rpc_path();
+  call.screen = with(screen, colour);
   for (const Declared& declared : all) {
-    if (!declared.app->parsed()) continue;
-    call.command = declared.command;
-    for (std::size_t i = 0; i < declared.options.size(); ++i) {
-      const Argument& argument = declared.command->arguments[i];
-      if (declared.options[i]->count() > 0) call.params[argument.param] = value_of(argument, declared.values[i]);
-    }
+    if (declared.app->parsed()) take_values(call, declared);
   }
   return call;
-}
-
-Exit explain(const Call& call, const control::Problem& problem) {
-  std::string text = control::text_of(problem);
-  for (const Argument& argument : call.command->arguments) {
-    if (problem.field == argument.param) text = fmt::format("{}: {}", argument.option, problem.text);
-  }
-  Exit exit{problem.kind == control::ProblemKind::invalid ? kUsageError : kFailure, "", ""};
-  exit.err = fmt::format("vmuxctl: {}\n", printable(text));
-  if (call.as_json) {
-    exit.out = control::to_line(Json{{"error", {{"kind", control::name_of(problem.kind)}, {"message", text}}}}) + '\n';
-  }
-  return exit;
 }
 
 }  // namespace vmux::app

@@ -81,9 +81,14 @@ TEST_P(BadCall, HasStatusTwoAndNamesTheWord) {
   EXPECT_THAT(call.error().err, HasSubstr(GetParam().expected));
 }
 INSTANTIATE_TEST_SUITE_P(Words, BadCall,
-                         testing::Values(Case{{}, "subcommand"}, Case{{"nonsense"}, "'nonsense'"},
-                                         Case{{"port"}, "subcommand"}, Case{{"port", "fly"}, "'fly'"},
-                                         Case{{"port", "list", "--fast"}, "--fast"},
+                         testing::Values(Case{{}, "expected a command: port, switch"}, Case{{"nonsense"}, "'nonsense'"},
+                                         Case{{"port"}, "vmuxctl port: expected a command: add,"},
+                                         Case{{"port", "fly"}, "'fly'"}, Case{{"port", "list", "--fast"}, "--fast"},
+                                         Case{{"prot", "add"}, "did you mean 'port'?"},
+                                         Case{{"po"}, "'po' may be port or pollers here"},
+                                         Case{{"port", "add", "a", "--modle", "x"}, "did you mean '--model'?"},
+                                         Case{{"port", "list", "a"}, "'a' is one word too many for vmuxctl port list"},
+                                         Case{{"port", "list", "--color", "on"}, "expected one of auto, always, never"},
                                          Case{{"port", "add", "vm0", "--socket", "/a"}, "--model"},
                                          Case{{"port", "remove"}, "NAME"},
                                          Case{{"--rpc", "", "version"}, "--rpc: expected the path of a socket"},
@@ -95,6 +100,33 @@ TEST(Cli, HelpOfACommandIsThatCommands) {
   ASSERT_FALSE(call);
   EXPECT_EQ(call.error().status, 0);
   EXPECT_THAT(call.error().out, HasSubstr("--backend"));
+}
+
+TEST(Cli, TakesHelpForAWordAndWrapsItToTheScreen) {
+  const auto whole = parse_call({"help", "up", "add"});
+  ASSERT_FALSE(whole);
+  EXPECT_THAT(whole.error().out, HasSubstr("Usage: vmuxctl uplink add"));
+  const auto narrow = parse_call({"uplink", "add", "--help"}, {60, false});
+  ASSERT_FALSE(narrow);
+  EXPECT_THAT(narrow.error().out,
+              HasSubstr("tap: interface; dpdk: EAL\n                              device argument"));
+}
+
+TEST(Cli, TakesSeveralNamesAndTheBeginningOfACommand) {
+  const auto call = parse_call({"port", "rem", "a", "b", "--wait", "3"});
+  ASSERT_TRUE(call);
+  EXPECT_STREQ(call->command->method, "port.remove");
+  EXPECT_EQ(call->names, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(call->wait_s, 3u);
+}
+
+TEST(Cli, AnswersAUsageErrorWithJsonWhereJsonWasAsked) {
+  const auto call = parse_call({"prot", "--json"});
+  ASSERT_FALSE(call);
+  EXPECT_EQ(call.error().status, 2);
+  const Json error = Json::parse(call.error().out)["error"];
+  EXPECT_EQ(error["kind"], "invalid");
+  EXPECT_EQ(error["message"], "'prot' is no command of vmuxctl; did you mean 'port'?");
 }
 
 TEST(Explain, NamesTheOptionOfAParameter) {
@@ -117,14 +149,14 @@ TEST(Explain, AnswersWithJsonWhereJsonWasAsked) {
 TEST(Print, AlignsColumns) {
   const Json switches = Json::parse(R"([{"name":"default","ports":2,"uplinks":0,"mac_age_s":300},
                                        {"name":"b","ports":12,"uplinks":1,"mac_age_s":60}])");
-  EXPECT_EQ(print_switches(switches),
+  EXPECT_EQ(render(table_of_switches(switches)),
             "NAME     PORTS  UPLINKS  MAC AGE S\n"
             "default      2        0        300\n"
             "b           12        1         60\n");
 }
 
 TEST(Print, ShowsAMissingMemberAsADash) {
-  EXPECT_THAT(print_uplinks(Json::parse(R"([{"name":"up","backend":"null"}])")), HasSubstr("up    -"));
+  EXPECT_THAT(render(table_of_uplinks(Json::parse(R"([{"name":"up","backend":"null"}])"))), HasSubstr("up    -"));
 }
 
 TEST(Print, AddsDropsUp) {

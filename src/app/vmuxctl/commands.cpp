@@ -19,11 +19,12 @@ constexpr Argument kPoller{"--poller", "poller", Take::number,
 
 constexpr Argument kMayExist{"--may-exist", "may_exist", Take::yes,
                              false,         "",          "succeed if it is there already with the same settings"};
-constexpr Argument kIfExists{"--if-exists", "if_exists", Take::yes, false, "", "succeed if there is none"};
+constexpr Argument kNames{"NAME", "name", Take::names, true, "", "its name; or several"};
 
-constexpr auto kRemove = std::to_array<Argument>({kName, kIfExists});
-constexpr auto kOnlyName = std::to_array<Argument>({kName});
-constexpr auto kMaybeName = std::to_array<Argument>({{"NAME", "name", Take::text, false, "", "only this one"}});
+constexpr auto kRemove =
+    std::to_array<Argument>({kNames, {"--if-exists", "if_exists", Take::yes, false, "", "succeed if there is none"}});
+constexpr auto kOnlyNames = std::to_array<Argument>({kNames});
+constexpr auto kMaybeNames = std::to_array<Argument>({{"NAME", "name", Take::names, false, "", "only these"}});
 constexpr auto kPortAdd = std::to_array<Argument>({
     kName,
     {"--model", "model", Take::text, true, "MODEL", "device model: see `vmuxctl models`"},
@@ -67,7 +68,7 @@ constexpr auto kUplinkAdd = std::to_array<Argument>({
     kMayExist,
 });
 constexpr auto kVmArgs = std::to_array<Argument>({
-    {"NAME", "name", Take::text, true, "", "the port"},
+    {"NAME", "name", Take::names, true, "", "the port; or several"},
     {"--vmm", "vmm", Take::text, false, "VMM", "qemu, libvirt or cloud-hypervisor (default qemu)"},
     {"--memory", "memory_mb", Take::number, false, "MB", "memory of the VM (default 1024)"},
 });
@@ -78,24 +79,27 @@ constexpr auto kLogLevel = std::to_array<Argument>({
 constexpr std::span<const Argument> kNone{};
 
 constexpr auto kCommands = std::to_array<Command>({
-    {"port", "add", "port.add", kPortAdd, print_port, "add a port: one NIC for one VM"},
-    {"port", "remove", "port.remove", kRemove, print_removed, "remove a port; a VM that is attached loses the NIC"},
-    {"port", "list", "port.list", kNone, print_ports, "list ports"},
-    {"port", "show", "port.show", kOnlyName, print_port, "show a port"},
-    {"port", "stats", "port.stats", kMaybeName, print_stats, "show counters of ports"},
-    {"switch", "add", "switch.add", kSwitchAdd, print_switch_added, "add a switch"},
-    {"switch", "remove", "switch.remove", kRemove, print_removed, "remove a switch that nothing is attached to"},
-    {"switch", "list", "switch.list", kNone, print_switches, "list switches"},
-    {"switch", "show", "switch.show", kOnlyName, print_switch, "show a switch's ports and MAC table"},
-    {"uplink", "add", "uplink.add", kUplinkAdd, print_uplink, "add an uplink: a switch's way to the host or a NIC"},
-    {"uplink", "remove", "uplink.remove", kRemove, print_removed, "remove an uplink"},
-    {"uplink", "list", "uplink.list", kNone, print_uplinks, "list uplinks"},
-    {"", "vm-args", "port.vm_args", kVmArgs, print_vm_args, "what to paste into the VMM to attach a port"},
-    {"", "pollers", "poller.list", kNone, print_pollers, "list pollers and how busy they are"},
-    {"", "models", "model.list", kNone, print_models, "list device models"},
-    {"", "backends", "backend.list", kNone, print_backends, "list uplink backends"},
-    {"", "log-level", "log.level", kLogLevel, print_log_level, "show or set the daemon's log level"},
-    {"", "version", "version", kNone, print_version, "versions of vmuxctl and of the daemon"},
+    {"port", "add", "port.add", kPortAdd, print_port, nullptr, "add a port: one NIC for one VM"},
+    {"port", "remove", "port.remove", kRemove, print_removed, nullptr,
+     "remove ports; a VM that is attached loses the NIC"},
+    {"port", "list", "port.list", kNone, nullptr, table_of_ports, "list ports"},
+    {"port", "show", "port.show", kOnlyNames, print_port, nullptr, "show ports"},
+    {"port", "stats", "port.stats", kMaybeNames, print_stats, table_of_stats, "show counters of ports"},
+    {"switch", "add", "switch.add", kSwitchAdd, print_switch_added, nullptr, "add a switch"},
+    {"switch", "remove", "switch.remove", kRemove, print_removed, nullptr,
+     "remove switches that nothing is attached to"},
+    {"switch", "list", "switch.list", kNone, nullptr, table_of_switches, "list switches"},
+    {"switch", "show", "switch.show", kOnlyNames, print_switch, nullptr, "show switches' ports and MAC tables"},
+    {"uplink", "add", "uplink.add", kUplinkAdd, print_uplink, nullptr,
+     "add an uplink: a switch's way to the host or a NIC"},
+    {"uplink", "remove", "uplink.remove", kRemove, print_removed, nullptr, "remove uplinks"},
+    {"uplink", "list", "uplink.list", kNone, nullptr, table_of_uplinks, "list uplinks"},
+    {"", "vm-args", "port.vm_args", kVmArgs, print_vm_args, nullptr, "what to paste into the VMM to attach a port"},
+    {"", "pollers", "poller.list", kNone, nullptr, table_of_pollers, "list pollers and how busy they are"},
+    {"", "models", "model.list", kNone, nullptr, table_of_models, "list device models"},
+    {"", "backends", "backend.list", kNone, nullptr, table_of_backends, "list uplink backends"},
+    {"", "log-level", "log.level", kLogLevel, print_log_level, nullptr, "show or set the daemon's log level"},
+    {"", "version", "version", kNone, print_version, nullptr, "versions of vmuxctl and of the daemon"},
 });
 
 }  // namespace

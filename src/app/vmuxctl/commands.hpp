@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "app/vmuxctl/table.hpp"
 #include "control/params.hpp"
 
 namespace vmux::app {
@@ -15,7 +16,8 @@ enum class Take : unsigned char {
   number,
   flag,  ///< true or false
   path,
-  yes,  ///< no value: true when given
+  yes,    ///< no value: true when given
+  names,  ///< one or more; each makes a call of its own
 };
 
 struct Argument {
@@ -32,7 +34,8 @@ struct Command {
   const char* name;
   const char* method;
   std::span<const Argument> arguments;
-  std::string (*print)(const control::Json& result);
+  std::string (*print)(const control::Json& result);  ///< null: always a table
+  Table (*table)(const control::Json& result);        ///< null: never one
   const char* help;
 };
 

@@ -29,6 +29,11 @@ TEST(HostArguments, AreThoseAroundTheWord) {
   EXPECT_EQ(host_arguments({"--rpc", "host", "port", "list"}), std::nullopt);
   EXPECT_EQ(host_arguments({"port", "show", "host"}), std::nullopt);
   EXPECT_EQ(host_arguments({}), std::nullopt);
+  EXPECT_EQ(host_arguments({"ho", "list"}), std::vector<std::string>{"list"});
+  EXPECT_EQ(host_arguments({"help", "host", "bind"}), (std::vector<std::string>{"help", "bind"}));
+  EXPECT_EQ(host_arguments({"--color", "host", "port", "list"}), std::nullopt);
+  EXPECT_EQ(host_arguments({"h", "list"}), std::nullopt) << "host or help";
+  EXPECT_EQ(host_arguments({"help"}), std::nullopt);
 }
 
 TEST_F(HostCli, ListsNetworkCards) {
@@ -135,6 +140,49 @@ TEST_F(HostCli, KnowsAnInterfaceThatWentWithItsDriver) {
   EXPECT_EQ(machine_.link("/sys/bus/pci/devices/0000:02:00.0/driver"), "e1000e");
 }
 
+TEST_F(HostCli, WhatFailsForOneFunctionIsToldAndTheRestIsDone) {
+  const Exit exit = run({"bind", "ens9", "02:00.0"});
+  EXPECT_EQ(exit.status, 1);
+  EXPECT_THAT(exit.err, testing::StartsWith("vmuxctl host: ens9: "));
+  EXPECT_THAT(exit.out, HasSubstr("0000:02:00.0"));
+  EXPECT_EQ(machine_.link("/sys/bus/pci/devices/0000:02:00.0/driver"), "vfio-pci");
+  EXPECT_EQ(run({"restore", "ens2", "ens9"}).status, 1);
+  EXPECT_EQ(machine_.link("/sys/bus/pci/devices/0000:02:00.0/driver"), "e1000e");
+}
+
+TEST_F(HostCli, SeveralFunctionsAreOneReportAndOneTable) {
+  const Json report = Json::parse(run({"bind", "ens2", "ens9", "ens1", "--dry-run", "--json"}).out);
+  EXPECT_EQ(report["errors"][0]["name"], "ens9");
+  EXPECT_EQ(report["errors"][0]["error"]["kind"], "not_found");
+  EXPECT_THAT(report["done"].dump(), testing::AllOf(HasSubstr("0000:01:00.0"), HasSubstr("0000:02:00.0")));
+  const Exit list = run({"list", "ens2", "ens9", "ens1", "--columns", "address", "--no-headings"});
+  EXPECT_EQ(list.status, 1);
+  EXPECT_EQ(list.out, "0000:02:00.0\n0000:01:00.0\n");
+  EXPECT_EQ(Json::parse(run({"list", "ens8", "ens9", "--json"}).out).size(), 2u);
+}
+
+TEST_F(HostCli, VerdictsCanBeFilteredAndColoured) {
+  machine_.take("/dev/kvm");
+  EXPECT_EQ(run({"check", "--filter", "verdict=bad", "--columns", "check", "--no-headings"}).out, "kvm\n");
+  EXPECT_THAT(run({"check", "--color", "always"}).out, HasSubstr("\x1b[31mbad\x1b[0m"));
+  EXPECT_THAT(run({"check"}).out, testing::Not(HasSubstr("\x1b")));
+  EXPECT_EQ(run_host({"check", "--filter", "verdict=bad"}, machine_, "/var/lib/vmux", {80, true}).status, 1);
+}
+
+TEST_F(HostCli, UsageErrorsAreJsonWhereJsonWasAsked) {
+  const Exit exit = run({"--json", "bnid", "ens2"});
+  EXPECT_EQ(exit.status, 2);
+  EXPECT_EQ(Json::parse(exit.out)["error"]["message"], "'bnid' is no command of vmuxctl host; did you mean 'bind'?");
+  EXPECT_EQ(Json::parse(run({"bind", "--json"}).out)["error"]["kind"], "invalid");
+  EXPECT_EQ(Json::parse(run({"check", "--cpus", "x", "--json"}).out)["error"]["kind"], "invalid");
+}
+
+TEST_F(HostCli, TakesHelpAndBeginningsOfCommands) {
+  EXPECT_THAT(run({"help", "bind"}).out, HasSubstr("vmuxctl host bind 0000:01:00.0"));
+  EXPECT_EQ(run({"hu", "--json"}).out, run({"hugepages", "--json"}).out);
+  EXPECT_THAT(run({"vfs", "ens1", "--link", "uato"}).err, HasSubstr("did you mean 'auto'?"));
+}
+
 TEST_F(HostCli, MacsOfVfsCountUp) {
   const Exit exit = run({"vfs", "ens1", "3", "--mac", "52:54:00:00:00:ff", "--no-up", "-n"});
   EXPECT_THAT(exit.out, HasSubstr("vf 0 mac 52:54:00:00:00:ff\n"));
@@ -202,7 +250,8 @@ TEST_P(BadHostCall, HasStatusTwoAndNamesTheWord) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Words, BadHostCall,
-    testing::Values(BadWords{{}, "subcommand"}, BadWords{{"fly"}, "'fly'"}, BadWords{{"bind"}, "FUNCTION"},
+    testing::Values(BadWords{{}, "expected a command: check, list"}, BadWords{{"fly"}, "'fly'"},
+                    BadWords{{"bind"}, "FUNCTION"},
                     BadWords{{"check", "--cpus", "x"}, "expected a CPU list such as 2,4-6, got 'x'"},
                     BadWords{{"list", "--dry-run"}, "--dry-run"},
                     BadWords{{"vfs", "ens1", "2", "--mac", "x"},

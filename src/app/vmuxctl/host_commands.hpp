@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "app/console/exit.hpp"
+#include "app/vmuxctl/view.hpp"
 #include "control/params.hpp"
 #include "host/description.hpp"
 #include "host/session.hpp"
@@ -21,6 +23,8 @@ namespace vmux::app {
 struct HostArguments {
   host::Options options;
   bool as_json = false;
+  View view;
+  Screen screen;
   std::vector<std::string> names;  ///< functions
   std::string name;                ///< of commands about one
   std::string driver;
@@ -37,14 +41,20 @@ struct HostArguments {
 struct HostCommand {
   const char* name;
   bool changes;  ///< takes --dry-run and --force
+  bool is_each;  ///< takes several functions, and is done for each by itself
   void (*declare)(CLI::App&, HostArguments&);
   host::Outcome<control::Json> (*run)(host::Machine&, const HostArguments&);
-  std::string (*print)(const control::Json& result);
-  bool (*is_bad)(const control::Json& result);  ///< a result that ends with status 1; may be null
+  std::string (*print)(const control::Json& result);  ///< null: always a table
+  Table (*table)(const control::Json& result);        ///< of what is no report; null: never one
+  bool (*is_bad)(const control::Json& result);        ///< a result that ends with status 1; may be null
   const char* help;
   const char* examples;
 };
 
 [[nodiscard]] std::span<const HostCommand> host_commands() noexcept;
+
+/// Does what was asked and tells what came of it. What fails for one of several functions is told by its name, and the
+/// others are done.
+[[nodiscard]] Exit perform(const HostCommand& command, host::Machine& machine, HostArguments arguments);
 
 }  // namespace vmux::app

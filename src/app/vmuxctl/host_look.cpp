@@ -2,8 +2,8 @@
 // Commands of vmuxctl host that look and change nothing.
 
 #include <CLI/CLI.hpp>
-#include <map>
 
+#include "app/console/choice.hpp"
 #include "app/number_option.hpp"
 #include "app/vmuxctl/host_actions.hpp"
 #include "app/vmuxctl/host_print.hpp"
@@ -80,9 +80,10 @@ Outcome<Json> run_list(Machine& machine, const HostArguments& arguments) {
 }
 
 void declare_format(CLI::App& app, HostArguments& arguments, const std::string& help) {
-  const std::map<std::string, host::FileFormat> known{{"toml", host::FileFormat::toml},
-                                                      {"yaml", host::FileFormat::yaml}};
-  app.add_option("--format", arguments.format, help)->type_name("FORMAT")->transform(CLI::CheckedTransformer(known));
+  const auto take = [&arguments](const std::string& word) {
+    arguments.format = word == "yaml" ? host::FileFormat::yaml : host::FileFormat::toml;
+  };
+  app.add_option_function<std::string>("--format", take, help)->type_name("FORMAT")->check(one_of({"toml", "yaml"}));
 }
 
 void declare_save(CLI::App& app, HostArguments& arguments) {

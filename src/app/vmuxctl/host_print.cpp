@@ -20,19 +20,18 @@ Json json_of(const std::vector<host::Finding>& findings) {
   return {{"verdict", host::name_of(host::worst(findings))}, {"checks", std::move(list)}};
 }
 
-std::string print_findings(const Json& findings) {
-  std::vector<Row> rows{{"CHECK", "VERDICT", "FOUND"}};
-  for (const Json& each : member(findings, "checks")) {
-    rows.push_back({text(each, "check"), text(each, "verdict"), text(each, "found")});
-    if (!member(each, "mend").is_null()) rows.push_back({"", "", "-> " + text(each, "mend")});
-  }
-  std::size_t counts[3] = {};
+Table table_of_findings(const Json& findings) {
   constexpr const char* kCounted[3] = {"good", "warn", "bad"};
+  std::size_t counts[3] = {};
+  Table table{Json::array(), {"check", "verdict", "found"}, ""};
   for (const Json& each : member(findings, "checks")) {
+    table.rows.push_back(each);
+    if (!member(each, "mend").is_null()) table.rows.push_back({{kGoesOn, true}, {"found", "-> " + text(each, "mend")}});
     for (std::size_t i = 0; i < 3; ++i)
       counts[i] += text(each, "verdict") == kCounted[i] ? 1 : 0;
   }
-  return table(rows) + fmt::format("\n{} good, {} warn, {} bad\n", counts[0], counts[1], counts[2]);
+  table.after = fmt::format("\n{} good, {} warn, {} bad\n", counts[0], counts[1], counts[2]);
+  return table;
 }
 
 namespace {
@@ -85,7 +84,7 @@ Json json_of(const host::Machine& machine, const std::vector<host::PciFunction>&
   return list;
 }
 
-std::string print_functions(const Json& functions) {
+Table table_of_functions(const Json& functions) {
   Json rows = Json::array();
   for (const Json& function : functions) {
     Json row = function;
@@ -106,7 +105,7 @@ std::string print_functions(const Json& functions) {
     }
     rows.push_back(std::move(row));
   }
-  return table_of(rows, {"address", "id", "driver", "group", "numa", "vfs", "interface", "link", "name"});
+  return {rows, {"address", "id", "driver", "group", "numa", "vfs", "interface", "link", "name"}, ""};
 }
 
 Json json_of(const host::Report& report) {

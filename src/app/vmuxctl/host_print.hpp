@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "app/vmuxctl/table.hpp"
 #include "control/params.hpp"
 #include "host/check.hpp"
 #include "host/description.hpp"
@@ -14,10 +15,10 @@
 namespace vmux::app {
 
 [[nodiscard]] control::Json json_of(const std::vector<host::Finding>& findings);
-[[nodiscard]] std::string print_findings(const control::Json& findings);
+[[nodiscard]] Table table_of_findings(const control::Json& findings);
 
 [[nodiscard]] control::Json json_of(const host::Machine& machine, const std::vector<host::PciFunction>& functions);
-[[nodiscard]] std::string print_functions(const control::Json& functions);
+[[nodiscard]] Table table_of_functions(const control::Json& functions);
 
 [[nodiscard]] control::Json json_of(const host::Report& report);
 [[nodiscard]] std::string print_report(const control::Json& report);
@@ -26,10 +27,9 @@ namespace vmux::app {
                                     const std::vector<host::VfSettings>& settings);
 [[nodiscard]] control::Json json_of(const host::Machine& machine, const std::vector<host::HugepagesInfo>& pages);
 [[nodiscard]] control::Json json_of(const std::vector<host::IrqInfo>& irqs);
-// Commands that show or change: a list is shown, anything else is a report.
-[[nodiscard]] std::string print_vfs_result(const control::Json& result);
-[[nodiscard]] std::string print_hugepages_result(const control::Json& result);
-[[nodiscard]] std::string print_irq_result(const control::Json& result);
+[[nodiscard]] Table table_of_vfs(const control::Json& vfs);
+[[nodiscard]] Table table_of_hugepages(const control::Json& pages);
+[[nodiscard]] Table table_of_irqs(const control::Json& irqs);
 
 /// The description with the keys of its file, and as that file's text (`toml`).
 [[nodiscard]] control::Json json_of(const host::Description& description);

@@ -92,19 +92,15 @@ Json json_of(const std::vector<host::IrqInfo>& irqs) {
   return list;
 }
 
-std::string print_vfs_result(const Json& result) {
-  if (!result.is_array()) return print_report(result);
-  return table_of(result, {"vf", "address", "driver", "group", "mac", "vlan", "qos", "trust", "spoofchk", "link"});
+Table table_of_vfs(const Json& vfs) {
+  return {vfs, {"vf", "address", "driver", "group", "mac", "vlan", "qos", "trust", "spoofchk", "link"}, ""};
 }
 
-std::string print_hugepages_result(const Json& result) {
-  return result.is_array() ? table_of(result, {"node", "size", "total", "free", "surplus", "mounted_at"})
-                           : print_report(result);
+Table table_of_hugepages(const Json& pages) {
+  return {pages, {"node", "size", "total", "free", "surplus", "mounted_at"}, ""};
 }
 
-std::string print_irq_result(const Json& result) {
-  return result.is_array() ? table_of(result, {"irq", "name", "cpus", "effective"}) : print_report(result);
-}
+Table table_of_irqs(const Json& irqs) { return {irqs, {"irq", "name", "cpus", "effective"}, ""}; }
 
 Json json_of(const host::Description& description) {
   Json json{{"toml", host::to_toml(description)},

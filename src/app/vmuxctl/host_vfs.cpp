@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "app/console/choice.hpp"
 #include "app/number_option.hpp"
 #include "app/vmuxctl/host_session.hpp"
 #include "base/format.hpp"
@@ -17,7 +18,7 @@ namespace {
 
 void add_switch(CLI::App& app, const char* name, std::optional<bool>& into, const char* help) {
   const auto take = [&into](const std::string& word) { into = word == "on"; };
-  app.add_option_function<std::string>(name, take, help)->type_name("on|off")->check(CLI::IsMember({"on", "off"}));
+  app.add_option_function<std::string>(name, take, help)->type_name("on|off")->check(one_of({"on", "off"}));
 }
 
 /// The address of the n-th function that is set; nullopt if none is asked for.
@@ -97,7 +98,7 @@ void declare_vfs(CLI::App& app, HostArguments& arguments) {
   add_switch(app, "--spoofchk", arguments.spoofchk, "drop frames from other addresses than its own");
   app.add_option("--link", arguments.link, "its link: auto (the card's), enable or disable")
       ->type_name("STATE")
-      ->check(CLI::IsMember({"auto", "enable", "disable"}));
+      ->check(one_of({"auto", "enable", "disable"}));
   app.add_option("--driver", arguments.driver, "give them to this driver, or none (default: the kernel's choice)")
       ->type_name("DRIVER");
   app.add_flag("--no-up", arguments.keeps_link,

@@ -1,41 +1,53 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// vmuxctl: one call to a running vmux, and its result; or one command about this machine.
-#include <cstdio>
+// vmuxctl: calls to a running vmux, and their results; or one command about this machine.
+#include <chrono>
+#include <thread>
 
-#include "app/output.hpp"
 #include "app/vmuxctl/cli.hpp"
 #include "app/vmuxctl/host_cli.hpp"
 #include "app/vmuxctl/shape.hpp"
-#include "control/json_rpc.hpp"
 #include "control/rpc_client.hpp"
 
 namespace {
 
-int leave(const vmux::app::Exit& exit) {
-  std::fputs(exit.err.c_str(), stderr);
-  return vmux::app::print_and_finish("vmuxctl", exit.out.c_str(), exit.status, stdout, stderr);
+using vmux::control::Json;
+using vmux::control::Outcome;
+using vmux::control::RpcClient;
+
+/// A daemon that is being started is there in a moment: the socket comes, and then somebody who answers.
+Outcome<RpcClient> reach(const vmux::app::Call& call) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{call.wait_s};
+  while (true) {
+    auto client = RpcClient::connect(call.rpc, call.timeout_s);
+    const bool may_come = !client && client.error().kind == vmux::control::ProblemKind::host;
+    if (!may_come || std::chrono::steady_clock::now() >= deadline) return client;
+    std::this_thread::sleep_for(std::chrono::milliseconds{50});
+  }
 }
 
-vmux::control::Outcome<vmux::control::Json> make(const vmux::app::Call& call) {
-  auto client = vmux::control::RpcClient::connect(call.rpc, call.timeout_s);
-  if (!client) return tl::unexpected<vmux::control::Problem>(client.error());
-  auto result = client->call(call.command->method, call.params);
-  const auto fault = result ? vmux::app::fault_of(call.command->method, *result) : std::nullopt;
+Outcome<Json> ask(RpcClient& daemon, const std::string& method, const Json& params) {
+  auto result = daemon.call(method, params);
+  const auto fault = result ? vmux::app::fault_of(method, *result) : std::nullopt;
   if (fault) return vmux::control::refuse(vmux::control::ProblemKind::host, "", *fault);
   return result;
+}
+
+vmux::app::Exit run(const vmux::app::Call& call) {
+  auto client = reach(call);
+  if (!client) return vmux::app::explain(call, client.error());
+  return vmux::app::perform(call, [&](const Json& params) { return ask(*client, call.command->method, params); });
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments{argv + 1, argv + argc};
+  const vmux::app::Screen screen = vmux::app::screen_of_stdout();
   if (const auto about_host = vmux::app::host_arguments(arguments)) {
     vmux::host::Machine machine;
-    return leave(vmux::app::run_host(*about_host, machine, vmux::app::default_state_directory()));
+    return vmux::app::leave("vmuxctl",
+                            vmux::app::run_host(*about_host, machine, vmux::app::default_state_directory(), screen));
   }
-  const auto call = vmux::app::parse_call(arguments);
-  if (!call) return leave(call.error());
-  const auto result = make(*call);
-  if (!result) return leave(vmux::app::explain(*call, result.error()));
-  return leave({0, call->as_json ? vmux::control::to_line(*result) + '\n' : call->command->print(*result), ""});
+  const auto call = vmux::app::parse_call(arguments, screen);
+  return vmux::app::leave("vmuxctl", call ? run(*call) : call.error());
 }

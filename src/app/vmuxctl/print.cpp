@@ -54,20 +54,11 @@ Json flatten(const Json& list) {
     for (const Json& lane : lanes.size() > 1 ? lanes : Json::array()) {
       Json row = flat_row(lane);
       row["name"] = "  poller " + text(lane, "poller");
+      row[kGoesOn] = true;
       flat.push_back(std::move(row));
     }
   }
   return flat;
-}
-
-/// The rows of a table as `flatten` makes them, where a lane has no value of its own: blank.
-Json blank_lanes(Json rows, std::initializer_list<const char*> keys) {
-  for (Json& row : rows) {
-    for (const char* key : keys) {
-      if (text(row, "name").rfind(' ', 0) == 0 && !row.contains(key)) row[key] = "";
-    }
-  }
-  return rows;
 }
 
 Json with_pollers(const Json& list) {
@@ -78,36 +69,34 @@ Json with_pollers(const Json& list) {
 
 std::string print_port(const Json& port) { return lines_of(port); }
 
-std::string print_ports(const Json& ports) {
-  return table_of(with_pollers(with(ports, "vlans", vlan_text)),
-                  {"name", "model", "switch", "mac", "vlans", "doorbell", "poller", "connected", "ready", "socket"});
+Table table_of_ports(const Json& ports) {
+  return {with_pollers(with(ports, "vlans", vlan_text)),
+          {"name", "model", "switch", "mac", "vlans", "doorbell", "poller", "connected", "ready", "socket"}};
 }
 
 std::string print_stats(const Json& stats) {
-  if (stats.size() == 1) {
-    Json one = stats.front();
-    const Json lanes =
-        flatten(Json::array({{{"name", "all"}, {"counters", one["counters"]}, {"lanes", one["lanes"]}}}));
-    one.erase("lanes");
-    if (lanes.size() == 1) return lines_of(one);
-    return lines_of(one) + '\n' + table_of(lanes, {"name", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "drops"});
-  }
-  return table_of(blank_lanes(flatten(stats), {"connected"}),
-                  {"name", "connected", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "drops"});
+  if (stats.size() != 1) return render(table_of_stats(stats));
+  Json one = stats.front();
+  const Json lanes = flatten(Json::array({{{"name", "all"}, {"counters", one["counters"]}, {"lanes", one["lanes"]}}}));
+  one.erase("lanes");
+  if (lanes.size() == 1) return lines_of(one);
+  return lines_of(one) + '\n' + render({lanes, {"name", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "drops"}});
+}
+
+Table table_of_stats(const Json& stats) {
+  return {flatten(stats), {"name", "connected", "rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "drops"}};
 }
 
 std::string print_switch(const Json& found) {
   const Json ports = with(flatten(member(found, "ports")), "vlans", vlan_text);
   return fmt::format("switch {}, addresses are kept {} s\n\n{}\n{}", text(found, "name"), text(found, "mac_age_s"),
-                     table_of(ports, {"name", "kind", "vlans", "rx_frames", "tx_frames", "drops"}),
-                     table_of(member(found, "mac_table"), {"mac", "vlan", "port", "age_s"}));
+                     render({ports, {"name", "kind", "vlans", "rx_frames", "tx_frames", "drops"}}),
+                     render({member(found, "mac_table"), {"mac", "vlan", "port", "age_s"}}));
 }
 
 std::string print_switch_added(const Json& added) { return lines_of(added); }
 
-std::string print_switches(const Json& switches) {
-  return table_of(switches, {"name", "ports", "uplinks", "mac_age_s"});
-}
+Table table_of_switches(const Json& switches) { return {switches, {"name", "ports", "uplinks", "mac_age_s"}}; }
 
 std::string print_uplink(const Json& uplink) {
   Json one = uplink;
@@ -115,11 +104,10 @@ std::string print_uplink(const Json& uplink) {
   return lines_of(one);
 }
 
-std::string print_uplinks(const Json& uplinks) {
-  const Json rows = flatten(with_pollers(with(uplinks, "vlans", vlan_text)));
-  return table_of(
-      blank_lanes(rows, {"switch", "backend", "device", "queues", "vlans", "ready"}),
-      {"name", "switch", "backend", "device", "queues", "poller", "vlans", "ready", "rx_frames", "tx_frames", "drops"});
+Table table_of_uplinks(const Json& uplinks) {
+  return {
+      flatten(with_pollers(with(uplinks, "vlans", vlan_text))),
+      {"name", "switch", "backend", "device", "queues", "poller", "vlans", "ready", "rx_frames", "tx_frames", "drops"}};
 }
 
 std::string print_removed(const Json& removed) {
@@ -136,16 +124,16 @@ std::string print_vm_args(const Json& args) {
   return out;
 }
 
-std::string print_pollers(const Json& pollers) {
-  return table_of(pollers, {"poller", "cpu", "ports", "rounds", "busy_rounds", "events", "messages", "sleeps", "work",
-                            "keeps_awake"});
+Table table_of_pollers(const Json& pollers) {
+  return {pollers,
+          {"poller", "cpu", "ports", "rounds", "busy_rounds", "events", "messages", "sleeps", "work", "keeps_awake"}};
 }
 
-std::string print_models(const Json& models) {
-  return table_of(models, {"model", "mode", "built", "doorbell", "variants", "description"});
+Table table_of_models(const Json& models) {
+  return {models, {"model", "mode", "built", "doorbell", "variants", "description"}};
 }
 
-std::string print_backends(const Json& backends) { return table_of(backends, {"backend", "built", "description"}); }
+Table table_of_backends(const Json& backends) { return {backends, {"backend", "built", "description"}}; }
 
 std::string print_log_level(const Json& level) { return text(level, "level") + '\n'; }
 

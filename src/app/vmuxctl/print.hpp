@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Results of calls, as people read them. Each answers with whole lines. Pure; a member that is missing prints as "-".
+// Results of calls, as people read them: a table of a list, or whole lines. Pure; a member that is missing prints as
+// "-".
 #pragma once
 
 #include <string>
 
+#include "app/vmuxctl/table.hpp"
 #include "control/params.hpp"
 
 namespace vmux::app {
 
 [[nodiscard]] std::string print_port(const control::Json& port);
-[[nodiscard]] std::string print_ports(const control::Json& ports);
+[[nodiscard]] Table table_of_ports(const control::Json& ports);
 [[nodiscard]] std::string print_stats(const control::Json& stats);
+[[nodiscard]] Table table_of_stats(const control::Json& stats);
 [[nodiscard]] std::string print_switch(const control::Json& found);
 [[nodiscard]] std::string print_switch_added(const control::Json& added);
-[[nodiscard]] std::string print_switches(const control::Json& switches);
+[[nodiscard]] Table table_of_switches(const control::Json& switches);
 [[nodiscard]] std::string print_uplink(const control::Json& uplink);
-[[nodiscard]] std::string print_uplinks(const control::Json& uplinks);
+[[nodiscard]] Table table_of_uplinks(const control::Json& uplinks);
 [[nodiscard]] std::string print_removed(const control::Json& removed);
 [[nodiscard]] std::string print_vm_args(const control::Json& args);
-[[nodiscard]] std::string print_pollers(const control::Json& pollers);
-[[nodiscard]] std::string print_models(const control::Json& models);
-[[nodiscard]] std::string print_backends(const control::Json& backends);
+[[nodiscard]] Table table_of_pollers(const control::Json& pollers);
+[[nodiscard]] Table table_of_models(const control::Json& models);
+[[nodiscard]] Table table_of_backends(const control::Json& backends);
 [[nodiscard]] std::string print_log_level(const control::Json& level);
 [[nodiscard]] std::string print_version(const control::Json& version);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "app/console/wrap.hpp"
 #include "base/format.hpp"
 #include "base/printable.hpp"
 
@@ -34,54 +35,98 @@ std::string list_text(const Json& list) {
   return out.empty() ? "-" : out;
 }
 
+std::string cell_text(const Json& object, const std::string& key) {
+  const Json& value = member(object, key.c_str());
+  return value.is_array() ? list_text(value) : text(value);
+}
+
+bool goes_on(const Json& row) { return !member(row, kGoesOn).is_null(); }
+
 namespace {
+
+using Row = std::vector<std::string>;
+
+constexpr std::size_t kGap = 2;  // between columns
 
 bool is_number(const std::string& cell) {
   return !cell.empty() && std::all_of(cell.begin(), cell.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-}  // namespace
+std::string heading_of(std::string key) {
+  std::transform(key.begin(), key.end(), key.begin(), [](char c) {
+    return c == '_' ? ' ' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  });
+  return key;
+}
 
-std::string table(const std::vector<Row>& rows) {
-  const std::size_t columns = rows.front().size();
-  std::vector<std::size_t> width(columns);
-  std::vector<bool> is_right(columns, rows.size() > 1);
-  for (std::size_t r = 0; r < rows.size(); ++r) {
+std::vector<Row> cells_of(const Table& table, bool has_headings) {
+  std::vector<Row> cells(has_headings ? 1 : 0);
+  if (has_headings)
+    std::transform(table.columns.begin(), table.columns.end(), std::back_inserter(cells[0]), heading_of);
+  for (const Json& object : table.rows) {
+    Row row;
+    for (const std::string& key : table.columns)
+      row.push_back(goes_on(object) && member(object, key.c_str()).is_null() ? "" : cell_text(object, key));
+    cells.push_back(std::move(row));
+  }
+  return cells;
+}
+
+struct Column {
+  std::size_t width = 0;
+  bool is_right = false;
+};
+
+std::vector<Column> measure(const std::vector<Row>& cells, std::size_t columns, bool has_headings) {
+  const std::size_t first = has_headings ? 1 : 0;
+  std::vector<Column> measured(columns, Column{0, cells.size() > first});
+  for (std::size_t r = 0; r < cells.size(); ++r) {
     for (std::size_t c = 0; c < columns; ++c) {
-      width[c] = std::max(width[c], rows[r][c].size());
-      if (r > 0 && !is_number(rows[r][c])) is_right[c] = false;
+      measured[c].width = std::max(measured[c].width, cells[r][c].size());
+      if (r >= first && !is_number(cells[r][c])) measured[c].is_right = false;
     }
   }
+  return measured;
+}
+
+/// Select Graphic Rendition (ECMA-48, 8.3.117) of what is good, doubtful and bad.
+const char* colour_of(const std::string& column, const std::string& cell) {
+  if (column != "verdict") return nullptr;
+  return cell == "good" ? "32" : cell == "warn" ? "33" : cell == "bad" ? "31" : nullptr;
+}
+
+std::string painted(const std::string& padded, const std::string& cell, const char* colour) {
+  return colour == nullptr ? padded : fmt::format("\x1b[{}m{}\x1b[0m{}", colour, cell, padded.substr(cell.size()));
+}
+
+/// The last cell of a row, which begins at `indent`, on as many lines as it takes.
+std::string wrapped_cell(const std::string& cell, std::size_t indent, unsigned width) {
+  if (width < indent + kLeastRoom) return cell;
+  return fmt::format("{}", fmt::join(broken(cell, width - indent), '\n' + std::string(indent, ' ')));
+}
+
+}  // namespace
+
+std::string render(const Table& table, const Screen& screen, bool has_headings) {
+  const std::vector<Row> cells = cells_of(table, has_headings);
+  const std::vector<Column> columns = measure(cells, table.columns.size(), has_headings);
   std::string out;
-  for (const Row& row : rows) {
+  for (const Row& row : cells) {
     std::string line;
-    for (std::size_t c = 0; c < columns; ++c) {
-      if (c > 0) line += "  ";
-      line += is_right[c] ? fmt::format("{:>{}}", row[c], width[c]) : fmt::format("{:<{}}", row[c], width[c]);
+    std::size_t indent = 0;
+    for (std::size_t c = 0; c < columns.size(); ++c) {
+      const bool is_last = c + 1 == columns.size();
+      const std::size_t width = columns[c].width;
+      const std::string padded = columns[c].is_right ? fmt::format("{:>{}}", row[c], width)
+                                 : is_last           ? wrapped_cell(row[c], indent, screen.width)
+                                                     : fmt::format("{:<{}}", row[c], width + kGap);
+      line += screen.has_colour ? painted(padded, row[c], colour_of(table.columns[c], row[c])) : padded;
+      if (columns[c].is_right && !is_last) line.append(kGap, ' ');
+      indent += width + kGap;
     }
     out += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
   }
-  return out;
-}
-
-std::string table_of(const Json& list, std::initializer_list<const char*> keys) {
-  std::vector<Row> rows(1);
-  for (const char* key : keys) {
-    std::string heading = key;
-    std::transform(heading.begin(), heading.end(), heading.begin(), [](char c) {
-      return static_cast<char>(c == '_' ? ' ' : std::toupper(static_cast<unsigned char>(c)));
-    });
-    rows.front().push_back(std::move(heading));
-  }
-  for (const Json& object : list) {
-    Row row;
-    for (const char* key : keys) {
-      const Json& value = member(object, key);
-      row.push_back(value.is_array() ? list_text(value) : text(value));
-    }
-    rows.push_back(std::move(row));
-  }
-  return table(rows);
+  return out + table.after;
 }
 
 std::string lines_of(const Json& object, const std::string& indent) {
@@ -93,10 +138,8 @@ std::string lines_of(const Json& object, const std::string& indent) {
     const std::string key = printable(item.key());
     if (item.value().is_object()) {
       out += fmt::format("{}{}\n{}", indent, key, lines_of(item.value(), indent + "  "));
-    } else if (item.value().is_array()) {
-      out += fmt::format("{}{:<{}}  {}\n", indent, key, width, list_text(item.value()));
     } else {
-      out += fmt::format("{}{:<{}}  {}\n", indent, key, width, text(item.value()));
+      out += fmt::format("{}{:<{}}  {}\n", indent, key, width, cell_text(object, item.key()));
     }
   }
   return out;

@@ -2,15 +2,13 @@
 // JSON as tables for people. Pure; a member that is missing prints as "-".
 #pragma once
 
-#include <initializer_list>
 #include <string>
 #include <vector>
 
+#include "app/console/screen.hpp"
 #include "control/params.hpp"
 
 namespace vmux::app {
-
-using Row = std::vector<std::string>;
 
 [[nodiscard]] const control::Json& member(const control::Json& object, const char* key);
 /// On one line and without anything that a terminal would obey, whatever the daemon sent.
@@ -19,11 +17,22 @@ using Row = std::vector<std::string>;
 
 /// A list of plain values, as users write them: "0,1".
 [[nodiscard]] std::string list_text(const control::Json& list);
+/// What a table shows of a member.
+[[nodiscard]] std::string cell_text(const control::Json& object, const std::string& key);
 
-/// Columns as wide as their widest cell; numbers to the right, with their heading. The first row is the heading.
-[[nodiscard]] std::string table(const std::vector<Row>& rows);
 /// A list of objects: each key is a column, headed by the key in capitals.
-[[nodiscard]] std::string table_of(const control::Json& list, std::initializer_list<const char*> keys);
+struct Table {
+  control::Json rows = control::Json::array();
+  std::vector<std::string> columns;
+  std::string after;  ///< lines behind it
+};
+/// The member of a row that tells more of the row before it, and is no row of its own.
+inline constexpr const char* kGoesOn = "";
+[[nodiscard]] bool goes_on(const control::Json& row);
+
+/// Columns as wide as their widest cell; numbers to the right, with their heading; verdicts in colour and the last
+/// column wrapped, if `screen` is one.
+[[nodiscard]] std::string render(const Table& table, const Screen& screen = {}, bool has_headings = true);
 /// An object, one member a line.
 [[nodiscard]] std::string lines_of(const control::Json& object, const std::string& indent = "");
 
