@@ -59,7 +59,8 @@ class Methods {
 /// The error object of a response, back to a problem.
 [[nodiscard]] Problem problem_of(const Json& error);
 
-/// One line of text; bytes that are not UTF-8 (a path may have them) are replaced.
+/// One line of ASCII, so that nothing in it moves the cursor of a terminal: other characters are escaped as JSON has
+/// it, and bytes that are not UTF-8 (a path may have them) are replaced.
 [[nodiscard]] std::string to_line(const Json& json);
 
 }  // namespace vmux::control

@@ -86,7 +86,11 @@ TEST(JsonRpc, TakesAnEmptyArrayForNoParameters) {
   EXPECT_EQ(ask(R"({"jsonrpc":"2.0","method":"echo","params":[],"id":1})")["result"], Json::object());
 }
 
-TEST(ToLine, ReplacesBytesThatAreNotUtf8) { EXPECT_EQ(to_line(Json("a\xff")), "\"a\xef\xbf\xbd\""); }
+TEST(ToLine, IsAsciiWhateverIsInIt) {
+  EXPECT_EQ(to_line(Json{{"path", "/\u00fc\u009b2J\u202e\x7f\n\x1b"}}),
+            R"({"path":"/\u00fc\u009b2J\u202e\u007f\n\u001b"})");
+  EXPECT_EQ(to_line(Json("\xff")), R"("\ufffd")");
+}
 
 }  // namespace
 }  // namespace vmux::control

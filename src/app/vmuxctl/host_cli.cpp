@@ -8,6 +8,7 @@
 #include "app/console/understand.hpp"
 #include "app/vmuxctl/host_commands.hpp"
 #include "base/format.hpp"
+#include "base/printable.hpp"
 
 namespace vmux::app {
 namespace {
@@ -68,7 +69,9 @@ Exit run_host(const std::vector<std::string>& written, host::Machine& machine, c
   add_colour_option(app, colour);
   declare(app, arguments, chosen);
   if (auto exit = parse(app, written, screen)) return std::move(*exit);
-  machine.on_wait = [](const std::string& what) { fmt::print(stderr, "vmuxctl host: waiting for {}\n", what); };
+  machine.on_wait = [](const std::string& what) {
+    fmt::print(stderr, "vmuxctl host: waiting for {}\n", printable(what));
+  };
   arguments.screen = with(screen, colour);
   return perform(*chosen, machine, arguments);
 }
