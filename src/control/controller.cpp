@@ -225,12 +225,22 @@ void Controller::close(Port& port) noexcept {
   port.poller->call([&] { port.nic.reset(); });
 }
 
+void Controller::announce_removal(const std::vector<std::string>& ports) {
+  bool is_heard = false;
+  for (const std::string& name : ports) {
+    const auto found = ports_.find(name);
+    if (found == ports_.end() || std::exchange(found->second.is_announced, true)) continue;
+    is_heard |= announce_departure(found->second, /*for_good=*/true);
+  }
+  if (is_heard) std::this_thread::sleep_for(kNotice);
+}
+
 Outcome<> Controller::remove_port(const std::string& name) {
   const auto found = ports_.find(name);
   if (found == ports_.end()) {
     return refuse(ProblemKind::not_found, "name", fmt::format("there is no port named {}", name));
   }
-  if (announce_departure(found->second, /*for_good=*/true)) std::this_thread::sleep_for(kNotice);
+  announce_removal({name});
   close(found->second);
   ports_.erase(found);
   inventory_.remove_port(name);

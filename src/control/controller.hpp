@@ -35,6 +35,9 @@ class Controller {
   /// The client, if there is one, sees its device go: the guest's link goes down first and the VMM is asked to unplug
   /// the device, and both have a fifth of a second to take that in.
   Outcome<> remove_port(const std::string& name);
+  /// For whoever is about to remove several: all of their clients have that fifth of a second at the same time. Names
+  /// that no port has are passed over.
+  void announce_removal(const std::vector<std::string>& ports);
 
   /// For the whole process.
   void set_log_level(LogLevel level) noexcept;
@@ -69,6 +72,7 @@ class Controller {
     switching::Switch* plugged_into = nullptr;
     switching::PortId id{};
     bool is_plugged = false;
+    bool is_announced = false;                  // its client knows that it goes
     std::unique_ptr<Nic> nic;                   // made, used and destroyed on `poller`
     std::unique_ptr<vfio_user::Server> server;  // the same; refers to nic
   };

@@ -93,6 +93,18 @@ TEST_F(AController, WarnsTheGuestAndItsVmmOfAPortThatIsRemoved) {
   EXPECT_FALSE(kept.was_asked());
 }
 
+TEST_F(AController, WarnsTheGuestsOfSeveralPortsOnceAndTogether) {
+  fake::SilentNic::warned = 0;
+  ASSERT_TRUE(controller_->add(port("vm0")));
+  ASSERT_TRUE(controller_->add(port("vm1")));
+  const Vmm one{socket("vm0")}, other{socket("vm1")};
+  controller_->announce_removal({"vm0", "vm1", "vm2"});
+  EXPECT_EQ(fake::SilentNic::warned, 2);
+  EXPECT_TRUE(one.was_asked() && other.was_asked());
+  ASSERT_TRUE(controller_->remove_port("vm0") && controller_->remove_port("vm1"));
+  EXPECT_EQ(fake::SilentNic::warned, 2);
+}
+
 // A VM that gave its device back would not get it again after a restart.
 TEST_F(AController, WarnsGuestsAtItsEndAndAsksNoVmm) {
   fake::SilentNic::warned = 0;

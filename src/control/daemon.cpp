@@ -85,6 +85,11 @@ Outcome<> Daemon::reload(Configuration wanted) {
   });
   if (!plan) return tl::unexpected<Problem>(plan.error());
   if (wanted.daemon.log_level != asked_.daemon.log_level) controller_->set_log_level(wanted.daemon.log_level);
+  std::vector<std::string> leaving;
+  for (const Step& step : plan->removals) {
+    if (step.method == "port.remove") leaving.push_back(step.params["name"].get<std::string>());
+  }
+  controller_->announce_removal(leaving);
   const unsigned failed = make(plan->removals) + make(plan->additions);
   for (const std::string& kept : plan->kept)
     logf(LogLevel::warning, "reload: {}", kept);
