@@ -181,6 +181,16 @@ def test_a_file_that_is_gone_changes_nothing(reloaded):
     assert reloaded.vmux.ctl("port", "list") == before
 
 
+def test_a_pipe_is_not_read_again(tmp_path):
+    file = tmp_path / "vmux.toml"
+    file.write_text(f'[[port]]\nname = "vm0"\nmodel = "e1000"\nsocket = "{tmp_path}/vm0.sock"\n')
+    vmux = Vmux(tmp_path, wrap=lambda command: ["bash", "-c", 'exec "$@" --config <(cat "$0")', str(file), *command]).start()
+    vmux.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "is no file that can be read again" in vmux.log(), "the log line")
+    assert [port["name"] for port in vmux.ctl("port", "list")] == ["vm0"]
+    assert vmux.stop() == 0
+
+
 def test_the_service_manager_is_told_of_a_reload(rig, tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify.sock"))

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -52,6 +53,11 @@ sigset_t stop_signals() {
 void reload(vmux::control::Daemon& daemon, const std::vector<std::string>& arguments, const std::string& file) {
   if (file.empty())
     return vmux::logf(LogLevel::info, "SIGHUP is ignored: there is no configuration file to read again");
+  std::error_code ignored;
+  if (const auto status = std::filesystem::status(file, ignored); exists(status) && !is_regular_file(status)) {
+    // A pipe (`--config <(generate)`) is empty by now, and would take every port away.
+    return vmux::logf(LogLevel::warning, "SIGHUP is ignored: {} is no file that can be read again", file);
+  }
   vmux::logf(LogLevel::info, "SIGHUP: reading {} again", file);
   vmux::app::notify_manager(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", vmux::monotonic_ns() / 1000).c_str());
   auto flags = vmux::app::parse_flags(arguments, vmux::control::builtin_catalogue());
