@@ -31,7 +31,8 @@ struct Bench {
 int print(const Result<Report>& report, bool as_json) {
   if (!report) {
     const std::string text = report.error().text();
-    return app::leave("vmux-bench", {1, as_json ? app::error_line("host", text) : "", "vmux-bench: " + text + "\n"});
+    return app::leave("vmux-bench",
+                      {1, as_json ? app::error_line("host", text) : "", "vmux-bench: " + printable(text) + "\n"});
   }
   const std::string text = as_json ? report->to_json() + "\n" : report->to_table();
   return app::leave("vmux-bench", {0, text, ""});

@@ -29,21 +29,21 @@ inline constexpr int kUsageError = 2;
   return std::find(written.begin(), end, "--json") != end;
 }
 
-/// {"error": {"kind", "message"}} as a line.
+/// {"error": {"kind", "message"}} as a line of ASCII.
 [[nodiscard]] inline std::string error_line(const std::string& kind, const std::string& message) {
   const nlohmann::json error{{"error", {{"kind", kind}, {"message", message}}}};
-  return error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+  return error.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) + '\n';
 }
 
-/// "vmuxctl: `text`" with a hint at --help, and as JSON.
+/// "vmuxctl: `text`" with a hint at --help, and as JSON. A terminal obeys nothing of what is said.
 [[nodiscard]] inline Exit usage_error(const std::string& program, const std::string& text, bool as_json) {
   return {kUsageError, as_json ? error_line("invalid", text) : "",
-          program + ": " + text + "\nTry '" + program + " --help'.\n", printable(text)};
+          program + ": " + printable(text) + "\nTry '" + program + " --help'.\n", printable(text)};
 }
 
 /// Prints it, and the status: another one, if the output did not arrive.
 [[nodiscard]] inline int leave(const std::string& program, const Exit& exit) {
-  std::fputs(printable_lines(exit.err).c_str(), stderr);
+  std::fputs(exit.err.c_str(), stderr);
   return print_and_finish(program.c_str(), exit.out.c_str(), exit.status, stdout, stderr);
 }
 

@@ -10,8 +10,8 @@ namespace {
 
 int fail(const std::string& path, const vmux::Error& error, bool as_json) {
   const std::string text = path + ": " + error.text();
-  return vmux::app::leave("vfu-info",
-                          {1, as_json ? vmux::app::error_line("host", text) : "", "vfu-info: " + text + "\n"});
+  return vmux::app::leave(
+      "vfu-info", {1, as_json ? vmux::app::error_line("host", text) : "", "vfu-info: " + vmux::printable(text) + "\n"});
 }
 
 }  // namespace

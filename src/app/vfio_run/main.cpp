@@ -9,6 +9,7 @@
 
 #include "app/console/understand.hpp"
 #include "app/vfio_run/launch.hpp"
+#include "base/printable.hpp"
 
 namespace {
 
@@ -18,7 +19,7 @@ using vmux::app::LaunchOptions;
 constexpr const char* kName = "vmux-vfio-run";
 
 int refuse(int status, const std::string& sentence) {
-  return vmux::app::leave(kName, {status, "", std::string{kName} + ": " + sentence + "\n"});
+  return vmux::app::leave(kName, {status, "", std::string{kName} + ": " + vmux::printable(sentence) + "\n"});
 }
 
 void declare(CLI::App& app, LaunchOptions& options) {

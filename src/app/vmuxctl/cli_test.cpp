@@ -139,6 +139,15 @@ TEST(Explain, NamesTheOptionOfAParameter) {
   EXPECT_EQ(exit.out, "");
 }
 
+TEST(Explain, SaysNothingThatATerminalObeys) {
+  const auto call = parse_call({"--json", "port", "remove", "x"});
+  ASSERT_TRUE(call);
+  const Exit exit = explain(*call, {control::ProblemKind::host, "", "a\nvmuxctl: b\x1b[2J"});
+  EXPECT_EQ(exit.err, "vmuxctl: a\\nvmuxctl: b\\x1b[2J\n");
+  EXPECT_EQ(Json::parse(exit.out)["error"]["message"], "a\nvmuxctl: b\x1b[2J");
+  EXPECT_EQ(parse_call({"a\nb"}).error().err.find("a\nb"), std::string::npos);
+}
+
 TEST(Explain, AnswersWithJsonWhereJsonWasAsked) {
   const auto call = parse_call({"--json", "port", "remove", "x"});
   ASSERT_TRUE(call);

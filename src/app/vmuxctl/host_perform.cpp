@@ -2,6 +2,7 @@
 // Commands about this machine that are done, and what is printed of them.
 #include "app/vmuxctl/host_commands.hpp"
 #include "base/format.hpp"
+#include "base/printable.hpp"
 #include "control/json_rpc.hpp"
 #include "control/problem.hpp"
 
@@ -69,11 +70,11 @@ Exit failed(const host::Failure& failure, bool as_json) {
   const control::ProblemKind kind = control::kind_of(failure.code);
   return {kind == control::ProblemKind::invalid ? kUsageError : kFailure,
           as_json ? error_line(control::name_of(kind), failure.text) : "",
-          fmt::format("vmuxctl host: {}\n", failure.text)};
+          fmt::format("vmuxctl host: {}\n", printable(failure.text))};
 }
 
 void take(Results& results, const std::string& name, const host::Failure& failure) {
-  results.complaints += fmt::format("vmuxctl host: {}: {}\n", name, failure.text);
+  results.complaints += fmt::format("vmuxctl host: {}: {}\n", printable(name), printable(failure.text));
   const char* const kind = control::name_of(control::kind_of(failure.code));
   results.errors.push_back({{"name", name}, {"error", {{"kind", kind}, {"message", failure.text}}}});
 }

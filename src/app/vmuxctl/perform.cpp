@@ -2,6 +2,7 @@
 // Calls that are made, and what is printed of their results.
 #include "app/vmuxctl/cli.hpp"
 #include "base/format.hpp"
+#include "base/printable.hpp"
 #include "control/json_rpc.hpp"
 
 namespace vmux::app {
@@ -73,7 +74,7 @@ void take(Results& results, const Json& result) {
 
 void take(const Call& call, Results& results, const std::string& name, const Problem& problem) {
   const std::string text = problem.field == "name" ? problem.text : text_of(call, problem);
-  results.complaints += fmt::format("vmuxctl: {}: {}\n", name, text);
+  results.complaints += fmt::format("vmuxctl: {}: {}\n", printable(name), printable(text));
   results.errors.push_back({{"name", name}, {"error", {{"kind", control::name_of(problem.kind)}, {"message", text}}}});
 }
 
@@ -102,7 +103,8 @@ Exit perform(const Call& call, const Ask& ask) {
 Exit explain(const Call& call, const Problem& problem) {
   const std::string text = text_of(call, problem);
   return {problem.kind == control::ProblemKind::invalid ? kUsageError : kFailure,
-          call.as_json ? error_line(control::name_of(problem.kind), text) : "", fmt::format("vmuxctl: {}\n", text)};
+          call.as_json ? error_line(control::name_of(problem.kind), text) : "",
+          fmt::format("vmuxctl: {}\n", printable(text))};
 }
 
 }  // namespace vmux::app
