@@ -66,6 +66,17 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
   bool load(unsigned region, std::uint64_t offset, std::span<std::byte> into) noexcept;
   bool store(unsigned region, std::uint64_t offset, std::span<const std::byte> from) noexcept;
 
+  /// A stretch of a BAR: memory that the server shares, or registers.
+  struct Part {
+    std::uint64_t offset = 0, size = 0;  ///< in the region
+    bool is_memory = false;
+  };
+  [[nodiscard]] std::vector<Part> parts(unsigned region, std::uint64_t offset, std::uint64_t length) const;
+  /// Maps them in place of whatever is at `base`: memory as asked for, pages that fault for registers. 0, or a negated
+  /// errno, and then there is nothing at `base`.
+  [[nodiscard]] int lay_parts(std::uint64_t base, std::uint64_t length, int protection, unsigned region,
+                              std::uint64_t offset) const;
+
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
   /// From now on another process has what is open here.
@@ -108,8 +119,8 @@ class Device final : public Object, public DmaUser, public std::enable_shared_fr
   int feature_logging_report(std::uint32_t flags, void* data, std::size_t size);
   int report_part(std::uint32_t flags, const abi::FeatureLoggingReport& report, std::uint64_t pages);
   int feature_plain(std::uint32_t flags, void* data, std::size_t size);
-  [[nodiscard]] bool is_pure_memory(unsigned region, std::uint64_t offset, std::uint64_t length) const noexcept;
-  long map_emulated(void* hint, std::size_t length, int protection, int flags, unsigned region, std::uint64_t offset);
+  [[nodiscard]] bool can_map(const std::vector<Part>& wanted, unsigned region) const noexcept;
+  long map_bar(void* hint, std::size_t length, int protection, int flags, unsigned region, std::uint64_t offset);
   [[nodiscard]] bool is_memory_bar(unsigned region) const noexcept;
 
   /// `step(region, offset, done, part)` for each access of a bus, as a Result<void>.

@@ -109,10 +109,35 @@ std::optional<long> with_data(long call, const Arguments& a) {
       return pwritev2(number(a[0]), pointer<iovec>(a[1]), number(a[2]), a[3], number(a[5]));
     case SYS_lseek:
       return lseek(number(a[0]), a[1], number(a[2]));
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<long> with_address(long call, const Arguments& a) {
+  switch (call) {
     case SYS_mmap:
       return reinterpret_cast<long>(mmap(pointer(a[0]), length(a[1]), number(a[2]), number(a[3]), number(a[4]), a[5]));
     case SYS_munmap:
       return munmap(pointer(a[0]), length(a[1]));
+    case SYS_mprotect:
+      return mprotect(pointer(a[0]), length(a[1]), number(a[2]));
+    case SYS_pkey_mprotect:
+      return pkey_mprotect(pointer(a[0]), length(a[1]), number(a[2]), number(a[3]));
+    case SYS_mremap:
+      return reinterpret_cast<long>(mremap(pointer(a[0]), length(a[1]), length(a[2]), number(a[3]), pointer(a[4])));
+    case SYS_madvise:
+      return madvise(pointer(a[0]), length(a[1]), number(a[2]));
+    case SYS_msync:
+      return msync(pointer(a[0]), length(a[1]), number(a[2]));
+    case SYS_mlock:
+      return mlock(pointer(a[0]), length(a[1]));
+    case SYS_mlock2:
+      return mlock2(pointer(a[0]), length(a[1]), static_cast<unsigned>(a[2]));
+    case SYS_munlock:
+      return munlock(pointer(a[0]), length(a[1]));
+    case SYS_remap_file_pages:
+      return remap_file_pages(pointer(a[0]), length(a[1]), number(a[2]), length(a[3]), number(a[4]));
     default:
       return std::nullopt;
   }
@@ -157,6 +182,7 @@ VMUX_HOOK long syscall(long call, ...) noexcept {
   if (!Inside::is() && !settings().devices.empty()) {
     if (const auto result = with_path(call, arguments)) return *result;
     if (const auto result = with_data(call, arguments)) return *result;
+    if (const auto result = with_address(call, arguments)) return *result;
     if (const auto result = with_descriptor(call, arguments)) return *result;
   }
   return pass(call, arguments);

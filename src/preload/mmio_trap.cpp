@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "preload/mmio_trap.hpp"
 
+#include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -9,47 +10,43 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <map>
 #include <mutex>
-#include <vector>
 
+#include "preload/bar_maps.hpp"
 #include "preload/mmio_decode.hpp"
 #include "preload/trace.hpp"
 
 namespace vmux::preload {
 namespace {
 
-struct Range {
-  std::uint64_t size = 0, offset = 0;
-  std::shared_ptr<Device> device;
-  unsigned region = 0;
-};
-
-// The handler takes this lock too: it runs only for accesses that a program makes on purpose, never inside our own
-// code.
-std::mutex trap_mutex;
-std::map<std::uint64_t, Range>& ranges() {
-  static auto& instance = *new std::map<std::uint64_t, Range>;
-  return instance;
-}
 std::atomic<bool> is_installed = false;
-struct sigaction program_action {};
+struct sigaction program_action {};  // BarMaps::mutex(), which the handler takes as well
 
 struct Hit {
   std::shared_ptr<Device> device;
   unsigned region = 0;
   std::uint64_t offset = 0;
+  int protection = 0;
 };
 Hit find(std::uint64_t address) {
-  const std::lock_guard lock{trap_mutex};
-  const auto after = ranges().upper_bound(address);
-  if (after == ranges().begin()) return {};
-  const auto& [start, range] = *std::prev(after);
-  if (address - start >= range.size) return {};
-  return {range.device, range.region, range.offset + (address - start)};
+  BarMaps& maps = BarMaps::instance();
+  const std::lock_guard lock{maps.mutex()};
+  const auto entry = maps.find(address);
+  if (entry == maps.end()) return {};
+  const BarMapping& mapping = entry->second;
+  return {mapping.device, mapping.region, mapping.offset + (address - entry->first), mapping.protection};
 }
 
 #if defined(__x86_64__)
+/// Would the kernel let this access pass? As the x86 has it, what can be written or executed can be read. A page that
+/// is not mapped at all (taken away behind our back, or not given to a forked child) is SEGV_MAPERR.
+bool is_allowed(const siginfo_t& info, const ucontext_t& context, int protection) {
+  constexpr greg_t write = 2, fetch = 16;  // page fault error code
+  const greg_t error = context.uc_mcontext.gregs[REG_ERR];
+  if (info.si_code != SEGV_ACCERR || (error & fetch) != 0) return false;
+  return (error & write) != 0 ? (protection & PROT_WRITE) != 0 : protection != PROT_NONE;
+}
+
 // The machine's numbering of general registers, in ucontext's.
 constexpr int kRegister[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
@@ -121,12 +118,13 @@ bool emulate(const Hit& hit, ucontext_t& context) {
   return true;
 }
 #else
+bool is_allowed(const siginfo_t&, const ucontext_t&, int) { return false; }
 bool emulate(const Hit&, ucontext_t&) { return false; }
 #endif
 
 /// What the program wants to be done with a fault now.
 struct sigaction take_program_action() {
-  const std::lock_guard lock{trap_mutex};
+  const std::lock_guard lock{BarMaps::instance().mutex()};
   const struct sigaction action = program_action;
   if ((action.sa_flags & static_cast<int>(SA_RESETHAND)) != 0) program_action.sa_handler = SIG_DFL;
   return action;
@@ -154,14 +152,22 @@ void pass_on(int number, siginfo_t* info, void* context) {
   sigaction(SIGSEGV, &ordinary, nullptr);  // the instruction runs again, and the kernel ends the program
 }
 
+/// True when the fault was an access to a register, which is done now. Nothing is kept: a handler of the program may
+/// jump away for good.
+bool access_register(const siginfo_t& info, ucontext_t& context) {
+  const Hit hit = find(reinterpret_cast<std::uint64_t>(info.si_addr));
+  return hit.device && is_allowed(info, context, hit.protection) && emulate(hit, context);
+}
+
 void on_fault(int number, siginfo_t* info, void* context) {
   const int before = errno;
-  const Hit hit = find(reinterpret_cast<std::uint64_t>(info->si_addr));
-  if (!hit.device || !emulate(hit, *static_cast<ucontext_t*>(context))) pass_on(number, info, context);
+  if (!access_register(*info, *static_cast<ucontext_t*>(context))) pass_on(number, info, context);
   errno = before;
 }
 
-void install() {
+}  // namespace
+
+void trap_faults() {
   if (is_installed) return;
   struct sigaction ours {};
   ours.sa_sigaction = on_fault;
@@ -173,51 +179,13 @@ void install() {
   is_installed = true;
 }
 
-}  // namespace
-
-void trap_range(std::uint64_t start, std::size_t size, std::shared_ptr<Device> device, unsigned region,
-                std::uint64_t offset) {
-  const std::lock_guard lock{trap_mutex};
-  install();
-  ranges()[start] = {size, offset, std::move(device), region};
-}
-
-bool has_trapped() noexcept { return is_installed; }
-
-void forget_trapped(std::uint64_t start, std::size_t size) {
-  if (!is_installed) return;
-  std::vector<std::shared_ptr<Device>> released;  // after the lock: the last reference closes the device
-  const std::lock_guard lock{trap_mutex};
-  auto& all = ranges();
-  auto entry = all.lower_bound(start);
-  if (entry != all.begin()) --entry;
-  while (entry != all.end() && entry->first < start + size) {
-    const std::uint64_t from = entry->first;
-    const Range range = entry->second;
-    if (from + range.size <= start) {
-      ++entry;
-      continue;
-    }
-    released.push_back(range.device);
-    entry = all.erase(entry);
-    if (from < start) all[from] = {start - from, range.offset, range.device, range.region};
-    const std::uint64_t end = start + size;
-    if (from + range.size > end) {
-      all[end] = {from + range.size - end, range.offset + (end - from), range.device, range.region};
-    }
-  }
-}
-
 bool keep_segv_action(const struct sigaction* wanted, struct sigaction* before) noexcept {
   if (!is_installed) return false;
-  const std::lock_guard lock{trap_mutex};
+  const std::lock_guard lock{BarMaps::instance().mutex()};
   if (before != nullptr) *before = program_action;
   if (wanted != nullptr) program_action = *wanted;
   sigdelset(&program_action.sa_mask, SIGSEGV);
   return true;
 }
-
-void lock_traps() noexcept { trap_mutex.lock(); }
-void unlock_traps() noexcept { trap_mutex.unlock(); }
 
 }  // namespace vmux::preload

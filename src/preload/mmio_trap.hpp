@@ -5,12 +5,6 @@
 
 #include <signal.h>
 
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-
-#include "preload/device.hpp"
-
 namespace vmux::preload {
 
 [[nodiscard]] constexpr bool can_trap() noexcept {
@@ -21,19 +15,10 @@ namespace vmux::preload {
 #endif
 }
 
-/// From now on, faults in [start, start + size) are accesses to `region` of `device` at `offset`. Keeps the device.
-void trap_range(std::uint64_t start, std::size_t size, std::shared_ptr<Device> device, unsigned region,
-                std::uint64_t offset);
-/// Has there ever been such a range?
-[[nodiscard]] bool has_trapped() noexcept;
-/// The program unmapped, or mapped over, this range.
-void forget_trapped(std::uint64_t start, std::size_t size);
+/// From now on, faults where BarMaps has a mapping are accesses to its device. BarMaps::mutex() is held.
+void trap_faults();
 
 /// The program's own wish for SIGSEGV, kept behind ours; false when ours is not installed (the kernel shall do it).
 [[nodiscard]] bool keep_segv_action(const struct sigaction* wanted, struct sigaction* before) noexcept;
-
-/// Before and after fork(), in the parent and in the child.
-void lock_traps() noexcept;
-void unlock_traps() noexcept;
 
 }  // namespace vmux::preload
