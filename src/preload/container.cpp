@@ -233,7 +233,7 @@ long Group::get_device_fd(void* argument) {
     device->hold(shared_from_this());
     device_ = device;
   }
-  return FdTable::instance().add(std::move(device), true);
+  return FdTable::instance().add(std::move(device), O_RDWR | O_CLOEXEC);
 }
 
 }  // namespace vmux::preload

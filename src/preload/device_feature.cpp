@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // VFIO_DEVICE_FEATURE: migration and dirty tracking. Where the kernel's structs hold pointers or descriptors, the
 // messages hold the data itself.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <bit>
 #include <cerrno>
@@ -112,7 +114,7 @@ int Device::feature_state(std::uint32_t flags, void* data, std::size_t size) {
   }
   state.data_fd = -1;
   if (begins) {
-    const int fd = FdTable::instance().add(std::make_shared<MigrationStream>(shared_from_this()), true);
+    const int fd = FdTable::instance().add(std::make_shared<MigrationStream>(shared_from_this()), O_RDWR | O_CLOEXEC);
     if (fd < 0) return fd;
     state.data_fd = fd;
   }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "preload/device.hpp"
+#include "preload/proc_files.hpp"
 #include "preload/trace.hpp"
 
 namespace vmux::preload {
@@ -17,11 +18,7 @@ namespace {
 template <class T>
 constexpr std::uint32_t size_of = static_cast<std::uint32_t>(sizeof(T));
 
-bool is_eventfd(int fd) {
-  char target[32];
-  const ssize_t length = readlink(fmt::format("/proc/self/fd/{}", fd).c_str(), target, sizeof target);
-  return length > 0 && std::string_view{target, static_cast<std::size_t>(length)} == "anon_inode:[eventfd]";
-}
+bool is_eventfd(int fd) { return read_proc_link(fmt::format("self/fd/{}", fd)) == "anon_inode:[eventfd]"; }
 
 std::size_t element_size(std::uint32_t flags) {
   switch (flags & VFIO_IRQ_SET_DATA_TYPE_MASK) {

@@ -18,24 +18,28 @@ FdTable& FdTable::instance() noexcept {
   return table;
 }
 
-int FdTable::add(std::shared_ptr<Object> object, bool close_on_exec) {
-  UniqueFd fd{memfd_create(object->kind(), close_on_exec ? MFD_CLOEXEC : 0)};
+int FdTable::add(std::shared_ptr<Object> object, int flags) {
+  constexpr int kept = O_NONBLOCK | O_APPEND;
+  UniqueFd fd{memfd_create(object->kind(), MFD_ALLOW_SEALING | ((flags & O_CLOEXEC) != 0 ? MFD_CLOEXEC : 0))};
   struct stat status {};
   if (!fd || fstat(fd.get(), &status) != 0) return -errno;
-  auto file = std::make_shared<File>(File{std::move(object), status.st_dev, status.st_ino});
+  // A write that we do not see (of stdio, or without the C library) must not seem to work.
+  (void)fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  if ((flags & kept) != 0) (void)fcntl(fd.get(), F_SETFL, flags & kept);
+  auto file = std::make_shared<File>(File{std::move(object), status.st_dev, status.st_ino, flags & O_ACCMODE});
   const std::lock_guard lock{mutex_};
   mark(fd.get(), true);
   files_[fd.get()] = std::move(file);
   return fd.release();
 }
 
-std::shared_ptr<Object> FdTable::find(int fd) {
+std::shared_ptr<FdTable::File> FdTable::find_file(int fd) {
   if (!may_be_ours(fd)) return nullptr;
   std::shared_ptr<File> stale;  // released after the lock
   const std::lock_guard lock{mutex_};
   const auto entry = files_.find(fd);
   if (entry == files_.end()) return nullptr;
-  if (still_leads_to(fd, *entry->second)) return entry->second->object;
+  if (still_leads_to(fd, *entry->second)) return entry->second;
   if (!is_borrowed()) stale = take(fd);
   return nullptr;
 }
@@ -80,6 +84,18 @@ void FdTable::closing_range(unsigned first, unsigned last) {
   std::vector<int> numbers;
   for (const auto& [number, file] : files_) {
     if (static_cast<unsigned>(number) >= first && static_cast<unsigned>(number) <= last) numbers.push_back(number);
+  }
+  for (const int number : numbers)
+    gone.push_back(take(number));
+}
+
+void FdTable::drop_closed() {
+  if (is_borrowed()) return;
+  std::vector<std::shared_ptr<File>> gone;
+  const std::lock_guard lock{mutex_};
+  std::vector<int> numbers;
+  for (const auto& [number, file] : files_) {
+    if (!still_leads_to(number, *file)) numbers.push_back(number);
   }
   for (const int number : numbers)
     gone.push_back(take(number));

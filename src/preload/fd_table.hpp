@@ -22,15 +22,27 @@ class FdTable {
   /// The process's table.
   [[nodiscard]] static FdTable& instance() noexcept;
 
-  /// A new descriptor for `object`, or a negated errno.
-  [[nodiscard]] int add(std::shared_ptr<Object> object, bool close_on_exec);
+  /// What one open() of the program made, shared by its duplicates.
+  struct File {
+    std::shared_ptr<Object> object;
+    dev_t device = 0;
+    ino_t inode = 0;
+    int access = 0;  ///< O_RDONLY, O_WRONLY or O_RDWR
+  };
+
+  /// A new descriptor for `object`, opened with the flags of open(), or a negated errno.
+  [[nodiscard]] int add(std::shared_ptr<Object> object, int flags);
   /// One load for descriptors that are not ours.
   [[nodiscard]] bool may_be_ours(int fd) const noexcept {
     return fd >= 0 && (static_cast<std::size_t>(fd) >= kQuick ||
                        quick_[static_cast<std::size_t>(fd)].load(std::memory_order_acquire));
   }
-  /// The object behind `fd`, or nullptr.
-  [[nodiscard]] std::shared_ptr<Object> find(int fd);
+  /// What is behind `fd`, or nullptr.
+  [[nodiscard]] std::shared_ptr<File> find_file(int fd);
+  [[nodiscard]] std::shared_ptr<Object> find(int fd) {
+    const auto file = find_file(fd);
+    return file ? file->object : nullptr;
+  }
   /// The same for a number that came to the process in a way that we did not see (a socket, a raw system call).
   [[nodiscard]] std::shared_ptr<Object> adopt(int fd);
 
@@ -38,6 +50,8 @@ class FdTable {
   /// Called before the kernel closes or replaces it.
   void closing(int fd);
   void closing_range(unsigned first, unsigned last);
+  /// Forgets what was closed behind our back.
+  void drop_closed();
   [[nodiscard]] std::size_t size();
 
   [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
@@ -46,11 +60,6 @@ class FdTable {
 
  private:
   static constexpr std::size_t kQuick = 65536;
-  struct File {
-    std::shared_ptr<Object> object;
-    dev_t device = 0;
-    ino_t inode = 0;
-  };
   using Files = std::unordered_map<int, std::shared_ptr<File>>;
 
   /// True in the child of a vfork(): it closes descriptors of its own, but this table is its parent's memory.

@@ -112,6 +112,7 @@ class Target {
  private:
   void look_up(const std::string& path);
   void look_up_from(int directory);
+  static std::string walk(const World& world, const std::string& path);
   const char* path_;
   std::optional<std::string> redirected_;
   std::optional<Node> node_;

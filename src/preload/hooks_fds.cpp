@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Functions that take a descriptor. Each costs one load for descriptors that are not ours.
+// Data and ioctls by descriptor. Each costs one load for descriptors that are not ours.
 #include <fcntl.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -21,22 +23,28 @@ namespace {
 
 FdTable& table() { return FdTable::instance(); }
 
-/// `ours(object)` when `fd` is ours (a value or a negated errno), else `real()`.
+/// `ours(object)` when `fd` is ours (a value or a negated errno), else `real()`. EBADF when it was not opened so that
+/// one may do that, `O_RDONLY` for reading and `O_WRONLY` for writing.
 template <class T, class Ours, class Real>
-T dispatch(int fd, Ours ours, Real real) {
+T dispatch(int fd, int needs, Ours ours, Real real) {
   if (Inside::is() || !table().may_be_ours(fd)) return real();
   long result = 0;
   {
     const Inside inside;
-    const auto object = table().find(fd);
-    if (object) {
+    const auto file = table().find_file(fd);
+    if (file) {
       const int before = errno;
-      result = ours(*object);
+      result = file->access == O_RDWR || file->access == needs ? ours(*file->object) : -EBADF;
       errno = before;
       return returned<T>(result);
     }
   }
   return real();
+}
+
+bool is_ours(int fd) {
+  const Inside inside;
+  return table().find(fd) != nullptr;
 }
 
 /// `piece(bytes, done)` for one part of a transfer after the other, each in a buffer of ours.
@@ -90,6 +98,31 @@ long each(const iovec* parts, int count, Step step) {
   return total;
 }
 
+/// ioctls that the kernel answers before a driver sees them (fs/ioctl.c): as for any file, with an error, or not.
+enum class KernelAnswer { none, as_for_any_file, not_regular, no_size };
+constexpr int error_of(KernelAnswer answer) { return answer == KernelAnswer::no_size ? ENOTTY : EINVAL; }
+KernelAnswer kernel_answer(unsigned long request) {
+  switch (request) {
+    case FIOCLEX:
+    case FIONCLEX:
+    case FIONBIO:
+    case FIOASYNC:
+    case FIGETBSZ:
+    case FIFREEZE:
+    case FITHAW:
+    case FS_IOC_FIEMAP:
+      return KernelAnswer::as_for_any_file;
+    case FICLONE:
+    case FICLONERANGE:
+    case FIDEDUPERANGE:
+      return KernelAnswer::not_regular;
+    case FIOQSIZE:
+      return KernelAnswer::no_size;
+    default:
+      return KernelAnswer::none;
+  }
+}
+
 /// KVM is told of our groups and devices, and knows none: what it would do (coherency, posted interrupts) needs nothing
 /// from it here.
 bool is_kvm_told_of_ours(unsigned long request, void* argument) {
@@ -98,30 +131,6 @@ bool is_kvm_told_of_ours(unsigned long request, void* argument) {
   std::int32_t fd = -1;
   if (attribute.group != abi::kKvmDevVfioGroup || attribute.addr == 0) return false;
   return copy_in(fd, reinterpret_cast<const void*>(attribute.addr)) && table().find(fd) != nullptr;
-}
-
-template <class Real>
-int duplicate(int from, Real real) {
-  const int to = real();
-  if (to < 0 || Inside::is() || !table().may_be_ours(from)) return to;
-  const Inside inside;
-  table().duplicated(from, to);
-  return to;
-}
-
-template <class Real>
-int replace(int from, int to, Real real) {
-  if (Inside::is() || from == to) return real();
-  if (table().may_be_ours(to) && VMUX_REAL(fcntl)(from, F_GETFD) >= 0) {
-    const Inside inside;
-    table().closing(to);
-  }
-  return duplicate(from, real);
-}
-
-template <class Real>
-int control(int fd, int command, Real real) {
-  return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicate(fd, real) : real();
 }
 
 }  // namespace
@@ -166,7 +175,9 @@ VMUX_HOOK int ioctl(int fd, unsigned long request, ...) noexcept {
     // Only descriptors of ours can be adopted, and there are none before the world is.
     const auto object = World::existing() == nullptr ? nullptr : is_vfio ? table().adopt(fd) : table().find(fd);
     if (object) {
-      const long result = object->ioctl(request, argument);
+      const KernelAnswer kernel = kernel_answer(request);
+      if (kernel == KernelAnswer::as_for_any_file) return real();
+      const long result = kernel == KernelAnswer::none ? object->ioctl(request, argument) : -error_of(kernel);
       errno = before;
       return returned(result);
     }
@@ -178,23 +189,23 @@ VMUX_HOOK int ioctl(int fd, unsigned long request, ...) noexcept {
 
 VMUX_HOOK ssize_t read(int fd, void* into, size_t size) {
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return read_from(object, into, size); },
+      fd, O_RDONLY, [&](Object& object) { return read_from(object, into, size); },
       [&] { return VMUX_REAL(read)(fd, into, size); });
 }
 VMUX_HOOK ssize_t write(int fd, const void* from, size_t size) {
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return write_to(object, from, size); },
+      fd, O_WRONLY, [&](Object& object) { return write_to(object, from, size); },
       [&] { return VMUX_REAL(write)(fd, from, size); });
 }
 VMUX_HOOK ssize_t pread(int fd, void* into, size_t size, off_t offset) {
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return read_at(object, into, size, static_cast<std::uint64_t>(offset)); },
+      fd, O_RDONLY, [&](Object& object) { return read_at(object, into, size, static_cast<std::uint64_t>(offset)); },
       [&] { return VMUX_REAL(pread)(fd, into, size, offset); });
 }
 VMUX_HOOK ssize_t pread64(int fd, void* into, size_t size, off64_t offset) { return pread(fd, into, size, offset); }
 VMUX_HOOK ssize_t pwrite(int fd, const void* from, size_t size, off_t offset) {
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return write_at(object, from, size, static_cast<std::uint64_t>(offset)); },
+      fd, O_WRONLY, [&](Object& object) { return write_at(object, from, size, static_cast<std::uint64_t>(offset)); },
       [&] { return VMUX_REAL(pwrite)(fd, from, size, offset); });
 }
 VMUX_HOOK ssize_t pwrite64(int fd, const void* from, size_t size, off64_t offset) {
@@ -214,7 +225,7 @@ VMUX_HOOK ssize_t readv(int fd, const iovec* parts, int count) {
     return [&object](const iovec& part, std::uint64_t) { return read_from(object, part.iov_base, part.iov_len); };
   };
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return each(parts, count, step(object)); },
+      fd, O_RDONLY, [&](Object& object) { return each(parts, count, step(object)); },
       [&] { return VMUX_REAL(readv)(fd, parts, count); });
 }
 VMUX_HOOK ssize_t writev(int fd, const iovec* parts, int count) {
@@ -222,7 +233,7 @@ VMUX_HOOK ssize_t writev(int fd, const iovec* parts, int count) {
     return [&object](const iovec& part, std::uint64_t) { return write_to(object, part.iov_base, part.iov_len); };
   };
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return each(parts, count, step(object)); },
+      fd, O_WRONLY, [&](Object& object) { return each(parts, count, step(object)); },
       [&] { return VMUX_REAL(writev)(fd, parts, count); });
 }
 VMUX_HOOK ssize_t preadv(int fd, const iovec* parts, int count, off_t offset) {
@@ -232,7 +243,7 @@ VMUX_HOOK ssize_t preadv(int fd, const iovec* parts, int count, off_t offset) {
     };
   };
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return each(parts, count, step(object)); },
+      fd, O_RDONLY, [&](Object& object) { return each(parts, count, step(object)); },
       [&] { return VMUX_REAL(preadv)(fd, parts, count, offset); });
 }
 VMUX_HOOK ssize_t preadv64(int fd, const iovec* parts, int count, off64_t offset) {
@@ -245,7 +256,7 @@ VMUX_HOOK ssize_t pwritev(int fd, const iovec* parts, int count, off_t offset) {
     };
   };
   return dispatch<ssize_t>(
-      fd, [&](Object& object) { return each(parts, count, step(object)); },
+      fd, O_WRONLY, [&](Object& object) { return each(parts, count, step(object)); },
       [&] { return VMUX_REAL(pwritev)(fd, parts, count, offset); });
 }
 VMUX_HOOK ssize_t pwritev64(int fd, const iovec* parts, int count, off64_t offset) {
@@ -270,53 +281,7 @@ VMUX_HOOK ssize_t pwritev64v2(int fd, const iovec* parts, int count, off64_t off
 }
 // VFIO's files cannot be sought in.
 VMUX_HOOK off_t lseek(int fd, off_t offset, int whence) noexcept {
-  return dispatch<off_t>(
-      fd, [](Object&) { return long{-ESPIPE}; }, [&] { return VMUX_REAL(lseek)(fd, offset, whence); });
+  if (Inside::is() || !table().may_be_ours(fd) || !is_ours(fd)) return VMUX_REAL(lseek)(fd, offset, whence);
+  return returned<off_t>(-ESPIPE);
 }
 VMUX_HOOK off64_t lseek64(int fd, off64_t offset, int whence) noexcept { return lseek(fd, offset, whence); }
-
-VMUX_HOOK int close(int fd) {
-  if (!Inside::is() && table().may_be_ours(fd)) {
-    const Inside inside;
-    table().closing(fd);
-  }
-  return VMUX_REAL(close)(fd);
-}
-VMUX_HOOK int close_range(unsigned first, unsigned last, int flags) noexcept {
-  if (!Inside::is() && World::existing() != nullptr && first <= last &&
-      (static_cast<unsigned>(flags) & CLOSE_RANGE_CLOEXEC) == 0) {
-    const Inside inside;
-    table().closing_range(first, last);
-  }
-  return VMUX_REAL(close_range)(first, last, flags);
-}
-VMUX_HOOK void closefrom(int first) noexcept {
-  if (!Inside::is() && World::existing() != nullptr) {
-    const Inside inside;
-    table().closing_range(static_cast<unsigned>(first < 0 ? 0 : first), ~0u);
-  }
-  VMUX_REAL(closefrom)(first);
-}
-VMUX_HOOK int dup(int fd) noexcept {
-  return duplicate(fd, [&] { return VMUX_REAL(dup)(fd); });
-}
-VMUX_HOOK int dup2(int from, int to) noexcept {
-  return replace(from, to, [&] { return VMUX_REAL(dup2)(from, to); });
-}
-VMUX_HOOK int dup3(int from, int to, int flags) noexcept {
-  return replace(from, to, [&] { return VMUX_REAL(dup3)(from, to, flags); });
-}
-VMUX_HOOK int fcntl(int fd, int command, ...) {
-  va_list rest;
-  va_start(rest, command);
-  void* argument = va_arg(rest, void*);
-  va_end(rest);
-  return control(fd, command, [&] { return VMUX_REAL(fcntl)(fd, command, argument); });
-}
-VMUX_HOOK int fcntl64(int fd, int command, ...) {
-  va_list rest;
-  va_start(rest, command);
-  void* argument = va_arg(rest, void*);
-  va_end(rest);
-  return control(fd, command, [&] { return VMUX_REAL(fcntl64)(fd, command, argument); });
-}

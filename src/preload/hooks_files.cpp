@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Functions that take a path: redirected into the generated tree, or opening one of our character devices.
-#include <dirent.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/xattr.h>
@@ -13,26 +11,58 @@
 #include <cstring>
 
 #include "base/format.hpp"
+#include "preload/fd_table.hpp"
 #include "preload/hooks.hpp"
+#include "preload/proc_files.hpp"
 
 namespace vmux::preload {
 
 void Target::look_up(const std::string& path) {
   World* world = World::get_for(path);
   if (world == nullptr) return;
-  redirected_ = world->paths().redirect(path);
-  if (redirected_) node_ = world->paths().node(path);
+  const std::string walked = walk(*world, path);
+  redirected_ = world->paths().redirect(walked);
+  if (redirected_) node_ = world->paths().node(walked);
 }
 
-/// From a directory of the machine above ours; one in our own tree leads to the right place by itself.
 void Target::look_up_from(int directory) {
-  char base[PATH_MAX];
-  const std::string link =
-      directory == AT_FDCWD ? std::string{"/proc/self/cwd"} : fmt::format("/proc/self/fd/{}", directory);
-  const ssize_t length = ::readlink(link.c_str(), base, sizeof base);
-  if (length <= 0) return;
-  const auto whole = join_paths({base, static_cast<std::size_t>(length)}, path_);
+  const std::string base = read_proc_link(directory == AT_FDCWD ? "self/cwd" : fmt::format("self/fd/{}", directory));
+  if (base.empty()) return;
+  // What the program calls a directory of the tree.
+  const World* world = World::existing();
+  const std::string shown{world == nullptr ? std::string_view{base} : world->paths().conceal(base)};
+  const auto whole = join_paths(shown, path_);
   if (Paths::may_concern(whole)) look_up(whole);
+}
+
+/// `path` without its "..", as the kernel walks it: what they leave depends on links, ours and the machine's. Empty
+/// when the way is not there.
+std::string Target::walk(const World& world, const std::string& path) {
+  constexpr int kMostLinks = 40;
+  if (path.find("/..") == std::string::npos) return path;
+  std::string done, rest = path;
+  for (int links = 0; links < kMostLinks && (rest + '/').find("/../") != std::string::npos;) {
+    rest.erase(0, std::min(rest.find_first_not_of('/'), rest.size()));
+    const std::string part = rest.substr(0, rest.find('/'));
+    rest.erase(0, part.size());
+    if (part == "..") done.erase(std::min(done.rfind('/'), done.size()));
+    if (part == ".." || part == "." || part.empty()) continue;
+    const std::string next = done + '/' + part, real = world.paths().redirect(next).value_or(next);
+    struct stat status {};
+    char target[PATH_MAX];
+    if (::lstat(real.c_str(), &status) != 0) return {};
+    if (!S_ISLNK(status.st_mode)) {
+      if (!S_ISDIR(status.st_mode)) return next + "/.";  // ENOTDIR, by the name of a directory
+      done = next;
+      continue;
+    }
+    const ssize_t length = ::readlink(real.c_str(), target, sizeof target);
+    if (length <= 0) return {};
+    ++links;
+    if (*target == '/') done.clear();
+    rest = '/' + std::string{target, static_cast<std::size_t>(length)} + rest;
+  }
+  return done + rest;
 }
 
 namespace {
@@ -45,6 +75,27 @@ int open_with(int directory, const char* path, int flags, Real real) {
   if (!target.node() || (flags & O_PATH) != 0) return real(target.path());
   const Inside inside;
   return returned(World::existing()->open(*target.node(), flags));
+}
+
+/// What fopen() opens a file with.
+int flags_of(const char* mode) {
+  int flags = *mode == 'r' ? O_RDONLY : O_WRONLY | O_CREAT | (*mode == 'w' ? O_TRUNC : O_APPEND);
+  for (const char* more = mode + 1; *more != '\0' && *more != ','; ++more) {
+    if (*more == '+') flags = (flags & ~O_ACCMODE) | O_RDWR;
+    if (*more == 'e') flags |= O_CLOEXEC;
+    if (*more == 'x') flags |= O_EXCL;
+  }
+  return flags;
+}
+
+/// A stream of a device is there for its descriptor: what stdio reads and writes by itself does not reach us.
+template <class Real>
+FILE* open_stream(const char* path, const char* mode, Real real) {
+  const Target target{path};
+  if (!target.node()) return real(target.path());
+  const Inside inside;
+  const int fd = returned(World::existing()->open(*target.node(), flags_of(mode)));
+  return fd < 0 ? nullptr : ::fdopen(fd, mode);
 }
 
 /// The last argument of open(), if it is there.
@@ -60,6 +111,7 @@ int open_with(int directory, const char* path, int flags, Real real) {
 }  // namespace
 }  // namespace vmux::preload
 
+using vmux::preload::open_stream;
 using vmux::preload::open_with;
 using vmux::preload::takes_mode;
 using vmux::preload::Target;
@@ -89,19 +141,37 @@ VMUX_HOOK int __open64_2(const char* path, int flags) { return open64(path, flag
 VMUX_HOOK int __openat_2(int directory, const char* path, int flags) { return openat(directory, path, flags); }
 VMUX_HOOK int __openat64_2(int directory, const char* path, int flags) { return openat64(directory, path, flags); }
 
-VMUX_HOOK FILE* fopen(const char* path, const char* mode) { return VMUX_REAL(fopen)(Target{path}.path(), mode); }
-VMUX_HOOK FILE* fopen64(const char* path, const char* mode) { return VMUX_REAL(fopen64)(Target{path}.path(), mode); }
-VMUX_HOOK DIR* opendir(const char* path) { return VMUX_REAL(opendir)(Target{path}.path()); }
+VMUX_HOOK FILE* fopen(const char* path, const char* mode) {
+  return open_stream(path, mode, [&](const char* real) { return VMUX_REAL(fopen)(real, mode); });
+}
+VMUX_HOOK FILE* fopen64(const char* path, const char* mode) {
+  return open_stream(path, mode, [&](const char* real) { return VMUX_REAL(fopen64)(real, mode); });
+}
+VMUX_HOOK FILE* freopen(const char* path, const char* mode, FILE* stream) {
+  return VMUX_REAL(freopen)(Target{path}.path(), mode, stream);
+}
+VMUX_HOOK FILE* freopen64(const char* path, const char* mode, FILE* stream) {
+  return VMUX_REAL(freopen64)(Target{path}.path(), mode, stream);
+}
+// The C library closes the descriptor by itself.
+VMUX_HOOK int fclose(FILE* stream) {
+  const int fd = vmux::preload::Inside::is() || stream == nullptr ? -1 : fileno(stream);
+  if (vmux::preload::FdTable::instance().may_be_ours(fd)) {
+    const vmux::preload::Inside inside;
+    vmux::preload::FdTable::instance().closing(fd);
+  }
+  return VMUX_REAL(fclose)(stream);
+}
+VMUX_HOOK int creat(const char* path, mode_t mode) { return open(path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
+VMUX_HOOK int creat64(const char* path, mode_t mode) { return creat(path, mode); }
+VMUX_HOOK int chroot(const char* path) noexcept {
+  if (!vmux::preload::Inside::is() && !vmux::preload::settings().devices.empty()) {
+    const vmux::preload::Inside inside;
+    vmux::preload::keep_proc();
+  }
+  return VMUX_REAL(chroot)(Target{path}.path());
+}
 VMUX_HOOK int chdir(const char* path) noexcept { return VMUX_REAL(chdir)(Target{path}.path()); }
-VMUX_HOOK int scandir(const char* path, dirent*** names, int (*filter)(const dirent*),
-                      int (*compare)(const dirent**, const dirent**)) {
-  return VMUX_REAL(scandir)(Target{path}.path(), names, filter, compare);
-}
-VMUX_HOOK int scandir64(const char* path, dirent64*** names, int (*filter)(const dirent64*),
-                        int (*compare)(const dirent64**, const dirent64**)) {
-  return VMUX_REAL(scandir64)(Target{path}.path(), names, filter, compare);
-}
-
 VMUX_HOOK int access(const char* path, int mode) noexcept { return VMUX_REAL(access)(Target{path}.path(), mode); }
 VMUX_HOOK int eaccess(const char* path, int mode) noexcept { return VMUX_REAL(eaccess)(Target{path}.path(), mode); }
 VMUX_HOOK int euidaccess(const char* path, int mode) noexcept {
@@ -147,16 +217,3 @@ VMUX_HOOK char* realpath(const char* path, char* into) noexcept {
 }
 VMUX_HOOK char* __realpath_chk(const char* path, char* into, size_t) { return realpath(path, into); }
 VMUX_HOOK char* canonicalize_file_name(const char* path) noexcept { return realpath(path, nullptr); }
-
-VMUX_HOOK int glob(const char* pattern, int flags, int (*on_error)(const char*, int), glob_t* found) noexcept {
-  const Target target{pattern};
-  const size_t before = target.is_ours() && (flags & GLOB_APPEND) != 0 ? found->gl_pathc : 0;
-  const int result = VMUX_REAL(glob)(target.path(), flags, on_error, found);
-  if (result != 0 || !target.is_ours()) return result;
-  const size_t first = before + ((flags & GLOB_DOOFFS) != 0 ? found->gl_offs : 0);
-  for (size_t i = first; found->gl_pathv[i] != nullptr; ++i) {
-    const std::string_view shown = World::existing()->paths().conceal(found->gl_pathv[i]);
-    std::memmove(found->gl_pathv[i], shown.data(), shown.size() + 1);
-  }
-  return result;
-}

@@ -20,9 +20,11 @@ namespace vmux::preload {
 namespace {
 
 /// mmap() of a file of ours, after what the kernel checks itself (do_mmap).
-long map_object(Object& object, void* hint, size_t length, int protection, int flags, off64_t offset) {
+long map_file(const FdTable::File& file, void* hint, size_t length, int protection, int flags, off64_t offset) {
   if (offset % static_cast<off64_t>(kPage) != 0 || length == 0) return -EINVAL;
-  return object.mmap(hint, length, protection, flags, static_cast<std::uint64_t>(offset));
+  const bool may_write = file.access == O_RDWR || (protection & PROT_WRITE) == 0;
+  if (file.access == O_WRONLY || !may_write) return -EACCES;
+  return file.object->mmap(hint, length, protection, flags, static_cast<std::uint64_t>(offset));
 }
 
 template <class Real>
@@ -33,12 +35,12 @@ void* map(void* hint, size_t length, int protection, int flags, int fd, off64_t 
   if (is_ours || is_shareable) {
     const Inside inside;
     const int before = errno;
-    const auto object = is_ours ? FdTable::instance().find(fd) : nullptr;
-    if (object || is_shareable) {
+    const auto file = is_ours ? FdTable::instance().find_file(fd) : nullptr;
+    if (file || is_shareable) {
       if ((flags & MAP_FIXED) != 0) forget_shareable(reinterpret_cast<std::uint64_t>(hint), length);
-      const long result = object ? map_object(*object, hint, length, protection, flags, offset)
-                                 : map_shareable(hint, length, protection, flags);
-      if (result >= 0 && !object) BarMaps::instance().forget(static_cast<std::uint64_t>(result), length);
+      const long result = file ? map_file(*file, hint, length, protection, flags, offset)
+                               : map_shareable(hint, length, protection, flags);
+      if (result >= 0 && !file) BarMaps::instance().forget(static_cast<std::uint64_t>(result), length);
       errno = before;
       return reinterpret_cast<void*>(returned<long>(result));
     }

@@ -24,11 +24,15 @@ dev_t number_of(const Node& node) {
   return 0;
 }
 
+/// Number 0: a file without a name (a device that its group opened), which the kernel shows without a type.
+mode_t mode_of(dev_t number) { return (number == 0 ? 0 : S_IFCHR) | 0600; }
+
 template <class Stat>
 void show_device(Stat& status, dev_t number) {
-  status.st_mode = (status.st_mode & ~static_cast<mode_t>(S_IFMT | 0777)) | S_IFCHR | 0600;
+  status.st_mode = mode_of(number);
   status.st_rdev = number;
   status.st_size = 0;
+  status.st_blocks = 0;
 }
 
 template <class Stat, class Real>
@@ -39,19 +43,19 @@ int stat_path(const char* path, Stat* status, Real real, int directory = AT_FDCW
   return result;
 }
 
-/// Device number of a descriptor of ours, else 0.
-dev_t number_of_fd(int fd) {
-  if (Inside::is() || !FdTable::instance().may_be_ours(fd)) return 0;
+/// Device number of a descriptor of ours.
+std::optional<dev_t> number_of_fd(int fd) {
+  if (Inside::is() || !FdTable::instance().may_be_ours(fd)) return std::nullopt;
   const Inside inside;
   const auto object = FdTable::instance().find(fd);
-  return object ? object->device_number() : 0;
+  return object ? std::optional{object->device_number()} : std::nullopt;
 }
 
 template <class Stat, class Real>
 int stat_fd(int fd, Stat* status, Real real) {
   const int result = real();
   if (result != 0) return result;
-  if (const dev_t number = number_of_fd(fd); number != 0) show_device(*status, number);
+  if (const auto number = number_of_fd(fd)) show_device(*status, *number);
   return result;
 }
 
@@ -97,12 +101,14 @@ VMUX_HOOK int statx(int directory, const char* path, int flags, unsigned mask, s
   const Target target{path, directory};
   const int result = VMUX_REAL(statx)(directory, target.path(), flags, mask, status);
   if (result != 0) return result;
-  const dev_t number = is_of_fd(path, flags) ? number_of_fd(directory) : target.node() ? number_of(*target.node()) : 0;
-  if (number == 0) return result;
-  status->stx_mode = static_cast<decltype(status->stx_mode)>((status->stx_mode & ~(S_IFMT | 0777)) | S_IFCHR | 0600);
-  status->stx_rdev_major = major(number);
-  status->stx_rdev_minor = minor(number);
-  status->stx_size = 0;
+  std::optional<dev_t> number;
+  if (is_of_fd(path, flags)) number = number_of_fd(directory);
+  if (target.node()) number = number_of(*target.node());
+  if (!number) return result;
+  status->stx_mode = static_cast<decltype(status->stx_mode)>(mode_of(*number));
+  status->stx_rdev_major = major(*number);
+  status->stx_rdev_minor = minor(*number);
+  status->stx_size = status->stx_blocks = 0;
   return result;
 }
 

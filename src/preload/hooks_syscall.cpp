@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
@@ -13,6 +14,7 @@
 
 #include "preload/hooks.hpp"
 #include "preload/object.hpp"
+#include "preload/proc_files.hpp"
 
 namespace vmux::preload {
 namespace {
@@ -72,6 +74,11 @@ std::optional<long> with_path(long call, const Arguments& a) {
       return faccessat(number(a[0]), path(a[1]), number(a[2]), number(a[3]));
     case SYS_readlinkat:
       return readlinkat(number(a[0]), path(a[1]), pointer<char>(a[2]), length(a[3]));
+    case SYS_chroot:
+      return chroot(path(a[0]));
+    case SYS_pivot_root:
+      keep_proc();
+      return std::nullopt;
     case SYS_chdir:
       return chdir(path(a[0]));
     case SYS_getxattr:
@@ -155,6 +162,24 @@ std::optional<long> with_descriptor(long call, const Arguments& a) {
       return dup3(number(a[0]), number(a[1]), number(a[2]));
     case SYS_fcntl:
       return fcntl(number(a[0]), number(a[1]), pointer(a[2]));
+    case SYS_fsync:
+      return fsync(number(a[0]));
+    case SYS_fdatasync:
+      return fdatasync(number(a[0]));
+    case SYS_sync_file_range:
+      return sync_file_range(number(a[0]), a[1], a[2], static_cast<unsigned>(a[3]));
+    case SYS_ftruncate:
+      return ftruncate(number(a[0]), a[1]);
+    case SYS_fallocate:
+      return fallocate(number(a[0]), number(a[1]), a[2], a[3]);
+    case SYS_sendfile:
+      return sendfile(number(a[0]), number(a[1]), pointer<off_t>(a[2]), length(a[3]));
+    case SYS_splice:
+      return splice(number(a[0]), pointer<off64_t>(a[1]), number(a[2]), pointer<off64_t>(a[3]), length(a[4]),
+                    static_cast<unsigned>(a[5]));
+    case SYS_copy_file_range:
+      return copy_file_range(number(a[0]), pointer<off64_t>(a[1]), number(a[2]), pointer<off64_t>(a[3]), length(a[4]),
+                             static_cast<unsigned>(a[5]));
     case SYS_fstat:
       return fstat(number(a[0]), pointer<struct stat>(a[1]));
     case SYS_close:

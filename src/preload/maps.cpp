@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "base/format.hpp"
+#include "preload/proc_files.hpp"
 #include "vmux/base/strong.hpp"
 
 namespace vmux::preload {
@@ -29,7 +30,7 @@ std::optional<std::uint64_t> take_number(std::string_view& text, char stop, int 
 /// /proc/self/maps, whole: it must be read in one go to be one picture.
 std::string read_maps() {
   std::string text;
-  const UniqueFd fd{::open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
+  const UniqueFd fd = open_proc("self/maps", O_RDONLY | O_CLOEXEC);
   if (!fd) return text;
   for (std::size_t used = 0;;) {
     text.resize(used + 65536);
@@ -53,8 +54,7 @@ bool allows(int fd, bool writable) {
   return writable ? (flags & O_ACCMODE) == O_RDWR : (flags & O_ACCMODE) != O_WRONLY;
 }
 
-UniqueFd reopen(const char* path, const Vma& vma, bool writable) {
-  UniqueFd fd{::open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK)};
+UniqueFd checked(UniqueFd fd, const Vma& vma) {
   if (fd && !is_same_file(fd.get(), vma.device, vma.inode)) fd.reset();
   return fd;
 }
@@ -62,16 +62,18 @@ UniqueFd reopen(const char* path, const Vma& vma, bool writable) {
 /// The program's own descriptor of the file: memfds and unlinked files can be found by nothing else without privileges.
 UniqueFd among_open_files(const Vma& vma, bool writable) {
   UniqueFd found;
-  DIR* directory = ::opendir("/proc/self/fd");
+  UniqueFd listed = open_proc("self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* directory = listed ? ::fdopendir(listed.get()) : nullptr;
   if (directory == nullptr) return found;
+  (void)listed.release();
   while (const dirent* entry = ::readdir(directory)) {
     int number = -1;
     const std::string_view name = entry->d_name;
     if (std::from_chars(name.data(), name.data() + name.size(), number).ec != std::errc{}) continue;
     if (!is_same_file(number, vma.device, vma.inode)) continue;
-    found.reset(allows(number, writable) ? ::fcntl(number, F_DUPFD_CLOEXEC, 0)
-                                         : ::open(fmt::format("/proc/self/fd/{}", number).c_str(),
-                                                  (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC));
+    const int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC;
+    found = allows(number, writable) ? UniqueFd{::fcntl(number, F_DUPFD_CLOEXEC, 0)}
+                                     : open_proc(fmt::format("self/fd/{}", number), flags);
     if (found) break;
   }
   ::closedir(directory);
@@ -163,10 +165,11 @@ std::shared_ptr<const UniqueFd> MemoryFinder::file_of(const Vma& vma, bool writa
   if (const auto entry = files_.find(key); entry != files_.end()) {
     if (auto kept = entry->second.lock()) return kept;
   }
+  const int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK;
   UniqueFd fd = among_open_files(vma, writable);
-  if (!fd && !vma.path.empty() && vma.path.front() == '/') fd = reopen(vma.path.c_str(), vma, writable);
+  if (!fd && !vma.path.empty() && vma.path.front() == '/') fd = checked(UniqueFd{::open(vma.path.c_str(), flags)}, vma);
   // Needs CAP_CHECKPOINT_RESTORE: the only way to memory whose descriptors are all closed and whose name is gone.
-  if (!fd) fd = reopen(fmt::format("/proc/self/map_files/{:x}-{:x}", vma.start, vma.end).c_str(), vma, writable);
+  if (!fd) fd = checked(open_proc(fmt::format("self/map_files/{:x}-{:x}", vma.start, vma.end), flags), vma);
   return fd ? keep(key, std::move(fd)) : nullptr;
 }
 

@@ -9,6 +9,9 @@
 #include <cstdint>
 #include <mutex>
 #include <span>
+#include <utility>
+
+#include "vmux/base/unique_fd.hpp"
 
 namespace vmux::preload {
 
@@ -32,8 +35,11 @@ class Object {
   virtual long mmap(void* hint, std::size_t length, int protection, int flags, std::uint64_t offset);
   /// Device number that fstat() shows; 0 for one without.
   [[nodiscard]] virtual dev_t device_number() const noexcept { return 0; }
+  /// What says to other processes that it is open; goes with it.
+  void keep(UniqueFd claim) noexcept { claim_ = std::move(claim); }
 
  private:
+  UniqueFd claim_;
   std::mutex position_mutex_;
   std::uint64_t position_ = 0;
 };

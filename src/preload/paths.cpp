@@ -12,6 +12,9 @@ bool starts_with_path(std::string_view path, std::string_view prefix) {
   return path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/');
 }
 
+/// Only a directory goes by such a name, and a link is followed.
+bool names_directory(std::string_view path) { return path.ends_with('/') || path.ends_with("/."); }
+
 }  // namespace
 
 std::string tidy(std::string_view path) {
@@ -65,18 +68,20 @@ Paths::Paths(std::string root, const std::string& host_root, const std::vector<I
 }
 
 bool Paths::may_concern(std::string_view path) noexcept {
-  return path.starts_with("/sys") || path.starts_with("/dev") || path.starts_with("//");
+  // Of /dev not what every shell script opens: a look at the servers is not for nothing.
+  if (path.starts_with("/sys") || path.starts_with("/dev/vfio") || path.starts_with("/dev/iommu")) return true;
+  const auto has = [&](std::string_view part) { return path.find(part) != std::string_view::npos; };
+  return path.starts_with("/") && (has("/..") || ((has("//") || has("/./")) && (has("/sys") || has("/dev"))));
 }
 
 std::optional<std::string> Paths::redirect(std::string_view path) const {
-  if (root_.empty() || !may_concern(path)) return std::nullopt;
+  if (root_.empty() || !path.starts_with('/')) return std::nullopt;
   const std::string clean = tidy(path);
   const auto owns = [&](const std::string& prefix) { return starts_with_path(clean, prefix); };
   const bool is_ours = std::any_of(owned_.begin(), owned_.end(), owns) ||
                        std::find(merged_.begin(), merged_.end(), clean) != merged_.end();
   if (!is_ours) return std::nullopt;
-  // A slash at the end makes a difference to a link: it is followed.
-  return root_ + clean + (path.ends_with('/') ? "/" : "");
+  return root_ + clean + (names_directory(path) ? "/" : "");
 }
 
 std::string_view Paths::conceal(std::string_view real) const noexcept {
@@ -84,7 +89,7 @@ std::string_view Paths::conceal(std::string_view real) const noexcept {
 }
 
 std::optional<Node> Paths::node(std::string_view path) const {
-  if (root_.empty() || !path.starts_with('/')) return std::nullopt;
+  if (root_.empty() || !path.starts_with('/') || names_directory(path)) return std::nullopt;
   const std::string clean = tidy(path);
   if (clean == "/dev/vfio/vfio") return Node{Node::Kind::container};
   if (clean == "/dev/iommu") return Node{Node::Kind::iommufd};

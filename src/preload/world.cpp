@@ -15,6 +15,7 @@
 
 #include "preload/fd_table.hpp"
 #include "preload/iommufd.hpp"
+#include "preload/neighbours.hpp"
 #include "preload/trace.hpp"
 
 namespace vmux::preload {
@@ -22,13 +23,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kTreeName = "vmux-vfio.", kUnfinished = "vmux-vfio-new.";
+constexpr std::string_view kUnfinished = "vmux-vfio-new.";
 constexpr std::uint64_t kProbeTimeout = 2'000'000'000;
 
 std::atomic<World*> the_world = nullptr;
 std::mutex making_mutex;
 
 /// Asks a server who its function is, and hangs up: the program may never open it.
+Result<Identity> ask(const DeviceSetting& setting);
+
+/// A server that has a client answers nobody else, but that client has left what it told.
+Result<Identity> identify(const DeviceSetting& setting) {
+  if (is_claimed(setting.socket)) {
+    if (auto known = find_record(settings().directory, setting)) return std::move(*known);
+  }
+  return ask(setting);
+}
+
 Result<Identity> ask(const DeviceSetting& setting) {
   vfio_user::ClientOptions options;
   options.timeout_ns = kProbeTimeout;
@@ -86,7 +97,7 @@ World* World::get() {
 World::World(const std::vector<DeviceSetting>& devices) {
   unsigned group = first_free_group("");
   for (const DeviceSetting& setting : devices) {
-    auto identity = ask(setting);
+    auto identity = identify(setting);
     if (!identity) {
       say("{}: not shown, its vfio-user server at {} does not answer: {}", setting.address.text(), setting.socket,
           identity.error().text());
@@ -116,6 +127,8 @@ void World::make_tree() {
     say("{} in {}: no device is shown", built.error().text(), root_);
     return;
   }
+  for (const Identity& identity : identities_)
+    write_record(root_, identity);
   paths_ = Paths{root_, "", identities_};
 }
 
@@ -126,14 +139,20 @@ const Identity* World::identity_of(unsigned group) const noexcept {
 }
 
 int World::open(const Node& node, int flags) {
+  // As for any character device that is there and cannot be read past the page cache.
+  if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return -EEXIST;
+  if ((flags & O_DIRECTORY) != 0) return -ENOTDIR;
+  if ((flags & O_DIRECT) != 0) return -EINVAL;
   const std::lock_guard lock{state_mutex()};
-  const bool closes = (flags & O_CLOEXEC) != 0;
   FdTable& table = FdTable::instance();
-  if (node.kind == Node::Kind::container) return table.add(std::make_shared<Container>(), closes);
-  if (node.kind == Node::Kind::iommufd) return table.add(std::make_shared<Iommufd>(), closes);
+  if (node.kind == Node::Kind::container) return table.add(std::make_shared<Container>(), flags);
+  if (node.kind == Node::Kind::iommufd) return table.add(std::make_shared<Iommufd>(), flags);
   const Identity* identity = identity_of(node.number);
   if (identity == nullptr) return -ENODEV;
+  if (!open_[node.number].expired()) table.drop_closed();
   if (!open_[node.number].expired()) return -EBUSY;
+  UniqueFd claim = take_claim(identity->socket);
+  if (!claim && errno == EADDRINUSE) return -EBUSY;
   std::shared_ptr<Object> object;
   if (node.kind == Node::Kind::group) {
     object = std::make_shared<Group>(*identity);
@@ -143,7 +162,8 @@ int World::open(const Node& node, int flags) {
     opened.device->require_bind(makedev(kCdevMajor, identity->group));
     object = std::move(opened.device);
   }
-  const int fd = table.add(object, closes);
+  object->keep(std::move(claim));
+  const int fd = table.add(object, flags);
   if (fd >= 0) open_[node.number] = object;
   return fd;
 }

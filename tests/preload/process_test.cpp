@@ -33,9 +33,10 @@ TEST(Descriptors, Dup2OverADeviceClosesIt) {
 TEST(Descriptors, NumberThatWasClosedBehindOurBackIsNotOurs) {
   Opened it;
   const int number = it.device;
-  ASSERT_EQ(fclose(fdopen(number, "r")), 0);  // the C library closes it by itself
-  const Fd other{open("/dev/null", O_RDWR)};
-  ASSERT_EQ(static_cast<int>(other), number);
+  FILE* stream = freopen("/dev/null", "r+", fdopen(number, "r+"));  // the C library closes it by itself
+  ASSERT_NE(stream, nullptr);
+  const int other = fileno(stream);
+  ASSERT_EQ(other, number);
   EXPECT_EQ(errno_of(ioctl(other, VFIO_DEVICE_RESET)), ENOTTY);
   EXPECT_EQ(write(other, "x", 1), 1);
   const Fd self{static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))};
@@ -76,6 +77,68 @@ TEST(Processes, AnotherProgramSeesTheDeviceWhileItIsNotOpen) {
   EXPECT_EQ(fscanf(pipe, "%15s", text), 1);
   pclose(pipe);
   EXPECT_STREQ(text, "0x1234");
+}
+/// The first line that a shell says on its standard output.
+std::string said_by(const std::string& command) {
+  FILE* pipe = popen(command.c_str(), "r");
+  char line[256]{};
+  (void)fgets(line, sizeof line, pipe);
+  pclose(pipe);
+  return line;
+}
+
+TEST(Processes, AnotherProgramSeesTheDeviceThatIsOpen) {
+  const Opened it;
+  EXPECT_EQ(said_by("cat /sys/bus/pci/devices/0000:40:00.0/vendor 2>/dev/null"), "0x1234\n");
+}
+TEST(Processes, AGroupIsOpenInOneProcessOnly) {
+  const std::string group = "/dev/vfio/" + group_of(kBdf),
+                    open_it = "head -c0 " + group + " 2>/dev/null && echo opened";
+  {
+    const Opened it;
+    EXPECT_EQ(said_by("head -c0 " + group + " 2>&1 | grep -o busy"), "busy\n");
+    EXPECT_EQ(said_by(open_it), "");
+  }
+  EXPECT_EQ(said_by(open_it), "opened\n");
+}
+TEST(Processes, AGroupStaysOpenWhileAForkedChildHasIt) {
+  const std::string group = "/dev/vfio/" + group_of(kBdf);
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  pid_t child = -1;
+  {
+    const Fd opened{open(group.c_str(), O_RDWR)};
+    child = fork();
+    if (child == 0) {
+      char byte;
+      close(ends[1]);
+      _exit(static_cast<int>(read(ends[0], &byte, 1)));  // until the parent hangs up
+    }
+  }
+  EXPECT_EQ(errno_of(open(group.c_str(), O_RDWR)), EBUSY);
+  close(ends[1]);
+  close(ends[0]);
+  waitpid(child, nullptr, 0);
+  EXPECT_EQ(errno_of(Fd{open(group.c_str(), O_RDWR)}), 0);
+}
+TEST(Processes, AProgramThatChangesItsRootGoesOnMappingMemory) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root may change its root";
+  const Opened it;
+  const pid_t child = fork();
+  if (child == 0) {
+    if (chroot("/var/empty") != 0 && chroot("/usr") != 0) _exit(2);
+    const Fd file{memfd_create("test", MFD_CLOEXEC)};
+    if (ftruncate(file, kPage) != 0) _exit(3);
+    const Memory memory{kPage, MAP_SHARED, file};
+    const Fd event{eventfd(0, 0)};
+    const int mapped = map_dma(it.container, 0, memory.address(), kPage);
+    const int wired = set_irqs(it.device, VFIO_PCI_MSIX_IRQ_INDEX,
+                               VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, 0, 1, {event});
+    _exit(access("/proc/self/maps", F_OK) == 0 ? 4 : mapped != 0 ? 5 : wired != 0 ? 6 : 0);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 TEST(Processes, ThreadsUseOneDeviceAtOnce) {
   const Opened it;

@@ -185,8 +185,9 @@ int cut_connections() {
   int cut = 0;
   for (const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"}) {
     const int fd = std::stoi(entry.path().filename());
-    struct stat status {};
-    if (fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) && shutdown(fd, SHUT_RDWR) == 0) ++cut;
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0 && shutdown(fd, SHUT_RDWR) == 0) ++cut;
   }
   return cut;
 }

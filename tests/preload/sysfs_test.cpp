@@ -120,6 +120,64 @@ TEST(Sysfs, GlobAndScandirAndFilesystem) {
   free(names);
   EXPECT_TRUE(std::filesystem::is_directory(kDevice + "/vfio-dev"));
 }
+unsigned char type_of(const char* directory, const std::string& name) {
+  unsigned char type = DT_UNKNOWN;
+  DIR* stream = opendir(directory);
+  while (const dirent* entry = readdir(stream)) {
+    if (name == entry->d_name) type = entry->d_type;
+  }
+  closedir(stream);
+  return type;
+}
+
+TEST(Directories, TellTheTypesOfWhatIsInThem) {
+  const std::string group = group_of(kBdf);
+  EXPECT_EQ(type_of("/dev/vfio", group), DT_CHR);
+  EXPECT_EQ(type_of("/dev/vfio", "devices"), DT_DIR);
+  EXPECT_EQ(type_of("/dev/vfio/devices", "vfio" + group), DT_CHR);
+  EXPECT_EQ(type_of("/sys/bus/pci/devices", kBdf), DT_LNK);
+  EXPECT_EQ(type_of("/sys/bus/pci/drivers", "vfio-pci"), DT_DIR);
+  EXPECT_EQ(type_of("/sys/kernel/iommu_groups", group), DT_DIR);
+  EXPECT_EQ(type_of(kDevice.c_str(), "vendor"), DT_REG);
+  dirent** names = nullptr;
+  const int count = scandir(
+      "/dev/vfio", &names, [](const dirent* entry) { return entry->d_type == DT_CHR ? 1 : 0; }, alphasort);
+  EXPECT_GE(count, 3);
+  for (int i = 0; i < count; ++i)
+    free(names[i]);
+  free(names);
+}
+TEST(Directories, OpenedByDescriptorAreTheSame) {
+  DIR* stream = fdopendir(open("/dev/vfio", O_RDONLY | O_DIRECTORY));
+  std::set<std::string> devices;
+  while (const dirent* entry = readdir(stream)) {
+    if (entry->d_type == DT_CHR) devices.insert(entry->d_name);
+  }
+  closedir(stream);
+  EXPECT_EQ(devices.count("vfio") + devices.count(group_of(kBdf)), 2u);
+}
+TEST(Directories, PatternsMayBeginAnywhere) {
+  glob_t found{};
+  ASSERT_EQ(glob("/sys/bus/p[c]i/devices/0000:40:00.*", 0, nullptr, &found), 0);
+  EXPECT_EQ(found.gl_pathc, 2u);
+  EXPECT_EQ(std::string{found.gl_pathv[0]}, kDevice);
+  globfree(&found);
+  EXPECT_EQ(glob("/sys/bus/pci/devices/*/nothing", 0, nullptr, &found), GLOB_NOMATCH);
+}
+TEST(Directories, WhereTheProgramIsHasTheNameThatItGave) {
+  const std::filesystem::path before = std::filesystem::current_path();
+  ASSERT_EQ(chdir("/sys/bus/pci/devices"), 0);
+  char name[64], small[8];
+  EXPECT_STREQ(getcwd(name, sizeof name), "/sys/bus/pci/devices");
+  EXPECT_EQ(getcwd(small, sizeof small), nullptr);
+  EXPECT_EQ(errno, ERANGE);
+  char* allocated = getcwd(nullptr, 0);
+  EXPECT_STREQ(allocated, "/sys/bus/pci/devices");
+  free(allocated);
+  EXPECT_EQ(first_line("../../pci/devices/" + std::string{kBdf} + "/vendor"), "0x1234");
+  EXPECT_EQ(access("../../../kernel/iommu_groups", F_OK), 0);
+  ASSERT_EQ(chdir(before.c_str()), 0);
+}
 TEST(Dev, NodesAreCharacterDevices) {
   struct stat by_path {
   }, by_fd{};
