@@ -11,7 +11,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "preload/mmio_trap.hpp"
+#include "preload/fd_table.hpp"
 #include "preload/trace.hpp"
 
 namespace vmux::preload {
@@ -90,6 +90,11 @@ int Device::describe() {
     if (!irq && (irq.error().code != Errc::system)) return outcome(irq);
     irqs_.push_back(irq ? *irq : pci::IrqInfo{});
   }
+  FdTable& table = FdTable::instance();
+  table.hide(client_->fd());
+  table.hide(client_->twin_fd());
+  for (const auto& region : regions_)
+    table.hide(region.fd.get());
   // A write that was posted must not be overtaken by a store to memory that the server shares with the program.
   const auto maps = [](const vfio_user::RegionDescription& region) { return region.mappable; };
   can_post_ = std::none_of(regions_.begin(), regions_.end(), maps);
@@ -207,6 +212,7 @@ int Device::dma_map(const DmaPiece& piece) {
   if (error == 0 && fd < 0 && !server_requests_.joinable()) {
     if (auto made = make_eventfd()) {
       stop_ = std::move(*made);
+      FdTable::instance().hide(stop_.get());
       thread_owner_ = getpid();
       server_requests_ = std::thread{[this] { serve_messages(); }};
     }

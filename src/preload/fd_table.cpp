@@ -101,6 +101,38 @@ void FdTable::drop_closed() {
     gone.push_back(take(number));
 }
 
+void FdTable::hide(int fd) {
+  struct stat status {};
+  if (fd < 0 || static_cast<std::size_t>(fd) >= kQuick || fstat(fd, &status) != 0) return;
+  const std::lock_guard lock{mutex_};
+  hidden_files_[fd] = {nullptr, status.st_dev, status.st_ino, 0};
+  hidden_[static_cast<std::size_t>(fd)].store(true, std::memory_order_release);
+}
+
+bool FdTable::is_hidden(int fd) {
+  if (!may_be_hidden(fd)) return false;
+  const std::lock_guard lock{mutex_};
+  const auto entry = hidden_files_.find(fd);
+  if (entry != hidden_files_.end() && still_leads_to(fd, entry->second)) return true;
+  if (entry != hidden_files_.end() && !is_borrowed()) hidden_files_.erase(entry);
+  if (!is_borrowed()) hidden_[static_cast<std::size_t>(fd)].store(false, std::memory_order_release);
+  return false;
+}
+
+std::vector<unsigned> FdTable::hidden_between(unsigned first, unsigned last) {
+  std::vector<unsigned> found;
+  {
+    const std::lock_guard lock{mutex_};
+    for (const auto& [number, file] : hidden_files_) {
+      if (static_cast<unsigned>(number) >= first && static_cast<unsigned>(number) <= last) {
+        found.push_back(static_cast<unsigned>(number));
+      }
+    }
+  }
+  std::erase_if(found, [this](unsigned number) { return !is_hidden(static_cast<int>(number)); });
+  return found;
+}
+
 std::size_t FdTable::size() {
   const std::lock_guard lock{mutex_};
   return files_.size();

@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "preload/object.hpp"
 
@@ -54,6 +56,20 @@ class FdTable {
   void drop_closed();
   [[nodiscard]] std::size_t size();
 
+  /// A descriptor that the program knows nothing of (a connection, a lock) and that must outlive it closing all others.
+  void hide(int fd);
+  /// We close it ourselves: the number may be the program's next.
+  void reveal(int fd) noexcept {
+    if (may_be_hidden(fd)) hidden_[static_cast<std::size_t>(fd)].store(false, std::memory_order_release);
+  }
+  [[nodiscard]] bool may_be_hidden(int fd) const noexcept {
+    return fd >= 0 && static_cast<std::size_t>(fd) < kQuick &&
+           hidden_[static_cast<std::size_t>(fd)].load(std::memory_order_acquire);
+  }
+  [[nodiscard]] bool is_hidden(int fd);
+  /// In a range, in order.
+  [[nodiscard]] std::vector<unsigned> hidden_between(unsigned first, unsigned last);
+
   [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
   /// In the child of a fork(), which has a table of its own.
   void forked() noexcept { owner_ = ::getpid(); }
@@ -71,7 +87,8 @@ class FdTable {
   std::mutex mutex_;  // innermost: nothing else is locked while it is held
   Files files_;
   pid_t owner_ = ::getpid();
-  std::atomic<bool> quick_[kQuick]{};
+  std::atomic<bool> quick_[kQuick]{}, hidden_[kQuick]{};
+  std::map<int, File> hidden_files_;  // to be known again: a number that was closed meanwhile is the program's
 };
 
 }  // namespace vmux::preload

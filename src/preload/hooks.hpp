@@ -12,8 +12,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "preload/settings.hpp"
 #include "preload/world.hpp"
@@ -98,6 +100,11 @@ class Target {
  public:
   explicit Target(const char* path, int directory = AT_FDCWD) : path_(path) {
     if (path == nullptr || *path == '\0' || Inside::is()) return;
+    if (may_name_descriptor(path)) {
+      const Inside inside;
+      look_up_descriptor(path);
+      if (file_) return;
+    }
     const bool is_relative = *path != '/';
     if (is_relative ? settings().devices.empty() : !Paths::may_concern(path)) return;
     const Inside inside;
@@ -108,14 +115,22 @@ class Target {
   [[nodiscard]] const char* path() const noexcept { return redirected_ ? redirected_->c_str() : path_; }
   [[nodiscard]] bool is_ours() const noexcept { return redirected_.has_value(); }
   [[nodiscard]] const std::optional<Node>& node() const noexcept { return node_; }
+  /// What is behind a descriptor of ours that the path names (/proc/self/fd/N).
+  [[nodiscard]] const std::shared_ptr<Object>& file() const noexcept { return file_; }
 
  private:
+  static bool may_name_descriptor(const char* path) noexcept {
+    const std::string_view text = path;
+    return (text.starts_with("/proc/") || text.starts_with("/dev/fd/")) && World::existing() != nullptr;
+  }
+  void look_up_descriptor(std::string_view path);
   void look_up(const std::string& path);
   void look_up_from(int directory);
   static std::string walk(const World& world, const std::string& path);
   const char* path_;
   std::optional<std::string> redirected_;
   std::optional<Node> node_;
+  std::shared_ptr<Object> file_;
 };
 
 }  // namespace vmux::preload

@@ -3,9 +3,11 @@
 // ours is a memory file to the kernel; a device is none, and has less.
 #include <fcntl.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdarg>
+#include <cstring>
 
 #include "preload/fd_table.hpp"
 #include "preload/hooks.hpp"
@@ -14,6 +16,23 @@ namespace vmux::preload {
 namespace {
 
 FdTable& table() { return FdTable::instance(); }
+
+bool hides(int fd) {
+  if (Inside::is() || !table().may_be_hidden(fd)) return false;
+  const Inside inside;
+  return table().is_hidden(fd);
+}
+
+/// `close(first, last)` for all of a range that the program has.
+template <class Close>
+int around_hidden(unsigned first, unsigned last, Close close) {
+  for (const unsigned kept : table().hidden_between(first, last)) {
+    if (kept > first && close(first, kept - 1) != 0) return -1;
+    first = kept + 1;
+    if (first > last) return 0;
+  }
+  return close(first, last);
+}
 
 template <class Real>
 int duplicate(int from, Real real) {
@@ -27,6 +46,7 @@ int duplicate(int from, Real real) {
 template <class Real>
 int replace(int from, int to, Real real) {
   if (Inside::is() || from == to) return real();
+  if (hides(to)) return returned(-EBUSY);  // a number that the program has not: nothing of ours may be lost by it
   if (table().may_be_ours(to) && VMUX_REAL(fcntl)(from, F_GETFD) >= 0) {
     const Inside inside;
     table().closing(to);
@@ -65,12 +85,31 @@ int control(int fd, int command, void* argument, Real real) {
   return file ? (result & ~O_ACCMODE) | file->access : result;
 }
 
+/// Descriptors that came by a socket: the number is new, the file is one that we know.
+void adopt_from(const msghdr& message) {
+  if (message.msg_controllen == 0 || World::existing() == nullptr || Inside::is()) return;
+  const Inside inside;
+  const int before = errno;
+  for (const cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
+       part = CMSG_NXTHDR(const_cast<msghdr*>(&message), const_cast<cmsghdr*>(part))) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= part->cmsg_len; at += sizeof(int)) {
+      int fd = -1;
+      std::memcpy(&fd, reinterpret_cast<const char*>(part) + at, sizeof fd);
+      (void)table().adopt(fd);
+    }
+  }
+  errno = before;
+}
+
 }  // namespace
 }  // namespace vmux::preload
 
 using namespace vmux::preload;
 
 VMUX_HOOK int close(int fd) {
+  if (Inside::is()) table().reveal(fd);
+  if (hides(fd)) return returned(-EBADF);
   if (!Inside::is() && table().may_be_ours(fd)) {
     const Inside inside;
     table().closing(fd);
@@ -78,19 +117,30 @@ VMUX_HOOK int close(int fd) {
   return VMUX_REAL(close)(fd);
 }
 VMUX_HOOK int close_range(unsigned first, unsigned last, int flags) noexcept {
-  if (!Inside::is() && World::existing() != nullptr && first <= last &&
-      (static_cast<unsigned>(flags) & CLOSE_RANGE_CLOEXEC) == 0) {
-    const Inside inside;
-    table().closing_range(first, last);
+  const auto real = [flags](unsigned from, unsigned to) { return VMUX_REAL(close_range)(from, to, flags); };
+  if (Inside::is() || World::existing() == nullptr || first > last ||
+      (static_cast<unsigned>(flags) & CLOSE_RANGE_CLOEXEC) != 0) {
+    return real(first, last);
   }
-  return VMUX_REAL(close_range)(first, last, flags);
+  const Inside inside;
+  table().closing_range(first, last);
+  return around_hidden(first, last, real);
 }
 VMUX_HOOK void closefrom(int first) noexcept {
-  if (!Inside::is() && World::existing() != nullptr) {
-    const Inside inside;
-    table().closing_range(static_cast<unsigned>(first < 0 ? 0 : first), ~0u);
-  }
-  VMUX_REAL(closefrom)(first);
+  if (Inside::is() || World::existing() == nullptr) return VMUX_REAL(closefrom)(first);
+  (void)close_range(static_cast<unsigned>(first < 0 ? 0 : first), ~0u, 0);
+}
+
+VMUX_HOOK ssize_t recvmsg(int fd, msghdr* message, int flags) {
+  const ssize_t got = VMUX_REAL(recvmsg)(fd, message, flags);
+  if (got >= 0) adopt_from(*message);
+  return got;
+}
+VMUX_HOOK int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) {
+  const int got = VMUX_REAL(recvmmsg)(fd, messages, count, flags, limit);
+  for (int i = 0; i < got; ++i)
+    adopt_from(messages[i].msg_hdr);
+  return got;
 }
 VMUX_HOOK int dup(int fd) noexcept {
   return duplicate(fd, [&] { return VMUX_REAL(dup)(fd); });

@@ -6,6 +6,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <climits>
 #include <cstdarg>
 #include <cstring>
@@ -25,6 +26,19 @@ void Target::look_up(const std::string& path) {
   if (redirected_) node_ = world->paths().node(walked);
 }
 
+void Target::look_up_descriptor(std::string_view path) {
+  const std::string own = fmt::format("/proc/{}/fd/", ::getpid());
+  int fd = -1;
+  for (const std::string_view prefix : {std::string_view{"/proc/self/fd/"}, std::string_view{"/proc/thread-self/fd/"},
+                                        std::string_view{"/dev/fd/"}, std::string_view{own}}) {
+    if (!path.starts_with(prefix)) continue;
+    const std::string_view number = path.substr(prefix.size());
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), fd);
+    if (error == std::errc{} && end == number.data() + number.size()) file_ = FdTable::instance().find(fd);
+  }
+}
+
+/// From a directory of the machine above ours, or one of our tree.
 void Target::look_up_from(int directory) {
   const std::string base = read_proc_link(directory == AT_FDCWD ? "self/cwd" : fmt::format("self/fd/{}", directory));
   if (base.empty()) return;
@@ -72,9 +86,37 @@ constexpr bool takes_mode(int flags) { return (flags & O_CREAT) != 0 || (flags &
 template <class Real>
 int open_with(int directory, const char* path, int flags, Real real) {
   const Target target{path, directory};
-  if (!target.node() || (flags & O_PATH) != 0) return real(target.path());
+  const bool is_device = target.node() || target.file();
+  if (!is_device || (flags & O_PATH) != 0) return real(target.path());
   const Inside inside;
-  return returned(World::existing()->open(*target.node(), flags));
+  const auto node = target.file() ? node_of(target.file()->device_number()) : target.node();
+  return returned(node ? World::existing()->open(*node, flags) : -ENXIO);  // a file without a name is not opened again
+}
+
+/// What a link of /proc to a descriptor of ours says.
+std::string name_of(const Object& object) {
+  const auto node = node_of(object.device_number());
+  if (!node) return fmt::format("anon_inode:[{}]", object.kind());
+  switch (node->kind) {
+    case Node::Kind::container:
+      return "/dev/vfio/vfio";
+    case Node::Kind::iommufd:
+      return "/dev/iommu";
+    case Node::Kind::group:
+      return fmt::format("/dev/vfio/{}", node->number);
+    case Node::Kind::cdev:
+      return fmt::format("/dev/vfio/devices/vfio{}", node->number);
+  }
+  return {};
+}
+
+/// readlink() of the program, of what `real(path)` does.
+template <class Real>
+ssize_t read_link(const char* path, int directory, char* into, size_t size, Real real) {
+  const Target target{path, directory};
+  if (!target.file()) return real(target.path());
+  const Inside inside;
+  return static_cast<ssize_t>(name_of(*target.file()).copy(into, size));
 }
 
 /// What fopen() opens a file with.
@@ -113,6 +155,7 @@ FILE* open_stream(const char* path, const char* mode, Real real) {
 
 using vmux::preload::open_stream;
 using vmux::preload::open_with;
+using vmux::preload::read_link;
 using vmux::preload::takes_mode;
 using vmux::preload::Target;
 using vmux::preload::World;
@@ -189,10 +232,11 @@ VMUX_HOOK ssize_t lgetxattr(const char* path, const char* name, void* value, siz
 }
 
 VMUX_HOOK ssize_t readlink(const char* path, char* into, size_t size) noexcept {
-  return VMUX_REAL(readlink)(Target{path}.path(), into, size);
+  return read_link(path, AT_FDCWD, into, size, [&](const char* real) { return VMUX_REAL(readlink)(real, into, size); });
 }
 VMUX_HOOK ssize_t readlinkat(int directory, const char* path, char* into, size_t size) noexcept {
-  return VMUX_REAL(readlinkat)(directory, Target{path, directory}.path(), into, size);
+  return read_link(path, directory, into, size,
+                   [&](const char* real) { return VMUX_REAL(readlinkat)(directory, real, into, size); });
 }
 VMUX_HOOK ssize_t __readlink_chk(const char* path, char* into, size_t size, size_t room) {
   using Function = ssize_t (*)(const char*, char*, size_t, size_t);

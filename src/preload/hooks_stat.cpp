@@ -40,6 +40,7 @@ int stat_path(const char* path, Stat* status, Real real, int directory = AT_FDCW
   const Target target{path, directory};
   const int result = real(target.path());
   if (result == 0 && target.node()) show_device(*status, number_of(*target.node()));
+  if (result == 0 && target.file() && !S_ISLNK(status->st_mode)) show_device(*status, target.file()->device_number());
   return result;
 }
 
@@ -104,6 +105,7 @@ VMUX_HOOK int statx(int directory, const char* path, int flags, unsigned mask, s
   std::optional<dev_t> number;
   if (is_of_fd(path, flags)) number = number_of_fd(directory);
   if (target.node()) number = number_of(*target.node());
+  if (target.file() && !S_ISLNK(status->stx_mode)) number = target.file()->device_number();
   if (!number) return result;
   status->stx_mode = static_cast<decltype(status->stx_mode)>(mode_of(*number));
   status->stx_rdev_major = major(*number);

@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
@@ -180,6 +181,8 @@ std::optional<long> with_descriptor(long call, const Arguments& a) {
     case SYS_copy_file_range:
       return copy_file_range(number(a[0]), pointer<off64_t>(a[1]), number(a[2]), pointer<off64_t>(a[3]), length(a[4]),
                              static_cast<unsigned>(a[5]));
+    case SYS_recvmsg:
+      return recvmsg(number(a[0]), pointer<msghdr>(a[1]), number(a[2]));
     case SYS_fstat:
       return fstat(number(a[0]), pointer<struct stat>(a[1]));
     case SYS_close:

@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "base/format.hpp"
+#include "preload/fd_table.hpp"
 #include "preload/proc_files.hpp"
 #include "vmux/base/strong.hpp"
 
@@ -177,6 +178,7 @@ std::shared_ptr<const UniqueFd> MemoryFinder::keep(Key key, UniqueFd fd) {
   if (!fd) return nullptr;
   std::erase_if(files_, [](const auto& entry) { return entry.second.expired(); });
   auto kept = std::make_shared<const UniqueFd>(std::move(fd));
+  FdTable::instance().hide(kept->get());
   files_[key] = kept;
   return kept;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "preload/paths.hpp"
 
+#include <sys/sysmacros.h>
+
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
@@ -16,6 +18,15 @@ bool starts_with_path(std::string_view path, std::string_view prefix) {
 bool names_directory(std::string_view path) { return path.ends_with('/') || path.ends_with("/."); }
 
 }  // namespace
+
+std::optional<Node> node_of(dev_t number) noexcept {
+  const unsigned low = minor(number);
+  if (number == makedev(kMiscMajor, kVfioMinor)) return Node{Node::Kind::container};
+  if (number == makedev(kMiscMajor, kIommuMinor)) return Node{Node::Kind::iommufd};
+  if (major(number) == kGroupMajor) return Node{Node::Kind::group, low};
+  if (major(number) == kCdevMajor) return Node{Node::Kind::cdev, low};
+  return std::nullopt;
+}
 
 std::string tidy(std::string_view path) {
   std::string out;

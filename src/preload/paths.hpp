@@ -2,6 +2,8 @@
 // Which paths of a program lead into the generated tree, and which are character devices of ours.
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +18,9 @@ struct Node {
   enum class Kind { container, group, cdev, iommufd } kind;
   unsigned number = 0;  ///< of the group, for group and cdev
 };
+
+/// The one that has a device number of ours.
+[[nodiscard]] std::optional<Node> node_of(dev_t number) noexcept;
 
 /// Pure: a table of prefixes. Thread-safe, as it never changes.
 class Paths {

@@ -9,6 +9,8 @@
 #include <atomic>
 #include <climits>
 
+#include "preload/fd_table.hpp"
+
 namespace vmux::preload {
 namespace {
 
@@ -29,6 +31,7 @@ void keep_proc() noexcept {
   if (!is_proc(proc.get())) return;
   const int high = ::fcntl(proc.get(), F_DUPFD_CLOEXEC, kLeastNumber);
   kept = high >= 0 ? high : proc.release();
+  FdTable::instance().hide(kept);
 }
 
 UniqueFd open_proc(const std::string& name, int flags) noexcept {

@@ -119,6 +119,7 @@ void World::make_tree() {
     return;
   }
   hold_ = lock_tree(unfinished, LOCK_SH);
+  FdTable::instance().hide(hold_.get());
   root_ = directory + "/" + std::string{kTreeName} + unfinished.substr(unfinished.size() - 6);
   std::error_code failed;
   fs::rename(unfinished, root_, failed);
@@ -162,6 +163,7 @@ int World::open(const Node& node, int flags) {
     opened.device->require_bind(makedev(kCdevMajor, identity->group));
     object = std::move(opened.device);
   }
+  table.hide(claim.get());
   object->keep(std::move(claim));
   const int fd = table.add(object, flags);
   if (fd >= 0) open_[node.number] = object;
@@ -177,6 +179,7 @@ void World::before_fork() noexcept {
 
 void World::after_fork(bool is_child) noexcept {
   if (is_child) hold_ = std::move(next_hold_);
+  if (is_child) FdTable::instance().hide(hold_.get());
   next_hold_.reset();
 }
 

@@ -107,6 +107,23 @@ TEST(Streams, OfTheGeneratedTreeAreReopened) {
   EXPECT_STREQ(fgets(text, sizeof text, stream), "0x1234\n");
   fclose(stream);
 }
+TEST(ProcLinks, LeadToWhatTheDescriptorIs) {
+  Opened it;
+  const auto link_of = [](int fd) { return "/proc/self/fd/" + std::to_string(fd); };
+  char target[64]{};
+  EXPECT_EQ(readlink(link_of(it.device).c_str(), target, sizeof target), 24);
+  EXPECT_STREQ(target, "anon_inode:[vfio-device]");
+  EXPECT_EQ(readlink(link_of(it.container).c_str(), target, 3), 3);
+  struct stat status {};
+  ASSERT_EQ(stat(link_of(it.group).c_str(), &status), 0);
+  EXPECT_TRUE(S_ISCHR(status.st_mode));
+  ASSERT_EQ(lstat(link_of(it.group).c_str(), &status), 0);
+  EXPECT_TRUE(S_ISLNK(status.st_mode));
+  EXPECT_EQ(error_of_open(link_of(it.device), O_RDWR), ENXIO);
+  EXPECT_EQ(error_of_open(link_of(it.group), O_RDWR), EBUSY);
+  const Fd other{open(("/dev/fd/" + std::to_string(it.container)).c_str(), O_RDWR)};
+  EXPECT_EQ(errno_of(ioctl(other, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)), EINVAL);  // a container of its own
+}
 TEST(ParentDirectories, AreWalkedAsTheKernelDoes) {
   EXPECT_EQ(error_of_open("/dev/vfio/../vfio/./" + group_of(kBdf), O_RDWR), 0);
   EXPECT_EQ(error_of_open("/tmp/../dev/vfio/vfio", O_RDWR), 0);

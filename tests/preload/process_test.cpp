@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What happens to descriptors and processes around a device, and when its server goes.
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -50,6 +51,74 @@ TEST(Descriptors, CloseRangeClosesDevices) {
   it.device.reset();
   ASSERT_EQ(close_range(300, 310, 0), 0);
   EXPECT_EQ(ioctl(it.group, VFIO_GROUP_UNSET_CONTAINER), 0);
+}
+int sent_to_ourselves(int fd) {
+  int ends[2];
+  EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  char byte = 0;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)]{};
+  iovec data{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  EXPECT_EQ(sendmsg(ends[0], &message, 0), 1);
+  EXPECT_EQ(recvmsg(ends[1], &message, 0), 1);
+  std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+  close(ends[0]);
+  close(ends[1]);
+  return fd;
+}
+
+TEST(Descriptors, ThatComeByASocketAreTheDeviceAtOnce) {
+  Opened it;
+  it.write<std::uint32_t>(probe::kScratch, 0x51);
+  const Fd came{sent_to_ourselves(it.device)};
+  it.device.reset();
+  std::uint32_t value = 0;
+  EXPECT_EQ(pread(came, &value, 4, Opened::at(0, probe::kScratch)), 4);
+  EXPECT_EQ(value, 0x51u);
+}
+TEST(Descriptors, NumbersThatWereOursAreTheProgramsAfterwards) {
+  const Fd file = shareable(kPage);
+  {
+    const Opened it;
+    const Memory memory{kPage, MAP_SHARED, file};
+    EXPECT_EQ(map_dma(it.container, 0, memory.address(), kPage), 0);
+    EXPECT_EQ(unmap_dma(it.container, 0, kPage).error, 0);
+  }
+  int copies[40];
+  for (int& copy : copies)
+    copy = dup(file);
+  for (const int copy : copies)
+    EXPECT_EQ(close(copy), 0) << copy;
+}
+TEST(Descriptors, ClosingAllOthersLeavesTheDevice) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const Opened it;
+    const Fd file = shareable(kPage);
+    const Memory memory{kPage, MAP_SHARED, file};
+    if (map_dma(it.container, 0, memory.address(), kPage) != 0) _exit(1);
+    for (int fd = 3; fd < 1100; ++fd) {
+      if (fd != it.device && fd != it.container && fd != it.group) close(fd);
+    }
+    close_range(1100, ~0u, 0);
+    it.enable_bus_master();
+    if (it.run(probe::kFill, 0, 16) != 1 || memory.data()[3] != probe::kFillByte) _exit(2);
+    closefrom(3);  // and now it too
+    _exit(errno_of(ioctl(it.device, VFIO_DEVICE_RESET)) == EBADF ? 0 : 3);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(errno_of(Fd{open(("/dev/vfio/" + group_of(kBdf)).c_str(), O_RDWR)}), 0);
 }
 TEST(Processes, ChildAfterForkUsesTheDeviceWithItsParent) {
   const Opened it;
