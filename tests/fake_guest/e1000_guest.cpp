@@ -38,26 +38,26 @@ constexpr std::uint32_t kSk = 1, kCs = 2, kDi = 4, kDo = 8, kReq = 0x40, kGnt = 
 }  // namespace
 
 void E1000Guest::write_mapped(std::uint32_t offset, std::uint32_t value) {
-  memory::store_release32(function_.shared(pci::Region::bar0), offset, value);
+  memory::store_release32(function_->shared(pci::Region::bar0), offset, value);
 }
 std::uint32_t E1000Guest::read_mapped(std::uint32_t offset) {
-  return memory::load_acquire32(function_.shared(pci::Region::bar0), offset);
+  return memory::load_acquire32(function_->shared(pci::Region::bar0), offset);
 }
 
 std::uint32_t E1000Guest::read_io(std::uint32_t offset) {
   std::array<std::byte, 4> bytes{};
   store(std::span{bytes}, 0, offset);
-  VMUX_ASSERT(function_.write(pci::Region::bar1, RegionOffset{0}, bytes).has_value());
-  VMUX_ASSERT(function_.read(pci::Region::bar1, RegionOffset{4}, bytes).has_value());
+  VMUX_ASSERT(function_->write(pci::Region::bar1, RegionOffset{0}, bytes).has_value());
+  VMUX_ASSERT(function_->read(pci::Region::bar1, RegionOffset{4}, bytes).has_value());
   return load<std::uint32_t>(bytes, 0);
 }
 
 void E1000Guest::write_io(std::uint32_t offset, std::uint32_t value) {
   std::array<std::byte, 4> bytes{};
   store(std::span{bytes}, 0, offset);
-  VMUX_ASSERT(function_.write(pci::Region::bar1, RegionOffset{0}, bytes).has_value());
+  VMUX_ASSERT(function_->write(pci::Region::bar1, RegionOffset{0}, bytes).has_value());
   store(std::span{bytes}, 0, value);
-  VMUX_ASSERT(function_.write(pci::Region::bar1, RegionOffset{4}, bytes).has_value());
+  VMUX_ASSERT(function_->write(pci::Region::bar1, RegionOffset{4}, bytes).has_value());
 }
 
 std::uint16_t E1000Guest::read_phy(unsigned index) {

@@ -38,18 +38,30 @@ class Guest {
   // --- registers of BAR 0 ---
   [[nodiscard]] std::uint32_t read(std::uint32_t offset) {
     std::array<std::byte, 4> bytes{};
-    VMUX_ASSERT(function_.read(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
+    VMUX_ASSERT(function_->read(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
     return load<std::uint32_t>(bytes, 0);
   }
   void write(std::uint32_t offset, std::uint32_t value) {
     std::array<std::byte, 4> bytes{};
     store(std::span{bytes}, 0, value);
-    VMUX_ASSERT(function_.write(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
+    VMUX_ASSERT(function_->write(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
   }
   /// Memory and I/O space stay on.
   void set_bus_master(bool enabled) {
     const std::array<std::byte, 2> command{enabled ? std::byte{7} : std::byte{3}, std::byte{0}};
-    VMUX_ASSERT(function_.write(pci::Region::config, RegionOffset{4}, command).has_value());
+    VMUX_ASSERT(function_->write(pci::Region::config, RegionOffset{4}, command).has_value());
+  }
+
+  /// Gives this function the guest's memory and interrupts: as a VMM does with the card of a VM that has moved. The one
+  /// before may be gone.
+  void move_to(pci::Function& function) {
+    function_ = &function;
+    auto fd = memory_fd_.duplicate();
+    VMUX_ASSERT(fd.has_value());
+    memory::MapRequest request{Iova{0}, ByteCount{memory_.bytes().size()}, memory::Access::read_write, std::move(*fd),
+                               0};
+    VMUX_ASSERT(function_->memory().map(std::move(request)).has_value());
+    connect_interrupts();
   }
 
   [[nodiscard]] std::span<std::byte> memory() noexcept { return memory_.bytes(); }
@@ -58,46 +70,48 @@ class Guest {
 
  protected:
   /// Maps `size` bytes at address 0, connects all interrupts of this kind, and lets the card be a bus master.
-  Guest(pci::Function& function, std::uint64_t size, pci::Irq kind) : function_(function) {
+  Guest(pci::Function& function, std::uint64_t size, pci::Irq kind) : kind_(kind) {
     auto fd = make_memfd("fake-guest", size);
     VMUX_ASSERT(fd.has_value());
-    auto mapping = Mapping::create(fd->get(), 0, size, true);
+    memory_fd_ = std::move(*fd);
+    auto mapping = Mapping::create(memory_fd_.get(), 0, size, true);
     VMUX_ASSERT(mapping.has_value());
     memory_ = std::move(*mapping);
-    memory::MapRequest request{Iova{0}, ByteCount{size}, memory::Access::read_write, std::move(*fd), 0};
-    VMUX_ASSERT(function_.memory().map(std::move(request)).has_value());
-    connect_interrupts(kind);
+    for (std::uint32_t i = 0; i < function.interrupts().info(kind_).count; ++i) {
+      auto event = make_eventfd();
+      VMUX_ASSERT(event.has_value());
+      interrupts_.push_back(std::move(*event));
+    }
+    move_to(function);
     set_bus_master(true);
   }
   ~Guest() {
-    function_.client_gone([] {});
+    function_->client_gone([] {});
   }
 
-  pci::Function& function_;
+  pci::Function* function_ = nullptr;
   Mapping memory_;
 
  private:
-  void connect_interrupts(pci::Irq kind) {
-    const std::uint32_t count = function_.interrupts().info(kind).count;
+  void connect_interrupts() {
     std::vector<UniqueFd> sinks;
-    for (std::uint32_t i = 0; i < count; ++i) {
-      auto event = make_eventfd();
-      VMUX_ASSERT(event.has_value());
-      auto sink = event->duplicate();
+    for (const UniqueFd& event : interrupts_) {
+      auto sink = event.duplicate();
       VMUX_ASSERT(sink.has_value());
-      interrupts_.push_back(std::move(*event));
       sinks.push_back(std::move(*sink));
     }
-    pci::IrqRequest irq{.irq = kind,
+    pci::IrqRequest irq{.irq = kind_,
                         .action = pci::IrqAction::trigger,
                         .data = pci::IrqData::eventfd,
                         .start = 0,
-                        .count = count,
+                        .count = static_cast<std::uint32_t>(interrupts_.size()),
                         .booleans = {},
                         .eventfds = sinks};
-    VMUX_ASSERT(function_.interrupts().configure(irq).has_value());
+    VMUX_ASSERT(function_->interrupts().configure(irq).has_value());
   }
 
+  const pci::Irq kind_;
+  UniqueFd memory_fd_;
   std::vector<UniqueFd> interrupts_;
 };
 

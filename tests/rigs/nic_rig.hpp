@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -32,6 +33,7 @@ struct Sent {
 template <class Nic, class Guest>
 struct NicRig {
   std::unique_ptr<runtime::Poller> poller;
+  std::function<std::unique_ptr<Nic>()> make_nic;  ///< one like the other
   std::unique_ptr<Nic> nic;
   std::unique_ptr<Guest> guest;
 
@@ -40,11 +42,33 @@ struct NicRig {
     auto made_poller = runtime::Poller::create();
     VMUX_ASSERT(made_poller.has_value());
     poller = std::move(*made_poller);
-    auto made = Nic::create(std::move(options), *poller);
-    VMUX_ASSERT(made.has_value());
-    nic = std::move(*made);
+    make_nic = [this, options = std::move(options)] {
+      auto made = Nic::create(options, *poller);
+      VMUX_ASSERT(made.has_value());
+      return std::move(*made);
+    };
+    nic = make_nic();
     guest = std::make_unique<Guest>(nic->function());
   }
+
+  NicRig(const NicRig&) = delete;
+  NicRig& operator=(const NicRig&) = delete;
+
+  /// The card is paused and saved, and is no more.
+  std::vector<std::byte> suspend() {
+    nic->function().pause();
+    auto image = nic->function().save();
+    nic.reset();
+    return image;
+  }
+  /// Another card goes on where the saved one was.
+  void revive(const std::vector<std::byte>& image) {
+    nic = make_nic();
+    guest->move_to(nic->function());
+    VMUX_ASSERT(nic->function().load(image).has_value());
+    nic->function().resume();
+  }
+  void migrate() { revive(suspend()); }
 
   /// Takes what the card sends: up to `most` frames, each finished into pieces.
   std::vector<Sent> take(std::size_t most = port::kMaxBurst) {

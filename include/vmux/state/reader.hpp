@@ -77,6 +77,7 @@ class FieldReader {
     if (count > most) return refuse(name, "is longer than this version's table");
     if (count > rest_.size()) return refuse(name, "is longer than its section");  // each element has a byte at least
     values.assign(count, T{});
+    if constexpr (std::is_same_v<T, std::uint8_t>) return bytes(name, std::as_writable_bytes(std::span{values}));
     for (auto& value : values) {
       if (why_ != nullptr) return;
       (*this)(name, value);

@@ -61,6 +61,7 @@ class FieldWriter {
   template <class T>
   void list(std::string_view name, const std::vector<T>& values, std::size_t most) {
     count(values.size(), most);
+    if constexpr (std::is_same_v<T, std::uint8_t>) return bytes({}, std::as_bytes(std::span{values}));
     for (const auto& value : values)
       (*this)(name, value);
   }

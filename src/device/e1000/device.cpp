@@ -137,13 +137,13 @@ bool Nic::is_loopback() const noexcept {
 }
 
 bool Nic::can_transmit() const noexcept {
-  return tctl::en::is_set(registers_.get(reg::TCTL)) && state_.tx_fault == Fault::none && last_link_up_ &&
-         function_->is_bus_master();
+  return !is_paused_ && tctl::en::is_set(registers_.get(reg::TCTL)) && state_.tx_fault == Fault::none &&
+         last_link_up_ && function_->is_bus_master();
 }
 
 bool Nic::can_receive() const noexcept {
-  return rctl::en::is_set(registers_.get(reg::RCTL)) && state_.rx_fault == Fault::none && last_link_up_ &&
-         function_->is_bus_master();
+  return !is_paused_ && rctl::en::is_set(registers_.get(reg::RCTL)) && state_.rx_fault == Fault::none &&
+         last_link_up_ && function_->is_bus_master();
 }
 
 // 13.4.22 LBM and the PHY's loopback: what is sent comes back, and the cable is silent.

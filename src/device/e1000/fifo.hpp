@@ -24,6 +24,7 @@ class RxFifo {
  public:
   static constexpr std::size_t kDepth = 32;  ///< times what PBA says
   static constexpr std::size_t kBytes = kDepth * 64 * 1024;
+  static constexpr std::size_t kEntries = kBytes / 256;  ///< shorter frames run out of entries first
 
   RxFifo()
       : bytes_(std::make_unique_for_overwrite<std::byte[]>(kBytes)),
@@ -67,10 +68,17 @@ class RxFifo {
     --count_;
     read_ = count_ == 0 ? 0 : entries_[first_].at;
   }
+  /// Calls `visit` with each frame, the oldest first.
+  template <class F>
+  void for_each(F&& visit) const {
+    for (std::size_t i = 0; i < count_; ++i) {
+      const Entry& entry = entries_[(first_ + i) % kEntries];
+      visit(entry.meta, std::span<const std::byte>{bytes_.get() + entry.at, entry.meta.length});
+    }
+  }
   void clear() noexcept { count_ = write_ = read_ = used_ = 0; }
 
  private:
-  static constexpr std::size_t kEntries = kBytes / 256;  // shorter frames run out of entries first
   struct Entry {
     RxMeta meta;
     std::size_t at;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "device/e1000/saved_state.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::device::e1000 {
@@ -17,6 +18,10 @@ constexpr std::uint64_t kDelayUnit = 1024;  // ns: RDTR, RADV, TIDV, TADV
 // back what exceeds its queue limit until the report.
 constexpr std::uint64_t kPatience = 400'000;            // ns
 constexpr std::uint64_t kPatienceAnswered = 3'000'000;  // ns; a later answer is none
+
+// The longest that the timers run (both registers have 16 bits), and what a saved one may say at most.
+constexpr std::uint64_t kLongestItr = 0xffff * kItrUnit, kLongestDelay = 0xffff * kDelayUnit;  // ns
+constexpr std::uint64_t kLongestDue = kLongestDelay + kPatienceAnswered;                       // ns
 
 /// A packet timer that restarts with each event, bounded by an absolute one from the first (3.2.7.1.1-3.2.7.1.2).
 std::uint64_t deadline(std::uint64_t now, std::uint64_t first, std::uint32_t packet, std::uint32_t absolute) noexcept {
@@ -155,6 +160,63 @@ void InterruptUnit::pulse() noexcept {
   if (line_ == nullptr || is_asserted_) return;
   line_->set_level(true);
   line_->set_level(false);
+}
+
+void InterruptUnit::pause() noexcept {
+  paused_ns_ = monotonic_ns();
+  timer_.disarm();
+  line_ = nullptr;
+}
+
+void InterruptUnit::resume() noexcept {
+  line_ = connected_;
+  const std::uint64_t passed = monotonic_ns() - paused_ns_;
+  for (std::uint64_t* const time : {&asserted_ns_, &tx_due_ns_, &tx_first_ns_, &rx_due_ns_, &rx_first_ns_}) {
+    if (*time != 0) *time += passed;
+  }
+  unanswered_ns_ = 0;
+  if (line_ != nullptr && is_asserted_) line_->set_level(true);
+  update();
+  if (!timer_.is_armed()) arm(0);
+}
+
+void InterruptUnit::save(SavedState& into) const {
+  const auto left = [this](std::uint64_t until) { return until - std::min(until, paused_ns_); };
+  const auto delay = [&](std::uint64_t due, std::uint64_t first) -> std::optional<SavedState::Delay> {
+    if (due == 0) return std::nullopt;
+    return SavedState::Delay{std::min(left(due), kLongestDue), left(first + kLongestDelay)};
+  };
+  into.icr = state_.icr;
+  into.ims = state_.ims;
+  into.is_asserted = is_asserted_;
+  into.is_answered = is_answered_;
+  into.line_rest_ns = asserted_ns_ == 0 ? 0 : left(asserted_ns_ + kLongestItr);
+  into.tx_delay = delay(tx_due_ns_, tx_first_ns_);
+  into.rx_delay = delay(rx_due_ns_, rx_first_ns_);
+}
+
+bool InterruptUnit::can_be(const SavedState& saved) noexcept {
+  const auto fits = [](const std::optional<SavedState::Delay>& delay) {
+    return !delay || (delay->due_ns <= kLongestDue && delay->longest_ns <= kLongestDelay);
+  };
+  return saved.line_rest_ns <= kLongestItr && fits(saved.tx_delay) && fits(saved.rx_delay);
+}
+
+void InterruptUnit::load(const SavedState& from) noexcept {
+  state_.icr = from.icr;
+  state_.ims = from.ims;
+  is_asserted_ = from.is_asserted;
+  is_answered_ = from.is_answered;
+  asserted_ns_ = from.line_rest_ns == 0 ? 0 : paused_ns_ + from.line_rest_ns - kLongestItr;
+  tx_due_ns_ = rx_due_ns_ = 0;
+  if (from.tx_delay) {
+    tx_due_ns_ = paused_ns_ + from.tx_delay->due_ns;
+    tx_first_ns_ = paused_ns_ + from.tx_delay->longest_ns - kLongestDelay;
+  }
+  if (from.rx_delay) {
+    rx_due_ns_ = paused_ns_ + from.rx_delay->due_ns;
+    rx_first_ns_ = paused_ns_ + from.rx_delay->longest_ns - kLongestDelay;
+  }
 }
 
 }  // namespace vmux::device::e1000

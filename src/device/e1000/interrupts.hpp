@@ -10,11 +10,13 @@
 
 namespace vmux::device::e1000 {
 
+struct SavedState;
+
 class InterruptUnit {
  public:
   InterruptUnit(State& state, Registers& registers, NicCounters& counters, runtime::Poller& poller);
   /// The line exists once the function does; it outlives this object's use.
-  void connect(pci::Interrupts& line) noexcept { line_ = &line; }
+  void connect(pci::Interrupts& line) noexcept { line_ = connected_ = &line; }
 
   /// Sets causes now, and asserts the line when one of them is enabled and ITR allows.
   void raise(std::uint32_t causes) noexcept;
@@ -36,6 +38,14 @@ class InterruptUnit {
   /// Rises and falls without a cause: see Nic::device_reset().
   void pulse() noexcept;
 
+  /// From here to resume() causes are collected, the line stays as it is and no time passes.
+  void pause() noexcept;
+  void resume() noexcept;
+  /// Both while paused.
+  void save(SavedState& into) const;
+  void load(const SavedState& from) noexcept;
+  [[nodiscard]] static bool can_be(const SavedState& saved) noexcept;
+
  private:
   void update() noexcept;
   void expired() noexcept;
@@ -47,7 +57,8 @@ class InterruptUnit {
   State& state_;
   Registers& registers_;
   NicCounters& counters_;
-  pci::Interrupts* line_ = nullptr;
+  pci::Interrupts* connected_ = nullptr;
+  pci::Interrupts* line_ = nullptr;  // connected_, but for while paused
   runtime::Timer timer_;
   std::uint64_t asserted_ns_ = 0;                  // when the line last rose
   std::uint64_t tx_due_ns_ = 0, tx_first_ns_ = 0;  // 0: nothing delayed
@@ -55,6 +66,7 @@ class InterruptUnit {
   std::uint64_t unanswered_ns_ = 0;  // first frame of the reports since the last receive interrupt
   bool is_answered_ = false;         // frames came soon after those that were sent last
   bool is_asserted_ = false;
+  std::uint64_t paused_ns_ = 0;  // since when
 };
 
 }  // namespace vmux::device::e1000

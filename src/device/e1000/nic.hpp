@@ -33,7 +33,7 @@ struct NicOptions {
 };
 
 /// Everything happens on the poller's thread. The nic must be destroyed there, or while the poller does not run.
-class Nic final : public pci::Device, public port::Port {
+class Nic final : public pci::Device, public pci::Savable, public port::Port {
  public:
   /// `poller` is the home thread and must outlive the nic.
   [[nodiscard]] static Result<std::unique_ptr<Nic>> create(NicOptions options, runtime::Poller& poller);
@@ -53,6 +53,13 @@ class Nic final : public pci::Device, public port::Port {
   void shared_written(pci::Region bar, RegionOffset offset, std::size_t size) noexcept override;
   void reset(pci::ResetKind kind) noexcept override;
   bool leaving() noexcept override;
+  pci::Savable* savable() noexcept override { return this; }
+
+  // pci::Savable
+  void pause() noexcept override;
+  void resume() noexcept override;
+  void save(state::Writer& into) const override;
+  [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
   // port::Port
   std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
@@ -101,6 +108,7 @@ class Nic final : public pci::Device, public port::Port {
   Receiver rx_;
   bool last_link_up_ = true;
   bool is_leaving_ = false;        // the cable is pulled until the client has gone
+  bool is_paused_ = false;         // neither memory nor interrupts are touched
   bool has_more_to_send_ = false;  // what no doorbell tells of again, nor a full burst
   // Poll mode, while the client has its mapping turned off: see note_trapped_doorbell().
   std::uint64_t trapped_since_ns_ = 0, quiet_until_ns_ = 0;

@@ -19,6 +19,8 @@
 
 namespace vmux::device::e1000 {
 
+struct SavedState;
+
 class Receiver {
  public:
   Receiver(State& state, Registers& registers, NicCounters& counters, InterruptUnit& interrupts, const char* name)
@@ -42,6 +44,8 @@ class Receiver {
   /// RCTL.EN fell: what waits is lost, as in hardware.
   void disable() noexcept { fifo_.clear(); }
   void reset() noexcept;
+  void save(SavedState& into) const;
+  void load(const SavedState& from) noexcept;
 
  private:
   static constexpr std::size_t kPrefetch = 32;    // descriptors read at a time

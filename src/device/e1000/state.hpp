@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Everything that a reset clears and a migration saves: plain values, no pointers, no descriptors.
+// Register storage and what the parts share: plain values. What is saved of a card: saved_state.hpp.
 #pragma once
 
 #include <array>
@@ -15,7 +15,6 @@
 
 namespace vmux::device::e1000 {
 
-inline constexpr std::uint32_t kStateVersion = 1;
 using Mac = std::array<std::uint8_t, 6>;
 
 /// Why a queue stopped (D8): the part's DMA ends there with a master abort, and nothing else stops one (README). It
@@ -50,7 +49,6 @@ struct Phy {
 };
 
 struct State {
-  std::uint32_t version = kStateVersion;
   std::uint32_t icr = 0, ims = 0;
   std::array<std::uint32_t, kRegisterEnd / 4> registers{};  ///< the ring pages excepted: see Registers
   Nvm nvm;
@@ -139,9 +137,10 @@ inline constexpr std::uint32_t kRingUnit = 128;  // bytes, 13.4.27
   return first + 20;
 }
 
-inline constexpr std::uint32_t kFcs = 4;               // bytes
-inline constexpr std::uint32_t kMinFrame = 60;         // bytes without FCS
-inline constexpr std::uint32_t kMaxFrame = 1518;       // bytes with a VLAN tag, without FCS (1522 on the wire)
-inline constexpr std::uint32_t kMaxLongFrame = 16380;  // RCTL.LPE: 16384 with FCS, 13.4.22
+inline constexpr std::uint32_t kFcs = 4;                      // bytes
+inline constexpr std::uint32_t kMinFrame = 60;                // bytes without FCS
+inline constexpr std::uint32_t kMaxFrame = 1518;              // bytes with a VLAN tag, without FCS (1522 on the wire)
+inline constexpr std::uint32_t kMaxLongFrame = 16380;         // RCTL.LPE: 16384 with FCS, 13.4.22
+inline constexpr std::uint32_t kMaxSuperFrame = 65'535 + 18;  // bytes of a frame that is to be segmented
 
 }  // namespace vmux::device::e1000

@@ -18,6 +18,8 @@
 
 namespace vmux::device::e1000 {
 
+struct SavedState;
+
 class Transmitter {
  public:
   Transmitter(State& state, Registers& registers, NicCounters& counters, InterruptUnit& interrupts, const char* name)
@@ -42,6 +44,8 @@ class Transmitter {
   /// TCTL.EN rose: the ring is what the registers say now.
   void enable() noexcept;
   void reset() noexcept;
+  void save(SavedState& into) const;
+  void load(const SavedState& from) noexcept;
 
  private:
   static constexpr std::uint32_t kUsualHeader = 128;     // bytes: Ethernet, VLAN, IPv6 and TCP with options fit
@@ -50,7 +54,6 @@ class Transmitter {
   static constexpr std::size_t kPrefetch = 32;           // descriptors read at a time: those of a plain burst
   static constexpr std::uint32_t kMaxDescriptors = 512;  // looked at for one frame before peek() returns
   static constexpr std::size_t kBufferSlices = 32;       // pieces of one buffer: windows are whole pages
-  static constexpr std::uint32_t kMaxSuperFrame = 65'535 + 18;
   static constexpr std::uint32_t kNoTail = ~0u;
   static constexpr std::size_t kFarRoom = 320;  // bytes of a frame that may be looked at: offsets have eight bits
 
