@@ -21,6 +21,19 @@ inline constexpr std::uint64_t kSupportedRxdids = 1u << rxdid::legacy16 | 1u << 
 
 inline constexpr std::uint16_t kMaxRingLength = 8160;    ///< descriptors; the tail has 13 bits
 inline constexpr std::uint32_t kMaxFrameWithFcs = 9728;  ///< bytes
+inline constexpr std::uint32_t kMinRxFrame = 64;         ///< bytes of the longest frame that a queue takes
+
+[[nodiscard]] constexpr bool is_ring(std::uint64_t address, std::uint32_t length) noexcept {
+  constexpr std::uint64_t kAlignment = 128;  // bytes: the queue context holds the address in these units
+  constexpr std::uint32_t kLeast = 8, kStep = 8;
+  return address % kAlignment == 0 && length >= kLeast && length <= kMaxRingLength && length % kStep == 0;
+}
+[[nodiscard]] constexpr bool is_buffer_size(std::uint32_t bytes) noexcept {
+  return bytes >= 128 && bytes <= 16 * 1024 - 128;
+}
+[[nodiscard]] constexpr bool is_layout(std::uint8_t rxdid) noexcept {
+  return rxdid < 64 && (kSupportedRxdids >> rxdid & 1) != 0;
+}
 
 struct TxQueueConfig {
   Iova ring{};
@@ -39,6 +52,16 @@ struct RxQueueConfig {
   bool keep_crc = false;      ///< leave the FCS behind the frame
   bool header_split = false;  ///< refused by control: no driver asks for it
 };
+
+/// Whether a queue can be so: what control checks of a driver's message, and of a saved state.
+[[nodiscard]] constexpr bool can_be(const TxQueueConfig& config) noexcept {
+  return is_ring(config.ring.raw, config.length);
+}
+[[nodiscard]] constexpr bool can_be(const RxQueueConfig& config) noexcept {
+  return is_ring(config.ring.raw, config.length) && is_buffer_size(config.buffer_size) &&
+         config.max_frame >= kMinRxFrame && config.max_frame <= kMaxFrameWithFcs && is_layout(config.rxdid) &&
+         config.wide == (config.rxdid != rxdid::legacy16);
+}
 
 enum class TagPlace : std::uint8_t { l2tag1, l2tag2 };  ///< fields of a descriptor
 
@@ -76,13 +99,38 @@ struct QueueCounters {
   Counter guest_fault;  ///< times that the queue stopped
 };
 
-/// All that a migration saves of a queue.
+/// Those of the counters that a driver is told, as plain numbers.
+struct QueueTotals {
+  std::uint64_t frames = 0, bytes = 0, multicast = 0, broadcast = 0, dropped = 0, errors = 0;
+};
+[[nodiscard]] inline QueueTotals totals_of(const QueueCounters& from) noexcept {
+  return {from.frames.get(),    from.bytes.get(),   from.multicast.get(),
+          from.broadcast.get(), from.dropped.get(), from.errors.get()};
+}
+inline void set_totals(QueueCounters& into, const QueueTotals& totals) noexcept {
+  into.frames.set(totals.frames);
+  into.bytes.set(totals.bytes);
+  into.multicast.set(totals.multicast);
+  into.broadcast.set(totals.broadcast);
+  into.dropped.set(totals.dropped);
+  into.errors.set(totals.errors);
+}
+
+/// What a queue goes by.
 template <class Config>
 struct QueueState {
   Config config;
   std::uint16_t head = 0;  ///< next descriptor
   Fault fault = Fault::none;
   bool enabled = false;
+};
+
+/// All that a migration saves of a queue.
+template <class Config>
+struct QueueSnapshot {
+  QueueState<Config> state;
+  bool has_news = false;  ///< receive: frames were stored since the last flush()
+  QueueTotals totals;
 };
 
 }  // namespace vmux::intel

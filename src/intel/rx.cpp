@@ -83,11 +83,13 @@ void RxQueue::disable() noexcept {
   has_news_ = false;
 }
 
-void RxQueue::restore(const QueueState<RxQueueConfig>& state) noexcept {
+void RxQueue::restore(const QueueSnapshot<RxQueueConfig>& saved) noexcept {
+  state_.config = saved.state.config;
   enable();
-  state_ = state;
-  next_ = state.head;
-  size_ = state.config.wide ? kRxWide : kRxNarrow;
+  state_ = saved.state;
+  next_ = state_.head;
+  has_news_ = saved.has_news;
+  set_totals(counters_, saved.totals);
 }
 
 std::uint32_t RxQueue::free() const noexcept {

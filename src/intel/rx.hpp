@@ -54,7 +54,9 @@ class RxQueue {
 
   [[nodiscard]] const QueueCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] const QueueState<RxQueueConfig>& state() const noexcept { return state_; }
-  void restore(const QueueState<RxQueueConfig>& state) noexcept;
+  [[nodiscard]] bool has_news() const noexcept { return has_news_; }
+  /// Goes on where a saved queue was.
+  void restore(const QueueSnapshot<RxQueueConfig>& saved) noexcept;
 
  private:
   static constexpr std::size_t kBurst = 64;       // descriptors looked at and written back together

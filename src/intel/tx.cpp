@@ -52,9 +52,10 @@ void TxQueue::disable() noexcept {
   count_ = 0;
 }
 
-void TxQueue::restore(const QueueState<TxQueueConfig>& state) noexcept {
-  state_ = state;
+void TxQueue::restore(const QueueSnapshot<TxQueueConfig>& saved) noexcept {
+  state_ = saved.state;
   count_ = 0;
+  set_totals(counters_, saved.totals);
 }
 
 std::size_t TxQueue::peek(std::span<packet::FrameView> into, std::uint32_t tail) noexcept {

@@ -49,7 +49,8 @@ class TxQueue {
 
   [[nodiscard]] const QueueCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] const QueueState<TxQueueConfig>& state() const noexcept { return state_; }
-  void restore(const QueueState<TxQueueConfig>& state) noexcept;
+  /// Goes on where a saved queue was.
+  void restore(const QueueSnapshot<TxQueueConfig>& saved) noexcept;
 
  private:
   static constexpr std::size_t kFetch = 64;            // descriptors read at a time

@@ -50,6 +50,8 @@ class AdminQueue {
   [[nodiscard]] bool is_listening() const noexcept;
   /// True once when a command asked to be told of its completion.
   [[nodiscard]] bool take_completion_wish() noexcept;
+  [[nodiscard]] bool is_completion_wanted() const noexcept { return wants_completion_; }
+  void set_completion_wanted(bool wanted) noexcept { wants_completion_ = wanted; }
 
  private:
   struct Ring {

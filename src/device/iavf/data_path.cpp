@@ -103,13 +103,18 @@ bool DataPath::set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noe
   }
   rx_enabled_ = enabled ? rx_enabled_ | rx : rx_enabled_ & ~rx;
   tx_enabled_ = enabled ? tx_enabled_ | tx : tx_enabled_ & ~tx;
-  draft_.queues = static_cast<std::uint16_t>(std::max(1u, static_cast<unsigned>(std::bit_width(rx_enabled_))));
+  note_enabled();
   if (rx != 0) publish();
   for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
     if ((tx >> queue & 1) != 0) set_tx_enabled(queue, enabled);
     if ((rx >> queue & 1) != 0) set_rx_enabled(queue, enabled);
   }
   return ok;
+}
+
+// Rules lead to no queue above the highest that runs.
+void DataPath::note_enabled() noexcept {
+  draft_.queues = static_cast<std::uint16_t>(std::max(1u, static_cast<unsigned>(std::bit_width(rx_enabled_))));
 }
 
 // Tails fall back to 0 when a queue stops. Linux writes the receive tail before it sends the set-up of the ring, and

@@ -66,6 +66,12 @@ class DataPath {
   void admin_queue_opened() noexcept;
   /// A register of the data pages was written by message: whose poller sleeps has to be told.
   void register_written(std::uint32_t offset) noexcept;
+  /// Of the lanes beside the home one; resume() tells what the home lane has received, too.
+  void pause() noexcept;
+  void resume() noexcept;
+  [[nodiscard]] bool is_any_stopped() const noexcept;  ///< a queue; while paused
+  void save(SavedState& into) const;
+  void load(const SavedState& from);
 
   /// The lane of the home poller.
   [[nodiscard]] Lane& home() noexcept { return home_; }
@@ -96,6 +102,7 @@ class DataPath {
   void set_tx_enabled(unsigned queue, bool enabled) noexcept;
   void set_rx_enabled(unsigned queue, bool enabled) noexcept;
   [[nodiscard]] packet::Accepts accepts() const noexcept;
+  void note_enabled() noexcept;
 
   Registers& registers_;
   std::vector<std::unique_ptr<QueuePair>> pairs_;

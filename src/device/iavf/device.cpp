@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "device/iavf/nic.hpp"
+#include "vmux/base/clock.hpp"
 
 namespace vmux::device::iavf {
 namespace {
@@ -82,6 +83,7 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
 
 void Nic::forget_everything(bool whole) noexcept {
   reset_timer_.disarm();
+  reset_due_ns_ = 0;
   pump_timer_.disarm();
   data_.reset();
   static_cast<void>(alarm_.take());  // of queues that are no more
@@ -122,6 +124,7 @@ std::uint64_t Nic::interrupts_sent() const noexcept {
 }
 
 void Nic::pump() noexcept {
+  if (is_paused_) return;  // resume() does
   if (virtchnl_.pump()) pump_timer_.arm_after(0);
   publish_steering();
   obey();
@@ -134,7 +137,7 @@ void Nic::obey() noexcept {
     case Virtchnl::ResetWish::now:
       return begin_reset();
     case Virtchnl::ResetWish::soon:
-      return reset_timer_.arm_after(kResetNotice);
+      return set_reset_due(monotonic_ns() + kResetNotice);
   }
 }
 
@@ -146,10 +149,11 @@ void Nic::queue_stopped() noexcept {
 void Nic::begin_reset() noexcept {
   forget_everything(false);
   registers_.set(reg::VFGEN_RSTAT, static_cast<std::uint32_t>(wire::virtchnl::ResetState::in_progress));
-  reset_timer_.arm_after(kResetTakes);
+  set_reset_due(monotonic_ns() + kResetTakes);
 }
 
 void Nic::reset_timer_expired() noexcept {
+  reset_due_ns_ = 0;
   const auto active = static_cast<std::uint32_t>(wire::virtchnl::ResetState::vf_active);
   if (registers_.get(reg::VFGEN_RSTAT) == active) return begin_reset();  // the notice is over
   registers_.set(reg::VFGEN_RSTAT, active);
@@ -159,6 +163,7 @@ void Nic::set_link(bool up) noexcept {
   identity_.link_up = up;
   data_.set_link(up);
   virtchnl_.link_changed();
+  pump();
 }
 
 bool Nic::leaving() noexcept {
@@ -169,6 +174,8 @@ bool Nic::leaving() noexcept {
 }
 
 std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
+  if (is_paused_) [[unlikely]]
+    return 0;
   interrupts_.service();
   if (alarm_.take()) [[unlikely]]
     queue_stopped();
@@ -181,16 +188,19 @@ std::size_t Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
   return is_ready() ? data_.home().deliver(frames) : 0;
 }
 
-void Nic::flush() noexcept { data_.home().flush(); }
+void Nic::flush() noexcept {
+  if (!is_paused_) data_.home().flush();
+}
 
 packet::Accepts Nic::accepts() const noexcept { return data_.home().accepts(); }
 
 bool Nic::needs_polling() const noexcept {
-  return options_.doorbell == Doorbell::poll && data_.home().is_any_enabled() && function_->is_bus_master();
+  return !is_paused_ && options_.doorbell == Doorbell::poll && data_.home().is_any_enabled() &&
+         function_->is_bus_master();
 }
 
 bool Nic::is_ready() const noexcept {
-  return identity_.link_up && data_.home().can_receive() && function_->is_bus_master();
+  return !is_paused_ && identity_.link_up && data_.home().can_receive() && function_->is_bus_master();
 }
 
 }  // namespace vmux::device::iavf

@@ -13,7 +13,7 @@ constexpr std::uint64_t kItrUnit = 2000;  // ns, VFINT_ITRN1.INTERVAL
 // A driver that polls its rings re-arms when it has found nothing. It may do so just when the poller begins to sleep,
 // so a vector with news is looked at again after this long, at first and at last. A driver that has not armed until
 // then may never do so (DPDK's does not): from there on the poller's own rounds look, and no timer keeps it awake.
-constexpr std::uint64_t kFirstPatience = 30'000, kLastPatience = 500'000;  // ns
+constexpr std::uint64_t kLastPatience = 500'000;  // ns; kFirstPatience is at first
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
 std::uint32_t itr_register(unsigned vector, unsigned itr) noexcept {
@@ -130,6 +130,7 @@ std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
 }
 
 void InterruptUnit::fire_pending() noexcept {
+  if (is_paused_) return;
   const std::uint64_t now = poller_.now_ns();
   std::uint64_t next = kNever;
   for (std::uint32_t left = pending_; left != 0; left &= left - 1)

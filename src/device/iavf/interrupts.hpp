@@ -18,8 +18,12 @@
 
 namespace vmux::device::iavf {
 
+struct SavedState;
+
 class InterruptUnit {
  public:
+  static constexpr std::uint64_t kLongestInterval = 0xfff * 2000;  ///< ns
+
   /// The home poller's: it is told of registers that are written by message. Made and destroyed on its poller, or while
   /// that does not run.
   InterruptUnit(Registers& registers, VectorStates& vectors, NicCounters& counters, runtime::Poller& poller);
@@ -56,12 +60,19 @@ class InterruptUnit {
   void write_icr0_ena(std::uint32_t value) noexcept;
   void reset() noexcept;
 
+  /// From here to resume() nothing fires; what is to be told is remembered.
+  void pause() noexcept;
+  void resume() noexcept;
+  void save(SavedState& into) const noexcept;
+  void load(const SavedState& from) noexcept;
+
   [[nodiscard]] static constexpr std::uint32_t control_register(unsigned vector) noexcept {
     return vector == 0 ? reg::VFINT_DYN_CTL01 : reg::VFINT_DYN_CTLN1 + (vector - 1) * 4;
   }
 
  private:
-  static constexpr std::uint32_t kLookForSoftware = 64;  // rounds
+  static constexpr std::uint32_t kLookForSoftware = 64;    // rounds
+  static constexpr std::uint64_t kFirstPatience = 30'000;  // ns, see interrupts.cpp
 
   void fire_pending() noexcept;
   void wake_at(std::uint64_t when) noexcept;
@@ -78,6 +89,7 @@ class InterruptUnit {
   const std::function<void()> on_timer_;
   pci::Interrupts* vectors_ = nullptr;
   std::optional<runtime::Timer> timer_;
+  bool is_paused_ = false;
   std::uint32_t pending_ = 0;  // bit per vector
   std::uint32_t untold_ = 0;   // causes of the admin vector since it last fired
   std::uint32_t rounds_ = 0;

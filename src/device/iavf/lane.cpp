@@ -48,6 +48,15 @@ void Lane::reset() noexcept {
   stray_ = 0;
 }
 
+void Lane::restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConfig>& tx,
+                   const intel::QueueSnapshot<intel::RxQueueConfig>& rx) noexcept {
+  set_tx_enabled(queue, tx.state.enabled);
+  set_rx_enabled(queue, rx.state.enabled);
+  pairs_[queue]->tx.restore(tx);
+  pairs_[queue]->rx.restore(rx);
+  if (rx.has_news) received_ |= 1u << queue;
+}
+
 // Queues take turns: one of them fills a burst.
 std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
   std::uint32_t left = tx_enabled_;
@@ -102,6 +111,11 @@ std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
 
 void Lane::flush() noexcept {
   if (received_ == 0) return;
+  raise_received();
+  interrupts_.service();
+}
+
+void Lane::raise_received() noexcept {
   for (std::uint32_t left = received_; left != 0; left &= left - 1) {
     QueuePair& pair = *pairs_[static_cast<unsigned>(std::countr_zero(left))];
     if (pair.rx.flush() && pair.rx_vector.vector != VectorChoice::kNone) {
@@ -109,7 +123,6 @@ void Lane::flush() noexcept {
     }
   }
   received_ = 0;
-  interrupts_.service();
 }
 
 }  // namespace vmux::device::iavf

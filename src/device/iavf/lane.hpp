@@ -48,6 +48,11 @@ class Lane {
   void set_rules(const std::shared_ptr<const intel::RxRules>& rules, const packet::Accepts& accepts) noexcept;
   void set_memory(const std::shared_ptr<const memory::Table>& table) noexcept;
   void reset() noexcept;
+  /// Both directions of a queue pair that has just been reset go on as they were.
+  void restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConfig>& tx,
+               const intel::QueueSnapshot<intel::RxQueueConfig>& rx) noexcept;
+  /// What flush() would tell, without telling it.
+  void raise_received() noexcept;
 
   // For the port.
   [[nodiscard]] bool is_any_enabled() const noexcept { return tx_enabled_ != 0 || rx_enabled_ != 0; }

@@ -40,7 +40,7 @@ struct NicOptions {
 
 /// Everything happens on the poller's thread, but for the lanes beside the first (side_lane.hpp). The nic must be
 /// destroyed there, or while the poller does not run; and no other poller may use its lanes any more.
-class Nic final : public pci::Device, public port::Port {
+class Nic final : public pci::Device, public pci::Savable, public port::Port {
  public:
   /// `poller` is the home thread and must outlive the nic.
   [[nodiscard]] static Result<std::unique_ptr<Nic>> create(NicOptions options, runtime::Poller& poller);
@@ -65,6 +65,13 @@ class Nic final : public pci::Device, public port::Port {
   void reset(pci::ResetKind kind) noexcept override;
   bool leaving() noexcept override;
   void bus_master_changed(bool enabled) noexcept override;
+  pci::Savable* savable() noexcept override { return this; }
+
+  // pci::Savable
+  void pause() noexcept override;
+  void resume() noexcept override;
+  void save(state::Writer& into) const override;
+  [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
   // port::Port
   std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
@@ -89,6 +96,7 @@ class Nic final : public pci::Device, public port::Port {
   void begin_reset() noexcept;
   void forget_everything(bool whole) noexcept;
   void reset_timer_expired() noexcept;
+  void set_reset_due(std::uint64_t when_ns) noexcept;
 
   NicOptions options_;
   Identity identity_;
@@ -104,6 +112,9 @@ class Nic final : public pci::Device, public port::Port {
   DataPath data_;
   Virtchnl virtchnl_;
   runtime::Timer reset_timer_, pump_timer_;
+  std::uint64_t reset_due_ns_ = 0;  // when reset_timer_ fires, or would if it were not for the pause; 0: never
+  bool is_paused_ = false;          // neither memory nor interrupts are touched
+  std::uint64_t paused_ns_ = 0;     // since when
 };
 
 }  // namespace vmux::device::iavf

@@ -61,6 +61,21 @@ void SideLane::set_link(bool up) noexcept {
   change([&](Lane&) { is_link_up_ = up; });
 }
 
+void SideLane::pause() noexcept {
+  change([this](Lane&) {
+    is_paused_ = true;
+    interrupts_.pause();
+  });
+}
+
+void SideLane::resume() noexcept {
+  change([this](Lane& lane) {
+    is_paused_ = false;
+    lane.raise_received();  // fires when the lane's poller looks: its timer is made there
+    interrupts_.resume();
+  });
+}
+
 void SideLane::reset() noexcept {
   change([this](Lane& lane) {
     lane.reset();
@@ -73,7 +88,7 @@ void SideLane::reset() noexcept {
 std::size_t SideLane::peek_burst(std::span<packet::FrameView> into) noexcept {
   gate_.enter();
   interrupts_.service();
-  const std::size_t count = is_link_up_ && is_dma_on_ ? lane_.peek(into) : 0;
+  const std::size_t count = is_open() ? lane_.peek(into) : 0;
   has_burst_ = count > 0;
   if (!has_burst_) gate_.leave();
   return count;
@@ -88,12 +103,12 @@ void SideLane::complete(std::size_t count) noexcept {
 
 std::size_t SideLane::deliver(std::span<const packet::FrameView> frames) noexcept {
   const Inside inside{gate_};
-  return is_link_up_ && is_dma_on_ && lane_.can_receive() ? lane_.deliver(frames) : 0;
+  return is_open() && lane_.can_receive() ? lane_.deliver(frames) : 0;
 }
 
 void SideLane::flush() noexcept {
   const Inside inside{gate_};
-  lane_.flush();
+  if (!is_paused_) lane_.flush();
 }
 
 packet::Accepts SideLane::accepts() const noexcept {
@@ -103,12 +118,12 @@ packet::Accepts SideLane::accepts() const noexcept {
 
 bool SideLane::needs_polling() const noexcept {
   const Inside inside{gate_};
-  return is_mapped_ && is_dma_on_ && lane_.is_any_enabled();
+  return is_mapped_ && is_dma_on_ && !is_paused_ && lane_.is_any_enabled();
 }
 
 bool SideLane::is_ready() const noexcept {
   const Inside inside{gate_};
-  return is_link_up_ && is_dma_on_ && lane_.can_receive();
+  return is_open() && lane_.can_receive();
 }
 
 void SideLane::timer_expired() noexcept {

@@ -38,6 +38,16 @@ class SideLane final : public port::Port, private memory::Observer {
   void set_link(bool up) noexcept;
   void reset() noexcept;
   void wake() noexcept { poller_.wake(); }
+  void pause() noexcept;
+  void resume() noexcept;
+  /// Reads what the lane's poller has, while that is kept out.
+  template <class F>
+  void look(F&& what) noexcept {
+    gate_.close();
+    what();
+    gate_.open();
+  }
+  [[nodiscard]] const InterruptUnit& interrupts() const noexcept { return interrupts_; }
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
 
   // port::Port
@@ -54,6 +64,7 @@ class SideLane final : public port::Port, private memory::Observer {
   void adopt(std::shared_ptr<const memory::Table> table, std::uint64_t generation) noexcept override;
   void hand_out_memory() noexcept;
   void timer_expired() noexcept;
+  [[nodiscard]] bool is_open() const noexcept { return is_link_up_ && is_dma_on_ && !is_paused_; }
 
   runtime::Poller& poller_;
   const bool is_mapped_;  // doorbells are memory: the poller has to look
@@ -61,7 +72,7 @@ class SideLane final : public port::Port, private memory::Observer {
   NicCounters nic_counters_;  // of its interrupts
   InterruptUnit interrupts_;
   Lane lane_;
-  bool is_dma_on_ = false, is_link_up_ = true;
+  bool is_dma_on_ = false, is_link_up_ = true, is_paused_ = false;
   bool has_burst_ = false;  // between peek_burst() and complete()
 
   // The home thread's:

@@ -50,6 +50,8 @@ class VectorStates {
     return memory::load_acquire64(fired_[vector]);
   }
   void set_fired_ns(unsigned vector, std::uint64_t now) noexcept { memory::store_release64(fired_[vector], now); }
+  /// Time that has passed while nothing could fire.
+  void delay(std::uint64_t passed_ns) noexcept;
   /// DYN_CTL as it was last looked at.
   [[nodiscard]] std::uint32_t seen(unsigned vector) const noexcept {
     return memory::load_acquire32(std::as_bytes(std::span{seen_}), vector * sizeof(std::uint32_t));

@@ -44,7 +44,8 @@ class Virtchnl {
   /// Answers what the driver has sent, as far as the answers find room, and tells it what is due. A few messages at a
   /// time, for others share the poller: true when there may be more.
   [[nodiscard]] bool pump() noexcept;
-  void link_changed() noexcept;
+  /// The driver is to hear of it, with the next pump().
+  void link_changed() noexcept { session_.link_event_due = true; }
   /// The function is to be reset, once the driver has heard of it: Linux and DPDK wait for that, and set up their
   /// queues anew. As the physical functions of both families do it where mdd-auto-reset-vf is set.
   void queue_stopped() noexcept;
@@ -53,6 +54,9 @@ class Virtchnl {
   [[nodiscard]] ResetWish take_reset_wish() noexcept;
   /// A reset of the virtual function: negotiation starts anew. `whole`: of the PCI function, the address too.
   void reset(bool whole) noexcept;
+  void save(SavedState& into) const;
+  void load(const SavedState& from) noexcept;
+  [[nodiscard]] bool offers(std::uint32_t capabilities) const noexcept { return (capabilities & ~offered()) == 0; }
 
   /// The address in use: the daemon's, unless the driver has set another.
   [[nodiscard]] const intel::Mac& mac() const noexcept { return session_.mac; }

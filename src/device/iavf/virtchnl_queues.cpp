@@ -11,18 +11,10 @@ namespace cap = wire::virtchnl::capability;
 
 namespace {
 
-constexpr std::uint64_t kRingAlignment = 128;  // bytes: the queue context holds the address in these units
-constexpr std::uint16_t kMinDescriptors = 8, kDescriptorStep = 8;
-constexpr std::uint32_t kMaxBuffer = 16 * 1024 - 128, kMinBuffer = 128;
-constexpr std::uint32_t kMaxRxFrame = 16 * 1024 - 1, kMinRxFrame = 64;
-
-bool is_ring(std::uint64_t address, std::uint32_t length) noexcept {
-  return address % kRingAlignment == 0 && length >= kMinDescriptors && length <= intel::kMaxRingLength &&
-         length % kDescriptorStep == 0;
-}
+constexpr std::uint32_t kMaxRxFrame = 16 * 1024 - 1;  // of the field; longer than any that arrives
 
 std::optional<intel::TxQueueConfig> tx_config(const vc::TxqInfo& info) noexcept {
-  if (info.vsi_id != kVsiId || !is_ring(info.dma_ring_addr, info.ring_len)) return std::nullopt;
+  if (info.vsi_id != kVsiId || !intel::is_ring(info.dma_ring_addr, info.ring_len)) return std::nullopt;
   return intel::TxQueueConfig{.ring = Iova{info.dma_ring_addr},
                               .length = info.ring_len,
                               .head_writeback = info.headwb_enabled != 0,
@@ -40,13 +32,13 @@ Virtchnl::Status Virtchnl::config_tx_queue(Body body, Reply& /*reply*/) noexcept
 }
 
 std::optional<intel::RxQueueConfig> Virtchnl::rx_config(const vc::RxqInfo& info) const noexcept {
-  if (info.vsi_id != kVsiId || !is_ring(info.dma_ring_addr, info.ring_len)) return std::nullopt;
-  if (info.databuffer_size < kMinBuffer || info.databuffer_size > kMaxBuffer) return std::nullopt;
-  if (info.max_pkt_size < kMinRxFrame || info.max_pkt_size > kMaxRxFrame) return std::nullopt;
+  if (info.vsi_id != kVsiId || !intel::is_ring(info.dma_ring_addr, info.ring_len)) return std::nullopt;
+  if (!intel::is_buffer_size(info.databuffer_size)) return std::nullopt;
+  if (info.max_pkt_size < intel::kMinRxFrame || info.max_pkt_size > kMaxRxFrame) return std::nullopt;
   if (info.splithdr_enabled != 0) return std::nullopt;
   // Drivers that have not negotiated another leave the field 0 and mean the legacy 32-byte descriptor.
   const std::uint8_t layout = has(cap::kRxFlexDesc) ? info.rxdid : intel::rxdid::legacy32;
-  if (layout >= 64 || (intel::kSupportedRxdids >> layout & 1) == 0) return std::nullopt;
+  if (!intel::is_layout(layout)) return std::nullopt;
   return intel::RxQueueConfig{.ring = Iova{info.dma_ring_addr},
                               .length = static_cast<std::uint16_t>(info.ring_len),
                               .buffer_size = static_cast<std::uint16_t>(info.databuffer_size),

@@ -138,11 +138,6 @@ void Virtchnl::tell_what_is_due() noexcept {
   }
 }
 
-void Virtchnl::link_changed() noexcept {
-  session_.link_event_due = true;
-  tell_what_is_due();
-}
-
 Virtchnl::ResetWish Virtchnl::take_reset_wish() noexcept { return std::exchange(session_.reset_wish, ResetWish::none); }
 
 void Virtchnl::reset(bool whole) noexcept {

@@ -2,8 +2,23 @@
 #include "intel/rules/filter.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace vmux::intel {
+namespace {
+
+std::vector<Mac> macs_of(std::vector<std::uint64_t> keys) {
+  std::sort(keys.begin(), keys.end());
+  std::vector<Mac> macs(keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    for (std::size_t byte = 0; byte < macs[i].size(); ++byte)
+      macs[i][byte] = static_cast<std::uint8_t>(keys[i] >> (8 * byte));
+  }
+  return macs;
+}
+
+}  // namespace
 
 bool Filters::add(const Mac& mac) {
   std::uint64_t key = key_of(mac);
@@ -34,6 +49,14 @@ void Filters::remove(const Mac& mac) {
   const auto [first, last] = std::equal_range(more_groups_.begin(), more_groups_.end(), key);
   more_groups_.erase(first, last);
 }
+
+std::vector<Mac> Filters::macs() const {
+  std::vector<std::uint64_t> keys;
+  std::copy_if(slots_.begin(), slots_.end(), std::back_inserter(keys), [](std::uint64_t key) { return key != kFree; });
+  return macs_of(std::move(keys));
+}
+
+std::vector<Mac> Filters::more_groups() const { return macs_of(more_groups_); }
 
 std::uint64_t Filters::any_group() const noexcept {
   const auto found =

@@ -41,6 +41,9 @@ class Filters {
   bool add(const Mac& mac);
   void remove(const Mac& mac);
   [[nodiscard]] std::size_t mac_count() const noexcept { return count_; }
+  /// Those in the table, and those beyond it; in order, whatever order they came in.
+  [[nodiscard]] std::vector<Mac> macs() const;
+  [[nodiscard]] std::vector<Mac> more_groups() const;
   [[nodiscard]] std::size_t groups_beyond() const noexcept { return more_groups_.size(); }
 
   /// Whether a frame to this address is to be received (broadcast always is).

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "packet/frame.hpp"
@@ -62,6 +63,7 @@ class FlowTable {
     }
     return nullptr;
   }
+  [[nodiscard]] std::span<const FlowRule> rules() const noexcept { return rules_; }
   void clear() noexcept { rules_.clear(); }
   [[nodiscard]] std::size_t size() const noexcept { return rules_.size(); }
   [[nodiscard]] bool empty() const noexcept { return rules_.empty(); }
