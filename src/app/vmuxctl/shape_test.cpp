@@ -32,14 +32,14 @@ Json good_result(const std::string& method) {
   thing["lanes"] = Json::array({lane, lane});
   thing["ports"] = method == "switch.show" ? Json::array({Json{{"name", "p"}, {"counters", counters}}}) : Json(2);
   const bool is_list = !fault_of(method, Json::array());
-  return is_list ? Json::array({thing, thing}) : thing;
+  return is_list ? Json::array({thing, Json{{"name", "vm1"}}}) : thing;
 }
 
 const Json& odd_values() {
   static const Json kOdd =
       Json::parse(R"([null,true,0,-1,18446744073709551615,1.5,"","x"," ","\u001b[2J\n",[],{},[[]],[{}],
     [null,1,"x",[],{}],{"":null},{"a":[1]},{"name":[]},{"counters":5},{"lanes":"x"},{"counters":{"drop_x":"y"}},
-    {"lanes":[1,2]},{"lanes":[{},{}]},[{"lanes":[{},{"counters":[]}]},{"name":7}]])");
+    {"lanes":[1,2]},[{"lanes":[{},{}],"counters":{}}],{"lanes":[{},{}]},[{"lanes":[{},{"counters":[]}]},{"name":7}]])");
   return kOdd;
 }
 
