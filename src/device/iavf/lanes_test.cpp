@@ -226,6 +226,47 @@ TEST(IavfLanes, CountMessagesOfAllLanes) {
   EXPECT_GE(admin, before);
 }
 
+// Saved with two pollers, loaded into a card with one, and back: which poller has a queue is nobody's business.
+TEST(IavfLanes, SavedCardGoesOnWithAnyNumberOfPollers) {
+  TwoPollers rig;
+  rig.bring_up();
+  rig.lead_all_to(1);
+  ASSERT_EQ(rig.arrive(1, ip_frame(1)), 1u);
+  rig.guest->arm(2, 0);
+  ASSERT_EQ(rig.arrive(1, ip_frame(2)), 1u);  // the vector has news that nobody is told of
+  rig.guest->queue(1, ip_frame(3));
+  rig.guest->ring_tx(1);
+  static_cast<void>(rig.guest->interrupts(2));
+
+  rig.nic->function().pause();
+  EXPECT_EQ(rig.take(1), 0u);
+  EXPECT_EQ(rig.arrive(1, ip_frame(4)), 0u);
+  EXPECT_FALSE(rig.lanes[1]->is_ready());
+  const auto image = rig.nic->function().save();
+  EXPECT_EQ(rig.nic->function().save(), image);
+  for (const bool has_other : {false, true}) {
+    std::vector<runtime::Poller*> more;
+    if (has_other) more.push_back(rig.other.get());
+    auto next = *Nic::create({.name = "test", .mac = kIavfStation, .queue_pairs = 4, .more_pollers = more}, *rig.home);
+    const auto loaded = next->function().load(image);
+    ASSERT_TRUE(loaded) << loaded.error();
+    EXPECT_EQ(next->function().save(), image);
+    rig.nic = std::move(next);
+    rig.guest->move_to(rig.nic->function());
+  }
+  rig.lanes = rig.nic->lanes();
+  rig.nic->function().resume();
+  EXPECT_EQ(rig.take(1), 1u);
+  EXPECT_EQ(rig.take(1), 0u);
+  rig.guest->arm(2, 1 | 3u << 3);
+  rig.home->run_once();  // its clock goes on
+  EXPECT_EQ(rig.take(0), 0u);
+  EXPECT_EQ(rig.guest->interrupts(2), 1u);
+  EXPECT_EQ(rig.arrive(1, ip_frame(5)), 1u);
+  for (const std::uint8_t port : {std::uint8_t{1}, std::uint8_t{2}, std::uint8_t{5}})
+    EXPECT_EQ(rig.guest->receive(1).value().bytes, ip_frame(port));
+}
+
 // ITR 0 of vector 1 for two queues: 0, of the home poller, and 1, of the other.
 struct SharedVector : TwoPollers {
   static constexpr std::uint32_t kConfigIrqMap = 7, kEna = 1, kLongest = 0xfff;  // ITR: 8190 us
@@ -355,6 +396,30 @@ TEST(IavfLanesOnThreads, NothingIsWrittenAfterBusMasteringWentOff) {
     rig.guest->set_bus_master(true);
   }
   EXPECT_GT(received, 200u);
+}
+
+TEST(IavfLanesOnThreads, NothingIsWrittenWhilePausedAndTheStateStandsStill) {
+  constexpr unsigned kRing = 1024;
+  TwoPollers rig;
+  rig.guest->bring_up({.queues = 4, .rx_descriptors = kRing, .mapped_doorbells = true});
+  rig.lead_all_to(1);
+  const Worker worker{rig};
+  std::size_t received = 0;
+  for (int round = 0; round < 50; ++round) {
+    for (; rig.guest->receive(1); ++received) {
+    }
+    rig.guest->refill(1);
+    worker.pass();
+    rig.nic->function().pause();
+    const auto ring = rig.guest->memory().subspan(IavfGuest::rx_ring(1), std::size_t{kRing} * 32);
+    const Bytes before{ring.begin(), ring.end()};
+    const auto image = rig.nic->function().save();
+    worker.pass();
+    ASSERT_TRUE(std::equal(ring.begin(), ring.end(), before.begin()));
+    ASSERT_EQ(rig.nic->function().save(), image);
+    rig.nic->function().resume();
+  }
+  EXPECT_GT(received, 50u);
 }
 
 TEST(IavfLanesOnThreads, ResetsAndQueueCommandsUnderTraffic) {
