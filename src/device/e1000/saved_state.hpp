@@ -17,7 +17,37 @@
 
 namespace vmux::device::e1000 {
 
+/// What came of a frame to be sent before its last descriptor did; without bytes it is one that is too long.
+struct SavedHeldFrame {
+  std::vector<std::uint8_t> bytes;
+  std::uint8_t options = 0, css = 0, cso = 0;
+  std::uint16_t vlan_tci = 0;
+  bool is_segmented = false, is_legacy = false, has_vlan = false;
+  static void describe(auto& fields, auto& self) {
+    fields.list("bytes", self.bytes, kMaxSuperFrame);
+    fields("options", self.options);
+    fields("css", self.css);
+    fields("cso", self.cso);
+    fields("vlan_tci", self.vlan_tci);
+    fields("is_segmented", self.is_segmented);
+    fields("is_legacy", self.is_legacy);
+    fields("has_vlan", self.has_vlan);
+  }
+};
+
+/// A delayed interrupt cause: when it is told, and how long its absolute timer could have run from its first event.
+struct SavedDelay {
+  std::uint64_t due_ns = 0, longest_ns = 0;
+  static void describe(auto& fields, auto& self) {
+    fields("due_ns", self.due_ns);
+    fields("longest_ns", self.longest_ns);
+  }
+};
+
 struct SavedState {
+  using HeldFrame = SavedHeldFrame;
+  using Delay = SavedDelay;
+
   static constexpr std::string_view kSection = "e1000";
   static constexpr std::uint16_t kVersion = 1;
   static constexpr std::size_t kMaxRegisters = kRegisterEnd / 4;
@@ -30,23 +60,6 @@ struct SavedState {
       fields("value", self.value);
     }
   };
-  /// What came of a frame to be sent before its last descriptor did; without bytes it is one that is too long.
-  struct HeldFrame {
-    std::vector<std::uint8_t> bytes;
-    std::uint8_t options = 0, css = 0, cso = 0;
-    std::uint16_t vlan_tci = 0;
-    bool is_segmented = false, is_legacy = false, has_vlan = false;
-    static void describe(auto& fields, auto& self) {
-      fields.list("bytes", self.bytes, kMaxSuperFrame);
-      fields("options", self.options);
-      fields("css", self.css);
-      fields("cso", self.cso);
-      fields("vlan_tci", self.vlan_tci);
-      fields("is_segmented", self.is_segmented);
-      fields("is_legacy", self.is_legacy);
-      fields("has_vlan", self.has_vlan);
-    }
-  };
   /// A frame that was received and waits for descriptors; of the first, what has not found any yet.
   struct FifoFrame {
     std::vector<std::uint8_t> bytes;
@@ -57,14 +70,6 @@ struct SavedState {
       fields("special", self.special);
       fields("status", self.status);
       fields("errors", self.errors);
-    }
-  };
-  /// A delayed interrupt cause: when it is told, and how long its absolute timer could have run from its first event.
-  struct Delay {
-    std::uint64_t due_ns = 0, longest_ns = 0;
-    static void describe(auto& fields, auto& self) {
-      fields("due_ns", self.due_ns);
-      fields("longest_ns", self.longest_ns);
     }
   };
 
