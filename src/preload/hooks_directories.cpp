@@ -34,13 +34,12 @@ class OpenDirectories {
     is_empty_ = false;
   }
   void remove(DIR* stream) {
-    if (is_empty_) return;
     const std::lock_guard lock{mutex_};
     paths_.erase(stream);
     is_empty_ = paths_.empty();
   }
+  [[nodiscard]] bool is_empty() const { return is_empty_; }
   [[nodiscard]] std::string path_of(DIR* stream) {
-    if (is_empty_) return {};
     const std::lock_guard lock{mutex_};
     const auto found = paths_.find(stream);
     return found == paths_.end() ? std::string{} : found->second;
@@ -64,7 +63,7 @@ DIR* open_directory(const char* path) {
 /// In the tree all is files and links; sysfs and /dev tell the types of what is there.
 template <class Entry>
 Entry* with_type(DIR* stream, Entry* entry) {
-  if (entry == nullptr || Inside::is()) return entry;
+  if (entry == nullptr || OpenDirectories::instance().is_empty() || Inside::is()) return entry;
   const std::string path = [&] {
     const Inside inside;
     return OpenDirectories::instance().path_of(stream);
@@ -132,7 +131,7 @@ VMUX_HOOK DIR* fdopendir(int fd) {
 VMUX_HOOK dirent* readdir(DIR* stream) { return with_type(stream, VMUX_REAL(readdir)(stream)); }
 VMUX_HOOK dirent64* readdir64(DIR* stream) { return with_type(stream, VMUX_REAL(readdir64)(stream)); }
 VMUX_HOOK int closedir(DIR* stream) {
-  if (!Inside::is()) {
+  if (!OpenDirectories::instance().is_empty() && !Inside::is()) {
     const Inside inside;
     OpenDirectories::instance().remove(stream);
   }
