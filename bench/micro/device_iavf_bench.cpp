@@ -15,7 +15,7 @@
 #include "intel/tx.hpp"
 #include "packet/test_frames.hpp"
 
-namespace vmux::device::iavf {
+namespace vmux::intel {
 namespace {
 
 constexpr std::uint16_t kRing = 1024;
@@ -39,7 +39,7 @@ void count_cycles(benchmark::State& state, std::uint64_t from, std::uint64_t fra
 void tx_peek_complete(benchmark::State& state) {
   const auto size = static_cast<std::size_t>(state.range(0));
   test::Memory memory{32 << 20};
-  intel::TxQueue queue{"bench", 0};
+  TxQueue queue{"bench", 0};
   memory.space().attach(queue.memory());
   queue.configure({.ring = Iova{test::kTxRing}, .length = kRing});
   queue.enable();
@@ -66,26 +66,26 @@ void tx_peek_complete(benchmark::State& state) {
 }
 BENCHMARK(tx_peek_complete)->Arg(64)->Arg(1514);
 
-void enable(intel::RxQueue& queue, test::Memory& memory) {
+void enable(RxQueue& queue, test::Memory& memory) {
   memory.space().attach(queue.memory());
   queue.configure({.ring = Iova{test::kRxRing},
                    .length = kRing,
                    .buffer_size = 2048,
                    .max_frame = 9728,
-                   .rxdid = intel::rxdid::comms_ovs});
+                   .rxdid = rxdid::comms_ovs});
   queue.enable();
 }
 
 void rx_steer_deliver_flush(benchmark::State& state) {
   const auto size = static_cast<std::size_t>(state.range(0));
   test::Memory memory{32 << 20};
-  auto rules = std::make_unique<intel::RxRules>();
+  auto rules = std::make_unique<RxRules>();
   rules->filters.unicast_promisc = true;
   rules->rss.enabled = state.range(1) != 0;
-  rules->rss.hena = intel::kHashedPackets;
+  rules->rss.hena = kHashedPackets;
   rules->rss.key.fill(0x6d);
   rules->prepare_hash();
-  intel::RxQueue queue{"bench", 0};
+  RxQueue queue{"bench", 0};
   enable(queue, memory);
   const test::Bytes bytes = frame_of(size, state.range(2) != 0);
   std::vector<std::unique_ptr<packet::test::View>> views;
@@ -95,7 +95,7 @@ void rx_steer_deliver_flush(benchmark::State& state) {
     views.push_back(std::make_unique<packet::test::View>(copies[i], 128, std::initializer_list<std::size_t>{65536}));
     frames[i] = views[i]->view;
   }
-  std::array<intel::RxInfo, kBurst> infos;
+  std::array<RxInfo, kBurst> infos;
   const packet::Accepts takes = accepts(*rules, 9728);
   std::uint64_t done = 0, taken = 0;
   for (std::uint64_t i = 0; i < kRing; ++i)
@@ -103,7 +103,7 @@ void rx_steer_deliver_flush(benchmark::State& state) {
   const std::uint64_t begin = __rdtsc();
   for ([[maybe_unused]] auto _ : state) {
     const auto tail = static_cast<std::uint32_t>((done + kRing - 1) % kRing);
-    intel::steer(*rules, frames, infos);
+    steer(*rules, frames, infos);
     taken += queue.deliver(frames, infos, takes, tail);
     benchmark::DoNotOptimize(queue.flush());
     for (std::size_t i = 0; i < kBurst; ++i, ++done)
@@ -126,9 +126,9 @@ BENCHMARK(rx_steer_deliver_flush)
 void rx_hot_frames(benchmark::State& state) {
   constexpr std::size_t kFrames = 64, kSize = 1514;
   test::Memory memory{32 << 20};
-  auto rules = std::make_unique<intel::RxRules>();
+  auto rules = std::make_unique<RxRules>();
   rules->filters.unicast_promisc = true;
-  intel::RxQueue queue{"bench", 0};
+  RxQueue queue{"bench", 0};
   enable(queue, memory);
   const std::vector<test::Bytes> bytes(kFrames, frame_of(kSize, true));
   std::vector<std::unique_ptr<packet::test::View>> views;
@@ -138,7 +138,7 @@ void rx_hot_frames(benchmark::State& state) {
     frames.push_back(views.back()->view);
     frames.back().offload.checksum_verified = state.range(0) == 0;
   }
-  std::array<intel::RxInfo, kBurst> infos;
+  std::array<RxInfo, kBurst> infos;
   const packet::Accepts takes = accepts(*rules, 9728);
   std::uint64_t done = 0, taken = 0;
   for (std::uint64_t i = 0; i < kRing; ++i)
@@ -146,7 +146,7 @@ void rx_hot_frames(benchmark::State& state) {
   const std::uint64_t begin = __rdtsc();
   for ([[maybe_unused]] auto _ : state) {
     const auto burst = std::span{frames}.subspan(done % kFrames, kBurst);
-    intel::steer(*rules, burst, infos);
+    steer(*rules, burst, infos);
     taken += queue.deliver(burst, infos, takes, static_cast<std::uint32_t>((done + kRing - 1) % kRing));
     benchmark::DoNotOptimize(queue.flush());
     for (std::size_t i = 0; i < kBurst; ++i, ++done)
@@ -174,4 +174,4 @@ void copy_alone(benchmark::State& state) {
 BENCHMARK(copy_alone)->Arg(64)->Arg(1514);
 
 }  // namespace
-}  // namespace vmux::device::iavf
+}  // namespace vmux::intel

@@ -19,7 +19,7 @@
 namespace {
 
 using namespace vmux;
-using namespace vmux::device::iavf;
+using namespace vmux::intel;
 
 constexpr std::uint64_t kSize = 64 << 10;  // bytes of guest memory, in two ranges: buffers may lie across
 constexpr std::uint64_t kTxRing = test::Memory::kBase, kRxRing = test::Memory::kBase + 0x800;
@@ -27,8 +27,8 @@ constexpr std::uint16_t kLength = 64;
 
 struct Guest {
   test::Memory memory{kSize, kSize / 2};
-  intel::TxQueue tx{"fuzz", 0};
-  intel::RxQueue rx{"fuzz", 0};
+  TxQueue tx{"fuzz", 0};
+  RxQueue rx{"fuzz", 0};
   fuzz::Receiver receiver;
   fuzz::Scribbler scribbler;
   Guest() {
@@ -48,8 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto bytes = rest.bytes(kSize);
   std::fill(memory.begin(), memory.end(), std::byte{0});
   std::memcpy(memory.data(), bytes.data(), bytes.size());
-  constexpr std::uint8_t kLayouts[] = {intel::rxdid::legacy32, intel::rxdid::comms_ovs, intel::rxdid::flex_nic,
-                                       intel::rxdid::legacy16};
+  constexpr std::uint8_t kLayouts[] = {rxdid::legacy32, rxdid::comms_ovs, rxdid::flex_nic, rxdid::legacy16};
   const std::uint8_t layout = kLayouts[data[0] & 3];
   guest.tx.configure({.ring = Iova{kTxRing},
                       .length = kLength,
@@ -60,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                       .buffer_size = static_cast<std::uint16_t>(128 + data[2] * 16),
                       .max_frame = 9728,
                       .rxdid = layout,
-                      .wide = layout != intel::rxdid::legacy16,
+                      .wide = layout != rxdid::legacy16,
                       .keep_crc = (data[0] & 8) != 0});
   intel::VlanOffload vlan;
   vlan.outer = {(data[3] & 1) != 0, true, static_cast<std::uint16_t>((data[3] & 2) != 0 ? 0x88a8 : 0x8100),
@@ -69,11 +68,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   guest.tx.set_vlan(vlan);
   guest.tx.enable();
   guest.rx.enable();
-  static intel::RxRules rules;
+  static RxRules rules;
   rules.vlan = vlan;
   rules.filters.unicast_promisc = rules.filters.multicast_promisc = true;
   rules.rss.enabled = true;
-  rules.rss.hena = intel::kHashedPackets;
+  rules.rss.hena = kHashedPackets;
   const packet::Accepts takes = accepts(rules, 9728);
   for (fuzz::Input flip{flips.data(), flips.size()}; !flip.is_empty();) {
     const std::uint64_t at = flip.u16();
@@ -81,13 +80,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   guest.scribbler.begin();
   std::array<packet::FrameView, 32> views;
-  std::array<intel::RxInfo, 32> infos;
+  std::array<RxInfo, 32> infos;
   for (unsigned round = 0; round < 4; ++round) {
     const std::size_t count = guest.tx.peek(views, data[4 + round] & 0x7f);
     for (std::size_t i = 0; i < count; ++i)
       guest.receiver.take(views[i]);
     const std::span frames{views.data(), count};
-    intel::steer(rules, frames, infos);
+    steer(rules, frames, infos);
     static_cast<void>(guest.rx.deliver(frames, std::span{infos}.first(count), takes, (data[7 - round] >> 1) & 0x7f));
     static_cast<void>(guest.rx.flush());
     static_cast<void>(guest.tx.complete(count));
