@@ -112,7 +112,7 @@ TEST(UsageError, IsJsonWhereJsonIsAskedFor) {
   const Exit told = usage_error("net", "no \"x\" \xff", true);
   EXPECT_EQ(told.status, 2);
   EXPECT_EQ(told.err, "net: no \"x\" \\xff\nTry 'net --help'.\n") << "printable";
-  EXPECT_EQ(told.out, "{\"error\":{\"kind\":\"invalid\",\"message\":\"no \\\"x\\\" \xef\xbf\xbd\"}}\n");
+  EXPECT_EQ(told.out, "{\"error\":{\"kind\":\"invalid\",\"message\":\"no \\\"x\\\" \\ufffd\"}}\n");
   EXPECT_EQ(usage_error("net", "no", false).out, "");
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "app/vmuxctl/cli.hpp"
 #include "app/vmuxctl/commands.hpp"
 
 namespace vmux::app {
@@ -70,15 +71,22 @@ bool is_clean(const std::string& text) {
                       [](char c) { return c != '\n' && std::iscntrl(static_cast<unsigned char>(c)); });
 }
 
+/// As somebody at a terminal sees it, or a file.
+std::string shown(const Command& command, const Json& result) {
+  Call call;
+  call.command = &command;
+  return perform(call, [&](const Json&) { return control::Outcome<Json>{result}; }).out;
+}
+
 class EveryCommand : public testing::TestWithParam<const Command*> {};
 TEST_P(EveryCommand, PrintsWhateverHasItsShape) {
   const Command& command = *GetParam();
   const Json good = good_result(command.method);
   ASSERT_FALSE(fault_of(command.method, good));
-  EXPECT_NE(command.print(good), "");
+  EXPECT_NE(shown(command, good), "");
   for (const Json& odd : mutations(good)) {
     if (fault_of(command.method, odd)) continue;
-    EXPECT_NO_THROW(EXPECT_TRUE(is_clean(command.print(odd)))) << odd.dump();
+    EXPECT_NO_THROW(EXPECT_TRUE(is_clean(shown(command, odd)))) << odd.dump();
   }
 }
 std::vector<const Command*> all_commands() {
