@@ -89,7 +89,8 @@ import pathlib, signal
 from children import end_in_order
 from hugepages import Hugepages
 Hugepages.FILE, Hugepages.BOOK = pathlib.Path({str(pool.FILE)!r}), pathlib.Path({str(pool.BOOK)!r})
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell runs in the background ignores it
+for number in (signal.SIGINT, signal.SIGHUP):  # what a shell runs in the background ignores the one, what nohup runs the other
+    signal.signal(number, signal.SIG_DFL)
 end_in_order()
 with Hugepages({count}):
     print("ready", flush=True)
