@@ -39,6 +39,9 @@ Outcome<> apply_daemon(const Json& values, DaemonSpec& spec) {
   };
   take_access(spec.rpc_access, kRpcAccess);
   take_access(spec.port_access, kPortAccess);
+  if (auto members = params.members("rpc_read")) spec.roles.read = std::move(members);
+  if (auto members = params.members("rpc_operate")) spec.roles.operate = std::move(members);
+  if (auto members = params.members("rpc_admin")) spec.roles.admin = std::move(members);
   if (const auto level = params.log_level("log_level")) spec.log_level = *level;
   if (const auto mac = params.mac("base_mac")) spec.base_mac = mac;
   if (const auto doorbell = params.doorbell("doorbell")) spec.doorbell = doorbell;

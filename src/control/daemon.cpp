@@ -60,7 +60,7 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Configuration configuration)
   if (!is_chosen) {
     if (auto made = make_directory(*spec.rpc); !made) return made;
   }
-  auto rpc = RpcServer::create(*control_, methods_, *spec.rpc, spec.rpc_access);
+  auto rpc = RpcServer::create(*control_, methods_, *spec.rpc, spec.rpc_access, {}, spec.roles);
   if (!rpc) return tl::unexpected<Problem>(rpc.error());
   rpc_ = std::move(*rpc);
   rpc_path_ = *spec.rpc;
@@ -85,6 +85,7 @@ Outcome<> Daemon::reload(Configuration wanted) {
   });
   if (!plan) return tl::unexpected<Problem>(plan.error());
   if (wanted.daemon.log_level != asked_.daemon.log_level) controller_->set_log_level(wanted.daemon.log_level);
+  if (rpc_) rpc_->set_roles(wanted.daemon.roles);
   std::vector<std::string> leaving;
   for (const Step& step : plan->removals) {
     if (step.method == "port.remove") leaving.push_back(step.params["name"].get<std::string>());
@@ -96,8 +97,10 @@ Outcome<> Daemon::reload(Configuration wanted) {
   if (const auto values = changed_values(asked_.daemon, wanted.daemon); !values.empty()) {
     logf(LogLevel::warning, "reload: takes a restart: {}", fmt::join(values, ", "));
     const LogLevel level = wanted.daemon.log_level;
+    RolesSpec roles = std::move(wanted.daemon.roles);
     wanted.daemon = std::move(asked_.daemon);  // what is still owed is told again the next time
     wanted.daemon.log_level = level;
+    wanted.daemon.roles = std::move(roles);
   }
   logf(LogLevel::info, "reload: {} removed, {} added, {} failed, {} kept as they were, {} unchanged",
        plan->removals.size(), plan->additions.size(), failed, plan->kept.size(), plan->unchanged);

@@ -15,6 +15,7 @@ constexpr auto kCodes = std::to_array<std::pair<ProblemKind, int>>({
     {ProblemKind::busy, rpc_code::busy},
     {ProblemKind::not_supported, rpc_code::not_supported},
     {ProblemKind::host, rpc_code::host},
+    {ProblemKind::not_allowed, rpc_code::not_allowed},
 });
 
 Json error_response(Json id, int code, std::string message) {
@@ -48,19 +49,32 @@ const char* fault_of(const Json& request) {
   return nullptr;
 }
 
+/// Makes the call, if its caller may.
+Outcome<Json> make_call(const std::string& method, const Json& params, const Methods& methods, const Asker& asker) {
+  const Role needed = methods.role_for(method, params);
+  Outcome<Json> result = asker.role >= needed
+                             ? methods.call(method, params)
+                             : refuse(ProblemKind::not_allowed, "",
+                                      std::string{method} + " takes the role " + to_text(needed) + "; yours is " +
+                                          to_text(asker.role) + " (rpc_read, rpc_operate, rpc_admin)");
+  if (asker.on_call) asker.on_call(method, params, needed, result);
+  return result;
+}
+
 /// The response to one request; null for a notification.
-Json answer_one(const Json& request, const Methods& methods) {
+Json answer_one(const Json& request, const Methods& methods, const Asker& asker) {
   if (const char* const fault = fault_of(request)) return error_response(nullptr, rpc_code::invalid_request, fault);
   const Json* const id = member(request, "id");
   const std::string& method = request["method"].get_ref<const std::string&>();
   Json response;
-  if (methods.find(method) == nullptr) {
+  if (!methods.has(method)) {
     response = error_response(id == nullptr ? Json() : *id, rpc_code::method_not_found,
                               "there is no method " + method.substr(0, 80));
   } else {
     const Json* const params = member(request, "params");
     // Parameters are by name; an empty array means the same as none.
-    const auto result = methods.call(method, params == nullptr || params->empty() ? Json::object() : *params);
+    const auto result =
+        make_call(method, params == nullptr || params->empty() ? Json::object() : *params, methods, asker);
     if (result) {
       response = Json{{"jsonrpc", "2.0"}, {"result", *result}, {"id", id == nullptr ? Json() : *id}};
     } else {
@@ -72,23 +86,23 @@ Json answer_one(const Json& request, const Methods& methods) {
 
 }  // namespace
 
-const Methods::Handler* Methods::find(const std::string& name) const {
-  const auto found = handlers_.find(name);
-  return found == handlers_.end() ? nullptr : &found->second;
+Role Methods::role_for(const std::string& name, const Json& params) const {
+  const Access& access = methods_.at(name).access;
+  return params.empty() ? access.least : access.with_parameters;
 }
 
 std::vector<std::string> Methods::names() const {
   std::vector<std::string> names;
-  for (const auto& [name, handler] : handlers_)
+  for (const auto& [name, method] : methods_)
     names.push_back(name);
   return names;
 }
 
 Outcome<Json> Methods::call(const std::string& name, const Json& params) const {
-  const Handler* const handler = find(name);
-  if (handler == nullptr) return refuse(ProblemKind::not_found, "", "there is no method " + name);
+  const auto found = methods_.find(name);
+  if (found == methods_.end()) return refuse(ProblemKind::not_found, "", "there is no method " + name);
   try {
-    return (*handler)(params);
+    return found->second.handler(params);
   } catch (const std::exception& error) {
     return refuse(ProblemKind::host, "", std::string{"a defect in vMux: "} + error.what());
   }
@@ -113,17 +127,17 @@ bool is_too_deep(std::string_view text) noexcept {
   return false;
 }
 
-std::string answer(std::string_view line, const Methods& methods) {
+std::string answer(std::string_view line, const Methods& methods, const Asker& asker) {
   if (is_too_deep(line)) return to_line(error_response(nullptr, rpc_code::parse_error, "nested too deeply"));
   const Json request = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (request.is_discarded()) return to_line(error_response(nullptr, rpc_code::parse_error, "this is not JSON"));
   if (!request.is_array() || request.empty()) {
-    const Json response = answer_one(request, methods);
+    const Json response = answer_one(request, methods, asker);
     return response.is_null() ? "" : to_line(response);
   }
   Json responses = Json::array();
   for (const Json& one : request) {
-    if (Json response = answer_one(one, methods); !response.is_null()) responses.push_back(std::move(response));
+    if (Json response = answer_one(one, methods, asker); !response.is_null()) responses.push_back(std::move(response));
   }
   return responses.empty() ? "" : to_line(responses);
 }

@@ -9,6 +9,7 @@
 
 #include "control/params.hpp"
 #include "control/problem.hpp"
+#include "control/roles.hpp"
 
 namespace vmux::control {
 
@@ -24,28 +25,49 @@ inline constexpr int already_exists = -32002;
 inline constexpr int busy = -32003;
 inline constexpr int not_supported = -32004;
 inline constexpr int host = -32005;
+inline constexpr int not_allowed = -32006;
 }  // namespace rpc_code
 
 /// Largest request line, newline not counted.
 inline constexpr std::size_t kMaxRequest = 65'536;
+
+/// The least role that may call a method; some only look without parameters, and change something with any.
+struct Access {
+  Role least = Role::admin;
+  Role with_parameters = least;
+};
 
 /// The methods a server answers to.
 class Methods {
  public:
   using Handler = std::function<Outcome<Json>(const Json& params)>;
 
-  void add(std::string name, Handler handler) { handlers_[std::move(name)] = std::move(handler); }
-  [[nodiscard]] const Handler* find(const std::string& name) const;
+  void add(std::string name, Handler handler, Access access = {}) {
+    methods_[std::move(name)] = {std::move(handler), access};
+  }
+  [[nodiscard]] bool has(const std::string& name) const { return methods_.find(name) != methods_.end(); }
+  /// The least role for a call of a method that there is.
+  [[nodiscard]] Role role_for(const std::string& name, const Json& params) const;
   [[nodiscard]] std::vector<std::string> names() const;
   /// Calls by name; a handler that throws is our defect and becomes a problem of kind host.
   [[nodiscard]] Outcome<Json> call(const std::string& name, const Json& params) const;
 
  private:
-  std::map<std::string, Handler> handlers_;
+  struct Method {
+    Handler handler;
+    Access access;
+  };
+  std::map<std::string, Method> methods_;
+};
+
+/// Who asks, and who is told of the calls that were made or refused (`needed`: what the call takes).
+struct Asker {
+  Role role = Role::admin;
+  std::function<void(const std::string& method, const Json& params, Role needed, const Outcome<Json>& result)> on_call;
 };
 
 /// Answers one line: a request, a notification or a batch. Empty when there is nothing to say; else without newline.
-[[nodiscard]] std::string answer(std::string_view line, const Methods& methods);
+[[nodiscard]] std::string answer(std::string_view line, const Methods& methods, const Asker& asker = {});
 /// What is said to a line that is longer than kMaxRequest.
 [[nodiscard]] std::string answer_too_long();
 /// The last words to a client, which answer no request of it.

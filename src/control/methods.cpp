@@ -338,34 +338,43 @@ Outcome<Json> log_level(Controller& controller, const Json& object) {
   return Json{{"level", to_text(controller.daemon().log_level)}};
 }
 
-constexpr auto kMethods = std::to_array<std::pair<const char*, Handle>>({
-    {"version", version_of},
-    {"log.level", log_level},
-    {"model.list", model_list},
-    {"backend.list", backend_list},
-    {"poller.list", poller_list},
-    {"port.add", port_add},
-    {"port.remove", port_remove},
-    {"port.list", port_list},
-    {"port.show", port_show},
-    {"port.stats", port_stats},
-    {"port.vm_args", port_vm_args},
-    {"switch.add", switch_add},
-    {"switch.remove", switch_remove},
-    {"switch.list", switch_list},
-    {"switch.show", switch_show},
-    {"uplink.add", uplink_add},
-    {"uplink.remove", uplink_remove},
-    {"uplink.list", uplink_list},
+struct Method {
+  const char* name;
+  Handle handle;
+  Access access;
+};
+
+constexpr auto kMethods = std::to_array<Method>({
+    {"version", version_of, {Role::read}},
+    {"log.level", log_level, {Role::read, Role::admin}},
+    {"model.list", model_list, {Role::read}},
+    {"backend.list", backend_list, {Role::read}},
+    {"poller.list", poller_list, {Role::read}},
+    {"port.add", port_add, {Role::operate}},
+    {"port.remove", port_remove, {Role::operate}},
+    {"port.list", port_list, {Role::read}},
+    {"port.show", port_show, {Role::read}},
+    {"port.stats", port_stats, {Role::read}},
+    {"port.vm_args", port_vm_args, {Role::read}},
+    {"switch.add", switch_add, {Role::operate}},
+    {"switch.remove", switch_remove, {Role::operate}},
+    {"switch.list", switch_list, {Role::read}},
+    {"switch.show", switch_show, {Role::read}},
+    {"uplink.add", uplink_add, {Role::admin}},
+    {"uplink.remove", uplink_remove, {Role::admin}},
+    {"uplink.list", uplink_list, {Role::read}},
 });
 
 }  // namespace
 
 void add_methods(Methods& methods, Controller& controller) {
-  for (const auto& [name, handle] : kMethods) {
-    methods.add(name, [&controller, handle = handle](const Json& params) { return handle(controller, params); });
+  for (const Method& method : kMethods) {
+    methods.add(
+        method.name, [&controller, handle = method.handle](const Json& params) { return handle(controller, params); },
+        method.access);
   }
-  methods.add("rpc.methods", [&methods](const Json& params) { return after(nothing(params), Json(methods.names())); });
+  methods.add("rpc.methods", [&methods](const Json& params) { return after(nothing(params), Json(methods.names())); },
+              {Role::read});
 }
 
 }  // namespace vmux::control

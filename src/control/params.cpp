@@ -147,6 +147,8 @@ SocketAccess Params::access(const AccessKeys& keys) {
   return access;
 }
 
+std::optional<Members> Params::members(const char* key) { return parsed(key, &parse_members); }
+
 VlanSpec Params::vlan() {
   const auto access = number("vlan", 1, kMaxVlan);
   const Json* const trunk = take("trunk");

@@ -40,6 +40,7 @@ class Params {
   std::optional<LogLevel> log_level(const char* key);
   std::optional<std::vector<unsigned>> cpus(const char* key);
   SocketAccess access(const AccessKeys& keys);
+  std::optional<Members> members(const char* key);
   /// `vlan`, `trunk` and `native`, which exclude each other in part.
   VlanSpec vlan();
   /// A name of a port, switch or uplink.

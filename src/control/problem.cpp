@@ -49,6 +49,8 @@ const char* name_of(ProblemKind kind) noexcept {
       return "not_supported";
     case ProblemKind::host:
       return "host";
+    case ProblemKind::not_allowed:
+      return "not_allowed";
   }
   return "host";
 }

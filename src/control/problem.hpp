@@ -17,6 +17,7 @@ enum class ProblemKind : unsigned char {
   busy,            ///< in use; remove its users first, or try again
   not_supported,   ///< known, and not built yet
   host,            ///< the machine refused (file, device, memory)
+  not_allowed,     ///< the caller's role does not reach so far
 };
 
 struct Problem {

@@ -24,7 +24,7 @@ struct ReloadPlan {
                                               const Configuration& wanted,
                                               const std::function<bool(const std::string& port)>& is_in_use);
 
-/// The keys of [daemon] and [pollers] that differ, but for log_level: they take a restart.
+/// The keys of [daemon] and [pollers] that differ, but for log_level and the roles: they take a restart.
 [[nodiscard]] std::vector<std::string> changed_values(const DaemonSpec& before, const DaemonSpec& wanted);
 
 }  // namespace vmux::control

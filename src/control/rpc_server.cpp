@@ -22,7 +22,7 @@ constexpr std::uint64_t kAcceptRetry_ns = 100'000'000;  // after running out of 
 
 Outcome<std::unique_ptr<RpcServer>> RpcServer::create(runtime::Poller& poller, const Methods& methods,
                                                       const std::string& path, const SocketAccess& access,
-                                                      const RpcLimits& limits) {
+                                                      const RpcLimits& limits, RolesSpec roles) {
   auto listener =
       vfio_user::Listener::open(path, {access.mode.value_or(kSocketMode), id_of(access.owner), id_of(access.group)});
   if (!listener) {
@@ -30,7 +30,7 @@ Outcome<std::unique_ptr<RpcServer>> RpcServer::create(runtime::Poller& poller, c
     if (listener.error().code == Errc::busy) problem.value().text += "; --rpc PATH gives a second vmux its own";
     return problem;
   }
-  std::unique_ptr<RpcServer> server{new RpcServer(poller, methods, limits)};
+  std::unique_ptr<RpcServer> server{new RpcServer(poller, methods, limits, std::move(roles))};
   server->listener_.emplace(std::move(*listener));
   if (auto listening = server->listen(); !listening) return tl::unexpected(listening.error());
   return server;
@@ -80,6 +80,12 @@ Outcome<> RpcServer::adopt(vfio_user::Connection connection) {
   }
   Client& client = clients_.emplace_back();
   client.socket = std::move(connection);
+  client.caller = caller_of(client.socket.get());
+  client.asker.role = client.caller ? role_of(roles_, *client.caller) : Role::none;
+  client.asker.on_call = [this, caller = client.caller.value_or(Caller{})](
+                             const std::string& method, const Json& params, Role needed, const Outcome<Json>& result) {
+    tell(caller, method, params, needed, result);
+  };
   client.events = EPOLLIN;
   client.since_ns = monotonic_ns();
   auto watch =
@@ -90,6 +96,24 @@ Outcome<> RpcServer::adopt(vfio_user::Connection connection) {
   }
   client.watch = std::move(*watch);
   return {};
+}
+
+void RpcServer::set_roles(RolesSpec roles) {
+  roles_ = std::move(roles);
+  for (Client& client : clients_)
+    client.asker.role = client.caller ? role_of(roles_, *client.caller) : Role::none;
+}
+
+/// A line in the log for each call that may change something, and for those that somebody may not make.
+void RpcServer::tell(const Caller& caller, const std::string& method, const Json& params, Role needed,
+                     const Outcome<Json>& result) {
+  const bool is_refused = !result && result.error().kind == ProblemKind::not_allowed;
+  if (needed <= Role::read && !is_refused) return;
+  if (is_refused && !refusals_.allow()) return;
+  const auto name = params.find("name");
+  const std::string what = name != params.end() && name->is_string() ? " " + name->get<std::string>() : "";
+  logf(is_refused ? LogLevel::warning : LogLevel::info, "RPC: user {} (process {}): {}{}: {}", caller.uid, caller.pid,
+       method, what, result ? "done" : text_of(result.error()));
 }
 
 void RpcServer::serve(Client& client, std::uint32_t events) {
@@ -133,7 +157,7 @@ bool RpcServer::answer_lines(Client& client) {
     const std::string_view line{client.input.data() + start, end - start};
     start = end + 1;
     if (std::exchange(client.is_skipping, false) || line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string said = line.size() > kMaxRequest ? answer_too_long() : answer(line, methods_);
+    const std::string said = line.size() > kMaxRequest ? answer_too_long() : answer(line, methods_, client.asker);
     if (!said.empty()) client.output += said + '\n';
   }
   client.input.erase(0, start);

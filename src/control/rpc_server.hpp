@@ -10,8 +10,11 @@
 
 #include "control/json_rpc.hpp"
 #include "control/problem.hpp"
+#include "control/roles.hpp"
+#include "control/spec.hpp"
 #include "vfio_user/connection.hpp"
 #include "vfio_user/listener.hpp"
+#include "vmux/base/log.hpp"
 #include "vmux/runtime/poller.hpp"
 
 namespace vmux::control {
@@ -27,11 +30,11 @@ struct RpcLimits {
 /// do: they are told why they go, and hung up on.
 class RpcServer {
  public:
-  /// Takes the place of a dead process's socket; a live one is refused. Who may connect may do all that vMux can.
+  /// Takes the place of a dead process's socket; a live one is refused. Who may connect has the role that `roles` say.
   [[nodiscard]] static Outcome<std::unique_ptr<RpcServer>> create(runtime::Poller& poller, const Methods& methods,
                                                                   const std::string& path,
                                                                   const SocketAccess& access = {},
-                                                                  const RpcLimits& limits = {});
+                                                                  const RpcLimits& limits = {}, RolesSpec roles = {});
   ~RpcServer() = default;  ///< closes all clients and removes the socket file, if it is still ours
   RpcServer(const RpcServer&) = delete;
   RpcServer& operator=(const RpcServer&) = delete;
@@ -39,11 +42,15 @@ class RpcServer {
   /// Serves a connected socket as if it had been accepted.
   Outcome<> adopt(vfio_user::Connection connection);
   [[nodiscard]] std::size_t clients() const noexcept { return clients_.size(); }
+  /// For those who are connected, too.
+  void set_roles(RolesSpec roles);
 
  private:
   struct Client {
     vfio_user::Connection socket;
     runtime::Watch watch;
+    std::optional<Caller> caller;
+    Asker asker;
     std::string input;         // what came and is not yet a whole line
     std::string output;        // what was not yet taken
     bool is_skipping = false;  // the rest of a line that was too long
@@ -52,9 +59,11 @@ class RpcServer {
     std::uint64_t since_ns = 0;  // idle since then; or, with something to be done, without a step forward
     [[nodiscard]] bool is_idle() const noexcept { return input.empty() && output.empty() && !is_skipping; }
   };
-  RpcServer(runtime::Poller& poller, const Methods& methods, const RpcLimits& limits)
-      : poller_(poller), methods_(methods), limits_(limits) {}
+  RpcServer(runtime::Poller& poller, const Methods& methods, const RpcLimits& limits, RolesSpec roles)
+      : poller_(poller), methods_(methods), limits_(limits), roles_(std::move(roles)) {}
   Outcome<> listen();
+  void tell(const Caller& caller, const std::string& method, const Json& params, Role needed,
+            const Outcome<Json>& result);
   void accept_all();
   [[nodiscard]] bool make_room(bool even_of_the_busy);
   void serve(Client& client, std::uint32_t events);
@@ -69,6 +78,8 @@ class RpcServer {
   runtime::Poller& poller_;
   const Methods& methods_;
   const RpcLimits limits_;
+  RolesSpec roles_;
+  RateLimit refusals_;  // that are logged: those who have no role must not fill the log
   std::optional<vfio_user::Listener> listener_;
   runtime::Watch watch_;
   runtime::Timer retry_{poller_, [this] { static_cast<void>(listen()); }};

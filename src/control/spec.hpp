@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/accounts.hpp"
+#include "control/roles.hpp"
 #include "control/values.hpp"
 
 namespace vmux::control {
@@ -91,6 +92,7 @@ inline constexpr std::uint64_t kMinSleepUs = 20;
 struct DaemonSpec {
   std::optional<std::string> rpc;  ///< path of the RPC socket, "none" for no socket
   SocketAccess rpc_access;
+  RolesSpec roles;           ///< who may do what of those who may connect to it
   SocketAccess port_access;  ///< of ports that do not say
   LogLevel log_level = LogLevel::info;
   std::optional<MacAddress> base_mac;  ///< derived from the machine when not given

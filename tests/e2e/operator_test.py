@@ -68,6 +68,53 @@ def test_operators_of_a_group_reach_the_rpc_socket(public):
         assert not may_connect(vmux.rpc, USER, GROUP)
 
 
+# --- roles ---
+
+def call_as(path, user, group, method, **params):
+    """What that user, of that group alone, is answered: the result, or the error's kind."""
+    program = """import json, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall((json.dumps({"jsonrpc": "2.0", "method": sys.argv[2], "params": json.loads(sys.argv[3]), "id": 1}) + "\\n").encode())
+print(s.makefile().readline())"""
+    said = subprocess.check_output(["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", sys.executable, "-c", program,
+                                    str(path), method, json.dumps(params)], text=True, timeout=90)
+    answer = json.loads(said)
+    return answer["error"]["data"]["kind"] if "error" in answer else answer["result"]
+
+
+READER, OPERATOR, ADMIN, OTHER = (USER, 1), (USER + 1, 1), (USER + 2, GROUP), (USER + 3, 1)
+
+
+def roles(read):
+    return f'[daemon]\nrpc_mode = "0666"\nrpc_read = "{read}"\nrpc_operate = "user:{OPERATOR[0]}"\nrpc_admin = "group:{GROUP}"\n'
+
+
+def test_each_user_may_what_its_role_allows(public):
+    file = public / "vmux.toml"
+    file.write_text(roles(f"user:{READER[0]}"))
+    with running(public / "vmux", "--config", file) as vmux:
+        (public / "vmux").chmod(0o755)
+        port = {"name": "vm0", "model": "e1000", "socket": str(vmux.socket("vm0"))}
+        calls = {"look": ("port.list", {}), "port": ("port.add", port), "uplink": ("uplink.add", {"name": "u", "backend": "null"}),
+                 "log": ("log.level", {"level": "info"}), "level": ("log.level", {})}
+        refused = {(what, who) for who in (OTHER, READER, OPERATOR, ADMIN) for what, (method, params) in calls.items()
+                   if call_as(vmux.rpc, *who, method, **params) == "not_allowed"}
+        assert refused == {("look", OTHER), ("port", OTHER), ("uplink", OTHER), ("log", OTHER), ("level", OTHER),
+                           ("port", READER), ("uplink", READER), ("log", READER), ("uplink", OPERATOR), ("log", OPERATOR)}
+        said = vmux.log()
+        assert f"RPC: user {OPERATOR[0]} (process " in said and "port.add vm0: done" in said
+        assert f"RPC: user {ADMIN[0]} (process " in said and "uplink.add u: done" in said
+        assert f"RPC: user {OTHER[0]} (process " in said and "takes the role" in said
+        # Those who are connected have what the file says now.
+        with socket.socket(socket.AF_UNIX) as unused:
+            unused.connect(str(vmux.rpc))
+            file.write_text(roles("all"))
+            vmux.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: call_as(vmux.rpc, *OTHER, "port.list") != "not_allowed", "the new roles")
+            assert call_as(vmux.rpc, *OTHER, "port.remove", name="vm0") == "not_allowed"
+
+
 @pytest.mark.parametrize("line, expected", [
     ('socket_owner = "nobody-of-this-name"', 'socket_owner: expected a user of this machine, by name or number, got "nobody-of-this-name"'),
     ('socket_group = "nobody-of-this-name"', "socket_group: expected a group of this machine"),

@@ -11,6 +11,7 @@ SOFT = "clients turn off what was never on, and trigger what they have not wired
 MASKABLE = "messages can be masked here, as linux/vfio.h describes it"
 RESIZE = "vectors are wired and triggered while others are live, and before them"
 FEATURE = "vfio-user has no such feature"
+MIGRATES = "the state of a model can be saved and loaded, that of the card cannot"
 LOGGING = "a model's DMA can be logged, which no physical card's can"
 BUS = "a card without a reset of its own is reset with its bus, or stopped, and told to be resettable"
 NO_IOMMU = "a model has no IOMMU: no window where messages go, and no end of addresses"
@@ -76,6 +77,10 @@ E1000 = {
     "err_*": "a model has an ERR, of conventional PCI too",
     "irq_3": "a model has an ERR, of conventional PCI too",
     "irq_[124]": RESIZE,
+    "feature_nothing": MIGRATES,
+    "feature_migration_*": MIGRATES,
+    "feature_state_*": MIGRATES,
+    "feature_[12]_*": MIGRATES,
     "feature_log_*": LOGGING,
     "feature_[678]_*": LOGGING,
     "region_[0-7]": "the list of areas comes always",
