@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/vfio.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -73,13 +74,24 @@ bool is_alone_on_its_bus(int fd) noexcept {
   return head.count == 1;
 }
 
+/// readlink(2) of the kernel. The C library's may be an interposer's, which tells what the program is to see.
+ssize_t readlink_of_the_kernel(const char* path, char* into, std::size_t size) noexcept {
+#if defined(__x86_64__)
+  ssize_t result = SYS_readlink;
+  asm volatile("syscall" : "+a"(result) : "D"(path), "S"(into), "d"(size) : "rcx", "r11", "memory");
+  return result;
+#else
+  return ::readlink(path, into, size);
+#endif
+}
+
 /// True when another process can map the device from this descriptor: the kernel's own can. One that stands for a
 /// device in this process alone (an interposer's, ours among them) is an empty file for whoever it is passed to, and
 /// dies of its first access.
 bool can_be_passed_on(int fd) noexcept {
   char link[32], target[64];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  const ssize_t length = ::readlink(link, target, sizeof target);
+  const ssize_t length = readlink_of_the_kernel(link, target, sizeof target);
   if (length < 0) return true;  // no /proc here
   const std::string_view name{target, static_cast<std::size_t>(length)};
   return name == "anon_inode:[vfio-device]" || name.substr(0, 18) == "/dev/vfio/devices/";
