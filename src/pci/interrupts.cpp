@@ -93,10 +93,11 @@ void Interrupts::set_pending(Irq irq, std::uint32_t vector) noexcept {
 IrqInfo Interrupts::info(Irq irq) const noexcept {
   IrqInfo info;
   info.count = impl_->count_of(irq);
-  // As the kernel's vfio-pci says of a kind, whether the function has it or not: INTx masks itself. Vectors of messages
-  // can be added while others are live.
-  info.eventfd = true;
-  info.maskable = info.automasked = irq == Irq::intx;
+  // As the kernel's vfio-pci says, of kinds that there are: INTx masks itself, vectors of messages can be added while
+  // others are live. vfio-pci says it of absent ones too, and DPDK, which takes the last kind that has the flag and not
+  // the last that has vectors, then waits for interrupts of an MSI-X that the card does not have.
+  info.eventfd = info.count != 0;
+  info.maskable = info.automasked = irq == Irq::intx && info.count != 0;
   return info;
 }
 
