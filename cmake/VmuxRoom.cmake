@@ -5,7 +5,7 @@
 #
 # vmux_together(TARGET file...)
 #   These of its sources are compiled as one: for files that are quick themselves and include what takes seconds (JSON, the
-#   command line). Names of their unnamed namespaces must differ. A target may have several such groups.
+#   command line). Names of their unnamed namespaces must differ, and no other target of the folder may have one of them. A target may have several such groups.
 #
 # vmux_test(NAME SOURCES file... [APART file...] [LIBS target...] [LABELS label])
 #   A GoogleTest executable, each TEST a ctest entry, labelled `unit` unless LABELS says otherwise. `threads` marks what the ThreadSanitizer run repeats.
