@@ -20,15 +20,6 @@ std::optional<std::uint64_t> digits(std::string_view text, int base, std::uint64
 
 bool is_hex_prefixed(std::string_view text) noexcept { return text.substr(0, 2) == "0x"; }
 
-/// The part before `mark`, taken off `rest` with it; nullopt if there is no mark.
-std::optional<std::string_view> cut(std::string_view& rest, char mark) noexcept {
-  const std::size_t at = rest.find(mark);
-  if (at == std::string_view::npos) return std::nullopt;
-  const std::string_view before = rest.substr(0, at);
-  rest.remove_prefix(at + 1);
-  return before;
-}
-
 /// 1 to `most` hexadecimal digits.
 std::optional<std::uint64_t> short_hex(std::string_view text, std::size_t most, std::uint64_t max) noexcept {
   return text.size() > most ? std::nullopt : digits(text, 16, max);
@@ -146,6 +137,20 @@ std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
   const auto shift = shift_of(text.substr(end));
   if (!count || !shift || *count > (~0ull >> *shift)) return std::nullopt;
   return *count << *shift;
+}
+
+std::optional<std::string_view> cut(std::string_view& rest, char mark) noexcept {
+  const std::size_t at = rest.find(mark);
+  if (at == std::string_view::npos) return std::nullopt;
+  const std::string_view before = rest.substr(0, at);
+  rest.remove_prefix(at + 1);
+  return before;
+}
+
+std::string_view trim(std::string_view text) noexcept {
+  constexpr std::string_view kSpace = " \t\n\v\f\r";
+  text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
+  return text.substr(0, text.find_last_not_of(kSpace) + 1);
 }
 
 std::vector<std::string_view> split(std::string_view text, char mark) {

@@ -77,6 +77,10 @@ inline constexpr unsigned kMostCpus = 8192;  // the most that Linux can be confi
 /// "2M", "1G", "2048K", "2048kB", "2MiB", in bytes: all of them powers of 1024; a number without a unit is none.
 [[nodiscard]] std::optional<std::uint64_t> parse_size(std::string_view text) noexcept;
 
+/// The part before `mark`, taken off `rest` with it; nullopt if there is no mark.
+[[nodiscard]] std::optional<std::string_view> cut(std::string_view& rest, char mark) noexcept;
+/// Without white space at either end.
+[[nodiscard]] std::string_view trim(std::string_view text) noexcept;
 /// The parts of a text between marks: always at least one, which may be empty.
 [[nodiscard]] std::vector<std::string_view> split(std::string_view text, char mark);
 

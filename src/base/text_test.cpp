@@ -137,6 +137,8 @@ INSTANTIATE_TEST_SUITE_P(Rows, ModeText,
 TEST(Split, AlwaysHasAPart) {
   EXPECT_EQ(split("", ','), std::vector<std::string_view>{""});
   EXPECT_EQ(split("a,,b,", ','), (std::vector<std::string_view>{"a", "", "b", ""}));
+  EXPECT_EQ(trim(" \ta b\n"), "a b");
+  EXPECT_EQ(trim(" "), "");
 }
 
 }  // namespace

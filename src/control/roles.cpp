@@ -50,13 +50,8 @@ Parsed<Members> parse_members(std::string_view written) {
     members.is_everyone = true;
     return members;
   }
-  for (std::size_t at = 0; at <= written.size();) {
-    const std::size_t end = std::min(written.find(',', at), written.size());
-    std::string_view one = written.substr(at, end - at);
-    one.remove_prefix(std::min(one.find_first_not_of(' '), one.size()));
-    one = one.substr(0, one.find_last_not_of(' ') + 1);
-    if (auto taken = take_member(members, one); !taken) return tl::unexpected<std::string>(taken.error());
-    at = end + 1;
+  for (const std::string_view one : split(written, ',')) {
+    if (auto taken = take_member(members, trim(one)); !taken) return tl::unexpected<std::string>(taken.error());
   }
   return members;
 }

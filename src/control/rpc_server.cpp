@@ -81,11 +81,6 @@ Outcome<> RpcServer::adopt(vfio_user::Connection connection) {
   Client& client = clients_.emplace_back();
   client.socket = std::move(connection);
   client.caller = caller_of(client.socket.get());
-  client.asker.role = client.caller ? role_of(roles_, *client.caller) : Role::none;
-  client.asker.on_call = [this, caller = client.caller.value_or(Caller{})](
-                             const std::string& method, const Json& params, Role needed, const Outcome<Json>& result) {
-    tell(caller, method, params, needed, result);
-  };
   client.events = EPOLLIN;
   client.since_ns = monotonic_ns();
   auto watch =
@@ -98,22 +93,26 @@ Outcome<> RpcServer::adopt(vfio_user::Connection connection) {
   return {};
 }
 
-void RpcServer::set_roles(RolesSpec roles) {
-  roles_ = std::move(roles);
-  for (Client& client : clients_)
-    client.asker.role = client.caller ? role_of(roles_, *client.caller) : Role::none;
+/// Whose role is looked up for each line, as the roles may have changed since it connected.
+Asker RpcServer::asker_of(const Client& client) {
+  return {client.caller ? role_of(roles_, *client.caller) : Role::none,
+          [this, &client](const std::string& method, const Json& params, Role needed, const Outcome<Json>& result) {
+            tell(client, method, params, needed, result);
+          }};
 }
 
 /// A line in the log for each call that may change something, and for those that somebody may not make.
-void RpcServer::tell(const Caller& caller, const std::string& method, const Json& params, Role needed,
+void RpcServer::tell(const Client& client, const std::string& method, const Json& params, Role needed,
                      const Outcome<Json>& result) {
   const bool is_refused = !result && result.error().kind == ProblemKind::not_allowed;
   if (needed <= Role::read && !is_refused) return;
   if (is_refused && !refusals_.allow()) return;
   const auto name = params.find("name");
   const std::string what = name != params.end() && name->is_string() ? " " + name->get<std::string>() : "";
-  logf(is_refused ? LogLevel::warning : LogLevel::info, "RPC: user {} (process {}): {}{}: {}", caller.uid, caller.pid,
-       method, what, result ? "done" : text_of(result.error()));
+  const std::string who = client.caller ? fmt::format("user {} (process {})", client.caller->uid, client.caller->pid)
+                                        : "somebody whom the kernel does not name";
+  logf(is_refused ? LogLevel::warning : LogLevel::info, "RPC: {}: {}{}: {}", who, method, what,
+       result ? "done" : text_of(result.error()));
 }
 
 void RpcServer::serve(Client& client, std::uint32_t events) {
@@ -157,7 +156,7 @@ bool RpcServer::answer_lines(Client& client) {
     const std::string_view line{client.input.data() + start, end - start};
     start = end + 1;
     if (std::exchange(client.is_skipping, false) || line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string said = line.size() > kMaxRequest ? answer_too_long() : answer(line, methods_, client.asker);
+    const std::string said = line.size() > kMaxRequest ? answer_too_long() : answer(line, methods_, asker_of(client));
     if (!said.empty()) client.output += said + '\n';
   }
   client.input.erase(0, start);

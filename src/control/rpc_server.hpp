@@ -43,14 +43,13 @@ class RpcServer {
   Outcome<> adopt(vfio_user::Connection connection);
   [[nodiscard]] std::size_t clients() const noexcept { return clients_.size(); }
   /// For those who are connected, too.
-  void set_roles(RolesSpec roles);
+  void set_roles(RolesSpec roles) { roles_ = std::move(roles); }
 
  private:
   struct Client {
     vfio_user::Connection socket;
     runtime::Watch watch;
     std::optional<Caller> caller;
-    Asker asker;
     std::string input;         // what came and is not yet a whole line
     std::string output;        // what was not yet taken
     bool is_skipping = false;  // the rest of a line that was too long
@@ -62,7 +61,8 @@ class RpcServer {
   RpcServer(runtime::Poller& poller, const Methods& methods, const RpcLimits& limits, RolesSpec roles)
       : poller_(poller), methods_(methods), limits_(limits), roles_(std::move(roles)) {}
   Outcome<> listen();
-  void tell(const Caller& caller, const std::string& method, const Json& params, Role needed,
+  [[nodiscard]] Asker asker_of(const Client& client);
+  void tell(const Client& client, const std::string& method, const Json& params, Role needed,
             const Outcome<Json>& result);
   void accept_all();
   [[nodiscard]] bool make_room(bool even_of_the_busy);

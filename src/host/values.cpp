@@ -9,24 +9,7 @@
 namespace vmux::host {
 namespace {
 
-/// Cuts the part before `mark` off `rest`; nullopt if there is no mark.
-std::optional<std::string_view> cut(std::string_view& rest, char mark) noexcept {
-  const std::size_t at = rest.find(mark);
-  if (at == std::string_view::npos) return std::nullopt;
-  const std::string_view before = rest.substr(0, at);
-  rest.remove_prefix(at + 1);
-  return before;
-}
-
 bool is_space(char c) noexcept { return std::isspace(static_cast<unsigned char>(c)) != 0; }
-
-std::string_view trim(std::string_view text) noexcept {
-  while (!text.empty() && is_space(text.front()))
-    text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back()))
-    text.remove_suffix(1);
-  return text;
-}
 
 }  // namespace
 
