@@ -13,7 +13,7 @@
 #include "intel/rx.hpp"
 #include "intel/test/queues.hpp"
 #include "intel/tx.hpp"
-#include "packet/test_frames.hpp"
+#include "packet/test/test_frames.hpp"
 
 namespace vmux::intel {
 namespace {

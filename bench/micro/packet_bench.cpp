@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "packet/checksum.hpp"
-#include "packet/test_frames.hpp"
+#include "packet/test/test_frames.hpp"
 #include "packet/transfer.hpp"
 
 namespace vmux::packet {

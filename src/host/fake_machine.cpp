@@ -12,7 +12,7 @@
 #include <functional>
 
 #include "base/format.hpp"
-#include "host/function.hpp"
+#include "host/look/function.hpp"
 
 namespace vmux::host::fake {
 namespace fs = std::filesystem;

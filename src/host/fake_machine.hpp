@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "host/machine.hpp"
-#include "host/values.hpp"
+#include "host/machine/machine.hpp"
+#include "host/machine/values.hpp"
 
 namespace vmux::host::fake {
 

@@ -24,16 +24,16 @@ struct BindRequest {
 [[nodiscard]] Outcome<> require_driver(Session& session, const std::string& driver);
 
 /// What shall be about one virtual function; a member without a value stays as it is.
-struct VfWish {
+struct VfEntry {
   VfSettings settings;
   std::string driver;  ///< "none", or "" for what the kernel chooses
 };
 
 struct VfsRequest {
   std::string physical;
-  std::optional<unsigned> count;      ///< as many as there are, if it is not given
-  std::map<unsigned, VfWish> wishes;  ///< by index
-  bool brings_link_up = true;         ///< without it no virtual function has a link
+  std::optional<unsigned> count;        ///< as many as there are, if it is not given
+  std::map<unsigned, VfEntry> entries;  ///< by index
+  bool brings_link_up = true;           ///< without it no virtual function has a link
 };
 [[nodiscard]] Outcome<> set_vfs(Session& session, const VfsRequest& request);
 /// What each virtual function has now, by index; empty where the driver does not tell.

@@ -60,14 +60,14 @@ std::string owner_of_lock(const Machine& machine, const std::string& path) {
 /// One command changes a host at a time; the next waits a while for it.
 Outcome<UniqueFd> lock(Machine& machine, const std::string& directory) {
   const std::string path = directory + "/host.lock";
-  for (auto left = kPatience;; left -= kBetweenTries) {
+  for (auto left = kTimeout;; left -= kBetweenTries) {
     auto locked = machine.lock(path);
     if (locked) return std::move(*locked);
     if (locked.error().code != Errc::busy) return refuse("lock " + directory, locked.error());
     const std::string owner = owner_of_lock(machine, path);
     if (left.count() <= 0)
       return refuse(Errc::busy, fmt::format("{} changes this host and is not done after {} s; try again then", owner,
-                                            kPatience.count() / 1000));
+                                            kTimeout.count() / 1000));
     machine.wait(owner + ", which changes this host", kBetweenTries);
   }
 }
@@ -161,7 +161,7 @@ Outcome<> Session::set(const Resource& resource, const State& wanted) {
   State to = from;
   for (const auto& [key, value] : wanted)
     to[key] = value;
-  const std::size_t deeds = hands_.deeds().size();
+  const std::size_t actions = hands_.actions().size();
   if (auto done = kind.write(hands_, resource.name, from, to); !done) return done;
   if (resource.kind == kDriverKind.name || wanted.count("count") != 0) claims_.clear();
   if (options_.is_rehearsal) {
@@ -176,7 +176,7 @@ Outcome<> Session::set(const Resource& resource, const State& wanted) {
                               resource.text(), to_text(wanted), *now ? to_text(**now) : "gone"));
   }
   // Whatever the kernel chooses was there already.
-  if (get(wanted, "driver") == kAny && **now == from) hands_.keep_deeds(deeds);
+  if (get(wanted, "driver") == kAny && **now == from) hands_.keep_actions(actions);
   return {};
 }
 

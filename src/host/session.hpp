@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "host/hands.hpp"
-#include "host/journal.hpp"
-#include "host/resource.hpp"
+#include "host/change/actuator.hpp"
+#include "host/change/journal.hpp"
+#include "host/change/resource.hpp"
 
 namespace vmux::host {
 
@@ -22,8 +22,8 @@ struct Options {
 
 struct Report {
   bool is_rehearsal = false;
-  std::vector<std::string> deeds;  ///< what was done, as commands; empty: everything was as wanted
-  std::vector<std::string> notes;  ///< for the operator
+  std::vector<std::string> actions;  ///< what was done, as commands; empty: everything was as wanted
+  std::vector<std::string> notes;    ///< for the operator
 };
 
 class Session {
@@ -74,10 +74,10 @@ class Session {
   [[nodiscard]] Outcome<> require_free_to_restore(const Entry& entry);
   /// Drops entries that are as they were.
   [[nodiscard]] Outcome<> prune();
-  [[nodiscard]] Report report() const { return {options_.is_rehearsal, hands_.deeds(), notes_}; }
+  [[nodiscard]] Report report() const { return {options_.is_rehearsal, hands_.actions(), notes_}; }
 
   Options options_;
-  Hands hands_;
+  Actuator hands_;
   Journal journal_;
   UniqueFd lock_;
   std::vector<Entry> undo_;  ///< of this command; the journal has the origin, which may be older

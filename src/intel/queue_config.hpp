@@ -129,7 +129,7 @@ struct QueueState {
 template <class Config>
 struct QueueSnapshot {
   QueueState<Config> state;
-  bool has_news = false;  ///< receive: frames were stored since the last flush()
+  bool has_pending = false;  ///< receive: frames were stored since the last flush()
   QueueTotals totals;
 };
 

@@ -75,12 +75,12 @@ void RxQueue::enable() noexcept {
   size_ = state_.config.wide ? kRxWide : kRxNarrow;
   next_ = 0;
   staged_count_ = 0;
-  has_news_ = false;
+  has_pending_ = false;
 }
 
 void RxQueue::disable() noexcept {
   state_.enabled = false;
-  has_news_ = false;
+  has_pending_ = false;
 }
 
 void RxQueue::restore(const QueueSnapshot<RxQueueConfig>& saved) noexcept {
@@ -88,7 +88,7 @@ void RxQueue::restore(const QueueSnapshot<RxQueueConfig>& saved) noexcept {
   enable();
   state_ = saved.state;
   next_ = state_.head;
-  has_news_ = saved.has_news;
+  has_pending_ = saved.has_pending;
   set_totals(counters_, saved.totals);
 }
 
@@ -340,11 +340,11 @@ void RxQueue::publish() noexcept {
     done += fit;
     state_.head = static_cast<std::uint16_t>((state_.head + fit) % state_.config.length);
   }
-  has_news_ = has_news_ || done > 0;
+  has_pending_ = has_pending_ || done > 0;
   staged_count_ = 0;
   next_ = state_.head;
 }
 
-bool RxQueue::flush() noexcept { return std::exchange(has_news_, false); }
+bool RxQueue::flush() noexcept { return std::exchange(has_pending_, false); }
 
 }  // namespace vmux::intel

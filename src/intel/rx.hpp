@@ -54,7 +54,7 @@ class RxQueue {
 
   [[nodiscard]] const QueueCounters& counters() const noexcept { return counters_; }
   [[nodiscard]] const QueueState<RxQueueConfig>& state() const noexcept { return state_; }
-  [[nodiscard]] bool has_news() const noexcept { return has_news_; }
+  [[nodiscard]] bool has_pending() const noexcept { return has_pending_; }
   /// Goes on where a saved queue was.
   void restore(const QueueSnapshot<RxQueueConfig>& saved) noexcept;
 
@@ -112,7 +112,7 @@ class RxQueue {
   nic::Alarm* alarm_;
   memory::GuestMemory memory_;
   RateLimit log_limit_;
-  bool has_news_ = false;
+  bool has_pending_ = false;
 
   std::uint32_t tail_ = 0;                              // of this call
   std::uint32_t size_ = kRxWide;                        // bytes of a descriptor

@@ -27,25 +27,26 @@ Group::Group(Kernel& kernel, unsigned number, runtime::Poller& poller)
 
 Group::~Group() = default;
 
-Group::Seat& Group::seat_of(const Member& member) noexcept {
-  return *std::find_if(seats_.begin(), seats_.end(), [&](const Seat& seat) { return seat.member == &member; });
+Group::Membership& Group::seat_of(const Member& member) noexcept {
+  return *std::find_if(seats_.begin(), seats_.end(), [&](const Membership& seat) { return seat.member == &member; });
 }
 
 OwnerBit Group::bit_of(const Member& member) const noexcept {
-  const auto seat = std::find_if(seats_.begin(), seats_.end(), [&](const Seat& one) { return one.member == &member; });
+  const auto seat =
+      std::find_if(seats_.begin(), seats_.end(), [&](const Membership& one) { return one.member == &member; });
   return OwnerBit{1} << (seat - seats_.begin());
 }
 
 bool Group::is_alone(const Member& member) const noexcept {
   return std::none_of(seats_.begin(), seats_.end(),
-                      [&](const Seat& seat) { return seat.has_client && seat.member != &member; });
+                      [&](const Membership& seat) { return seat.has_client && seat.member != &member; });
 }
 
 Result<void> Group::join(Member& member) {
-  auto seat = std::find_if(seats_.begin(), seats_.end(), [](const Seat& one) { return one.member == nullptr; });
+  auto seat = std::find_if(seats_.begin(), seats_.end(), [](const Membership& one) { return one.member == nullptr; });
   if (seat == seats_.end()) {
     if (seats_.size() == kMostMembers) return fail(Errc::no_space, "too many functions of one IOMMU group");
-    seat = seats_.insert(seat, Seat{});
+    seat = seats_.insert(seat, Membership{});
   }
   seat->member = &member;
   auto opened = open(*seat);
@@ -54,30 +55,30 @@ Result<void> Group::join(Member& member) {
 }
 
 void Group::leave(Member& member) noexcept {
-  Seat& seat = seat_of(member);
+  Membership& seat = seat_of(member);
   seat.has_client = false;
   static_cast<void>(unmap_all(member));
   close(seat);
-  seat = Seat{};
+  seat = Membership{};
   drop_idle_domain();
-  if (std::all_of(seats_.begin(), seats_.end(), [](const Seat& one) { return !one.member; })) retry_.disarm();
+  if (std::all_of(seats_.begin(), seats_.end(), [](const Membership& one) { return !one.member; })) retry_.disarm();
 }
 
 /// Without an open device the group is of no use to us, and may be of use to others.
 void Group::drop_idle_domain() noexcept {
-  if (std::any_of(seats_.begin(), seats_.end(), [](const Seat& one) { return one.is_open; })) return;
+  if (std::any_of(seats_.begin(), seats_.end(), [](const Membership& one) { return one.is_open; })) return;
   dma_.clear();
   domain_.reset();
 }
 
 void Group::let_go(Member& member) noexcept {
-  Seat& seat = seat_of(member);
+  Membership& seat = seat_of(member);
   seat.is_lost = true;
   close(seat);
   drop_idle_domain();
 }
 
-Result<void> Group::open(Seat& seat) {
+Result<void> Group::open(Membership& seat) {
   if (seat.is_open) return {};
   if (!domain_) {
     auto domain = kernel_.open_domain(number_);
@@ -93,19 +94,19 @@ Result<void> Group::open(Seat& seat) {
   return {};
 }
 
-void Group::close(Seat& seat) noexcept {
+void Group::close(Membership& seat) noexcept {
   if (std::exchange(seat.is_open, false)) seat.member->close();
 }
 
 Result<void> Group::client_came(Member& member) {
-  Seat& seat = seat_of(member);
+  Membership& seat = seat_of(member);
   if (auto opened = open(seat); !opened) return opened;
   seat.has_client = true;
   return {};
 }
 
 void Group::client_went(Member& member, bool is_lost, std::function<void()> ready) {
-  Seat& seat = seat_of(member);
+  Membership& seat = seat_of(member);
   seat.has_client = false;
   seat.is_lost = is_lost;
   seat.ready = std::move(ready);
@@ -125,14 +126,14 @@ void Group::client_went(Member& member, bool is_lost, std::function<void()> read
 }
 
 void Group::give_back() noexcept {
-  for (Seat& seat : seats_)
+  for (Membership& seat : seats_)
     close(seat);
   drop_idle_domain();
 }
 
 void Group::take_anew() noexcept {
   bool is_busy = false;
-  for (Seat& seat : seats_) {
+  for (Membership& seat : seats_) {
     if (seat.member == nullptr || seat.is_lost) continue;
     const auto opened = open(seat);
     if (opened) continue;
@@ -175,7 +176,7 @@ bool Group::settle(const Result<void>& pinned) noexcept {
 }
 
 void Group::memory_failed(const char* why) noexcept {
-  for (const Seat& seat : seats_) {
+  for (const Membership& seat : seats_) {
     if (seat.member != nullptr && seat.has_client) seat.member->memory_failed(why);
   }
 }

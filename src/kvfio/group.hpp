@@ -68,14 +68,14 @@ class Group {
   [[nodiscard]] bool is_alone(const Member& member) const noexcept;
 
  private:
-  struct Seat {
+  struct Membership {
     Member* member = nullptr;
     bool has_client = false, is_open = false, is_lost = false;
     std::function<void()> ready;
   };
-  [[nodiscard]] Seat& seat_of(const Member& member) noexcept;
-  [[nodiscard]] Result<void> open(Seat& seat);
-  void close(Seat& seat) noexcept;
+  [[nodiscard]] Membership& seat_of(const Member& member) noexcept;
+  [[nodiscard]] Result<void> open(Membership& seat);
+  void close(Membership& seat) noexcept;
   void give_back() noexcept;
   void drop_idle_domain() noexcept;
   void take_anew() noexcept;
@@ -85,7 +85,7 @@ class Group {
 
   Kernel& kernel_;
   unsigned number_;
-  std::vector<Seat> seats_;  // by OwnerBit; a seat without member is free
+  std::vector<Membership> seats_;  // by OwnerBit; a seat without member is free
   std::unique_ptr<KernelDomain> domain_;
   DmaMap dma_;
   runtime::Timer retry_, pinning_;

@@ -96,7 +96,7 @@ void Shard::learn(const Frame& frame, std::uint64_t heard_ns) noexcept {
   MacTable::Entry* entry = nullptr;
   if (macs_.learn(frame.source, frame.from, heard_ns, &entry) != Learnt::known) last_.to = 0;  // may be it
   if (entry == nullptr || peers_.empty() || sender_ == nullptr) return;
-  if (entry->told_ns == 0 || heard_ns - entry->told_ns >= retell_ns_) tell_peers(frame, *entry);
+  if (entry->told_ns == 0 || heard_ns - entry->told_ns >= republish_ns_) tell_peers(frame, *entry);
 }
 
 // Other pollers see only the frames that cross to them: without this they would miss a station's move, or forget it

@@ -40,7 +40,7 @@ void Shard::forward(std::size_t count) noexcept {
       flood(i);
     } else if (Member* const member = local(frame.to)) {
       if (!queue(i, *member) && look_elsewhere(frame, *member)) flood(i);
-    } else if (const Place place = place_of_slot_[slot_of(frame.to)]; place == kSpread) {
+    } else if (const ShardRef place = place_of_slot_[slot_of(frame.to)]; place == kMultiLane) {
       i = forward_run(i, count);
     } else if (place != kHere && sender_ != nullptr) {
       cross(peers_[place - 1u], i);
@@ -55,7 +55,7 @@ void Shard::flood(std::size_t index) noexcept {
   const Frame& frame = frames_[index];
   for (const auto& member : members_) {
     if (member->id == frame.from || !member->vlan.carries(frame.vlan)) continue;
-    if (member->spread == nullptr || takes_flood(*member->spread, index)) queue_or_count(index, *member);
+    if (member->multi_lane == nullptr || takes_flood(*member->multi_lane, index)) queue_or_count(index, *member);
   }
   if (sender_ == nullptr) return;  // it came over a link: the sender has told everyone
   for (Peer& peer : peers_)

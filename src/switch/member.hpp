@@ -30,16 +30,16 @@ struct VlanRules {
   [[nodiscard]] bool carries(std::uint16_t vlan) const noexcept { return vlan == untagged || tagged[vlan]; }
 };
 
-struct Spread;
+struct MultiLane;
 
 /// A port, or the lane of it that this poller owns.
 struct Member {
-  Member(PortId port_id, port::Port& the_port, const VlanRules& rules, Spread* of_lanes) noexcept
-      : id(port_id), port(the_port), spread(of_lanes), vlan(rules) {}
+  Member(PortId port_id, port::Port& the_port, const VlanRules& rules, MultiLane* of_lanes) noexcept
+      : id(port_id), port(the_port), multi_lane(of_lanes), vlan(rules) {}
 
   PortId id;
   port::Port& port;
-  Spread* spread;  ///< nullptr: all of the port is here
+  MultiLane* multi_lane;  ///< nullptr: all of the port is here
   VlanRules vlan;
   std::uint32_t quiet_rounds = 0;                     ///< rounds since its last frame
   bool has_stations = false;                          ///< it was ready since its addresses were forgotten
@@ -49,16 +49,16 @@ struct Member {
 };
 
 /// Where something is, seen from a shard: 0 = on this poller, else 1 + the index of a peer.
-using Place = std::uint16_t;
-inline constexpr Place kHere = 0;
+using ShardRef = std::uint16_t;
+inline constexpr ShardRef kHere = 0;
 
 /// A port whose lanes lie on several pollers, as one shard sees it, whether or not it has one of them.
-struct Spread {
+struct MultiLane {
   PortId id;
-  std::vector<Place> lanes;  ///< each on another poller
+  std::vector<ShardRef> lanes;  ///< each on another poller
   std::shared_ptr<const port::Steering> steering;
-  Member* here = nullptr;  ///< the lane of this poller
-  std::size_t untold = 0;  ///< where lane 0 is: peers from this one on have not been told of `steering` yet
+  Member* here = nullptr;      ///< the lane of this poller
+  std::size_t unreported = 0;  ///< where lane 0 is: peers from this one on have not been told of `steering` yet
 };
 
 }  // namespace vmux::switching

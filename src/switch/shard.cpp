@@ -20,11 +20,11 @@ constexpr std::uint64_t kLookEvery_ns = 1'000'000;  // in rounds that find nothi
 Shard::Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_t seed)
     : poller_(poller),
       macs_(options.mac_capacity, options.ageing_seconds * 1'000'000'000ull, seed),
-      retell_ns_(options.ageing_seconds * 1'000'000'000ull / 4),
+      republish_ns_(options.ageing_seconds * 1'000'000'000ull / 4),
       forwarded_groups_(options.forwarded_groups),
       by_slot_(kMaxPorts, nullptr),
       place_of_slot_(kMaxPorts, kHere),
-      spreads_(kMaxPorts) {
+      multi_lanes_(kMaxPorts) {
   members_.reserve(kMaxPorts);
   busy_.reserve(kMaxPorts);
   quiet_.reserve(kMaxPorts);
@@ -41,18 +41,18 @@ void Shard::admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<cons
                   std::uint32_t mac_limit) {
   const std::uint32_t slot = slot_of(id);
   macs_.set_limit(slot, mac_limit);
-  place_of_slot_[slot] = lanes.size() == 1 ? place_of(*lanes.front()) : kSpread;
+  place_of_slot_[slot] = lanes.size() == 1 ? place_of(*lanes.front()) : kMultiLane;
   if (lanes.size() == 1) return;
-  spreads_[slot] = std::make_unique<Spread>();
-  spreads_[slot]->id = id;
-  spreads_[slot]->steering = std::move(steering);
-  spreads_[slot]->untold = peers_.size();
+  multi_lanes_[slot] = std::make_unique<MultiLane>();
+  multi_lanes_[slot]->id = id;
+  multi_lanes_[slot]->steering = std::move(steering);
+  multi_lanes_[slot]->unreported = peers_.size();
   for (const Shard* const shard : lanes)
-    spreads_[slot]->lanes.push_back(place_of(*shard));
+    multi_lanes_[slot]->lanes.push_back(place_of(*shard));
 }
 
 void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules) {
-  Spread* const lanes = spread(id);
+  MultiLane* const lanes = multi_lane(id);
   members_.push_back(std::make_unique<Member>(id, port, rules, lanes));
   Member* const member = members_.back().get();
   busy_.push_back(member);
@@ -66,7 +66,7 @@ void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules) {
 
 void Shard::remove_member(PortId id) noexcept {
   by_slot_[slot_of(id)] = nullptr;
-  if (Spread* const lanes = spread(id)) {
+  if (MultiLane* const lanes = multi_lane(id)) {
     lanes->here = nullptr;
     std::erase(homes_, lanes);
   }
@@ -99,7 +99,7 @@ void Shard::forget(PortId id) noexcept {
 
 void Shard::dismiss(PortId id) noexcept {
   forget(id);
-  if (spread(id) != nullptr) spreads_[slot_of(id)].reset();
+  if (multi_lane(id) != nullptr) multi_lanes_[slot_of(id)].reset();
 }
 
 std::size_t Shard::copy_macs(std::span<MacTable::Entry> into) const noexcept {
@@ -110,7 +110,7 @@ bool Shard::needs_polling() const noexcept {
   return std::any_of(members_.begin(), members_.end(),
                      [](const auto& member) { return member->port.needs_polling(); }) ||
          std::any_of(homes_.begin(), homes_.end(),
-                     [this](const Spread* spread) { return spread->untold < peers_.size(); });
+                     [this](const MultiLane* multi_lane) { return multi_lane->unreported < peers_.size(); });
 }
 
 unsigned Shard::poll() noexcept {
@@ -207,11 +207,11 @@ unsigned Shard::serve(Member& member) noexcept {
   return done;
 }
 
-// Frames and tidings from another poller. A frame's bytes are the sender's again once they have been delivered.
+// Frames and updates from another poller. A frame's bytes are the sender's again once they have been delivered.
 unsigned Shard::receive(Peer& peer) noexcept {
   unsigned done = 0;
   sender_ = nullptr;
-  origin_ = static_cast<Place>(&peer - peers_.data() + 1);
+  origin_ = static_cast<ShardRef>(&peer - peers_.data() + 1);
   for (unsigned burst = 0; burst < kBurstsPerTurn; ++burst) {
     std::array<packet::Pool::Slot*, port::kMaxBurst> slots;
     std::size_t count = 0;

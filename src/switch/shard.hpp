@@ -43,7 +43,7 @@ class Shard final : public runtime::Task {
  public:
   static constexpr std::size_t kPackets = 2048;  ///< frames under way to other pollers at once
   static constexpr std::size_t kSegments = 8192;
-  static constexpr Place kSpread = 0xffff;
+  static constexpr ShardRef kMultiLane = 0xffff;
 
   Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_t seed);
 
@@ -61,7 +61,7 @@ class Shard final : public runtime::Task {
   void remove_member(PortId id) noexcept;
   void set_vlan(PortId id, const VlanRules& rules) noexcept;
   /// Of the shard that has lane 0: hands its steering to all peers once more.
-  void retell_steering(PortId id) noexcept;
+  void republish_steering(PortId id) noexcept;
   /// Forgets the addresses of a port; frames from it that are still on a link are delivered first.
   void forget(PortId id) noexcept;
   /// The port is gone: forgets all about it.
@@ -106,14 +106,14 @@ class Shard final : public runtime::Task {
   [[nodiscard]] bool tell_to_forget(PortId id) noexcept;
 
   // lanes.cpp: ports that are spread over pollers
-  [[nodiscard]] Place place_of(const Shard& shard) const noexcept;
-  [[nodiscard]] Spread* spread(PortId id) const noexcept;
+  [[nodiscard]] ShardRef place_of(const Shard& shard) const noexcept;
+  [[nodiscard]] MultiLane* multi_lane(PortId id) const noexcept;
   void follow_steering() noexcept;
-  void tell_of_steering(Spread& spread) noexcept;
-  [[nodiscard]] Place any_lane(const Spread& spread, const packet::FrameView& view) const noexcept;
-  [[nodiscard]] bool takes_flood(const Spread& spread, std::size_t index) const noexcept;
+  void tell_of_steering(MultiLane& multi_lane) noexcept;
+  [[nodiscard]] ShardRef any_lane(const MultiLane& multi_lane, const packet::FrameView& view) const noexcept;
+  [[nodiscard]] bool takes_flood(const MultiLane& multi_lane, std::size_t index) const noexcept;
   [[nodiscard]] std::size_t forward_run(std::size_t first, std::size_t count) noexcept;
-  void forward_to(const Spread& spread, Place place, std::size_t index) noexcept;
+  void forward_to(const MultiLane& multi_lane, ShardRef place, std::size_t index) noexcept;
 
   // classify.cpp: what a frame is and where it goes
   void classify(Member& member, const packet::FrameView& view, Frame& frame) noexcept;
@@ -159,23 +159,23 @@ class Shard final : public runtime::Task {
 
   runtime::Poller& poller_;
   MacTable macs_;
-  const std::uint64_t retell_ns_;  // stations are told to the peers again after so long
+  const std::uint64_t republish_ns_;  // stations are told to the peers again after so long
   const std::uint16_t forwarded_groups_;
   std::vector<std::unique_ptr<Member>> members_;
-  std::vector<Member*> by_slot_;  // whole ports only: a lane is found by its Spread
+  std::vector<Member*> by_slot_;  // whole ports only: a lane is found by its MultiLane
   std::vector<Peer> peers_;
-  std::vector<Place> place_of_slot_;              // of whole ports; kSpread: see spreads_
-  std::vector<std::unique_ptr<Spread>> spreads_;  // by slot
-  std::vector<Spread*> homes_;                    // those whose lane 0 is here
-  std::unique_ptr<packet::Pool> pool_;            // made with the first peer
-  std::vector<Member*> pending_, touched_;        // with queued frames; delivered to and not yet flushed
-  std::vector<Member*> busy_, quiet_;             // all members: by whether they sent anything of late
+  std::vector<ShardRef> place_of_slot_;                  // of whole ports; kMultiLane: see multi_lanes_
+  std::vector<std::unique_ptr<MultiLane>> multi_lanes_;  // by slot
+  std::vector<MultiLane*> homes_;                        // those whose lane 0 is here
+  std::unique_ptr<packet::Pool> pool_;                   // made with the first peer
+  std::vector<Member*> pending_, touched_;               // with queued frames; delivered to and not yet flushed
+  std::vector<Member*> busy_, quiet_;                    // all members: by whether they sent anything of late
   std::uint64_t next_sweep_ns_ = 0, next_look_ns_ = 0;
   std::size_t first_ = 0;       // of busy_, that has the first turn
   std::size_t next_quiet_ = 0;  // of quiet_, to be looked at next
   std::size_t due_looks_ = 0;   // at quiet ports, in eighths
   Member* sender_ = nullptr;    // of the frames of the current burst; nullptr: they came over a link,
-  Place origin_ = kHere;        // that of this peer
+  ShardRef origin_ = kHere;     // that of this peer
 
   std::array<packet::FrameView, port::kMaxBurst> peeked_, gathered_;
   std::array<Frame, port::kMaxBurst> frames_;

@@ -118,7 +118,7 @@ void Switch::Impl::admit(const Attachment& attachment, Shard& shard) {
   std::shared_ptr<const port::Steering> steering;
   if (attachment.shards.size() > 1) on(home, [&] { steering = attachment.ports.front()->steering(); });
   on(shard, [&] { shard.admit(id, attachment.shards, steering, attachment.config.mac_limit); });
-  if (attachment.shards.size() > 1) on(home, [&] { home.retell_steering(id); });
+  if (attachment.shards.size() > 1) on(home, [&] { home.republish_steering(id); });
 }
 
 Result<void> Switch::Impl::check(std::span<const Lane> lanes, const PortConfig& config) const {

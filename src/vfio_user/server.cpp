@@ -8,8 +8,8 @@
 #include <cerrno>
 
 #include "base/logf.hpp"
-#include "vfio_user/listener.hpp"
-#include "vfio_user/session.hpp"
+#include "ipc/listener.hpp"
+#include "vfio_user/session/session.hpp"
 
 namespace vmux::vfio_user {
 namespace {
@@ -42,7 +42,7 @@ struct Server::Impl final : runtime::Task {
 
   void listen();
   void accept();
-  Result<void> serve(Connection connection, unsigned version_timeout_ms);
+  Result<void> serve(ipc::Connection connection, unsigned version_timeout_ms);
   void drop_session(const std::function<void()>& quiet);
   void next_client();
 
@@ -51,7 +51,7 @@ struct Server::Impl final : runtime::Task {
   ServerOptions options;
   SessionCounters counters;
   std::atomic<bool> is_connected{false};
-  std::optional<Listener> listener;
+  std::optional<ipc::Listener> listener;
   runtime::Watch listen_watch;
   runtime::Timer retry;
   std::unique_ptr<Session> session;
@@ -85,7 +85,7 @@ void Server::Impl::accept() {
   retry.arm_after(kAcceptRetry_ns);
 }
 
-Result<void> Server::Impl::serve(Connection connection, unsigned version_timeout_ms) {
+Result<void> Server::Impl::serve(ipc::Connection connection, unsigned version_timeout_ms) {
   if (session || draining) return fail(Errc::busy, "a client is attached");
   session = std::make_unique<Session>(SessionContext{poller, endpoint, options, counters}, std::move(connection),
                                       [this] { next_client(); });
@@ -126,7 +126,8 @@ Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, pci::End
                                                ServerOptions options) {
   auto impl = std::make_unique<Impl>(poller, endpoint, std::move(options));
   if (!impl->options.path.empty()) {
-    auto listener = Listener::open(impl->options.path, {impl->options.mode, impl->options.owner, impl->options.group});
+    auto listener =
+        ipc::Listener::open(impl->options.path, {impl->options.mode, impl->options.owner, impl->options.group});
     if (!listener) return tl::unexpected(listener.error());
     impl->listener.emplace(std::move(*listener));
     impl->listen();
@@ -148,6 +149,6 @@ bool Server::announce_departure(bool for_good) noexcept {
   return has_client && impl_->endpoint.announce_departure(for_good);
 }
 
-Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(Connection{std::move(connection)}, 0); }
+Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(ipc::Connection{std::move(connection)}, 0); }
 
 }  // namespace vmux::vfio_user

@@ -18,7 +18,7 @@ constexpr std::size_t kFirstBuffer = 64 << 10;
 
 }  // namespace
 
-Transport::Transport(Connection socket, std::size_t max_message)
+Transport::Transport(ipc::Connection socket, std::size_t max_message)
     : socket_(std::move(socket)), max_message_(max_message), in_(kFirstBuffer) {
   out_.reserve(kFirstBuffer);
 }

@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "vfio_user/connection.hpp"
+#include "ipc/connection.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "wire/vfio_user.hpp"
@@ -37,7 +37,7 @@ class Transport {
   static constexpr std::size_t kMaxFds = 253;  ///< SCM_MAX_FD in the kernel: no more can go with one message
 
   /// `max_message`: longer messages from the peer break the stream.
-  Transport(Connection socket, std::size_t max_message);
+  Transport(ipc::Connection socket, std::size_t max_message);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   /// See Connection: nothing can be sent or received any more.
@@ -82,7 +82,7 @@ class Transport {
                                     std::size_t length) const noexcept;
   [[nodiscard]] std::size_t owner_of_last_byte(std::size_t end) const noexcept;
 
-  Connection socket_;
+  ipc::Connection socket_;
   std::size_t max_message_;
   std::vector<std::byte> in_;
   std::size_t in_begin_ = 0, in_end_ = 0;

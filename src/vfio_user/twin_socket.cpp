@@ -14,7 +14,7 @@ constexpr std::size_t kOverhead = sizeof(Header) + sizeof(wire::vfio_user::DmaAc
 
 }  // namespace
 
-TwinSocket::TwinSocket(Connection ours, UniqueFd theirs, std::size_t max_message)
+TwinSocket::TwinSocket(ipc::Connection ours, UniqueFd theirs, std::size_t max_message)
     : transport_(std::make_unique<Transport>(std::move(ours), max_message)), peer_(std::move(theirs)) {}
 
 Result<TwinSocket> TwinSocket::create(runtime::Poller& poller, std::size_t max_transfer, std::function<void()> ready) {
@@ -22,7 +22,7 @@ Result<TwinSocket> TwinSocket::create(runtime::Poller& poller, std::size_t max_t
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     return fail(Errc::system, "cannot make a pair of sockets", errno);
   }
-  TwinSocket twin{Connection{UniqueFd{ends[0]}}, UniqueFd{ends[1]}, kOverhead + max_transfer};
+  TwinSocket twin{ipc::Connection{UniqueFd{ends[0]}}, UniqueFd{ends[1]}, kOverhead + max_transfer};
   twin.watched_ = EPOLLIN;
   auto watch =
       poller.watch(twin.transport_->fd(), twin.watched_, [ready = std::move(ready)](std::uint32_t) { ready(); });

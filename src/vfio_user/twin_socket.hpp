@@ -31,7 +31,7 @@ class TwinSocket {
   void detach() noexcept { watch_.reset(); }
 
  private:
-  TwinSocket(Connection ours, UniqueFd theirs, std::size_t max_message);
+  TwinSocket(ipc::Connection ours, UniqueFd theirs, std::size_t max_message);
 
   std::unique_ptr<Transport> transport_;  // its address stays when this moves
   UniqueFd peer_;

@@ -8,11 +8,11 @@
 #include <string>
 #include <string_view>
 
-#include "control/configuration.hpp"
-#include "control/fake_catalogue.hpp"
-#include "control/inventory.hpp"
-#include "control/json_rpc.hpp"
-#include "control/values.hpp"
+#include "control/config/configuration.hpp"
+#include "control/model/inventory.hpp"
+#include "control/model/values.hpp"
+#include "control/rpc/json_rpc.hpp"
+#include "control/test/fake_catalogue.hpp"
 #include "fuzz/input.hpp"
 #include "vmux/base/assert.hpp"
 

@@ -19,9 +19,9 @@
 #include "packet/flow.hpp"
 #include "packet/headers.hpp"
 #include "packet/pool.hpp"
-#include "packet/test_frames.hpp"
+#include "packet/test/test_frames.hpp"
 #include "packet/transfer.hpp"
-#include "switch/switch_bench.hpp"
+#include "switch/test/switch_bench.hpp"
 #include "vmux/base/assert.hpp"
 
 namespace vmux::fuzz {
@@ -45,7 +45,7 @@ struct Wire {
   std::unique_ptr<backend::TapQueue> queue;
 };
 
-// What a receiver with its own wishes gets of a frame, and what is still undone then.
+// What a receiver with its own entries gets of a frame, and what is still undone then.
 struct Arrived {
   Bytes bytes;
   packet::Offload offload;

@@ -15,7 +15,7 @@
 #include <sstream>
 
 #include "base/format.hpp"
-#include "preload/settings.hpp"
+#include "preload/process/settings.hpp"
 
 namespace vmux::app {
 namespace {

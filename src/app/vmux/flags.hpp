@@ -8,7 +8,7 @@
 
 #include "app/console/exit.hpp"
 #include "app/console/screen.hpp"
-#include "control/configuration.hpp"
+#include "control/config/configuration.hpp"
 
 namespace vmux::app {
 

@@ -19,7 +19,7 @@
 #include "base/format.hpp"
 #include "base/logf.hpp"
 #include "base/printable.hpp"
-#include "control/daemon.hpp"
+#include "control/live/daemon.hpp"
 #include "control/version.hpp"
 #include "vmux/base/clock.hpp"
 

@@ -11,7 +11,7 @@
 #include "app/console/understand.hpp"
 #include "app/number_option.hpp"
 #include "base/format.hpp"
-#include "control/rpc_client.hpp"
+#include "control/rpc/rpc_client.hpp"
 #include "control/version.hpp"
 
 namespace vmux::app {

@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "app/console/understand.hpp"
-#include "app/vmuxctl/host_commands.hpp"
+#include "app/vmuxctl/host/commands.hpp"
 #include "base/format.hpp"
 #include "base/printable.hpp"
 

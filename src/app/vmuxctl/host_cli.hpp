@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "app/vmuxctl/cli.hpp"
-#include "host/machine.hpp"
+#include "host/machine/machine.hpp"
 
 namespace vmux::app {
 

@@ -6,7 +6,7 @@
 #include "app/vmuxctl/cli.hpp"
 #include "app/vmuxctl/host_cli.hpp"
 #include "app/vmuxctl/shape.hpp"
-#include "control/rpc_client.hpp"
+#include "control/rpc/rpc_client.hpp"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include "app/vmuxctl/cli.hpp"
 #include "base/format.hpp"
 #include "base/printable.hpp"
-#include "control/json_rpc.hpp"
+#include "control/rpc/json_rpc.hpp"
 
 namespace vmux::app {
 namespace {

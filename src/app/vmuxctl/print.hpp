@@ -6,7 +6,7 @@
 #include <string>
 
 #include "app/vmuxctl/table.hpp"
-#include "control/params.hpp"
+#include "control/rpc/params.hpp"
 
 namespace vmux::app {
 

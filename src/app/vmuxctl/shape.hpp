@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "control/params.hpp"
+#include "control/rpc/params.hpp"
 
 namespace vmux::app {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "app/console/screen.hpp"
-#include "control/params.hpp"
+#include "control/rpc/params.hpp"
 
 namespace vmux::app {
 

@@ -18,7 +18,7 @@
 #include <memory>
 
 #include "backend/tap/tap_port.hpp"
-#include "packet/test_frames.hpp"
+#include "packet/test/test_frames.hpp"
 #include "vmux/base/unique_fd.hpp"
 
 namespace vmux::backend::test {

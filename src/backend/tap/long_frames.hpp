@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "packet/test_frames.hpp"
+#include "packet/test/test_frames.hpp"
 
 namespace vmux::backend::test {
 

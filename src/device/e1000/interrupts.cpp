@@ -16,12 +16,12 @@ constexpr std::uint64_t kDelayUnit = 1024;  // ns: RDTR, RADV, TIDV, TADV
 // receive interrupt instead, and the transmitter does not let them wait when its ring fills up. Who gets answers waits
 // longer, as an emulated peer takes a millisecond to answer; who sends without being answered must not: Linux holds
 // back what exceeds its queue limit until the report.
-constexpr std::uint64_t kPatience = 400'000;            // ns
-constexpr std::uint64_t kPatienceAnswered = 3'000'000;  // ns; a later answer is none
+constexpr std::uint64_t kReportDelay = 400'000;            // ns
+constexpr std::uint64_t kReportDelayAnswered = 3'000'000;  // ns; a later answer is none
 
 // The longest that the timers run (both registers have 16 bits), and what a saved one may say at most.
 constexpr std::uint64_t kLongestItr = 0xffff * kItrUnit, kLongestDelay = 0xffff * kDelayUnit;  // ns
-constexpr std::uint64_t kLongestDue = kLongestDelay + kPatienceAnswered;                       // ns
+constexpr std::uint64_t kLongestDue = kLongestDelay + kReportDelayAnswered;                    // ns
 
 /// A packet timer that restarts with each event, bounded by an absolute one from the first (3.2.7.1.1-3.2.7.1.2).
 std::uint64_t deadline(std::uint64_t now, std::uint64_t first, std::uint32_t packet, std::uint32_t absolute) noexcept {
@@ -50,16 +50,18 @@ void InterruptUnit::transmit_done(bool immediate, bool delayed) noexcept {
   if (tx_due_ns_ == 0) tx_first_ns_ = now;
   if (unanswered_ns_ == 0) unanswered_ns_ = now;
   tx_due_ns_ = std::max(deadline(now, tx_first_ns_, packet & 0xffff, registers_.get(reg::TADV) & 0xffff),
-                        tx_first_ns_ + patience());
+                        tx_first_ns_ + report_delay());
   arm(0);
 }
 
-std::uint64_t InterruptUnit::patience() const noexcept { return is_answered_ ? kPatienceAnswered : kPatience; }
+std::uint64_t InterruptUnit::report_delay() const noexcept {
+  return is_answered_ ? kReportDelayAnswered : kReportDelay;
+}
 
 // A report that was told before its answer came is judged as well: else nobody would ever learn that waiting pays.
 void InterruptUnit::learn_from_answer(std::uint64_t now) noexcept {
   if (unanswered_ns_ == 0) return;
-  is_answered_ = now - unanswered_ns_ < kPatienceAnswered;
+  is_answered_ = now - unanswered_ns_ < kReportDelayAnswered;
   unanswered_ns_ = 0;
 }
 

@@ -21,7 +21,7 @@ class InterruptUnit {
   /// Sets causes now, and asserts the line when one of them is enabled and ITR allows.
   void raise(std::uint32_t causes) noexcept;
   /// Transmit descriptors were written back: to be told at once, or with a delay (TIDV and TADV, 3.4.3.2; at least
-  /// patience(), see there).
+  /// report_delay(), see there).
   void transmit_done(bool immediate, bool delayed) noexcept;
   /// True while a delayed report of transmission has not been told.
   [[nodiscard]] bool is_transmit_waiting() const noexcept { return tx_due_ns_ != 0; }
@@ -51,7 +51,7 @@ class InterruptUnit {
   void expired() noexcept;
   void take_delayed() noexcept;
   void arm(std::uint64_t line_allowed_ns) noexcept;
-  [[nodiscard]] std::uint64_t patience() const noexcept;
+  [[nodiscard]] std::uint64_t report_delay() const noexcept;
   void learn_from_answer(std::uint64_t now) noexcept;
 
   State& state_;

@@ -60,7 +60,7 @@ void Receiver::reset() noexcept {
   state_.rx_head = 0;
   state_.rx_short_ring = 0;
   published_head_ = 0;
-  has_news_ = false;
+  has_pending_ = false;
   causes_ = 0;
   fifo_.clear();
 }
@@ -194,7 +194,7 @@ void Receiver::commit(const Placement& placement, const RxMeta& meta, bool is_wh
   }
   ring_.head = placement.next_head;
   state_.rx_head = static_cast<std::uint16_t>(ring_.head);
-  has_news_ = true;
+  has_pending_ = true;
   if (free_before > ring_.threshold && ring_.free() <= ring_.threshold) causes_ |= icr::RXDMT0;
 }
 
@@ -422,15 +422,15 @@ void Receiver::drain_fifo() noexcept {
 }
 
 void Receiver::flush() noexcept {
-  if (!has_news_ && causes_ == 0) return;
-  if (has_news_) {
+  if (!has_pending_ && causes_ == 0) return;
+  if (has_pending_) {
     registers_.set(reg::RDH, state_.rx_head);
     published_head_ = state_.rx_head;
   }
   if (causes_ != 0) interrupts_.raise(causes_);
-  if (has_news_) interrupts_.receive_done();
+  if (has_pending_) interrupts_.receive_done();
   causes_ = 0;
-  has_news_ = false;
+  has_pending_ = false;
 }
 
 }  // namespace vmux::device::e1000

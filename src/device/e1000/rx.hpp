@@ -126,7 +126,7 @@ class Receiver {
   Ring ring_;
   std::uint32_t rctl_ = 0, buffer_size_ = 2048;  // as of open_ring()
   std::uint32_t published_head_ = 0;             // what RDH holds unless the driver wrote it
-  bool has_news_ = false;                        // frames were stored since the last flush()
+  bool has_pending_ = false;                     // frames were stored since the last flush()
   std::uint32_t causes_ = 0;                     // to be raised by flush(), RXT0 apart
 
   std::array<RxDescriptor, kPrefetch> fetched_{};

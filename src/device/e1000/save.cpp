@@ -164,7 +164,7 @@ void Receiver::save(SavedState& into) const {
   into.rx_published_head = static_cast<std::uint16_t>(published_head_);
   into.rx_fault = state_.rx_fault;
   into.rx_short_ring = state_.rx_short_ring;
-  into.rx_has_news = has_news_;
+  into.rx_has_pending = has_pending_;
   into.rx_causes = causes_;
   fifo_.for_each([&into](const RxMeta& meta, std::span<const std::byte> bytes) {
     const auto* const first = reinterpret_cast<const std::uint8_t*>(bytes.data());
@@ -178,7 +178,7 @@ void Receiver::load(const SavedState& from) noexcept {
   state_.rx_fault = from.rx_fault;
   state_.rx_short_ring = from.rx_short_ring;
   published_head_ = from.rx_published_head;
-  has_news_ = from.rx_has_news;
+  has_pending_ = from.rx_has_pending;
   causes_ = from.rx_causes;
   for (const SavedState::FifoFrame& frame : from.fifo) {
     const auto room = fifo_.reserve(frame.bytes.size(), RxFifo::kBytes);

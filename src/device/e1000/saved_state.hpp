@@ -92,13 +92,13 @@ struct SavedState {
   std::uint16_t rx_head = 0, rx_published_head = 0;
   Fault rx_fault = Fault::none;
   std::uint8_t rx_short_ring = 0;
-  bool rx_has_news = false;     // stored and not yet told
+  bool rx_has_pending = false;  // stored and not yet told
   std::uint32_t rx_causes = 0;  // to be raised with it
   std::vector<FifoFrame> fifo;
 
   std::uint32_t icr = 0, ims = 0;
   bool is_asserted = false;        // the INTx line
-  bool is_answered = false;        // see kPatienceAnswered
+  bool is_answered = false;        // see kReportDelayAnswered
   std::uint64_t line_rest_ns = 0;  // until the longest ITR would let the line rise again
   std::optional<Delay> tx_delay, rx_delay;
 
@@ -124,7 +124,7 @@ struct SavedState {
     fields("rx_published_head", self.rx_published_head);
     fields.one_of("rx_fault", self.rx_fault, Fault::buffer_unmapped);
     fields("rx_short_ring", self.rx_short_ring);
-    fields("rx_has_news", self.rx_has_news);
+    fields("rx_has_pending", self.rx_has_pending);
     fields("rx_causes", self.rx_causes);
     fields.list("fifo", self.fifo, RxFifo::kEntries);
 

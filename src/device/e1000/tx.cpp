@@ -234,7 +234,7 @@ void Transmitter::retire(const Pending& last, bool immediate, bool delayed) noex
   unreported_ += done;
   state_.tx_head = static_cast<std::uint16_t>(last.next_head);
   registers_.set(reg::TDH, last.next_head);
-  // A driver that gets no word runs out of descriptors: no patience when a quarter of them waits for it.
+  // A driver that gets no word runs out of descriptors: report at once when a quarter of them waits for it.
   raise_causes(before, immediate || (delayed && 4 * unreported_ >= ring_count_), delayed);
 }
 

@@ -52,10 +52,10 @@ bool AdminQueue::has_room() const noexcept {
   return open(kReceive, ring) && ring.head != ring.tail;
 }
 
-bool AdminQueue::take_completion_wish() noexcept {
-  const bool wish = wants_completion_;
+bool AdminQueue::take_completion_request() noexcept {
+  const bool request = wants_completion_;
   wants_completion_ = false;
-  return wish;
+  return request;
 }
 
 /// Copies the command's buffer; the result is the command's.

@@ -49,7 +49,7 @@ class AdminQueue {
   [[nodiscard]] bool has_room() const noexcept;
   [[nodiscard]] bool is_listening() const noexcept;
   /// True once when a command asked to be told of its completion.
-  [[nodiscard]] bool take_completion_wish() noexcept;
+  [[nodiscard]] bool take_completion_request() noexcept;
   [[nodiscard]] bool is_completion_wanted() const noexcept { return wants_completion_; }
   void set_completion_wanted(bool wanted) noexcept { wants_completion_ = wanted; }
 

@@ -127,23 +127,23 @@ void Nic::pump() noexcept {
   if (is_paused_) return;  // resume() does
   if (virtchnl_.pump()) pump_timer_.arm_after(0);
   publish_steering();
-  obey();
+  apply_request();
 }
 
-void Nic::obey() noexcept {
-  switch (virtchnl_.take_reset_wish()) {
-    case Virtchnl::ResetWish::none:
+void Nic::apply_request() noexcept {
+  switch (virtchnl_.take_reset_request()) {
+    case Virtchnl::ResetRequest::none:
       return;
-    case Virtchnl::ResetWish::now:
+    case Virtchnl::ResetRequest::now:
       return begin_reset();
-    case Virtchnl::ResetWish::soon:
+    case Virtchnl::ResetRequest::soon:
       return set_reset_due(monotonic_ns() + kResetNotice);
   }
 }
 
 void Nic::queue_stopped() noexcept {
   virtchnl_.queue_stopped();
-  obey();
+  apply_request();
 }
 
 void Nic::begin_reset() noexcept {

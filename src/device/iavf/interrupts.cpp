@@ -13,7 +13,7 @@ constexpr std::uint64_t kItrUnit = 2000;  // ns, VFINT_ITRN1.INTERVAL
 // A driver that polls its rings re-arms when it has found nothing. It may do so just when the poller begins to sleep,
 // so a vector with news is looked at again after this long, at first and at last. A driver that has not armed until
 // then may never do so (DPDK's does not): from there on the poller's own rounds look, and no timer keeps it awake.
-constexpr std::uint64_t kLastPatience = 500'000;  // ns; kFirstPatience is at first
+constexpr std::uint64_t kLastRearmPoll_ns = 500'000;  // ns; kFirstRearmPoll_ns is at first
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
 std::uint32_t itr_register(unsigned vector, unsigned itr) noexcept {
@@ -39,7 +39,7 @@ InterruptUnit::InterruptUnit(Registers& registers, VectorStates& vectors, NicCou
 
 void InterruptUnit::raise_admin(std::uint32_t cause) noexcept {
   registers_.set(reg::VFINT_ICR01, registers_.get(reg::VFINT_ICR01) | cause);
-  untold_ |= cause;
+  unreported_ |= cause;
   if ((registers_.get(reg::VFINT_ICR0_ENA1) & cause) == 0) return;
   raise(0, kNoItr);
   fire_pending();
@@ -55,14 +55,14 @@ std::uint32_t InterruptUnit::read_icr01() noexcept {
 // must not tell it again.
 void InterruptUnit::write_icr0_ena(std::uint32_t value) noexcept {
   registers_.set(reg::VFINT_ICR0_ENA1, value);
-  if ((untold_ & registers_.get(reg::VFINT_ICR01) & value) == 0) return;
+  if ((unreported_ & registers_.get(reg::VFINT_ICR01) & value) == 0) return;
   raise(0, kNoItr);
   fire_pending();
 }
 
 /// INTERVAL sets the ITR that ITR_INDX names; a software trigger is news. Each written value counts once, for the unit
 /// that is the first to see it.
-void InterruptUnit::absorb(unsigned vector, std::uint32_t control) noexcept {
+void InterruptUnit::consume_control_write(unsigned vector, std::uint32_t control) noexcept {
   const std::uint32_t seen = states_.seen(vector);
   if (control == seen || !states_.replace_seen(vector, seen, control)) return;
   const auto itr = static_cast<unsigned>(dyn_ctl::itr_indx::get(control));
@@ -89,7 +89,7 @@ void InterruptUnit::control_written(unsigned vector, std::uint32_t value) noexce
 
 void InterruptUnit::control_changed(unsigned vector) noexcept {
   states_.set_seen(vector, ~registers_.get(control_register(vector)));  // written is new, even if it is the same value
-  absorb(vector, registers_.get(control_register(vector)));
+  consume_control_write(vector, registers_.get(control_register(vector)));
   if (pending_ != 0) fire_pending();
 }
 
@@ -107,11 +107,11 @@ std::uint64_t InterruptUnit::interval_ns(unsigned vector) const noexcept {
 std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
   const std::uint32_t at = control_register(vector);
   const std::uint32_t control = registers_.get(at);
-  absorb(vector, control);
+  consume_control_write(vector, control);
   if ((pending_ >> vector & 1) == 0) return kNever;
   // INTENA_MSK in mapped memory: the driver left INTENA as it was, which nobody knows any more.
   if (!dyn_ctl::intena::is_set(control) && !dyn_ctl::intena_msk::is_set(control)) {
-    return (vector == 0 && is_home_) || patience_ns_ > kLastPatience ? kNever : now + patience_ns_;
+    return (vector == 0 && is_home_) || rearm_poll_ns_ > kLastRearmPoll_ns ? kNever : now + rearm_poll_ns_;
   }
   const std::uint64_t due = states_.fired_ns(vector) + interval_ns(vector);
   if (now < due) return due;
@@ -122,8 +122,8 @@ std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
   static_cast<void>(states_.replace_seen(vector, control, fired));
   pending_ &= ~(1u << vector);
   causes_[vector] = 0;
-  if (vector == 0) untold_ = 0;
-  patience_ns_ = kFirstPatience;
+  if (vector == 0) unreported_ = 0;
+  rearm_poll_ns_ = kFirstRearmPoll_ns;
   counters_.interrupts.add();
   if (vectors_ != nullptr) static_cast<void>(vectors_->trigger(vector));
   return kNever;
@@ -146,23 +146,23 @@ void InterruptUnit::wake_at(std::uint64_t when) noexcept {
 }
 
 void InterruptUnit::expired() noexcept {
-  if (patience_ns_ <= kLastPatience) patience_ns_ *= 2;
+  if (rearm_poll_ns_ <= kLastRearmPoll_ns) rearm_poll_ns_ *= 2;
   fire_pending();
 }
 
 void InterruptUnit::look_for_software_triggers() noexcept {
   if (!is_home_) return;
   for (unsigned vector = 1; vector < kVectors; ++vector)
-    absorb(vector, registers_.get(control_register(vector)));
+    consume_control_write(vector, registers_.get(control_register(vector)));
   if (pending_ != 0) fire_pending();
 }
 
 // By the home thread: the timer of another lane's unit stays as it is and will find nothing.
 void InterruptUnit::reset() noexcept {
   if (is_home_) timer_->disarm();
-  pending_ = untold_ = 0;
+  pending_ = unreported_ = 0;
   causes_ = {};
-  patience_ns_ = kFirstPatience;
+  rearm_poll_ns_ = kFirstRearmPoll_ns;
   for (unsigned vector = 0; is_home_ && vector < kVectors; ++vector) {
     states_.set_seen(vector, 0);
     states_.set_fired_ns(vector, 0);

@@ -71,13 +71,13 @@ class InterruptUnit {
   }
 
  private:
-  static constexpr std::uint32_t kLookForSoftware = 64;    // rounds
-  static constexpr std::uint64_t kFirstPatience = 30'000;  // ns, see interrupts.cpp
+  static constexpr std::uint32_t kLookForSoftware = 64;        // rounds
+  static constexpr std::uint64_t kFirstRearmPoll_ns = 30'000;  // ns, see interrupts.cpp
 
   void fire_pending() noexcept;
   void wake_at(std::uint64_t when) noexcept;
   [[nodiscard]] std::uint64_t fire(unsigned vector, std::uint64_t now) noexcept;
-  void absorb(unsigned vector, std::uint32_t control) noexcept;
+  void consume_control_write(unsigned vector, std::uint32_t control) noexcept;
   [[nodiscard]] std::uint64_t interval_ns(unsigned vector) const noexcept;
   void look_for_software_triggers() noexcept;
 
@@ -90,10 +90,10 @@ class InterruptUnit {
   pci::Interrupts* vectors_ = nullptr;
   std::optional<runtime::Timer> timer_;
   bool is_paused_ = false;
-  std::uint32_t pending_ = 0;  // bit per vector
-  std::uint32_t untold_ = 0;   // causes of the admin vector since it last fired
+  std::uint32_t pending_ = 0;     // bit per vector
+  std::uint32_t unreported_ = 0;  // causes of the admin vector since it last fired
   std::uint32_t rounds_ = 0;
-  std::uint64_t patience_ns_ = 0;                // until an unarmed vector is looked at again
+  std::uint64_t rearm_poll_ns_ = 0;              // until an unarmed vector is looked at again
   std::uint64_t armed_for_ns_ = 0;               // when the timer will fire, if it is armed
   std::array<std::uint8_t, kVectors> causes_{};  // bit per ITR index
 };

@@ -17,7 +17,7 @@ void Lane::set_rx_enabled(unsigned queue, bool enabled) noexcept {
   rx_enabled_ = enabled ? rx_enabled_ | bit : rx_enabled_ & ~bit;
   received_ &= ~bit;
   enabled ? pairs_[queue]->rx.enable() : pairs_[queue]->rx.disable();
-  stray_ = rx_enabled_ == 0 ? 0 : static_cast<std::size_t>(std::countr_zero(rx_enabled_));
+  fallback_queue_ = rx_enabled_ == 0 ? 0 : static_cast<std::size_t>(std::countr_zero(rx_enabled_));
 }
 
 void Lane::set_rules(const std::shared_ptr<const intel::RxRules>& rules, const packet::Accepts& accepts) noexcept {
@@ -45,7 +45,7 @@ void Lane::reset() noexcept {
     pair->tx_vector = pair->rx_vector = {};
   }
   tx_enabled_ = rx_enabled_ = received_ = 0;
-  stray_ = 0;
+  fallback_queue_ = 0;
 }
 
 void Lane::restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConfig>& tx,
@@ -54,24 +54,24 @@ void Lane::restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConf
   set_rx_enabled(queue, rx.state.enabled);
   pairs_[queue]->tx.restore(tx);
   pairs_[queue]->rx.restore(rx);
-  if (rx.has_news) received_ |= 1u << queue;
+  if (rx.has_pending) received_ |= 1u << queue;
 }
 
 // Queues take turns: one of them fills a burst.
 std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
   std::uint32_t left = tx_enabled_;
   while (left != 0) {
-    const std::uint32_t later = left & ~((2u << turn_) - 1);
-    turn_ = static_cast<std::uint32_t>(std::countr_zero(later != 0 ? later : left));
-    left &= ~(1u << turn_);
-    const std::size_t count = pairs_[turn_]->tx.peek(into, tail_of(reg::QTX_TAIL1, turn_));
+    const std::uint32_t later = left & ~((2u << last_queue_) - 1);
+    last_queue_ = static_cast<std::uint32_t>(std::countr_zero(later != 0 ? later : left));
+    left &= ~(1u << last_queue_);
+    const std::size_t count = pairs_[last_queue_]->tx.peek(into, tail_of(reg::QTX_TAIL1, last_queue_));
     if (count > 0) return count;
   }
   return 0;
 }
 
 void Lane::complete(std::size_t count) noexcept {
-  QueuePair& pair = *pairs_[turn_];
+  QueuePair& pair = *pairs_[last_queue_];
   if (!pair.tx.complete(count) || pair.tx_vector.vector == VectorChoice::kNone) return;
   interrupts_.raise(pair.tx_vector.vector, pair.tx_vector.itr);
   interrupts_.service();
@@ -95,7 +95,7 @@ std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
       ++end;
     if (queue != intel::RxInfo::kNobody) {
       const bool runs = queue < pairs_.size() && (rx_enabled_ >> queue & 1) != 0;
-      const std::size_t target = runs ? queue : stray_;
+      const std::size_t target = runs ? queue : fallback_queue_;
       const std::size_t count = end - at;
       const std::size_t taken = pairs_[target]->rx.deliver(
           frames.subspan(at, count), std::span{infos_}.subspan(at, count), accepts_, tail_of(reg::QRX_TAIL1, target));

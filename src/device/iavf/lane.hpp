@@ -77,8 +77,8 @@ class Lane {
   packet::Accepts accepts_;
   std::uint32_t tx_enabled_ = 0, rx_enabled_ = 0;  // bit per queue
   std::uint32_t received_ = 0;                     // queues with news since the last flush()
-  std::uint32_t turn_ = 0;                         // the queue that was peeked last
-  std::size_t stray_ = 0;                          // the queue for frames whose own does not run, or is not here
+  std::uint32_t last_queue_ = 0;                   // the queue that was peeked last
+  std::size_t fallback_queue_ = 0;                 // the queue for frames whose own does not run, or is not here
   std::array<intel::RxInfo, port::kMaxBurst> infos_{};
 };
 

@@ -13,7 +13,7 @@
 #include "device/iavf/data_path.hpp"
 #include "device/iavf/interrupts.hpp"
 #include "device/iavf/state.hpp"
-#include "device/iavf/virtchnl.hpp"
+#include "device/iavf/virtchnl/virtchnl.hpp"
 #include "nic/alarm.hpp"
 #include "port/port.hpp"
 #include "vmux/pci/device.hpp"
@@ -90,7 +90,7 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   void write_register(std::uint32_t offset, std::uint32_t value) noexcept;
   void write_effect(std::uint32_t offset, std::uint32_t value) noexcept;
   void pump() noexcept;
-  void obey() noexcept;
+  void apply_request() noexcept;
   void publish_steering() noexcept;
   void queue_stopped() noexcept;
   void begin_reset() noexcept;

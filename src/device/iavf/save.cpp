@@ -160,21 +160,21 @@ void InterruptUnit::pause() noexcept {
 
 void InterruptUnit::resume() noexcept {
   is_paused_ = false;
-  patience_ns_ = kFirstPatience;
+  rearm_poll_ns_ = kFirstRearmPoll_ns;
   if (is_home_ && pending_ != 0) fire_pending();  // others do when their poller looks
 }
 
 // Of all units together: which of them tells the guest does not matter to it.
 void InterruptUnit::save(SavedState& into) const noexcept {
   into.interrupts.pending |= pending_;
-  into.interrupts.unreported |= untold_;
+  into.interrupts.unreported |= unreported_;
   for (unsigned vector = 0; vector < kVectors; ++vector)
     into.interrupts.vectors[vector].causes |= causes_[vector];
 }
 
 void InterruptUnit::load(const SavedState& from) noexcept {
   pending_ = from.interrupts.pending;
-  untold_ = from.interrupts.unreported;
+  unreported_ = from.interrupts.unreported;
   for (unsigned vector = 0; vector < kVectors; ++vector)
     causes_[vector] = from.interrupts.vectors[vector].causes;
 }
@@ -201,7 +201,7 @@ void Virtchnl::load(const SavedState& from) noexcept {
               .link_event_due = from.session.link_event_due,
               .reset_event_due = from.session.reset_event_due,
               .is_resetting = from.session.is_resetting,
-              .reset_wish = ResetWish::none,  // obeyed before anything else happens
+              .reset_request = ResetRequest::none,  // applied before anything else happens
               .mac = from.session.mac,
               .has_deleted_mac = from.session.has_deleted_mac,
               .last_added = from.session.last_added};
@@ -234,7 +234,7 @@ void DataPath::save(SavedState& into) const {
       saved.rx.vector = pair.rx_vector;
       if ((saved.tx.is_configured = pair.has_tx)) saved.tx.queue.state = pair.tx.state();
       if ((saved.rx.is_configured = pair.has_rx)) saved.rx.queue.state = pair.rx.state();
-      saved.rx.queue.has_news = pair.has_rx && pair.rx.has_news();
+      saved.rx.queue.has_pending = pair.has_rx && pair.rx.has_pending();
       saved.tx.queue.totals = intel::totals_of(pair.tx.counters());
       saved.rx.queue.totals = intel::totals_of(pair.rx.counters());
     };

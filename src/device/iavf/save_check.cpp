@@ -24,7 +24,7 @@ template <class Queue>
 bool is_queue(const Queue& saved, unsigned queue_pairs) noexcept {
   const auto& state = saved.queue.state;
   if (!is_vector(saved.vector, queue_pairs)) return false;
-  if (!saved.is_configured) return !state.enabled && !saved.queue.has_news;
+  if (!saved.is_configured) return !state.enabled && !saved.queue.has_pending;
   return intel::can_be(state.config) && state.head < state.config.length;
 }
 

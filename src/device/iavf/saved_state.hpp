@@ -189,7 +189,7 @@ struct SavedState {
     fields("queue.head", self.queue.state.head);
     fields.one_of("queue.fault", self.queue.state.fault, intel::Fault::frame_too_long);
     fields("queue.enabled", self.queue.state.enabled);
-    fields("queue.has_news", self.queue.has_news);
+    fields("queue.has_pending", self.queue.has_pending);
     fields("queue.frames", self.queue.totals.frames);
     fields("queue.bytes", self.queue.totals.bytes);
     fields("queue.multicast", self.queue.totals.multicast);

@@ -259,7 +259,7 @@ inline bool look_at_frame(const RxRules& rules, const packet::FrameView& view, R
 
 // Frames of a burst are mostly alike: untagged UDP or TCP over IPv4 without options, whole, to the same address. What
 // the first of them was found to be is so of all whose bytes say the same; only their sums are their own.
-class Alike {
+class HeaderCache {
  public:
   void note(const packet::FrameView& view, const RxInfo& info, const Look& look) noexcept {
     if (look.ports != kPorts || info.l3 != kEthernet || !info.is_ipv4() || view.offload.has_vlan) return;
@@ -316,18 +316,18 @@ void RxRules::prepare_hash() noexcept {
 
 void steer(const RxRules& rules, std::span<const packet::FrameView> frames, std::span<RxInfo> into) noexcept {
   const bool has_flows = !rules.flows.empty();
-  Alike alike;
+  HeaderCache cache;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     RxInfo& info = into[i];  // in place: a copy of what has just been stored byte by byte would wait for it
-    if (alike.fits(frames[i])) {
-      alike.put(frames[i], info);
-      choose_queue(rules, has_flows, frames[i], alike.look(), info);
+    if (cache.fits(frames[i])) {
+      cache.put(frames[i], info);
+      choose_queue(rules, has_flows, frames[i], cache.look(), info);
       continue;
     }
     info = {};
     Look look;
     if (!look_at_frame(rules, frames[i], info, look)) continue;
-    alike.note(frames[i], info, look);
+    cache.note(frames[i], info, look);
     choose_queue(rules, has_flows, frames[i], look, info);
   }
 }

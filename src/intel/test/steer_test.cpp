@@ -7,7 +7,7 @@
 #include <tuple>
 #include <vector>
 
-#include "packet/test_frames.hpp"
+#include "packet/test/test_frames.hpp"
 
 namespace vmux::intel {
 namespace {

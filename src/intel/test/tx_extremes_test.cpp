@@ -8,7 +8,7 @@
 
 #include "intel/test/queues.hpp"
 #include "intel/tx.hpp"
-#include "packet/test_frames.hpp"
+#include "packet/test/test_frames.hpp"
 #include "packet/transfer.hpp"
 
 namespace vmux::intel {

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "intel/test/queues.hpp"
-#include "packet/test_frames.hpp"
+#include "packet/test/test_frames.hpp"
 #include "packet/transfer.hpp"
 #include "rigs/allocations.hpp"
 

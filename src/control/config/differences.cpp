@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What is asked for against what there is, setting by setting.
+#include <algorithm>
+#include <filesystem>
+
+#include "base/format.hpp"
+#include "control/model/inventory.hpp"
+#include "control/rpc/params.hpp"
+
+namespace vmux::control {
+namespace {
+
+std::string text_of(const Json& object, const std::string& key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return "not set";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+Inventory::Differences compare(const Json& is, const Json& wanted) {
+  Json keys = is;
+  keys.update(wanted);
+  Inventory::Differences list;
+  for (const auto& item : keys.items()) {
+    std::string here = text_of(is, item.key()), there = text_of(wanted, item.key());
+    if (here != there) list.push_back(fmt::format("{} is {}, not {}", item.key(), here, there));
+  }
+  return list;
+}
+
+/// An account has one number and maybe two names.
+void name_alike(const std::optional<Account>& is, std::optional<Account>& wanted) {
+  if (is && wanted && is->id == wanted->id) wanted->name = is->name;
+}
+
+/// What is left out of a specification, and how it is written, is no difference.
+void spell_out(PortSpec& spec, const ModelEntry& model) {
+  spec.queues = model.queues(spec.queues);
+  if (!spec.variant && !model.variants.empty()) spec.variant = std::string{model.variants.front()};
+  std::error_code ignored;
+  spec.socket = std::filesystem::absolute(spec.socket, ignored).lexically_normal();
+}
+
+tl::unexpected<Problem> none(const char* kind, const std::string& name) {
+  return refuse(ProblemKind::not_found, "name", fmt::format("there is no {} named {}", kind, name));
+}
+
+}  // namespace
+
+Outcome<Inventory::Differences> Inventory::differences(const SwitchSpec& wanted) const {
+  const SwitchSpec* const is = find_switch(wanted.name);
+  if (is == nullptr) return none("switch", wanted.name);
+  return compare(to_json(*is), to_json(wanted));
+}
+
+Outcome<Inventory::Differences> Inventory::differences(const UplinkSpec& wanted) const {
+  const UplinkSpec* const is = find_uplink(wanted.name);
+  if (is == nullptr) return none("uplink", wanted.name);
+  Inventory others = *this;
+  others.remove_uplink(wanted.name);
+  auto made = others.add(wanted);
+  if (!made) return tl::unexpected<Problem>(made.error());
+  if (!wanted.poller) made->poller = is->poller;
+  return compare(to_json(*is), to_json(*made));
+}
+
+Outcome<Inventory::Differences> Inventory::differences(const PortSpec& wanted) const {
+  const PortSpec* const found = find_port(wanted.name);
+  if (found == nullptr) return none("port", wanted.name);
+  PortSpec is = *found;
+  Inventory others = *this;
+  others.remove_port(wanted.name);
+  auto made = others.add(wanted);
+  if (!made) return tl::unexpected<Problem>(made.error());
+  if (!wanted.mac) made->mac = is.mac;
+  if (!wanted.poller) made->poller = is.poller;
+  name_alike(is.access.owner, made->access.owner);
+  name_alike(is.access.group, made->access.group);
+  spell_out(is, *catalogue_.model(is.model));
+  spell_out(*made, *catalogue_.model(made->model));
+  return compare(to_json(is), to_json(*made));
+}
+
+}  // namespace vmux::control

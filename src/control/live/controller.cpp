@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/live/controller.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "base/format.hpp"
+#include "base/logf.hpp"
+
+namespace vmux::control {
+namespace {
+
+constexpr std::uint32_t kMacsPerVm = 256;
+constexpr std::uint32_t kMacsPerUplink = 8192;  // a whole network may stand behind it
+// A guest that hears of its link looks at registers before it believes it, and those are there as long as the
+// connection is. Pollers move frames meanwhile; only this thread waits.
+constexpr std::chrono::milliseconds kNotice{200};
+
+runtime::PollerOptions poller_options(const PollersSpec& spec, unsigned index) {
+  runtime::PollerOptions options;
+  options.name = fmt::format("poller{}", index);
+  if (!spec.cpus.empty()) options.cpu = spec.cpus[index];
+  options.busy = spec.busy;
+  options.spin_ns = spec.spin_us * 1000;
+  options.min_sleep_ns = spec.min_sleep_us.value_or(spec.max_sleep_us) * 1000;
+  options.max_sleep_ns = spec.max_sleep_us * 1000;
+  options.linger_ns = spec.linger_us * 1000;
+  options.keep_awake_ns = spec.keep_awake_us.value_or(0) * 1000;
+  return options;
+}
+
+switching::PortConfig port_config(const std::string& name, const VlanSpec& vlan, std::uint32_t mac_limit) {
+  switching::PortConfig config;
+  config.name = name;
+  config.mac_limit = mac_limit;
+  config.vlan.tag = vlan.native.value_or(0);
+  if (vlan.mode == VlanSpec::Mode::access) config.vlan.mode = switching::VlanMode::access;
+  config.vlan.only_tagged = vlan.mode == VlanSpec::Mode::trunk && !vlan.native;
+  const bool is_all = vlan.allowed == std::vector<VlanRange>{{1, kMaxVlan}};
+  for (const VlanRange range : is_all ? std::vector<VlanRange>{} : vlan.allowed) {
+    for (unsigned id = range.first; id <= range.last; ++id) {
+      config.vlan.allowed.push_back(static_cast<std::uint16_t>(id));
+    }
+  }
+  return config;
+}
+
+/// Each lane with its poller: there are at least as many pollers.
+std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports, const std::vector<runtime::Poller*>& pollers) {
+  std::vector<switching::Lane> lanes;
+  for (std::size_t i = 0; i < ports.size(); ++i)
+    lanes.push_back({*ports[i], *pollers.at(i)});
+  return lanes;
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalogue, const DaemonSpec& daemon) {
+  std::unique_ptr<Controller> controller{new Controller(catalogue, daemon)};
+  if (auto started = controller->start_pollers(); !started) return tl::unexpected<Problem>(started.error());
+  for (const SwitchSpec& spec : controller->inventory_.switches()) {
+    if (auto opened = controller->open_switch(spec); !opened) return tl::unexpected<Problem>(opened.error());
+  }
+  return controller;
+}
+
+Controller::~Controller() {
+  // Not for good: after a restart, a VM that asked for its device back would have lost it for nothing.
+  bool is_heard = false;
+  for (auto& [name, port] : ports_)
+    is_heard |= announce_departure(port, /*for_good=*/false);
+  if (is_heard) std::this_thread::sleep_for(kNotice);
+  for (auto& [name, port] : ports_)
+    close(port);
+  for (auto& [name, plug] : uplinks_)
+    close(plug);
+  ports_.clear();
+  uplinks_.clear();
+  switches_.clear();
+  pollers_.clear();
+}
+
+Outcome<> Controller::start_pollers() {
+  const unsigned count = std::max(1u, daemon_.pollers.count);
+  for (unsigned i = 0; i < count; ++i) {
+    auto poller = runtime::Poller::create(poller_options(daemon_.pollers, i));
+    if (!poller) return refuse("count", "make a poller", poller.error());
+    if (auto started = (*poller)->start(); !started) return refuse("count", "start a poller", started.error());
+    pollers_.push_back(std::move(*poller));
+  }
+  return {};
+}
+
+/// Where the queues of a port go: to its home and the pollers behind it, around the end of the list.
+std::vector<runtime::Poller*> Controller::pollers_for(unsigned home, unsigned queues) const {
+  std::vector<runtime::Poller*> out;
+  for (std::size_t i = 0; i < std::min<std::size_t>(queues, pollers_.size()); ++i)
+    out.push_back(pollers_.at((home + i) % pollers_.size()).get());
+  return out;
+}
+
+// --- switches ---
+
+Outcome<> Controller::add(const SwitchSpec& spec) {
+  auto added = inventory_.add(spec);
+  if (!added) return tl::unexpected<Problem>(added.error());
+  auto opened = open_switch(*added);
+  if (!opened && added->name != kDefaultSwitch) inventory_.remove_switch(added->name);
+  return opened;
+}
+
+Outcome<> Controller::open_switch(const SwitchSpec& spec) {
+  switching::SwitchOptions options;
+  options.ageing_seconds = spec.mac_age_s;
+  options.forwarded_groups = static_cast<std::uint16_t>(spec.group_forward_mask | (spec.forward_bpdu ? 1u : 0u));
+  auto made = switching::Switch::create(spec.name, options);
+  if (!made) return refuse("name", "make switch " + spec.name, made.error());
+  switches_[spec.name] = std::move(*made);
+  return {};
+}
+
+Outcome<> Controller::remove_switch(const std::string& name) {
+  if (auto may = inventory_.may_remove_switch(name); !may) return may;
+  switches_.erase(name);
+  inventory_.remove_switch(name);
+  return {};
+}
+
+// --- ports ---
+
+Outcome<> Controller::add(const PortSpec& spec) {
+  auto added = inventory_.add(spec);
+  if (!added) return tl::unexpected<Problem>(added.error());
+  auto opened = open_port(*added);
+  if (!opened) inventory_.remove_port(added->name);
+  if (opened) {
+    const std::string what =
+        added->switch_name.empty()
+            ? added->device.value_or("")
+            : fmt::format("with MAC {} on switch {}", to_text(added->mac.value_or(MacAddress{})), added->switch_name);
+    logf(LogLevel::info, "port {}: {} {}, served at {}", added->name, added->model, what, added->socket);
+  }
+  return opened;
+}
+
+Outcome<> Controller::open_port(const PortSpec& spec) {
+  Port port;
+  const ModelEntry& model = *catalogue_.model(spec.model);
+  if (model.has_port) port.plugged_into = switches_.at(spec.switch_name).get();
+  NicRequest request{spec.name,
+                     spec.mac.value_or(MacAddress{}),
+                     spec.doorbell.value_or(model.doorbell),
+                     model.queues(spec.queues),
+                     spec.device,
+                     spec.variant.value_or(model.variants.empty() ? "" : std::string{model.variants.front()}),
+                     pollers_for(spec.poller.value_or(0), model.queues(spec.queues))};
+  if (model.own_thread != nullptr) {
+    auto thread = thread_named(model.own_thread(request));
+    if (!thread) return tl::unexpected<Problem>(thread.error());
+    port.own_thread = std::move(*thread);
+    request.pollers = {port.own_thread.get()};
+  }
+  port.pollers = request.pollers;
+  port.poller = port.pollers.front();
+  auto nic = port.poller->call([&] { return model.make(request, *port.poller); });
+  if (!nic) {
+    auto problem = refuse(model.takes_device ? "device" : "model", "make port " + spec.name, nic.error());
+    std::string sentence = model.explain == nullptr ? "" : model.explain(request, nic.error());
+    if (!sentence.empty()) problem.value().text = std::move(sentence);
+    return problem;
+  }
+  port.nic = std::move(*nic);
+  auto served = serve(port, spec);
+  if (served) {
+    ports_[spec.name] = std::move(port);
+  } else {
+    close(port);
+  }
+  return served;
+}
+
+Outcome<std::shared_ptr<runtime::Poller>> Controller::thread_named(const std::string& name) {
+  std::weak_ptr<runtime::Poller>& known = threads_[name];
+  if (auto thread = known.lock()) return thread;
+  runtime::PollerOptions options;
+  options.name = name.substr(0, 15);  // as long as a thread's name can be
+  auto made = runtime::Poller::create(options);
+  if (!made) return refuse("model", "make a thread", made.error());
+  if (auto started = (*made)->start(); !started) return refuse("model", "start a thread", started.error());
+  std::shared_ptr<runtime::Poller> thread = std::move(*made);
+  known = thread;
+  return thread;
+}
+
+/// Plugs the NIC in before its socket appears: the first client already finds the cable.
+Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
+  const auto lanes = zip(port.nic->lanes(), port.pollers);
+  if (!lanes.empty() && port.plugged_into != nullptr) {
+    auto id = port.plugged_into->attach(lanes, port_config(spec.name, spec.vlan, kMacsPerVm));
+    if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
+    port.id = *id;
+    port.is_plugged = true;
+  }
+  vfio_user::ServerOptions options;
+  options.path = spec.socket;
+  options.mode = spec.access.mode.value_or(kSocketMode);
+  options.owner = id_of(spec.access.owner);
+  options.group = id_of(spec.access.group);
+  auto server = port.poller->call(
+      [&] { return vfio_user::Server::create(*port.poller, port.nic->function(), std::move(options)); });
+  if (!server) return refuse("socket", "listen on " + spec.socket, server.error());
+  port.server = std::move(*server);
+  return {};
+}
+
+bool Controller::announce_departure(Port& port, bool for_good) noexcept {
+  return port.poller->call([&] { return port.server->announce_departure(for_good); });
+}
+
+void Controller::close(Port& port) noexcept {
+  port.poller->call([&] { port.server.reset(); });
+  if (std::exchange(port.is_plugged, false)) static_cast<void>(port.plugged_into->detach(port.id));
+  port.poller->call([&] { port.nic.reset(); });
+}
+
+void Controller::announce_removal(const std::vector<std::string>& ports) {
+  bool is_heard = false;
+  for (const std::string& name : ports) {
+    const auto found = ports_.find(name);
+    if (found == ports_.end() || std::exchange(found->second.is_announced, true)) continue;
+    is_heard |= announce_departure(found->second, /*for_good=*/true);
+  }
+  if (is_heard) std::this_thread::sleep_for(kNotice);
+}
+
+Outcome<> Controller::remove_port(const std::string& name) {
+  const auto found = ports_.find(name);
+  if (found == ports_.end()) {
+    return refuse(ProblemKind::not_found, "name", fmt::format("there is no port named {}", name));
+  }
+  announce_removal({name});
+  close(found->second);
+  ports_.erase(found);
+  inventory_.remove_port(name);
+  logf(LogLevel::info, "port {}: removed", name);
+  return {};
+}
+
+Controller::PortState Controller::port_state(const std::string& name) const {
+  const Port& port = ports_.at(name);
+  return port.poller->call([&port] {
+    PortState state;
+    state.is_ready = port.nic->is_ready();
+    state.server = port.server->stats();
+    port.nic->report(state.model);
+    return state;
+  });
+}
+
+// --- uplinks ---
+
+Outcome<> Controller::add(const UplinkSpec& spec) {
+  auto added = inventory_.add(spec);
+  if (!added) return tl::unexpected<Problem>(added.error());
+  auto opened = open_uplink(*added);
+  if (!opened) inventory_.remove_uplink(added->name);
+  if (opened) {
+    logf(LogLevel::info, "uplink {}: {} {} on switch {}", added->name, added->backend, added->device.value_or(""),
+         added->switch_name);
+  }
+  return opened;
+}
+
+Outcome<> Controller::open_uplink(const UplinkSpec& spec) {
+  Plug plug;
+  plug.pollers = pollers_for(spec.poller.value_or(0), spec.queues);
+  plug.poller = plug.pollers.front();
+  plug.plugged_into = switches_.at(spec.switch_name).get();
+  const MakeUplink make = catalogue_.backend(spec.backend)->make;
+  auto made = make({spec.name, spec.device.value_or(""), spec.queues, plug.pollers}, *plug.poller);
+  if (!made) {
+    return refuse("device", fmt::format("open {} {}", spec.backend, spec.device.value_or("")), made.error());
+  }
+  plug.uplink = std::move(*made);
+  auto id = plug.plugged_into->attach(zip(plug.uplink->lanes(), plug.pollers),
+                                      port_config(spec.name, spec.vlan, kMacsPerUplink));
+  if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
+  plug.id = *id;
+  uplinks_[spec.name] = std::move(plug);
+  return {};
+}
+
+void Controller::close(Plug& plug) noexcept {
+  static_cast<void>(plug.plugged_into->detach(plug.id));
+  plug.uplink.reset();
+}
+
+Outcome<> Controller::remove_uplink(const std::string& name) {
+  const auto found = uplinks_.find(name);
+  if (found == uplinks_.end()) {
+    return refuse(ProblemKind::not_found, "name", fmt::format("there is no uplink named {}", name));
+  }
+  close(found->second);
+  uplinks_.erase(found);
+  inventory_.remove_uplink(name);
+  logf(LogLevel::info, "uplink {}: removed", name);
+  return {};
+}
+
+bool Controller::uplink_is_ready(const std::string& name) const {
+  const Plug& plug = uplinks_.at(name);
+  return plug.poller->call([&plug] { return plug.uplink->port().is_ready(); });
+}
+
+std::vector<Controller::LaneState> Controller::lanes(const std::string& name) const {
+  const auto port = ports_.find(name);
+  const auto lanes = port != ports_.end() ? zip(port->second.nic->lanes(), port->second.pollers)
+                                          : zip(uplinks_.at(name).uplink->lanes(), uplinks_.at(name).pollers);
+  std::vector<LaneState> out;
+  for (const switching::Lane& lane : lanes) {
+    const auto at = std::find_if(pollers_.begin(), pollers_.end(),
+                                 [&lane](const auto& poller) { return poller.get() == &lane.poller; });
+    LaneState& state = out.emplace_back();
+    if (at != pollers_.end()) state.poller = static_cast<std::size_t>(at - pollers_.begin());
+    state.counters = &lane.port.counters();
+  }
+  return out;
+}
+
+void Controller::set_log_level(LogLevel level) noexcept {
+  daemon_.log_level = level;
+  vmux::set_log_level(level);
+}
+
+std::vector<switching::MacEntry> Controller::mac_table(const std::string& switch_name) const {
+  return switches_.at(switch_name)->mac_table();
+}
+
+}  // namespace vmux::control

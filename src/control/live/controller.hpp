@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The live object model: pollers, switches, ports and uplinks, made and removed at run time.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/model/inventory.hpp"
+#include "control/model/problem.hpp"
+#include "switch/switch.hpp"
+#include "vmux/runtime/poller.hpp"
+#include "vmux/vfio_user/server.hpp"
+
+namespace vmux::control {
+
+/// One control thread owns it and makes all calls; NICs and their servers live on their pollers and are reached through
+/// Poller::call. Everything that `add` makes is undone when a later part of it fails.
+class Controller {
+ public:
+  /// Starts the pollers and makes the default switch. `daemon` has been settled; `catalogue` must outlive it.
+  [[nodiscard]] static Outcome<std::unique_ptr<Controller>> create(const Catalogue& catalogue,
+                                                                   const DaemonSpec& daemon);
+  /// Removes ports (guests see their links go down, all at the same time), uplinks, switches, then stops the pollers.
+  ~Controller();
+  Controller(const Controller&) = delete;
+  Controller& operator=(const Controller&) = delete;
+
+  Outcome<> add(const SwitchSpec& spec);
+  Outcome<> add(const UplinkSpec& spec);
+  Outcome<> add(const PortSpec& spec);
+  Outcome<> remove_switch(const std::string& name);
+  Outcome<> remove_uplink(const std::string& name);
+  /// The client, if there is one, sees its device go: the guest's link goes down first and the VMM is asked to unplug
+  /// the device, and both have a fifth of a second to take that in.
+  Outcome<> remove_port(const std::string& name);
+  /// For whoever is about to remove several: all of their clients have that fifth of a second at the same time. Names
+  /// that no port has are passed over.
+  void announce_removal(const std::vector<std::string>& ports);
+
+  /// For the whole process.
+  void set_log_level(LogLevel level) noexcept;
+
+  struct PortState {
+    bool is_ready = false;  ///< the guest's driver is up
+    vfio_user::ServerStats server;
+    CounterReport model;
+  };
+  /// Of a port that is in the inventory.
+  [[nodiscard]] PortState port_state(const std::string& name) const;
+  struct LaneState {
+    std::optional<std::size_t> poller;  ///< index; none: a thread of the port's own
+    const port::PortCounters* counters = nullptr;
+  };
+  /// Of a port or uplink, its home first: one, unless its queues are spread over pollers. Empty: it has no side towards
+  /// a switch.
+  [[nodiscard]] std::vector<LaneState> lanes(const std::string& port_or_uplink) const;
+  [[nodiscard]] bool uplink_is_ready(const std::string& name) const;
+  [[nodiscard]] std::vector<switching::MacEntry> mac_table(const std::string& switch_name) const;
+
+  [[nodiscard]] const Inventory& inventory() const noexcept { return inventory_; }
+  [[nodiscard]] const Catalogue& catalogue() const noexcept { return catalogue_; }
+  [[nodiscard]] const DaemonSpec& daemon() const noexcept { return daemon_; }
+  [[nodiscard]] const std::vector<std::unique_ptr<runtime::Poller>>& pollers() const noexcept { return pollers_; }
+
+ private:
+  struct Port {
+    std::shared_ptr<runtime::Poller> own_thread;  // of models that may block; else one of pollers_ is used
+    runtime::Poller* poller = nullptr;
+    std::vector<runtime::Poller*> pollers;  // of its lanes, that one first
+    switching::Switch* plugged_into = nullptr;
+    switching::PortId id{};
+    bool is_plugged = false;
+    bool is_announced = false;                  // its client knows that it goes
+    std::unique_ptr<Nic> nic;                   // made, used and destroyed on `poller`
+    std::unique_ptr<vfio_user::Server> server;  // the same; refers to nic
+  };
+  struct Plug {
+    runtime::Poller* poller = nullptr;
+    std::vector<runtime::Poller*> pollers;  // as a Port's
+    switching::Switch* plugged_into = nullptr;
+    switching::PortId id{};
+    std::unique_ptr<Uplink> uplink;  // made and destroyed here, used on `poller`
+  };
+
+  Controller(const Catalogue& catalogue, const DaemonSpec& daemon)
+      : catalogue_(catalogue), daemon_(daemon), inventory_(catalogue, daemon) {}
+  Outcome<> start_pollers();
+  [[nodiscard]] std::vector<runtime::Poller*> pollers_for(unsigned home, unsigned queues) const;
+  Outcome<> open_switch(const SwitchSpec& spec);
+  Outcome<> open_port(const PortSpec& spec);
+  Outcome<std::shared_ptr<runtime::Poller>> thread_named(const std::string& name);
+  Outcome<> serve(Port& port, const PortSpec& spec);
+  Outcome<> open_uplink(const UplinkSpec& spec);
+  static bool announce_departure(Port& port, bool for_good) noexcept;
+  static void close(Port& port) noexcept;
+  static void close(Plug& plug) noexcept;
+
+  const Catalogue& catalogue_;
+  DaemonSpec daemon_;
+  Inventory inventory_;
+  std::vector<std::unique_ptr<runtime::Poller>> pollers_;
+  std::map<std::string, std::unique_ptr<switching::Switch>> switches_;
+  std::map<std::string, Plug> uplinks_;
+  std::map<std::string, std::weak_ptr<runtime::Poller>> threads_;  // of the ports that have their own
+  std::map<std::string, Port> ports_;
+};
+
+}  // namespace vmux::control

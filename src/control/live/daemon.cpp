@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/live/daemon.hpp"
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/format.hpp"
+#include "base/logf.hpp"
+#include "control/config/reload.hpp"
+#include "control/rpc/methods.hpp"
+#include "control/rpc/rpc_client.hpp"
+
+namespace vmux::control {
+namespace {
+
+std::string machine_id() {
+  std::ifstream file{"/etc/machine-id"};
+  std::string id;
+  std::getline(file, id);
+  return id;
+}
+
+/// The directory of a path that the user did not choose is ours to make; any other must be there.
+Outcome<> make_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path{path}.parent_path(), error);
+  if (!error) return {};
+  return refuse("rpc", "make the directory of " + path, Error{Errc::system, "--rpc PATH names another", error.value()});
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<Daemon>> Daemon::create(const Catalogue& catalogue, Configuration configuration) {
+  std::unique_ptr<Daemon> daemon{new Daemon};
+  if (auto started = daemon->start(catalogue, std::move(configuration)); !started) {
+    return tl::unexpected<Problem>(started.error());
+  }
+  return daemon;
+}
+
+Outcome<> Daemon::start(const Catalogue& catalogue, Configuration configuration) {
+  asked_ = configuration;
+  DaemonSpec& spec = configuration.daemon;
+  const bool is_chosen = spec.rpc.has_value();
+  if (!is_chosen) spec.rpc = default_rpc_path();
+  if (auto ok = check_socket_path("rpc", *spec.rpc); !ok) return ok;  // VMUX_RPC was not looked at before
+  if (!spec.base_mac) spec.base_mac = machine_base_mac(machine_id());
+  auto control = runtime::Poller::create({.name = "control"});
+  if (!control) return refuse("", "make the control thread", control.error());
+  control_ = std::move(*control);
+  auto controller = Controller::create(catalogue, spec);
+  if (!controller) return tl::unexpected<Problem>(controller.error());
+  controller_ = std::move(*controller);
+  add_methods(methods_, *controller_);
+  for (const Step& step : configuration.steps) {
+    auto done = methods_.call(step.method, step.params);
+    if (!done) return refuse(done.error().kind, "", place_of(step, done.error()) + ": " + text_of(done.error()));
+  }
+  if (*spec.rpc == "none") return {};
+  if (!is_chosen) {
+    if (auto made = make_directory(*spec.rpc); !made) return made;
+  }
+  auto rpc = RpcServer::create(*control_, methods_, *spec.rpc, spec.rpc_access, {}, spec.roles);
+  if (!rpc) return tl::unexpected<Problem>(rpc.error());
+  rpc_ = std::move(*rpc);
+  rpc_path_ = *spec.rpc;
+  return {};
+}
+
+/// How many of them failed.
+unsigned Daemon::make(const std::vector<Step>& steps) const {
+  unsigned failed = 0;
+  for (const Step& step : steps) {
+    const auto done = methods_.call(step.method, step.params);
+    if (done) continue;
+    ++failed;
+    logf(LogLevel::error, "reload: {}: {}", place_of(step, done.error()), text_of(done.error()));
+  }
+  return failed;
+}
+
+Outcome<> Daemon::reload(Configuration wanted) {
+  const auto plan = plan_reload(controller_->inventory(), asked_, wanted, [this](const std::string& port) {
+    return controller_->port_state(port).server.is_connected;
+  });
+  if (!plan) return tl::unexpected<Problem>(plan.error());
+  if (wanted.daemon.log_level != asked_.daemon.log_level) controller_->set_log_level(wanted.daemon.log_level);
+  if (rpc_) rpc_->set_roles(wanted.daemon.roles);
+  std::vector<std::string> leaving;
+  for (const Step& step : plan->removals) {
+    if (step.method == "port.remove") leaving.push_back(step.params["name"].get<std::string>());
+  }
+  controller_->announce_removal(leaving);
+  const unsigned failed = make(plan->removals) + make(plan->additions);
+  for (const std::string& kept : plan->kept)
+    logf(LogLevel::warning, "reload: {}", kept);
+  if (const auto values = changed_values(asked_.daemon, wanted.daemon); !values.empty()) {
+    logf(LogLevel::warning, "reload: takes a restart: {}", fmt::join(values, ", "));
+    const LogLevel level = wanted.daemon.log_level;
+    RolesSpec roles = std::move(wanted.daemon.roles);
+    wanted.daemon = std::move(asked_.daemon);  // what is still owed is told again the next time
+    wanted.daemon.log_level = level;
+    wanted.daemon.roles = std::move(roles);
+  }
+  logf(LogLevel::info, "reload: {} removed, {} added, {} failed, {} kept as they were, {} unchanged",
+       plan->removals.size(), plan->additions.size(), failed, plan->kept.size(), plan->unchanged);
+  asked_ = std::move(wanted);
+  return {};
+}
+
+}  // namespace vmux::control

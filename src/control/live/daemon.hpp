@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// vmux as a whole: the objects, the RPC socket and the control thread that both belong to.
+#pragma once
+
+#include <memory>
+
+#include "control/config/configuration.hpp"
+#include "control/live/controller.hpp"
+#include "control/rpc/json_rpc.hpp"
+#include "control/rpc/rpc_server.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::control {
+
+class Daemon {
+ public:
+  /// Starts pollers, makes every step of `configuration` as a call, then opens the RPC socket. When any of it fails,
+  /// all of it is undone. `configuration` has been settled and rehearsed.
+  [[nodiscard]] static Outcome<std::unique_ptr<Daemon>> create(const Catalogue& catalogue, Configuration configuration);
+
+  /// Makes what there is what `wanted` says (reload.hpp), and logs what was done, what stays, and what failed. A
+  /// problem: nothing was changed. `wanted` has been settled and rehearsed. From a handler of control() only.
+  Outcome<> reload(Configuration wanted);
+
+  /// Serves calls on this thread until control().stop().
+  void run() { control_->run(); }
+  [[nodiscard]] runtime::Poller& control() noexcept { return *control_; }
+  /// The path of the RPC socket; empty when there is none.
+  [[nodiscard]] const std::string& rpc_path() const noexcept { return rpc_path_; }
+  [[nodiscard]] const Methods& methods() const noexcept { return methods_; }
+
+ private:
+  Daemon() = default;
+  Outcome<> start(const Catalogue& catalogue, Configuration configuration);
+  [[nodiscard]] unsigned make(const std::vector<Step>& steps) const;
+
+  // Destroyed in the opposite order: nobody calls methods when the objects go.
+  std::unique_ptr<runtime::Poller> control_;
+  std::unique_ptr<Controller> controller_;
+  Methods methods_;
+  Configuration asked_;  // as it was given
+  std::string rpc_path_;
+  std::unique_ptr<RpcServer> rpc_;
+};
+
+}  // namespace vmux::control

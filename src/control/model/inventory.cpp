@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/model/inventory.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/format.hpp"
+#include "control/rpc/params.hpp"
+
+namespace vmux::control {
+namespace {
+
+template <class Spec>
+const Spec* find(const std::vector<Spec>& list, std::string_view name) noexcept {
+  const auto found = std::find_if(list.begin(), list.end(), [name](const Spec& spec) { return spec.name == name; });
+  return found == list.end() ? nullptr : &*found;
+}
+
+template <class Spec>
+void remove(std::vector<Spec>& list, std::string_view name) {
+  list.erase(std::remove_if(list.begin(), list.end(), [name](const Spec& spec) { return spec.name == name; }),
+             list.end());
+}
+
+/// Where a path leads, as far as that can be told without looking.
+std::filesystem::path normal(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::absolute(path, ignored).lexically_normal();
+}
+
+}  // namespace
+
+Inventory::Inventory(const Catalogue& catalogue, const DaemonSpec& daemon) : catalogue_(catalogue), daemon_(daemon) {
+  switches_.push_back(SwitchSpec{.name = kDefaultSwitch});
+}
+
+Outcome<SwitchSpec> Inventory::add(SwitchSpec spec) {
+  if (spec.name == kDefaultSwitch && users_of(spec.name).empty()) {
+    switches_.front() = spec;
+    return spec;
+  }
+  if (find_switch(spec.name) != nullptr) {
+    return refuse(ProblemKind::already_exists, "name", fmt::format("there is a switch named {} already", spec.name));
+  }
+  switches_.push_back(spec);
+  return spec;
+}
+
+Outcome<UplinkSpec> Inventory::add(UplinkSpec spec) {
+  if (auto ok = check_name_on_switch(spec.name, spec.switch_name); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_backend(spec); !ok) return tl::unexpected(ok.error());
+  if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
+  uplinks_.push_back(spec);
+  return spec;
+}
+
+Outcome<PortSpec> Inventory::add(PortSpec spec) {
+  if (auto ok = check_name_on_switch(spec.name, spec.switch_name); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_model(spec); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_socket(spec); !ok) return tl::unexpected(ok.error());
+  if (!spec.access.owner) spec.access.owner = daemon_.port_access.owner;
+  if (!spec.access.group) spec.access.group = daemon_.port_access.group;
+  if (!spec.access.mode) spec.access.mode = daemon_.port_access.mode.value_or(kSocketMode);
+  const ModelEntry& model = *catalogue_.model(spec.model);
+  if (model.has_port) {
+    if (auto ok = give_mac(spec); !ok) return tl::unexpected(ok.error());
+    if (!spec.doorbell) spec.doorbell = daemon_.doorbell.value_or(model.doorbell);
+  } else if (auto ok = take_off_switch(spec); !ok) {
+    return tl::unexpected(ok.error());
+  }
+  if (model.own_thread == nullptr) {
+    if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
+  } else if (spec.poller) {
+    return refuse(ProblemKind::invalid, "poller", fmt::format("{} has a thread of its own", model.name));
+  }
+  ports_.push_back(spec);
+  return spec;
+}
+
+Outcome<> Inventory::check_name_on_switch(std::string_view name, std::string_view switch_name) const {
+  // Ports and uplinks share one name space: both are "ports" to a switch and to whoever reads its table.
+  if (find_port(name) != nullptr) {
+    return refuse(ProblemKind::already_exists, "name", fmt::format("there is a port named {} already", name));
+  }
+  if (find_uplink(name) != nullptr) {
+    return refuse(ProblemKind::already_exists, "name", fmt::format("there is an uplink named {} already", name));
+  }
+  if (find_switch(switch_name) == nullptr) {
+    std::vector<std::string_view> names;
+    for (const SwitchSpec& one : switches_)
+      names.push_back(one.name);
+    return refuse(ProblemKind::not_found, "switch",
+                  fmt::format("there is no switch named {}; there are: {}", switch_name, fmt::join(names, ", ")));
+  }
+  return {};
+}
+
+Outcome<> Inventory::check_model(PortSpec& spec) const {
+  const ModelEntry* const entry = catalogue_.model(spec.model);
+  if (entry == nullptr) {
+    return refuse(ProblemKind::invalid, "model",
+                  fmt::format("'{}' is not known; known are: {}", spec.model, catalogue_.model_names()));
+  }
+  if (entry->make == nullptr) {
+    return refuse(ProblemKind::not_supported, "model",
+                  fmt::format("{} ({}) is not built yet; built are: {}", spec.model, entry->description,
+                              catalogue_.built_model_names()));
+  }
+  if (spec.device && !entry->takes_device) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("{} uses no physical device", spec.model));
+  }
+  if (!spec.device && entry->takes_device) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("is missing: {} needs a PCI address", spec.model));
+  }
+  if (spec.queues.value_or(1) > entry->max_queues) {
+    return refuse(ProblemKind::invalid, "queues",
+                  fmt::format("{} has at most {} queue(s), got {}", entry->name, entry->max_queues, *spec.queues));
+  }
+  if (spec.variant &&
+      std::find(entry->variants.begin(), entry->variants.end(), *spec.variant) == entry->variants.end()) {
+    return refuse(ProblemKind::invalid, "variant",
+                  entry->variants.empty()
+                      ? fmt::format("{} has no variants", entry->name)
+                      : fmt::format("expected one of {}, got '{}'", fmt::join(entry->variants, ", "), *spec.variant));
+  }
+  spec.model = entry->name;
+  return spec.device ? check_device(spec) : Outcome<>{};
+}
+
+Outcome<> Inventory::check_device(PortSpec& spec) const {
+  const auto address = parse_pci_address(*spec.device);
+  if (!address) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("expected {}, got '{}'", kPciAddressForm, *spec.device));
+  }
+  spec.device = address->text();
+  for (const PortSpec& port : ports_) {
+    if (port.device != spec.device) continue;
+    return refuse(ProblemKind::already_exists, "device", fmt::format("{} is that of port {}", *spec.device, port.name));
+  }
+  return {};
+}
+
+/// What only makes sense on a switch is not for a port that has no side there.
+Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
+  const char* const field = spec.switch_name != kDefaultSwitch       ? "switch"
+                            : spec.mac                               ? "mac"
+                            : spec.vlan.mode != VlanSpec::Mode::none ? "vlan"
+                            : spec.doorbell                          ? "doorbell"
+                                                                     : nullptr;
+  if (field != nullptr) {
+    return refuse(ProblemKind::invalid, field,
+                  fmt::format("{} has no side on a switch: its frames leave through the device itself", spec.model));
+  }
+  spec.switch_name.clear();
+  return {};
+}
+
+Outcome<> Inventory::check_socket(const PortSpec& spec) const {
+  if (auto ok = check_socket_path("socket", spec.socket); !ok) return ok;
+  const std::filesystem::path path = normal(spec.socket);
+  for (const PortSpec& port : ports_) {
+    if (normal(port.socket) != path) continue;
+    return refuse(ProblemKind::already_exists, "socket", fmt::format("{} is that of port {}", spec.socket, port.name));
+  }
+  if (daemon_.rpc && *daemon_.rpc != "none" && normal(*daemon_.rpc) == path) {
+    return refuse(ProblemKind::already_exists, "socket", fmt::format("{} is the RPC socket", spec.socket));
+  }
+  return {};
+}
+
+Outcome<> Inventory::check_backend(const UplinkSpec& spec) const {
+  const BackendEntry* const entry = catalogue_.backend(spec.backend);
+  if (entry == nullptr || entry->make == nullptr) {
+    return refuse(entry == nullptr ? ProblemKind::invalid : ProblemKind::not_supported, "backend",
+                  fmt::format("'{}' is not {}; there are: {}", spec.backend, entry == nullptr ? "known" : "built in",
+                              catalogue_.built_backend_names()));
+  }
+  if (entry->is_device == nullptr && spec.device) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("{} uses no device", spec.backend));
+  }
+  if (entry->is_device != nullptr && !spec.device) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("is missing: {} needs {}", spec.backend, entry->expects));
+  }
+  if (entry->is_device != nullptr && !entry->is_device(*spec.device)) {
+    return refuse(ProblemKind::invalid, "device", fmt::format("expected {}, got '{}'", entry->expects, *spec.device));
+  }
+  if (spec.queues > entry->max_queues) {
+    return refuse(ProblemKind::invalid, "queues",
+                  fmt::format("{} has at most {} queue(s), got {}", entry->name, entry->max_queues, spec.queues));
+  }
+  if (const UplinkSpec* const other = spec.device ? find_device(spec.backend, *spec.device) : nullptr) {
+    return refuse(ProblemKind::already_exists, "device",
+                  fmt::format("{} is that of uplink {} on switch {}", *spec.device, other->name, other->switch_name));
+  }
+  return {};
+}
+
+Outcome<> Inventory::give_mac(PortSpec& spec) const {
+  if (spec.mac) {
+    if (!is_mac_used(*spec.mac, spec.switch_name)) return {};
+    return refuse(ProblemKind::already_exists, "mac",
+                  fmt::format("{} is in use on switch {}", to_text(*spec.mac), spec.switch_name));
+  }
+  const MacAddress base = daemon_.base_mac.value_or(machine_base_mac(""));
+  // The lowest number that no port has: the same ports added in the same order get the same addresses. An address is
+  // given out once in the whole daemon, so that a port may move to another switch.
+  for (std::uint32_t offset = 0;; ++offset) {
+    const MacAddress mac = offset_mac(base, offset);
+    if (std::none_of(ports_.begin(), ports_.end(), [&](const PortSpec& port) { return port.mac == mac; })) {
+      spec.mac = mac;
+      return {};
+    }
+  }
+}
+
+Outcome<> Inventory::give_poller(std::optional<unsigned>& poller) const {
+  const unsigned count = std::max(1u, daemon_.pollers.count);
+  if (poller) {
+    if (*poller < count) return {};
+    return refuse(ProblemKind::invalid, "poller",
+                  fmt::format("expected a number from 0 to {}, got {}", count - 1, *poller));
+  }
+  std::vector<unsigned> load(count);
+  // Queues are spread from the home on, as the controller does it.
+  const auto add = [&](unsigned home, unsigned queues) {
+    for (unsigned i = 0; i < std::min(queues, count); ++i)
+      ++load[(home + i) % count];
+  };
+  for (const PortSpec& port : ports_) {
+    if (port.poller) add(*port.poller, catalogue_.model(port.model)->queues(port.queues));
+  }
+  for (const UplinkSpec& uplink : uplinks_)
+    add(uplink.poller.value_or(0), uplink.queues);
+  poller = static_cast<unsigned>(std::min_element(load.begin(), load.end()) - load.begin());
+  return {};
+}
+
+bool Inventory::is_mac_used(const MacAddress& mac, std::string_view switch_name) const noexcept {
+  return std::any_of(ports_.begin(), ports_.end(),
+                     [&](const PortSpec& port) { return port.mac == mac && port.switch_name == switch_name; });
+}
+
+std::vector<std::string_view> Inventory::users_of(std::string_view switch_name) const {
+  std::vector<std::string_view> users;
+  for (const PortSpec& port : ports_) {
+    if (port.switch_name == switch_name) users.push_back(port.name);
+  }
+  for (const UplinkSpec& uplink : uplinks_) {
+    if (uplink.switch_name == switch_name) users.push_back(uplink.name);
+  }
+  return users;
+}
+
+Outcome<> Inventory::may_remove_switch(std::string_view name) const {
+  if (find_switch(name) == nullptr) {
+    return refuse(ProblemKind::not_found, "name", fmt::format("there is no switch named {}", name));
+  }
+  if (name == kDefaultSwitch) {
+    return refuse(ProblemKind::invalid, "name", "the default switch is always there and cannot be removed");
+  }
+  const std::vector<std::string_view> users = users_of(name);
+  if (users.empty()) return {};
+  return refuse(ProblemKind::busy, "name", fmt::format("switch {} is used by {}", name, fmt::join(users, ", ")));
+}
+
+void Inventory::remove_switch(std::string_view name) { remove(switches_, name); }
+void Inventory::remove_uplink(std::string_view name) { remove(uplinks_, name); }
+void Inventory::remove_port(std::string_view name) { remove(ports_, name); }
+
+const SwitchSpec* Inventory::find_switch(std::string_view name) const noexcept { return find(switches_, name); }
+const UplinkSpec* Inventory::find_uplink(std::string_view name) const noexcept { return find(uplinks_, name); }
+const PortSpec* Inventory::find_port(std::string_view name) const noexcept { return find(ports_, name); }
+
+const UplinkSpec* Inventory::find_device(std::string_view backend, std::string_view device) const noexcept {
+  const auto found = std::find_if(uplinks_.begin(), uplinks_.end(), [&](const UplinkSpec& uplink) {
+    return uplink.backend == backend && uplink.device == device;
+  });
+  return found == uplinks_.end() ? nullptr : &*found;
+}
+
+MacAddress machine_base_mac(std::string_view machine_id) noexcept {
+  std::uint32_t hash = 2166136261u;  // FNV-1a
+  for (const char c : machine_id)
+    hash = (hash ^ static_cast<std::uint8_t>(c)) * 16777619u;
+  // 02: locally administered (IEEE 802-2014 8.2.2). The last byte counts ports from 1.
+  return MacAddress{{0x02, static_cast<std::uint8_t>(hash >> 24), static_cast<std::uint8_t>(hash >> 16),
+                     static_cast<std::uint8_t>(hash >> 8), static_cast<std::uint8_t>(hash), 0x01}};
+}
+
+}  // namespace vmux::control

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which switches, ports and uplinks there are, as specifications, and the rules between them. Nothing live: the same
+// rules check a whole configuration before anything is created, and each call afterwards.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/model/catalogue.hpp"
+#include "control/model/problem.hpp"
+#include "control/model/spec.hpp"
+
+namespace vmux::control {
+
+class Inventory {
+ public:
+  /// `catalogue` must outlive the inventory. The switch `default` is there from the start.
+  Inventory(const Catalogue& catalogue, const DaemonSpec& daemon);
+
+  /// Each `add` checks everything that can be known without touching the machine, fills in what was left open (MAC,
+  /// doorbell, poller, access to its socket, canonical model name) and answers with the result; on a problem nothing
+  /// changed.
+  Outcome<SwitchSpec> add(SwitchSpec spec);  ///< the default one too, as long as nothing belongs to it: it is made anew
+  Outcome<UplinkSpec> add(UplinkSpec spec);
+  Outcome<PortSpec> add(PortSpec spec);
+
+  /// How the thing of that name is other than what is asked for: "vlan is 10, not 20". Empty: it is not; a MAC or
+  /// poller that was not asked for may be any. A problem: there is none, or it could not be made as it is asked for.
+  using Differences = std::vector<std::string>;
+  [[nodiscard]] Outcome<Differences> differences(const SwitchSpec& wanted) const;
+  [[nodiscard]] Outcome<Differences> differences(const UplinkSpec& wanted) const;
+  [[nodiscard]] Outcome<Differences> differences(const PortSpec& wanted) const;
+
+  /// `may_remove_switch` says who still uses it.
+  [[nodiscard]] Outcome<> may_remove_switch(std::string_view name) const;
+  void remove_switch(std::string_view name);
+  void remove_uplink(std::string_view name);
+  void remove_port(std::string_view name);
+
+  [[nodiscard]] const SwitchSpec* find_switch(std::string_view name) const noexcept;
+  [[nodiscard]] const UplinkSpec* find_uplink(std::string_view name) const noexcept;
+  [[nodiscard]] const PortSpec* find_port(std::string_view name) const noexcept;
+  [[nodiscard]] const std::vector<SwitchSpec>& switches() const noexcept { return switches_; }
+  [[nodiscard]] const std::vector<UplinkSpec>& uplinks() const noexcept { return uplinks_; }
+  [[nodiscard]] const std::vector<PortSpec>& ports() const noexcept { return ports_; }
+  /// The uplink of any switch that uses `device` through `backend`, or nullptr.
+  [[nodiscard]] const UplinkSpec* find_device(std::string_view backend, std::string_view device) const noexcept;
+
+ private:
+  [[nodiscard]] std::vector<std::string_view> users_of(std::string_view switch_name) const;
+  Outcome<> check_name_on_switch(std::string_view name, std::string_view switch_name) const;
+  Outcome<> check_model(PortSpec& spec) const;
+  Outcome<> check_device(PortSpec& spec) const;
+  Outcome<> take_off_switch(PortSpec& spec) const;
+  Outcome<> check_socket(const PortSpec& spec) const;
+  Outcome<> check_backend(const UplinkSpec& spec) const;
+  Outcome<> give_mac(PortSpec& spec) const;
+  Outcome<> give_poller(std::optional<unsigned>& poller) const;
+  [[nodiscard]] bool is_mac_used(const MacAddress& mac, std::string_view switch_name) const noexcept;
+
+  const Catalogue& catalogue_;
+  DaemonSpec daemon_;
+  std::vector<SwitchSpec> switches_;
+  std::vector<UplinkSpec> uplinks_;
+  std::vector<PortSpec> ports_;
+};
+
+/// The base MAC of a daemon that was given none: locally administered, the same after each start on this machine.
+[[nodiscard]] MacAddress machine_base_mac(std::string_view machine_id) noexcept;
+
+}  // namespace vmux::control

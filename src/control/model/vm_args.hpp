@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What to paste into a VMM so that its VM gets a port. Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/model/problem.hpp"
+
+namespace vmux::control {
+
+struct VmArgs {
+  std::vector<std::string> lines;  ///< to paste
+  std::vector<std::string> notes;  ///< to know
+};
+
+inline constexpr const char* kVmms = "qemu, libvirt or cloud-hypervisor";
+
+/// `vmm` is one of kVmms; `socket` the port's path; `memory_mb` the VM's memory, which must be shared with vMux.
+[[nodiscard]] Outcome<VmArgs> vm_args(std::string_view vmm, const std::string& socket, unsigned memory_mb);
+
+}  // namespace vmux::control

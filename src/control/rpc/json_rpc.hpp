@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// JSON-RPC 2.0: a line of text in, a line of text out. No I/O.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "control/model/problem.hpp"
+#include "control/rpc/params.hpp"
+#include "control/rpc/roles.hpp"
+
+namespace vmux::control {
+
+/// Error codes: the specification's, section 5.1, and ours from its range for servers.
+namespace rpc_code {
+inline constexpr int parse_error = -32700;
+inline constexpr int invalid_request = -32600;
+inline constexpr int method_not_found = -32601;
+inline constexpr int invalid_params = -32602;
+inline constexpr int internal_error = -32603;
+inline constexpr int not_found = -32001;
+inline constexpr int already_exists = -32002;
+inline constexpr int busy = -32003;
+inline constexpr int not_supported = -32004;
+inline constexpr int host = -32005;
+inline constexpr int not_allowed = -32006;
+}  // namespace rpc_code
+
+/// Largest request line, newline not counted.
+inline constexpr std::size_t kMaxRequest = 65'536;
+
+/// The least role that may call a method; some only look without parameters, and change something with any.
+struct Access {
+  Role least = Role::admin;
+  Role with_parameters = least;
+};
+
+/// The methods a server answers to.
+class Methods {
+ public:
+  using Handler = std::function<Outcome<Json>(const Json& params)>;
+
+  void add(std::string name, Handler handler, Access access = {}) {
+    methods_[std::move(name)] = {std::move(handler), access};
+  }
+  [[nodiscard]] bool has(const std::string& name) const { return methods_.find(name) != methods_.end(); }
+  /// The least role for a call of a method that there is.
+  [[nodiscard]] Role role_for(const std::string& name, const Json& params) const;
+  [[nodiscard]] std::vector<std::string> names() const;
+  /// Calls by name; a handler that throws is our defect and becomes a problem of kind host.
+  [[nodiscard]] Outcome<Json> call(const std::string& name, const Json& params) const;
+
+ private:
+  struct Method {
+    Handler handler;
+    Access access;
+  };
+  std::map<std::string, Method> methods_;
+};
+
+/// Who asks, and who is told of the calls that were made or refused (`needed`: what the call takes).
+struct Asker {
+  Role role = Role::admin;
+  std::function<void(const std::string& method, const Json& params, Role needed, const Outcome<Json>& result)> on_call;
+};
+
+/// Answers one line: a request, a notification or a batch. Empty when there is nothing to say; else without newline.
+[[nodiscard]] std::string answer(std::string_view line, const Methods& methods, const Asker& asker = {});
+/// What is said to a line that is longer than kMaxRequest.
+[[nodiscard]] std::string answer_too_long();
+/// The last words to a client, which answer no request of it.
+[[nodiscard]] std::string farewell(std::string why);
+
+/// True when brackets nest deeper than those of any request or answer of ours: copying and freeing such a value
+/// recurses.
+[[nodiscard]] bool is_too_deep(std::string_view text) noexcept;
+
+[[nodiscard]] int code_of(ProblemKind kind) noexcept;
+/// The error object of a response, back to a problem.
+[[nodiscard]] Problem problem_of(const Json& error);
+
+/// One line of ASCII, so that nothing in it moves the cursor of a terminal: other characters are escaped as JSON has
+/// it, and bytes that are not UTF-8 (a path may have them) are replaced.
+[[nodiscard]] std::string to_line(const Json& json);
+
+}  // namespace vmux::control

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/model/vm_args.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace vmux::control {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+
+TEST(VmArgs, ShareTheMemoryWithQemu) {
+  const auto args = vm_args("qemu", "/tmp/a.sock", 512);
+  ASSERT_TRUE(args);
+  EXPECT_THAT(args->lines, Contains("-object memory-backend-memfd,id=vmux-mem,size=512M,share=on"));
+  EXPECT_THAT(args->lines,
+              Contains(R"(-device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/a.sock"}}')"));
+}
+
+TEST(VmArgs, QuoteAPathForTheShell) {
+  EXPECT_THAT(vm_args("qemu", "/tmp/it's", 512)->lines, Contains(HasSubstr(R"(/tmp/it'\''s)")));
+  EXPECT_THAT(vm_args("cloud-hypervisor", "/tmp/a b", 512)->lines, Contains("--user-device 'socket=/tmp/a b'"));
+}
+
+TEST(VmArgs, QuoteAPathForXml) {
+  EXPECT_THAT(vm_args("libvirt", "/tmp/a&b", 512)->lines, Contains(HasSubstr("/tmp/a&amp;b")));
+}
+
+TEST(VmArgs, RefuseAnUnknownVmm) {
+  EXPECT_EQ(vm_args("xen", "/tmp/a", 512).error().text, "expected qemu, libvirt or cloud-hypervisor, got 'xen'");
+}
+
+}  // namespace
+}  // namespace vmux::control

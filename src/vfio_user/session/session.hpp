@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One client of one function: from its VERSION to its last byte.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "vfio_user/dma_channel.hpp"
+#include "vfio_user/migration.hpp"
+#include "vfio_user/transport.hpp"
+#include "vfio_user/twin_socket.hpp"
+#include "vmux/base/counter.hpp"
+#include "vmux/base/log.hpp"
+#include "vmux/pci/endpoint.hpp"
+#include "vmux/runtime/poller.hpp"
+#include "vmux/vfio_user/server.hpp"
+#include "wire/vfio_user.hpp"
+
+namespace vmux::vfio_user {
+
+struct SessionCounters {
+  Counter connections, requests, errors, dma_maps, dma_unmaps;
+};
+
+/// What the session needs and does not own; all of it outlives the session.
+struct SessionContext {
+  runtime::Poller& poller;
+  pci::Endpoint& endpoint;
+  const ServerOptions& options;
+  SessionCounters& counters;
+};
+
+/// Serves requests in order, each by one handler that a table names. Home thread.
+class Session {
+ public:
+  /// `ended` is called as the last thing that an event does when the client is gone or was thrown out; it may destroy
+  /// the session.
+  Session(SessionContext context, ipc::Connection socket, std::function<void()> ended);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Ends by itself when VERSION has not come within `version_timeout_ms`, unless that is 0.
+  [[nodiscard]] Result<void> start(unsigned version_timeout_ms);
+  /// Reads what is there without waiting for an event; returns how many requests were served.
+  unsigned poll();
+  /// VERSION has been agreed on: the function knows of this client.
+  [[nodiscard]] bool is_negotiated() const noexcept { return negotiated_; }
+  /// No event reaches the session any more. Before Function::client_gone().
+  void detach() noexcept;
+  /// Ends the device's transfers by message. After Function::client_gone().
+  void abort_dma() { dma_.abort(); }
+
+ private:
+  friend struct CommandTable;  // names the handlers
+  enum class Outcome : std::uint8_t { replied, deferred };
+  struct Request {
+    const Header& header;
+    std::span<const std::byte> payload;
+    std::span<UniqueFd> fds;
+  };
+  struct Row;
+  struct PendingUnmap {
+    Header header;
+    wire::vfio_user::DmaUnmap body;
+  };
+  /// Lets a callback that may come late find out that the session is gone.
+  struct Anchor {
+    Session* session;
+  };
+
+  // session.cpp: events, order, replies
+  void on_ready(std::uint32_t events);
+  void on_patrol();
+  void arm_patrol() noexcept;
+  void on_quiet();
+  void process();
+  void settle();
+  void finish_event();
+  void dispatch(Incoming& message);
+  [[nodiscard]] Result<Outcome> serve(const Row& row, Incoming& message);
+  void end(LogLevel level, const char* why, const char* detail = "") noexcept;
+  std::span<std::byte> reply(const Header& to, std::size_t payload_size, int error = 0);
+  void reply_error(const Incoming& to, const Error& error);
+  [[nodiscard]] bool may_read() const noexcept;
+
+  // session_info.cpp
+  Result<Outcome> handle_version(const Request& request);
+  Result<Outcome> handle_get_info(const Request& request);
+  Result<Outcome> handle_get_region_info(const Request& request);
+  Result<Outcome> handle_get_irq_info(const Request& request);
+  [[nodiscard]] bool open_twin(const Request& request);
+  // session_io_fds.cpp
+  Result<Outcome> handle_get_region_io_fds(const Request& request);
+  Result<void> open_io_events(std::uint32_t index, std::span<const pci::IoEvent> events);
+  void on_io_event(pci::Region region, const pci::IoEvent& event);
+  // session_access.cpp
+  Result<Outcome> handle_region_read(const Request& request);
+  Result<Outcome> handle_region_write(const Request& request);
+  Result<Outcome> handle_write_multi(const Request& request);
+  Result<Outcome> handle_reset(const Request& request);
+  Result<Outcome> handle_set_irqs(const Request& request);
+  void watch_intx_unmask();
+  // session_dma.cpp
+  Result<Outcome> handle_dma_map(const Request& request);
+  Result<Outcome> handle_dma_unmap(const Request& request);
+  void reply_unmap(const PendingUnmap& unmap);
+  void on_twin_ready();
+  // session_feature.cpp
+  Result<Outcome> handle_feature(const Request& request);
+  Result<Outcome> handle_mig_data_read(const Request& request);
+  Result<Outcome> handle_mig_data_write(const Request& request);
+  Result<Outcome> get_device_state(const Request& request);
+  Result<Outcome> set_device_state(const Request& request, std::span<const std::byte> data);
+  Result<Outcome> start_logging(const Request& request, std::span<const std::byte> data);
+  Result<Outcome> report_logging(const Request& request, std::uint32_t argsz, std::span<const std::byte> data);
+  Result<Outcome> echo(const Request& request);
+
+  SessionContext context_;
+  Transport transport_;
+  std::optional<TwinSocket> twin_;  ///< what we ask the client goes here, if it wants that
+  DmaChannel dma_;
+  std::function<void()> ended_callback_;
+  std::shared_ptr<Anchor> anchor_;
+  runtime::Watch watch_;
+  std::uint32_t watched_ = 0;
+  runtime::Watch unmask_watch_;
+  int unmask_fd_ = -1;
+  /// An eventfd of ours that stands for writes, in the hands of the client as well.
+  struct IoEventFd {
+    UniqueFd fd;
+    runtime::Watch watch;
+  };
+  std::array<std::vector<IoEventFd>, pci::kRegionCount> io_events_;  ///< made when a client asks for them
+  std::uint64_t peer_max_fds_ = 1;
+  runtime::Timer patrol_;
+  std::uint64_t version_due_ns_ = 0;           ///< 0: whenever it comes
+  std::optional<PendingUnmap> pending_unmap_;  ///< its reply is due when nothing is blocked
+  MigrationMachine migration_;
+  RateLimit complaints_;
+  unsigned served_ = 0;
+  bool negotiated_ = false;
+  bool full_size_errors_ = false;  ///< the client reads replies of fixed sizes, whatever their error flag says
+  bool write_multiple_ = false;
+  bool in_event_ = false;
+  bool is_behind_ = false;  ///< requests may have been received that are not served yet
+  bool blocked_ = false;    ///< an UNMAP waits for readers: later requests wait behind it
+  bool ended_ = false;
+};
+
+}  // namespace vmux::vfio_user
