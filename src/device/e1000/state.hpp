@@ -17,8 +17,8 @@ namespace vmux::device::e1000 {
 
 using Mac = std::array<std::uint8_t, 6>;
 
-/// Why a queue stopped (D8): the part's DMA ends there with a master abort, and nothing else stops one (README). It
-/// runs again after a device reset or when its enable bit rises.
+/// Why a queue stopped (D8): the part's DMA ends there with a master abort, and nothing else stops one
+/// (docs/notes/e1000-edges.md). It runs again after a device reset or when its enable bit rises.
 enum class Fault : std::uint8_t {
   none,
   ring_unmapped,    ///< the descriptor ring lies outside guest memory

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Transmit descriptors -> frames that are still to be built: what they say, and where the bytes are. Manual 3.3.
 // No descriptor stops the queue but one that cannot be read, or whose buffer cannot: the part's DMA stops there too.
-// All else that makes no sense costs the frame it belongs to, or part of it (README).
+// All else that makes no sense costs the frame it belongs to, or part of it (docs/notes/e1000-edges.md).
 #include <algorithm>
 #include <cstring>
 #include <utility>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Receive rings and buffers as small and teaching systems have them, and the bytes behind a frame. What each row does
 // is what the 8254x manual says of it and, where that is silent, what QEMU's model of this card does: the table in
-// README.md.
+// docs/notes/e1000-edges.md.
 #include <gtest/gtest.h>
 
 #include "rigs/e1000_rig.hpp"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Descriptors and frames as no driver means them: what there is of the frame leaves, what is asked for in front of it
 // and behind it leaves too, every descriptor is reported, and the queue goes on. What each row does is what the 8254x
-// manual says of it and, where that is silent, what QEMU's model of this card does: the table in README.md.
+// manual says of it and, where that is silent, what QEMU's model of this card does: the tables in
+// docs/notes/e1000-edges.md.
 #include <gtest/gtest.h>
 
 #include "rigs/e1000_rig.hpp"
