@@ -38,6 +38,7 @@ struct AddressSpace::Impl {
   std::deque<Waiting> waiting;  // in order of generation
   bool is_logging = false;
   std::uint64_t logged_pages = 0;
+  std::uint64_t bytes = 0, bytes_peak = 0;  // of all ranges
 
   void publish(std::shared_ptr<const Table> next);
   ByteCount remove(std::uint64_t first, std::uint64_t last, std::function<void()> quiet);
@@ -79,19 +80,20 @@ void AddressSpace::Impl::settle() {
 
 ByteCount AddressSpace::Impl::remove(std::uint64_t first, std::uint64_t last, std::function<void()> quiet) {
   std::vector<Table::Entry> removed;
-  std::uint64_t bytes = 0;
+  std::uint64_t gone = 0;
   auto next = table->without(first, last, removed);
   for (const Table::Entry& entry : removed) {
-    bytes += entry.window.size;
+    gone += entry.window.size;
     if (entry.owner == nullptr) continue;
     files.release(*entry.owner->backing);
     if (entry.window.dirty != nullptr) logged_pages -= entry.window.size / kPage;
   }
   // Without a change it is as quiet as what was taken before.
   waiting.push_back({removed.empty() ? generation : generation + 1, std::move(quiet)});
+  bytes -= gone;
   if (!removed.empty()) publish(std::move(next));
   settle();
-  return ByteCount{bytes};
+  return ByteCount{gone};
 }
 
 bool AddressSpace::Impl::add_log(RangeOwner& owner, Window& window) {
@@ -136,6 +138,8 @@ Result<void> AddressSpace::map(MapRequest request) noexcept {
   }
   auto entry = impl_->make_entry(request);
   if (!entry) return tl::unexpected(entry.error());
+  impl_->bytes += size;
+  impl_->bytes_peak = std::max(impl_->bytes_peak, impl_->bytes);
   impl_->publish(impl_->table->with(std::move(*entry)));
   return {};
 }
@@ -168,6 +172,8 @@ ByteCount AddressSpace::unmap_all(std::function<void()> quiet) noexcept {
 }
 
 std::size_t AddressSpace::size() const noexcept { return impl_->table->size(); }
+
+Reach AddressSpace::reach() const noexcept { return {impl_->table->size(), impl_->bytes, impl_->bytes_peak}; }
 
 bool AddressSpace::knows(Iova start, ByteCount size, Access access) const noexcept {
   std::uint64_t at = start.raw, left = size.raw;

@@ -33,6 +33,12 @@ class Observer {
   virtual void adopt(std::shared_ptr<const Table> table, std::uint64_t generation) noexcept = 0;
 };
 
+/// Reachable memory: what a device can do harm to.
+struct Reach {
+  std::uint64_t ranges = 0, bytes = 0;
+  std::uint64_t bytes_peak = 0;  ///< the most that it was at a time
+};
+
 /// The DMA map of one device. Owned and called by the device's home thread; readers elsewhere hold immutable tables.
 /// Backing files are mapped once each (found by device and inode) and shared by all their ranges.
 class AddressSpace {
@@ -57,6 +63,8 @@ class AddressSpace {
   ByteCount unmap_all(std::function<void()> quiet) noexcept;
   /// Ranges in the map, in address order.
   [[nodiscard]] std::size_t size() const noexcept;
+  /// How much of the guest the device can reach.
+  [[nodiscard]] Reach reach() const noexcept;
   /// True when every byte of the range lies in the map and allows `access`, directly or by message.
   [[nodiscard]] bool knows(Iova start, ByteCount size, Access access) const noexcept;
   /// All ranges, without their dirty bitmaps.

@@ -168,6 +168,21 @@ TEST_F(AddressSpaceTest, UnmapReachesTheEndOfTheAddressSpace) {
   EXPECT_EQ(space_.size(), 0u);
 }
 
+TEST_F(AddressSpaceTest, TellsHowMuchIsReachedAndTheMostEver) {
+  ASSERT_TRUE(space_.map(range(0, 4 * kPage, file_.fd())));
+  ASSERT_TRUE(space_.map(range(0x10000, 2 * kPage, {})));
+  ASSERT_FALSE(space_.map(range(0, kPage, {})));
+  ASSERT_TRUE(space_.unmap(Iova{0}, ByteCount{4 * kPage}, [] {}));
+  ASSERT_TRUE(space_.map(range(0x20000, kPage, {})));
+  EXPECT_EQ(space_.reach().ranges, 2u);
+  EXPECT_EQ(space_.reach().bytes, 3 * kPage);
+  EXPECT_EQ(space_.reach().bytes_peak, 6 * kPage);
+  space_.unmap_all([] {});
+  EXPECT_EQ(space_.reach().ranges, 0u);
+  EXPECT_EQ(space_.reach().bytes, 0u);
+  EXPECT_EQ(space_.reach().bytes_peak, 6 * kPage);
+}
+
 TEST_F(AddressSpaceTest, UnmapIsQuietAtOnceWhenAllReadersAreLocal) {
   ASSERT_TRUE(space_.map(range(0, kPage, file_.fd())));
   bool is_quiet = false, is_gone = false;
