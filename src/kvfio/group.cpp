@@ -201,9 +201,9 @@ Result<void> Group::unmap_all(const Member& member) noexcept {
   return done;
 }
 
-std::shared_ptr<Group> Groups::get(Kernel& kernel, unsigned number, runtime::Poller& poller) {
+std::shared_ptr<Group> Groups::get(unsigned number, runtime::Poller& poller) {
   if (auto known = groups_[number].lock()) return known;
-  auto group = std::make_shared<Group>(kernel, number, poller);
+  auto group = std::make_shared<Group>(kernel_, number, poller);
   groups_[number] = group;
   return group;
 }

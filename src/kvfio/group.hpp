@@ -92,12 +92,16 @@ class Group {
   unsigned attempts_ = 0;
 };
 
-/// The groups of this process. The calls of all threads must be one after the other (the control thread's doing).
+/// The groups that are held of one kernel: whoever opens devices through it asks here, so that functions of a group
+/// share it. The calls of all threads must be one after the other (the control thread's doing).
 class Groups {
  public:
-  [[nodiscard]] std::shared_ptr<Group> get(Kernel& kernel, unsigned number, runtime::Poller& poller);
+  /// `kernel` must outlive all groups.
+  explicit Groups(Kernel& kernel) noexcept : kernel_(kernel) {}
+  [[nodiscard]] std::shared_ptr<Group> get(unsigned number, runtime::Poller& poller);
 
  private:
+  Kernel& kernel_;
   std::map<unsigned, std::weak_ptr<Group>> groups_;
 };
 

@@ -18,7 +18,7 @@ class APassedThroughFunction : public testing::Test {
     kernel_.cards["a"].set<std::uint16_t>(4, 0x0006);
     ASSERT_TRUE(poller_->start());
     poller_->call([this] {
-      function_ = *passthrough::PhysicalFunction::create("vm", "a", groups_.get(kernel_, 7, *poller_), *poller_);
+      function_ = *passthrough::PhysicalFunction::create("vm", "a", groups_.get(7, *poller_), *poller_);
       server_ = *vfio_user::Server::create(*poller_, *function_, {.path = path_});
     });
     connect();
@@ -36,7 +36,7 @@ class APassedThroughFunction : public testing::Test {
   std::string path_ = testing::TempDir() + "passthrough-" + std::to_string(::getpid()) + ".sock";
   UniqueFd file_ = *make_memfd("vm", kSize.raw);
   kvfio::fake::TestKernel kernel_;
-  kvfio::Groups groups_;
+  kvfio::Groups groups_{kernel_};
   std::unique_ptr<runtime::Poller> poller_ = *runtime::Poller::create();
   std::unique_ptr<passthrough::PhysicalFunction> function_;
   std::unique_ptr<vfio_user::Server> server_;

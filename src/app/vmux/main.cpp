@@ -20,6 +20,7 @@
 #include "base/logf.hpp"
 #include "base/printable.hpp"
 #include "control/live/daemon.hpp"
+#include "control/model/hardware.hpp"
 #include "control/version.hpp"
 #include "vmux/base/clock.hpp"
 
@@ -103,7 +104,9 @@ int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
   ::signal(SIGPIPE, SIG_IGN);
   const vmux::UniqueFd signals{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
   const std::string file = flags.file;
-  auto daemon = vmux::control::Daemon::create(vmux::control::builtin_catalogue(), std::move(flags.configuration));
+  vmux::control::Hardware hardware;
+  auto daemon =
+      vmux::control::Daemon::create(vmux::control::builtin_catalogue(), hardware, std::move(flags.configuration));
   if (!daemon) {
     fmt::print(stderr, "vmux: {}\n", vmux::printable(vmux::control::text_of(daemon.error())));
     return 1;

@@ -28,6 +28,8 @@ constexpr auto kMaybeNames = std::to_array<Argument>({{"NAME", "name", Take::nam
 constexpr auto kPortAdd = std::to_array<Argument>({
     kName,
     {"--model", "model", Take::text, true, "MODEL", "device model: see `vmuxctl models`"},
+    {"--transport", "transport", Take::text, false, "TRANSPORT",
+     "how the VM reaches it: see `vmuxctl models` (default: the model's first, vfio-user)"},
     {"--socket", "socket", Take::path, true, "PATH", "where the VMM connects"},
     {"--socket-owner", "socket_owner", Take::text, false, "USER",
      "owner of the socket, such as the VMM's user, by name or number (default: the daemon's)"},

@@ -70,8 +70,9 @@ Json with_pollers(const Json& list) {
 std::string print_port(const Json& port) { return lines_of(port); }
 
 Table table_of_ports(const Json& ports) {
-  return {with_pollers(with(ports, "vlans", vlan_text)),
-          {"name", "model", "switch", "mac", "vlans", "doorbell", "poller", "connected", "ready", "socket"}};
+  return {
+      with_pollers(with(ports, "vlans", vlan_text)),
+      {"name", "model", "transport", "switch", "mac", "vlans", "doorbell", "poller", "connected", "ready", "socket"}};
 }
 
 std::string print_stats(const Json& stats) {
@@ -130,7 +131,7 @@ Table table_of_pollers(const Json& pollers) {
 }
 
 Table table_of_models(const Json& models) {
-  return {models, {"model", "mode", "built", "doorbell", "variants", "description"}};
+  return {models, {"model", "mode", "built", "transports", "doorbell", "variants", "description"}};
 }
 
 Table table_of_backends(const Json& backends) { return {backends, {"backend", "built", "description"}}; }

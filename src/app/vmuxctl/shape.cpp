@@ -22,6 +22,7 @@ constexpr auto kMembers = std::to_array<std::pair<std::string_view, Kind>>({
     {"mac_table", Kind::objects},
     {"pollers", Kind::list},
     {"variants", Kind::list},
+    {"transports", Kind::list},
     {"notes", Kind::list},
     {"lines", Kind::list},
 });

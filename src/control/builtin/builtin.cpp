@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The one table that names models and backends.
+// The tables that name models, transports and backends.
 #include <array>
 #include <string>
 #include <utility>
@@ -9,8 +9,11 @@
 #include "backend/tap/tap_port.hpp"
 #include "backend/traffic/traffic_port.hpp"
 #include "control/builtin/builtin_passthrough.hpp"
+#include "control/builtin/vfio_user_frontend.hpp"
 #include "control/model/catalogue.hpp"
+#include "device/e1000/counter_rows.hpp"
 #include "device/e1000/nic.hpp"
+#include "device/iavf/counter_rows.hpp"
 #include "device/iavf/nic.hpp"
 #if VMUX_HAS_DPDK
 #include "backend/dpdk/dpdk_port.hpp"
@@ -24,7 +27,7 @@ template <class BackendPort>
 class PortUplink final : public Uplink {
  public:
   explicit PortUplink(std::unique_ptr<BackendPort> port) noexcept : port_(std::move(port)) {}
-  port::Port& port() noexcept override { return *port_; }
+  [[nodiscard]] std::vector<port::Port*> lanes() override { return {port_.get()}; }
 
  private:
   std::unique_ptr<BackendPort> port_;
@@ -45,8 +48,7 @@ Result<std::unique_ptr<Uplink>> make_null(const UplinkRequest&, runtime::Poller&
 class TapUplink final : public Uplink {
  public:
   explicit TapUplink(backend::TapPort::Lanes lanes) noexcept : lanes_(std::move(lanes)) {}
-  port::Port& port() noexcept override { return *lanes_.front(); }
-  std::vector<port::Port*> lanes() override {
+  [[nodiscard]] std::vector<port::Port*> lanes() override {
     std::vector<port::Port*> out;
     for (const auto& lane : lanes_)
       out.push_back(lane.get());
@@ -81,74 +83,65 @@ Result<std::unique_ptr<Uplink>> make_dpdk(const UplinkRequest& request, runtime:
 constexpr MakeUplink make_dpdk = nullptr;
 #endif
 
-class E1000Nic final : public Nic {
+class E1000Device final : public Device {
  public:
-  explicit E1000Nic(std::unique_ptr<device::e1000::Nic> nic) noexcept : nic_(std::move(nic)) {}
-  pci::Function& function() noexcept override { return nic_->function(); }
-  port::Port* port() noexcept override { return &nic_->port(); }
-  void report(CounterReport& into) const override {
+  explicit E1000Device(std::unique_ptr<device::e1000::Nic> nic) noexcept : nic_(std::move(nic)) {}
+  [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return &nic_->function(); }
+  [[nodiscard]] std::vector<port::Port*> lanes() override { return {&nic_->port()}; }
+  [[nodiscard]] bool is_ready() noexcept override { return nic_->port().is_ready(); }
+  [[nodiscard]] std::uint64_t faults() const noexcept override {
     const device::e1000::NicCounters& counters = nic_->nic_counters();
-    into = {{"tx.frames", counters.tx_frames.get()},
-            {"tx.bytes", counters.tx_bytes.get()},
-            {"tx.guest_fault", counters.tx_guest_fault.get()},
-            {"tx.unsupported", counters.tx_unsupported.get()},
-            {"tx.lost", counters.tx_lost.get()},
-            {"rx.frames", counters.rx_frames.get()},
-            {"rx.bytes", counters.rx_bytes.get()},
-            {"rx.guest_fault", counters.rx_guest_fault.get()},
-            {"rx.filtered", counters.rx_filtered.get()},
-            {"rx.missed", counters.rx_missed.get()},
-            {"rx.buffered", counters.rx_buffered.get()},
-            {"interrupts", counters.interrupts.get()},
-            {"resets", counters.resets.get()}};
+    return counters.tx_guest_fault.get() + counters.rx_guest_fault.get();
+  }
+  void report(CounterReport& into) const override {
+    control::report(into, device::e1000::kCounterRows, nic_->nic_counters());
   }
 
  private:
   std::unique_ptr<device::e1000::Nic> nic_;
 };
 
-Result<std::unique_ptr<Nic>> make_e1000(const NicRequest& request, runtime::Poller& poller) {
+void describe_e1000(CounterDescriptions& into) { describe(into, device::e1000::kCounterRows); }
+
+Result<std::unique_ptr<Device>> make_e1000(const DeviceRequest& request, runtime::Poller& poller) {
   device::e1000::NicOptions options;
   options.name = request.name;
   options.mac = request.mac.bytes;
   options.doorbell = request.doorbell == Doorbell::poll ? device::e1000::Doorbell::poll : device::e1000::Doorbell::trap;
   auto nic = device::e1000::Nic::create(std::move(options), poller);
   if (!nic) return tl::unexpected<Error>(nic.error());
-  return std::make_unique<E1000Nic>(std::move(*nic));
+  return std::make_unique<E1000Device>(std::move(*nic));
 }
 
-class IavfNic final : public Nic {
+class IavfDevice final : public Device {
  public:
-  explicit IavfNic(std::unique_ptr<device::iavf::Nic> nic) noexcept : nic_(std::move(nic)) {}
-  pci::Function& function() noexcept override { return nic_->function(); }
-  port::Port* port() noexcept override { return &nic_->port(); }
-  std::vector<port::Port*> lanes() override { return nic_->lanes(); }
+  explicit IavfDevice(std::unique_ptr<device::iavf::Nic> nic) noexcept : nic_(std::move(nic)) {}
+  [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return &nic_->function(); }
+  [[nodiscard]] std::vector<port::Port*> lanes() override { return nic_->lanes(); }
+  [[nodiscard]] bool is_ready() noexcept override { return nic_->port().is_ready(); }
+  [[nodiscard]] std::uint64_t faults() const noexcept override {
+    return device::iavf::guest_faults(*nic_) + nic_->nic_counters().admin_faults.get();
+  }
   void report(CounterReport& into) const override {
-    const device::iavf::NicCounters& counters = nic_->nic_counters();
-    const device::iavf::DataPath& data = nic_->data_path();
-    into = {{"messages", counters.messages.get()},         {"refused", counters.refused.get()},
-            {"admin_faults", counters.admin_faults.get()}, {"lost_replies", counters.lost_replies.get()},
-            {"interrupts", nic_->interrupts_sent()},       {"resets", counters.resets.get()},
-            {"all_groups", counters.all_groups.get()},     {"addresses_refused", counters.addresses_refused.get()}};
-    std::uint64_t faults = 0;
-    for (unsigned queue = 0; queue < data.queue_pairs(); ++queue) {
-      const intel::QueueCounters& tx = data.tx(queue).counters();
-      const intel::QueueCounters& rx = data.rx(queue).counters();
+    control::report(into, device::iavf::kCounterRows, *nic_);
+    for (unsigned queue = 0; queue < nic_->data_path().queue_pairs(); ++queue) {
       const std::string number = std::to_string(queue);
-      into.emplace_back("tx" + number + ".frames", tx.frames.get());
-      into.emplace_back("tx" + number + ".errors", tx.errors.get());
-      into.emplace_back("rx" + number + ".frames", rx.frames.get());
-      into.emplace_back("rx" + number + ".dropped", rx.dropped.get());
-      faults += tx.guest_fault.get() + rx.guest_fault.get();
+      control::report(into, device::iavf::kTxCounterRows, nic_->data_path().tx(queue).counters(), "tx" + number + ".");
+      control::report(into, device::iavf::kRxCounterRows, nic_->data_path().rx(queue).counters(), "rx" + number + ".");
     }
-    into.emplace_back("guest_fault", faults);
   }
 
  private:
   std::unique_ptr<device::iavf::Nic> nic_;
 };
 
-Result<std::unique_ptr<Nic>> make_iavf(const NicRequest& request, runtime::Poller& poller) {
+void describe_iavf(CounterDescriptions& into) {
+  describe(into, device::iavf::kCounterRows);
+  describe(into, device::iavf::kTxCounterRows, "txN.");
+  describe(into, device::iavf::kRxCounterRows, "rxN.");
+}
+
+Result<std::unique_ptr<Device>> make_iavf(const DeviceRequest& request, runtime::Poller& poller) {
   device::iavf::NicOptions options;
   options.name = request.name;
   options.mac = request.mac.bytes;
@@ -158,21 +151,44 @@ Result<std::unique_ptr<Nic>> make_iavf(const NicRequest& request, runtime::Polle
   options.more_pollers.assign(request.pollers.begin() + 1, request.pollers.end());
   auto nic = device::iavf::Nic::create(std::move(options), poller);
   if (!nic) return tl::unexpected<Error>(nic.error());
-  return std::make_unique<IavfNic>(std::move(*nic));
+  return std::make_unique<IavfDevice>(std::move(*nic));
 }
 
 constexpr std::string_view kIavfVariants[] = {"e810", "xl710"};
 
 constexpr auto kModels = std::to_array<ModelEntry>({
+    {.name = "e1000",
+     .mode = "e1000-emu",
+     .description = "Intel 82540EM, emulated",
+     .takes_device = false,
+     .max_queues = 1,
+     .doorbell = Doorbell::trap,
+     .make = make_e1000,
+     .describe = describe_e1000},
+    {.name = "iavf",
+     .mode = "iavf",
+     .description = "Intel adaptive virtual function, emulated",
+     .takes_device = false,
+     .max_queues = 16,
+     .doorbell = Doorbell::poll,
+     .make = make_iavf,
+     .variants = kIavfVariants,
+     .describe = describe_iavf},
     // name         mode           description                                             device queues doorbell make
-    {"e1000", "e1000-emu", "Intel 82540EM, emulated", false, 1, Doorbell::trap, make_e1000},
-    {"iavf", "iavf", "Intel adaptive virtual function, emulated", false, 16, Doorbell::poll, make_iavf, true, nullptr,
-     nullptr, kIavfVariants},
     {"virtio-net", "virtio-net", "virtio 1 network card", false, 16, Doorbell::poll, nullptr},
     {"e810", "emulation", "Intel E810, emulated", false, 16, Doorbell::poll, nullptr},
     {"mediation", "mediation", "Intel E810 whose offloads a physical NIC does", true, 16, Doorbell::poll, nullptr},
-    {"passthrough", "passthrough", "a physical function handed to the VM", true, 1, Doorbell::poll, make_passthrough,
-     false, thread_of_passthrough, explain_passthrough},
+    {.name = "passthrough",
+     .mode = "passthrough",
+     .description = "a physical function handed to the VM",
+     .takes_device = true,
+     .max_queues = 1,
+     .doorbell = Doorbell::poll,
+     .make = make_passthrough,
+     .has_port = false,
+     .own_thread = thread_of_passthrough,
+     .explain = explain_passthrough,
+     .describe = describe_passthrough},
 });
 
 constexpr auto kBackends = std::to_array<BackendEntry>({
@@ -187,7 +203,9 @@ constexpr auto kBackends = std::to_array<BackendEntry>({
      "size=BYTES (60 to 9018) and, if wanted, to=MAC, from=MAC, flows=N, frames=N (1 to 1024)", 1, make_generator},
 });
 
-constexpr Catalogue kCatalogue{kModels, kBackends};
+constexpr TransportEntry kTransports[] = {kVfioUserTransport};
+
+constexpr Catalogue kCatalogue{kModels, kBackends, kTransports};
 
 }  // namespace
 

@@ -4,9 +4,10 @@
 #include <utility>
 
 #include "base/format.hpp"
-#include "kvfio/group.hpp"
+#include "control/model/hardware.hpp"
+#include "kvfio/dma_counter_rows.hpp"
 #include "kvfio/group_kernel.hpp"
-#include "passthrough/physical_function.hpp"
+#include "passthrough/counter_rows.hpp"
 
 namespace vmux::control {
 namespace {
@@ -14,38 +15,16 @@ namespace {
 using passthrough::Diagnosis;
 using passthrough::Obstacle;
 
-class PassthroughNic final : public Nic {
+class PassthroughDevice final : public Device {
  public:
-  explicit PassthroughNic(std::unique_ptr<passthrough::PhysicalFunction> function) noexcept
+  explicit PassthroughDevice(std::unique_ptr<passthrough::PhysicalFunction> function) noexcept
       : function_(std::move(function)) {}
-  pci::Endpoint& function() noexcept override { return *function_; }
-  port::Port* port() noexcept override { return nullptr; }
+  [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return function_.get(); }
   [[nodiscard]] bool is_ready() noexcept override { return function_->is_open(); }
-
+  [[nodiscard]] std::uint64_t faults() const noexcept override { return function_->counters().errors; }
   void report(CounterReport& into) const override {
-    const passthrough::PhysicalCounters& c = function_->counters();
-    const kvfio::DmaCounters& d = function_->dma_counters();
-    into = {{"config.reads", c.config_reads},
-            {"config.writes", c.config_writes},
-            {"bar.reads", c.bar_reads},
-            {"bar.writes", c.bar_writes},
-            {"unanswered", c.unanswered},
-            {"irq.requests", c.irq_requests},
-            {"resets", c.resets},
-            {"resets.function_level", c.function_level_resets},
-            {"errors", c.errors},
-            {"release_requests", c.release_requests},
-            {"dma.maps", d.maps},
-            {"dma.unmaps", d.unmaps},
-            {"dma.shared", d.shared},
-            {"dma.refused", d.refused},
-            {"dma.without_fd", c.memory_without_fd},
-            {"dma.pages_pinned", d.pinned},
-            {"dma.pages_waiting", d.waiting},
-            {"dma.pages_stuck", d.stuck},
-            {"dma.pages_pinned_ever", d.pinned_ever},
-            {"dma.map_us", d.map_ns / 1000},
-            {"dma.unmap_us", d.unmap_ns / 1000}};
+    control::report(into, passthrough::kCounterRows, function_->counters());
+    control::report(into, kvfio::kDmaCounterRows, function_->dma_counters());
   }
 
  private:
@@ -68,28 +47,32 @@ std::string addresses_of(const std::vector<passthrough::Spoiler>& spoilers) {
 
 }  // namespace
 
-Result<std::unique_ptr<Nic>> make_passthrough(const NicRequest& request, runtime::Poller& poller) {
-  // The kernel's groups are the machine's, and this process holds each once. All calls come from the control thread's
-  // doing, one after the other.
-  static kvfio::GroupKernel kernel;
-  static kvfio::Groups groups;
+Hardware::Hardware() : Hardware(std::make_unique<kvfio::GroupKernel>(), {}) {}
+
+Result<std::unique_ptr<Device>> make_passthrough(const DeviceRequest& request, runtime::Poller& poller) {
+  Hardware& hardware = request.hardware;
   const std::string address = request.device.value_or("");
-  const auto number = passthrough::group_of({}, address);
+  const auto number = passthrough::group_of(hardware.files(), address);
   if (!number) return tl::unexpected<Error>(number.error());
-  auto function =
-      passthrough::PhysicalFunction::create(request.name, address, groups.get(kernel, *number, poller), poller);
+  auto group = hardware.groups().get(*number, poller);
+  auto function = passthrough::PhysicalFunction::create(request.name, address, std::move(group), poller);
   if (!function) return tl::unexpected<Error>(function.error());
-  return std::make_unique<PassthroughNic>(std::move(*function));
+  return std::make_unique<PassthroughDevice>(std::move(*function));
 }
 
-std::string thread_of_passthrough(const NicRequest& request) {
-  const auto number = passthrough::group_of({}, request.device.value_or(""));
+void describe_passthrough(CounterDescriptions& into) {
+  describe(into, passthrough::kCounterRows);
+  describe(into, kvfio::kDmaCounterRows);
+}
+
+std::string thread_of_passthrough(const DeviceRequest& request) {
+  const auto number = passthrough::group_of(request.hardware.files(), request.device.value_or(""));
   return number ? fmt::format("vfio-{}", *number) : "vfio";
 }
 
-std::string explain_passthrough(const NicRequest& request, const Error& error) {
+std::string explain_passthrough(const DeviceRequest& request, const Error& error) {
   const std::string address = request.device.value_or("");
-  return sentence_of(address, passthrough::diagnose({}, address, error));
+  return sentence_of(address, passthrough::diagnose(request.hardware.files(), address, error));
 }
 
 std::string sentence_of(const std::string& address, const Diagnosis& found) {

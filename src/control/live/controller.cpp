@@ -57,8 +57,9 @@ std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports, const st
 
 }  // namespace
 
-Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalogue, const DaemonSpec& daemon) {
-  std::unique_ptr<Controller> controller{new Controller(catalogue, daemon)};
+Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalogue, Hardware& hardware,
+                                                        const DaemonSpec& daemon) {
+  std::unique_ptr<Controller> controller{new Controller(catalogue, hardware, daemon)};
   if (auto started = controller->start_pollers(); !started) return tl::unexpected<Problem>(started.error());
   for (const SwitchSpec& spec : controller->inventory_.switches()) {
     if (auto opened = controller->open_switch(spec); !opened) return tl::unexpected<Problem>(opened.error());
@@ -140,7 +141,8 @@ Outcome<> Controller::add(const PortSpec& spec) {
         added->switch_name.empty()
             ? added->device.value_or("")
             : fmt::format("with MAC {} on switch {}", to_text(added->mac.value_or(MacAddress{})), added->switch_name);
-    logf(LogLevel::info, "port {}: {} {}, served at {}", added->name, added->model, what, added->socket);
+    logf(LogLevel::info, "port {}: {} {}, served over {} at {}", added->name, added->model, what, *added->transport,
+         added->socket);
   }
   return opened;
 }
@@ -149,13 +151,14 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
   Port port;
   const ModelEntry& model = *catalogue_.model(spec.model);
   if (model.has_port) port.plugged_into = switches_.at(spec.switch_name).get();
-  NicRequest request{spec.name,
-                     spec.mac.value_or(MacAddress{}),
-                     spec.doorbell.value_or(model.doorbell),
-                     model.queues(spec.queues),
-                     spec.device,
-                     spec.variant.value_or(model.variants.empty() ? "" : std::string{model.variants.front()}),
-                     pollers_for(spec.poller.value_or(0), model.queues(spec.queues))};
+  DeviceRequest request{spec.name,
+                        spec.mac.value_or(MacAddress{}),
+                        spec.doorbell.value_or(model.doorbell),
+                        model.queues(spec.queues),
+                        spec.device,
+                        spec.variant.value_or(model.variants.empty() ? "" : std::string{model.variants.front()}),
+                        pollers_for(spec.poller.value_or(0), model.queues(spec.queues)),
+                        hardware_};
   if (model.own_thread != nullptr) {
     auto thread = thread_named(model.own_thread(request));
     if (!thread) return tl::unexpected<Problem>(thread.error());
@@ -164,14 +167,14 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
   }
   port.pollers = request.pollers;
   port.poller = port.pollers.front();
-  auto nic = port.poller->call([&] { return model.make(request, *port.poller); });
-  if (!nic) {
-    auto problem = refuse(model.takes_device ? "device" : "model", "make port " + spec.name, nic.error());
-    std::string sentence = model.explain == nullptr ? "" : model.explain(request, nic.error());
+  auto device = port.poller->call([&] { return model.make(request, *port.poller); });
+  if (!device) {
+    auto problem = refuse(model.takes_device ? "device" : "model", "make port " + spec.name, device.error());
+    std::string sentence = model.explain == nullptr ? "" : model.explain(request, device.error());
     if (!sentence.empty()) problem.value().text = std::move(sentence);
     return problem;
   }
-  port.nic = std::move(*nic);
+  port.device = std::move(*device);
   auto served = serve(port, spec);
   if (served) {
     ports_[spec.name] = std::move(port);
@@ -194,35 +197,32 @@ Outcome<std::shared_ptr<runtime::Poller>> Controller::thread_named(const std::st
   return thread;
 }
 
-/// Plugs the NIC in before its socket appears: the first client already finds the cable.
+/// Plugs the device in before its socket appears: the first client already finds the cable.
 Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
-  const auto lanes = zip(port.nic->lanes(), port.pollers);
+  const auto lanes = zip(port.device->lanes(), port.pollers);
   if (!lanes.empty() && port.plugged_into != nullptr) {
     auto id = port.plugged_into->attach(lanes, port_config(spec.name, spec.vlan, kMacsPerVm));
     if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
     port.id = *id;
     port.is_plugged = true;
   }
-  vfio_user::ServerOptions options;
-  options.path = spec.socket;
-  options.mode = spec.access.mode.value_or(kSocketMode);
-  options.owner = id_of(spec.access.owner);
-  options.group = id_of(spec.access.group);
-  auto server = port.poller->call(
-      [&] { return vfio_user::Server::create(*port.poller, port.nic->function(), std::move(options)); });
-  if (!server) return refuse("socket", "listen on " + spec.socket, server.error());
-  port.server = std::move(*server);
+  const MakeFrontend make = catalogue_.transport(*spec.transport)->make;
+  auto frontend = port.poller->call([&] {
+    return make({spec.name, spec.socket, spec.access}, *port.device, *port.poller);
+  });
+  if (!frontend) return refuse("socket", "listen on " + spec.socket, frontend.error());
+  port.frontend = std::move(*frontend);
   return {};
 }
 
 bool Controller::announce_departure(Port& port, bool for_good) noexcept {
-  return port.poller->call([&] { return port.server->announce_departure(for_good); });
+  return port.poller->call([&] { return port.frontend->announce_departure(for_good); });
 }
 
 void Controller::close(Port& port) noexcept {
-  port.poller->call([&] { port.server.reset(); });
+  port.poller->call([&] { port.frontend.reset(); });
   if (std::exchange(port.is_plugged, false)) static_cast<void>(port.plugged_into->detach(port.id));
-  port.poller->call([&] { port.nic.reset(); });
+  port.poller->call([&] { port.device.reset(); });
 }
 
 void Controller::announce_removal(const std::vector<std::string>& ports) {
@@ -252,9 +252,10 @@ Controller::PortState Controller::port_state(const std::string& name) const {
   const Port& port = ports_.at(name);
   return port.poller->call([&port] {
     PortState state;
-    state.is_ready = port.nic->is_ready();
-    state.server = port.server->stats();
-    port.nic->report(state.model);
+    state.is_ready = port.device->is_ready();
+    state.is_connected = port.frontend->state().is_connected;
+    port.device->report(state.model);
+    port.frontend->report(state.client);
     return state;
   });
 }
@@ -311,12 +312,12 @@ Outcome<> Controller::remove_uplink(const std::string& name) {
 
 bool Controller::uplink_is_ready(const std::string& name) const {
   const Plug& plug = uplinks_.at(name);
-  return plug.poller->call([&plug] { return plug.uplink->port().is_ready(); });
+  return plug.poller->call([&plug] { return plug.uplink->lanes().front()->is_ready(); });
 }
 
 std::vector<Controller::LaneState> Controller::lanes(const std::string& name) const {
   const auto port = ports_.find(name);
-  const auto lanes = port != ports_.end() ? zip(port->second.nic->lanes(), port->second.pollers)
+  const auto lanes = port != ports_.end() ? zip(port->second.device->lanes(), port->second.pollers)
                                           : zip(uplinks_.at(name).uplink->lanes(), uplinks_.at(name).pollers);
   std::vector<LaneState> out;
   for (const switching::Lane& lane : lanes) {

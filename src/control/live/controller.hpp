@@ -11,16 +11,16 @@
 #include "control/model/problem.hpp"
 #include "switch/switch.hpp"
 #include "vmux/runtime/poller.hpp"
-#include "vmux/vfio_user/server.hpp"
 
 namespace vmux::control {
 
-/// One control thread owns it and makes all calls; NICs and their servers live on their pollers and are reached through
-/// Poller::call. Everything that `add` makes is undone when a later part of it fails.
+/// One control thread owns it and makes all calls; devices and their frontends live on their pollers and are reached
+/// through Poller::call. Everything that `add` makes is undone when a later part of it fails.
 class Controller {
  public:
-  /// Starts the pollers and makes the default switch. `daemon` has been settled; `catalogue` must outlive it.
-  [[nodiscard]] static Outcome<std::unique_ptr<Controller>> create(const Catalogue& catalogue,
+  /// Starts the pollers and makes the default switch. `daemon` has been settled; `catalogue` and `hardware` must
+  /// outlive it.
+  [[nodiscard]] static Outcome<std::unique_ptr<Controller>> create(const Catalogue& catalogue, Hardware& hardware,
                                                                    const DaemonSpec& daemon);
   /// Removes ports (guests see their links go down, all at the same time), uplinks, switches, then stops the pollers.
   ~Controller();
@@ -44,8 +44,8 @@ class Controller {
 
   struct PortState {
     bool is_ready = false;  ///< the guest's driver is up
-    vfio_user::ServerStats server;
-    CounterReport model;
+    bool is_connected = false;
+    CounterReport model, client;
   };
   /// Of a port that is in the inventory.
   [[nodiscard]] PortState port_state(const std::string& name) const;
@@ -72,9 +72,9 @@ class Controller {
     switching::Switch* plugged_into = nullptr;
     switching::PortId id{};
     bool is_plugged = false;
-    bool is_announced = false;                  // its client knows that it goes
-    std::unique_ptr<Nic> nic;                   // made, used and destroyed on `poller`
-    std::unique_ptr<vfio_user::Server> server;  // the same; refers to nic
+    bool is_announced = false;           // its client knows that it goes
+    std::unique_ptr<Device> device;      // made, used and destroyed on `poller`
+    std::unique_ptr<Frontend> frontend;  // the same; refers to device
   };
   struct Plug {
     runtime::Poller* poller = nullptr;
@@ -84,8 +84,8 @@ class Controller {
     std::unique_ptr<Uplink> uplink;  // made and destroyed here, used on `poller`
   };
 
-  Controller(const Catalogue& catalogue, const DaemonSpec& daemon)
-      : catalogue_(catalogue), daemon_(daemon), inventory_(catalogue, daemon) {}
+  Controller(const Catalogue& catalogue, Hardware& hardware, const DaemonSpec& daemon)
+      : catalogue_(catalogue), hardware_(hardware), daemon_(daemon), inventory_(catalogue, daemon) {}
   Outcome<> start_pollers();
   [[nodiscard]] std::vector<runtime::Poller*> pollers_for(unsigned home, unsigned queues) const;
   Outcome<> open_switch(const SwitchSpec& spec);
@@ -98,6 +98,7 @@ class Controller {
   static void close(Plug& plug) noexcept;
 
   const Catalogue& catalogue_;
+  Hardware& hardware_;
   DaemonSpec daemon_;
   Inventory inventory_;
   std::vector<std::unique_ptr<runtime::Poller>> pollers_;

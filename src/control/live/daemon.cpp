@@ -30,15 +30,16 @@ Outcome<> make_directory(const std::string& path) {
 
 }  // namespace
 
-Outcome<std::unique_ptr<Daemon>> Daemon::create(const Catalogue& catalogue, Configuration configuration) {
+Outcome<std::unique_ptr<Daemon>> Daemon::create(const Catalogue& catalogue, Hardware& hardware,
+                                                Configuration configuration) {
   std::unique_ptr<Daemon> daemon{new Daemon};
-  if (auto started = daemon->start(catalogue, std::move(configuration)); !started) {
+  if (auto started = daemon->start(catalogue, hardware, std::move(configuration)); !started) {
     return tl::unexpected<Problem>(started.error());
   }
   return daemon;
 }
 
-Outcome<> Daemon::start(const Catalogue& catalogue, Configuration configuration) {
+Outcome<> Daemon::start(const Catalogue& catalogue, Hardware& hardware, Configuration configuration) {
   asked_ = configuration;
   DaemonSpec& spec = configuration.daemon;
   const bool is_chosen = spec.rpc.has_value();
@@ -48,7 +49,7 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Configuration configuration)
   auto control = runtime::Poller::create({.name = "control"});
   if (!control) return refuse("", "make the control thread", control.error());
   control_ = std::move(*control);
-  auto controller = Controller::create(catalogue, spec);
+  auto controller = Controller::create(catalogue, hardware, spec);
   if (!controller) return tl::unexpected<Problem>(controller.error());
   controller_ = std::move(*controller);
   add_methods(methods_, *controller_);
@@ -80,9 +81,8 @@ unsigned Daemon::make(const std::vector<Step>& steps) const {
 }
 
 Outcome<> Daemon::reload(Configuration wanted) {
-  const auto plan = plan_reload(controller_->inventory(), asked_, wanted, [this](const std::string& port) {
-    return controller_->port_state(port).server.is_connected;
-  });
+  const auto plan = plan_reload(controller_->inventory(), asked_, wanted,
+                                [this](const std::string& port) { return controller_->port_state(port).is_connected; });
   if (!plan) return tl::unexpected<Problem>(plan.error());
   if (wanted.daemon.log_level != asked_.daemon.log_level) controller_->set_log_level(wanted.daemon.log_level);
   if (rpc_) rpc_->set_roles(wanted.daemon.roles);

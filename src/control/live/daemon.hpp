@@ -15,8 +15,9 @@ namespace vmux::control {
 class Daemon {
  public:
   /// Starts pollers, makes every step of `configuration` as a call, then opens the RPC socket. When any of it fails,
-  /// all of it is undone. `configuration` has been settled and rehearsed.
-  [[nodiscard]] static Outcome<std::unique_ptr<Daemon>> create(const Catalogue& catalogue, Configuration configuration);
+  /// all of it is undone. `configuration` has been settled and rehearsed; `catalogue` and `hardware` must outlive it.
+  [[nodiscard]] static Outcome<std::unique_ptr<Daemon>> create(const Catalogue& catalogue, Hardware& hardware,
+                                                               Configuration configuration);
 
   /// Makes what there is what `wanted` says (reload.hpp), and logs what was done, what stays, and what failed. A
   /// problem: nothing was changed. `wanted` has been settled and rehearsed. From a handler of control() only.
@@ -31,7 +32,7 @@ class Daemon {
 
  private:
   Daemon() = default;
-  Outcome<> start(const Catalogue& catalogue, Configuration configuration);
+  Outcome<> start(const Catalogue& catalogue, Hardware& hardware, Configuration configuration);
   [[nodiscard]] unsigned make(const std::vector<Step>& steps) const;
 
   // Destroyed in the opposite order: nobody calls methods when the objects go.

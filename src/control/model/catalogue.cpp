@@ -32,6 +32,13 @@ const BackendEntry* Catalogue::backend(std::string_view name) const noexcept {
   return nullptr;
 }
 
+const TransportEntry* Catalogue::transport(std::string_view name) const noexcept {
+  for (const TransportEntry& entry : transports) {
+    if (name == entry.name) return &entry;
+  }
+  return nullptr;
+}
+
 std::string Catalogue::model_names() const {
   return join_names(models, [](const ModelEntry& entry) { return entry.mode; });
 }

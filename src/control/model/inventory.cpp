@@ -123,8 +123,18 @@ Outcome<> Inventory::check_model(PortSpec& spec) const {
                       ? fmt::format("{} has no variants", entry->name)
                       : fmt::format("expected one of {}, got '{}'", fmt::join(entry->variants, ", "), *spec.variant));
   }
+  if (auto ok = check_transport(spec, *entry); !ok) return ok;
   spec.model = entry->name;
   return spec.device ? check_device(spec) : Outcome<>{};
+}
+
+Outcome<> Inventory::check_transport(PortSpec& spec, const ModelEntry& model) const {
+  if (!spec.transport) spec.transport = std::string{model.transports.front()};
+  if (std::find(model.transports.begin(), model.transports.end(), *spec.transport) != model.transports.end()) return {};
+  const bool is_known = catalogue_.transport(*spec.transport) != nullptr;
+  return refuse(is_known ? ProblemKind::not_supported : ProblemKind::invalid, "transport",
+                fmt::format("{} is served over {}, {}", model.name, fmt::join(model.transports, " or "),
+                            is_known ? "not over " + *spec.transport : "got '" + *spec.transport + "'"));
 }
 
 Outcome<> Inventory::check_device(PortSpec& spec) const {

@@ -51,6 +51,7 @@ class Inventory {
   [[nodiscard]] std::vector<std::string_view> users_of(std::string_view switch_name) const;
   Outcome<> check_name_on_switch(std::string_view name, std::string_view switch_name) const;
   Outcome<> check_model(PortSpec& spec) const;
+  Outcome<> check_transport(PortSpec& spec, const ModelEntry& model) const;
   Outcome<> check_device(PortSpec& spec) const;
   Outcome<> take_off_switch(PortSpec& spec) const;
   Outcome<> check_socket(const PortSpec& spec) const;

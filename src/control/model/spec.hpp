@@ -51,7 +51,8 @@ struct SwitchSpec {
 struct PortSpec {
   std::string name;
   std::string model;                         ///< as the catalogue names it
-  std::string socket;                        ///< path of the vfio-user socket
+  std::optional<std::string> transport;      ///< how a VM reaches it; the model's first when not given
+  std::string socket;                        ///< path
   SocketAccess access;                       ///< to it; the daemon's where not given
   std::string switch_name = kDefaultSwitch;  ///< emptied for a model that has no side on a switch
   std::optional<MacAddress> mac;             ///< derived from the base MAC when not given

@@ -71,12 +71,26 @@ VmArgs for_cloud_hypervisor(const std::string& socket, unsigned memory_mb) {
           {"shared=on is what lets vMux reach the guest's memory; without it frames do not flow"}};
 }
 
+struct Lines {
+  std::string_view vmm, transport;
+  VmArgs (*make)(const std::string& socket, unsigned memory_mb);
+};
+constexpr Lines kLines[] = {
+    {"qemu", "vfio-user", for_qemu},
+    {"libvirt", "vfio-user", for_libvirt},
+    {"cloud-hypervisor", "vfio-user", for_cloud_hypervisor},
+};
+
 }  // namespace
 
-Outcome<VmArgs> vm_args(std::string_view vmm, const std::string& socket, unsigned memory_mb) {
-  if (vmm == "qemu") return for_qemu(socket, memory_mb);
-  if (vmm == "libvirt") return for_libvirt(socket, memory_mb);
-  if (vmm == "cloud-hypervisor") return for_cloud_hypervisor(socket, memory_mb);
+Outcome<VmArgs> vm_args(std::string_view vmm, std::string_view transport, const std::string& socket,
+                        unsigned memory_mb) {
+  bool is_known = false;
+  for (const Lines& row : kLines) {
+    if (row.vmm == vmm && row.transport == transport) return row.make(socket, memory_mb);
+    is_known |= row.vmm == vmm;
+  }
+  if (is_known) return refuse(ProblemKind::not_supported, "vmm", fmt::format("{} has no {}", vmm, transport));
   return refuse(ProblemKind::invalid, "vmm", fmt::format("expected {}, got '{}'", kVmms, vmm));
 }
 

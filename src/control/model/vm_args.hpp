@@ -17,7 +17,9 @@ struct VmArgs {
 
 inline constexpr const char* kVmms = "qemu, libvirt or cloud-hypervisor";
 
-/// `vmm` is one of kVmms; `socket` the port's path; `memory_mb` the VM's memory, which must be shared with vMux.
-[[nodiscard]] Outcome<VmArgs> vm_args(std::string_view vmm, const std::string& socket, unsigned memory_mb);
+/// `vmm` is one of kVmms; `transport` and `socket` the port's; `memory_mb` the VM's memory, which must be shared with
+/// vMux. not_supported where that VMM does not have that transport.
+[[nodiscard]] Outcome<VmArgs> vm_args(std::string_view vmm, std::string_view transport, const std::string& socket,
+                                      unsigned memory_mb);
 
 }  // namespace vmux::control

@@ -97,32 +97,31 @@ Json of_pollers(const std::vector<Controller::LaneState>& lanes) {
   return list;
 }
 
+Json of_report(const CounterReport& report) {
+  Json object = Json::object();
+  for (const auto& [counter, value] : report)
+    object[counter] = value;
+  return object;
+}
+
 Json of_port(const Controller& controller, const PortSpec& spec) {
   Json object = to_json(spec);
   const auto state = controller.port_state(spec.name);
   object["pollers"] = of_pollers(controller.lanes(spec.name));
-  object["connected"] = state.server.is_connected;
+  object["connected"] = state.is_connected;
   object["ready"] = state.is_ready;
   return object;
 }
 
 Json of_port_stats(const Controller& controller, const std::string& name) {
   const auto state = controller.port_state(name);
-  Json model = Json::object();
-  for (const auto& [counter, value] : state.model)
-    model[counter] = value;
   const auto lanes = controller.lanes(name);
   return Json{{"name", name},
-              {"connected", state.server.is_connected},
+              {"connected", state.is_connected},
               {"counters", of_counters(lanes)},
               {"lanes", of_lanes(lanes)},
-              {"model", std::move(model)},
-              {"client",
-               {{"connections", state.server.connections},
-                {"requests", state.server.requests},
-                {"errors", state.server.errors},
-                {"dma_maps", state.server.dma_maps},
-                {"dma_unmaps", state.server.dma_unmaps}}}};
+              {"model", of_report(state.model)},
+              {"client", of_report(state.client)}};
 }
 
 Json of_uplink(const Controller& controller, const UplinkSpec& spec) {
@@ -256,7 +255,7 @@ Outcome<Json> port_vm_args(Controller& controller, const Json& object) {
   if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
   const auto spec = find_port(controller, name);
   if (!spec) return tl::unexpected<Problem>(spec.error());
-  const auto args = vm_args(vmm, (*spec)->socket, static_cast<unsigned>(memory));
+  const auto args = vm_args(vmm, *(*spec)->transport, (*spec)->socket, static_cast<unsigned>(memory));
   if (!args) return tl::unexpected<Problem>(args.error());
   return Json{{"name", name}, {"vmm", vmm}, {"lines", args->lines}, {"notes", args->notes}};
 }
@@ -313,6 +312,7 @@ Outcome<Json> model_list(Controller& controller, const Json& params) {
                         {"max_queues", entry.max_queues},
                         {"doorbell", to_text(entry.doorbell)},
                         {"variants", std::vector<std::string>(entry.variants.begin(), entry.variants.end())},
+                        {"transports", std::vector<std::string>(entry.transports.begin(), entry.transports.end())},
                         {"built", entry.make != nullptr}});
   }
   return after(nothing(params), std::move(list));

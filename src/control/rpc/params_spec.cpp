@@ -55,6 +55,7 @@ PortSpec read_port(Params& params) {
   PortSpec spec;
   spec.name = params.required_name("name");
   spec.model = params.required_text("model");
+  spec.transport = params.text("transport");
   spec.socket = params.required_text("socket");
   spec.access = params.access(kPortAccess);
   spec.switch_name = params.name("switch").value_or(kDefaultSwitch);
@@ -132,7 +133,9 @@ Json to_json(const UplinkSpec& spec) {
 }
 
 Json to_json(const PortSpec& spec) {
-  Json object{{"name", spec.name}, {"model", spec.model}, {"socket", spec.socket}};
+  Json object{{"name", spec.name}, {"model", spec.model}};
+  if (spec.transport) object["transport"] = *spec.transport;
+  object["socket"] = spec.socket;
   add_access(object, spec.access, kPortAccess);
   if (!spec.switch_name.empty()) object["switch"] = spec.switch_name;
   if (spec.mac) object["mac"] = to_text(*spec.mac);

@@ -3,12 +3,56 @@
 #include "control/builtin/builtin_passthrough.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "control/model/hardware.hpp"
+#include "kvfio/test/fake_kernel.hpp"
 
 namespace vmux::control {
 namespace {
 
 using passthrough::Diagnosis;
 using passthrough::Obstacle;
+
+/// A machine with one card in IOMMU group 7, and all that a process holds of it.
+struct AMachine {
+  explicit AMachine(const std::string& name) : root(std::filesystem::temp_directory_path() / name) {
+    std::filesystem::create_directories(root / "sys/bus/pci/devices/0000:04:01.0");
+    std::filesystem::create_directories(root / "sys/kernel/iommu_groups/7");
+    std::filesystem::create_directory_symlink(root / "sys/kernel/iommu_groups/7",
+                                              root / "sys/bus/pci/devices/0000:04:01.0/iommu_group");
+    auto fake = std::make_unique<kvfio::fake::TestKernel>();
+    kernel = fake.get();
+    kernel->cards["0000:04:01.0"];
+    hardware = std::make_unique<Hardware>(std::move(fake), passthrough::Machine{root / "sys", root / "dev", root});
+  }
+  ~AMachine() { std::filesystem::remove_all(root); }
+  Result<std::unique_ptr<Device>> make(runtime::Poller& poller) {
+    return make_passthrough({"vm0", {}, {}, 1, "0000:04:01.0", {}, {&poller}, *hardware}, poller);
+  }
+
+  std::filesystem::path root;
+  kvfio::fake::TestKernel* kernel = nullptr;
+  std::unique_ptr<Hardware> hardware;
+};
+
+TEST(Passthrough, OfTwoMachinesInOneProcessSharesNothing) {
+  const auto poller = std::move(*runtime::Poller::create());
+  const std::string name = "vmux-hardware-" + std::to_string(::getpid());
+  AMachine one{name + "-one"}, other{name + "-other"};
+  other.kernel->is_held = true;
+  const auto device = one.make(*poller);
+  ASSERT_TRUE(device);
+  EXPECT_TRUE((*device)->is_ready());
+  EXPECT_EQ(one.kernel->domains, 1);
+  EXPECT_FALSE(other.make(*poller));  // its group of the same number is held by somebody else
+  EXPECT_EQ(other.kernel->attempts, 1);
+  other.kernel->is_held = false;
+  ASSERT_TRUE(other.make(*poller));
+  EXPECT_EQ(one.kernel->domains, 1);
+}
 
 struct SentenceCase {
   Diagnosis found;

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "control/model/hardware.hpp"
 #include "control/rpc/methods.hpp"
 #include "control/test/fake_catalogue.hpp"
 #include "vmux/vfio_user/client.hpp"
@@ -25,7 +26,7 @@ class AController : public testing::Test {
     std::filesystem::create_directory(directory_);
     DaemonSpec daemon;
     daemon.pollers.count = 2;
-    controller_ = std::move(*Controller::create(fake::kCatalogue, daemon));
+    controller_ = std::move(*Controller::create(fake::kCatalogue, hardware_, daemon));
     add_methods(methods_, *controller_);
   }
   void TearDown() override {
@@ -40,19 +41,44 @@ class AController : public testing::Test {
   }
 
   std::filesystem::path directory_;
+  Hardware hardware_;
   std::unique_ptr<Controller> controller_;
   Methods methods_;
+};
+
+/// A VMM that listens for a request to give the device back.
+struct Vmm {
+  explicit Vmm(const std::string& path) : client(std::move(*vfio_user::Client::connect(path))) {
+    EXPECT_TRUE(client->set_irqs(pci::Irq::req, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1,
+                                 std::array{request.get()}));
+  }
+  [[nodiscard]] bool was_asked() const { return drain_eventfd(request.get()) != 0; }
+  std::unique_ptr<vfio_user::Client> client;
+  UniqueFd request = std::move(*make_eventfd());
 };
 
 TEST_F(AController, ServesAPortUntilItIsRemoved) {
   ASSERT_TRUE(controller_->add(port("vm0")));
   EXPECT_TRUE(std::filesystem::is_socket(socket("vm0")));
   EXPECT_TRUE(controller_->port_state("vm0").is_ready);
-  EXPECT_FALSE(controller_->port_state("vm0").server.is_connected);
+  EXPECT_FALSE(controller_->port_state("vm0").is_connected);
   ASSERT_TRUE(controller_->remove_port("vm0"));
   EXPECT_FALSE(std::filesystem::exists(socket("vm0")));
   EXPECT_EQ(fake::SilentNic::alive, 0);
   EXPECT_EQ(controller_->remove_port("vm0").error().kind, ProblemKind::not_found);
+}
+
+TEST_F(AController, TellsHowMuchOfAVmAPortReaches) {
+  ASSERT_TRUE(controller_->add(port("vm0")));
+  const auto client_of = [this] { return methods_.call("port.stats", Json{{"name", "vm0"}}).value()[0]["client"]; };
+  const Vmm vmm{socket("vm0")};
+  ASSERT_TRUE(vmm.client->dma_map(Iova{0}, ByteCount{0x4000}, memory::Access::read_write, -1, 0));
+  ASSERT_TRUE(vmm.client->dma_map(Iova{0x10000}, ByteCount{0x1000}, memory::Access::read_write, -1, 0));
+  ASSERT_TRUE(vmm.client->dma_unmap(Iova{0}, ByteCount{0x4000}));
+  EXPECT_EQ(client_of()["dma_maps"], 2);
+  EXPECT_EQ(client_of()["dma_ranges"], 1);
+  EXPECT_EQ(client_of()["dma_bytes"], 0x1000);
+  EXPECT_EQ(client_of()["dma_bytes_peak"], 0x5000);
 }
 
 TEST_F(AController, LetsThoseIntoAPortWhoAreNamed) {
@@ -70,17 +96,6 @@ TEST_F(AController, TakesEverythingDownAtItsEnd) {
   ASSERT_TRUE(controller_->add(port("vm1")));
   ASSERT_TRUE(controller_->add(UplinkSpec{.name = "up", .backend = "null"}));
 }
-
-/// A VMM that listens for a request to give the device back.
-struct Vmm {
-  explicit Vmm(const std::string& path) : client(std::move(*vfio_user::Client::connect(path))) {
-    EXPECT_TRUE(client->set_irqs(pci::Irq::req, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1,
-                                 std::array{request.get()}));
-  }
-  [[nodiscard]] bool was_asked() const { return drain_eventfd(request.get()) != 0; }
-  std::unique_ptr<vfio_user::Client> client;
-  UniqueFd request = std::move(*make_eventfd());
-};
 
 TEST_F(AController, WarnsTheGuestAndItsVmmOfAPortThatIsRemoved) {
   fake::SilentNic::warned = 0;
@@ -268,6 +283,7 @@ TEST_F(AController, AnswersCalls) {
   ASSERT_TRUE(added);
   EXPECT_EQ((*added)["model"], "silent");
   EXPECT_EQ((*added)["doorbell"], "trap");
+  EXPECT_EQ((*added)["transport"], "vfio-user");
   EXPECT_EQ(methods_.call("port.list", {}).value().size(), 1u);
   EXPECT_EQ(methods_.call("port.stats", Json{{"name", "vm0"}}).value()[0]["model"]["tx.guest_fault"], 0);
   EXPECT_EQ(methods_.call("switch.show", Json{{"name", "default"}}).value()["ports"][0]["name"], "vm0");

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <deque>
 
+#include "control/builtin/vfio_user_frontend.hpp"
 #include "control/model/catalogue.hpp"
 #include "vmux/pci/function.hpp"
 
@@ -34,9 +35,9 @@ class SilentPort final : public port::Port {
 };
 
 /// A PCI function without any register behind it.
-class SilentNic final : public Nic, private pci::Device {
+class SilentNic final : public control::Device, private pci::Device {
  public:
-  static Result<std::unique_ptr<Nic>> make(const NicRequest& request, runtime::Poller&) {
+  static Result<std::unique_ptr<control::Device>> make(const DeviceRequest& request, runtime::Poller&) {
     ++alive;
     auto nic = std::unique_ptr<SilentNic>{new SilentNic};
     pci::FunctionSpec spec;
@@ -49,8 +50,8 @@ class SilentNic final : public Nic, private pci::Device {
     return nic;
   }
   ~SilentNic() override { --alive; }
-  pci::Function& function() noexcept override { return *function_; }
-  port::Port* port() noexcept override { return &port_; }
+  pci::Endpoint* endpoint() noexcept override { return function_.get(); }
+  [[nodiscard]] std::vector<port::Port*> lanes() override { return {&port_}; }
   [[nodiscard]] bool is_ready() noexcept override { return true; }
   void report(CounterReport& into) const override { into.emplace_back("tx.guest_fault", 0); }
 
@@ -74,9 +75,9 @@ class SilentNic final : public Nic, private pci::Device {
 };
 
 /// The same without a side on the switch.
-class DeviceNic final : public Nic {
+class DeviceNic final : public Device {
  public:
-  static Result<std::unique_ptr<Nic>> make(const NicRequest& request, runtime::Poller& poller) {
+  static Result<std::unique_ptr<Device>> make(const DeviceRequest& request, runtime::Poller& poller) {
     auto inner = SilentNic::make(request, poller);
     if (!inner) return inner;
     auto nic = std::make_unique<DeviceNic>();
@@ -84,13 +85,12 @@ class DeviceNic final : public Nic {
     nic->thread_ = poller.name();
     return nic;
   }
-  pci::Endpoint& function() noexcept override { return inner_->function(); }
-  port::Port* port() noexcept override { return nullptr; }
+  pci::Endpoint* endpoint() noexcept override { return inner_->endpoint(); }
   [[nodiscard]] bool is_ready() noexcept override { return true; }
   void report(CounterReport& into) const override { into.emplace_back("on." + thread_, 1); }
 
  private:
-  std::unique_ptr<Nic> inner_;
+  std::unique_ptr<Device> inner_;
   std::string thread_;
 };
 
@@ -104,8 +104,7 @@ class SilentUplink final : public Uplink {
     for (std::size_t i = 0; i < lanes; ++i)
       ports_.emplace_back(speaks);
   }
-  port::Port& port() noexcept override { return ports_.front(); }
-  std::vector<port::Port*> lanes() override {
+  [[nodiscard]] std::vector<port::Port*> lanes() override {
     std::vector<port::Port*> out;
     for (SilentPort& port : ports_)
       out.push_back(&port);
@@ -123,8 +122,8 @@ inline constexpr auto kModels = std::to_array<ModelEntry>({
     {"real", "real-emu", "a NIC that uses hardware", true, 4, Doorbell::poll, &SilentNic::make, true, nullptr, nullptr,
      kVariants},
     {"device", "device", "a NIC that is hardware", true, 1, Doorbell::trap, &DeviceNic::make, false,
-     [](const NicRequest& request) { return "own-" + request.device.value_or("").substr(0, 4); },
-     [](const NicRequest& request, const Error&) { return "ask the vendor of " + *request.device; }},
+     [](const DeviceRequest& request) { return "own-" + request.device.value_or("").substr(0, 4); },
+     [](const DeviceRequest& request, const Error&) { return "ask the vendor of " + *request.device; }},
     {"future", "future-emu", "a NIC of tomorrow", false, 1, Doorbell::poll, nullptr},
 });
 inline constexpr auto kBackends = std::to_array<BackendEntry>({
@@ -134,6 +133,7 @@ inline constexpr auto kBackends = std::to_array<BackendEntry>({
     {"null", "nothing", nullptr, "", 1, &SilentUplink::make},
     {"future", "not built", [](const std::string&) { return true; }, "anything", 1, nullptr},
 });
-inline constexpr Catalogue kCatalogue{kModels, kBackends};
+inline constexpr TransportEntry kTransports[] = {kVfioUserTransport, {"wire", "a way of tomorrow", nullptr, nullptr}};
+inline constexpr Catalogue kCatalogue{kModels, kBackends, kTransports};
 
 }  // namespace vmux::control::fake

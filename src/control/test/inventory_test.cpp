@@ -132,6 +132,11 @@ INSTANTIATE_TEST_SUITE_P(
                     PortCase{"unknown variant",
                              [](PortSpec& p) { p.model = "real", p.device = "0000:08:00.0", p.variant = "green"; },
                              ProblemKind::invalid, "variant", "expected one of blue, red, got 'green'"},
+                    PortCase{"unknown transport", [](PortSpec& p) { p.transport = "carrier-pigeon"; },
+                             ProblemKind::invalid, "transport",
+                             "silent is served over vfio-user, got 'carrier-pigeon'"},
+                    PortCase{"transport that does not serve the model", [](PortSpec& p) { p.transport = "wire"; },
+                             ProblemKind::not_supported, "transport", "silent is served over vfio-user, not over wire"},
                     PortCase{"socket of another", [](PortSpec& p) { p.socket = "/tmp/vm0"; },
                              ProblemKind::already_exists, "socket", "that of port vm0"},
                     PortCase{"the RPC socket", [](PortSpec& p) { p.socket = "/run/rpc.sock"; },
@@ -218,6 +223,14 @@ TEST_F(AnInventory, TakesAModeForAModel) {
   PortSpec spec = port("a");
   spec.model = "silent-emu";
   EXPECT_EQ(inventory_.add(spec)->model, "silent");
+}
+
+TEST_F(AnInventory, ServesAPortOverItsModelsFirstTransport) {
+  EXPECT_EQ(inventory_.add(port("a"))->transport, "vfio-user");
+  PortSpec asked = port("b");
+  asked.transport = "vfio-user";
+  EXPECT_EQ(inventory_.add(asked)->transport, "vfio-user");
+  EXPECT_TRUE(inventory_.differences(port("b"))->empty());
 }
 
 TEST_F(AnInventory, SetsUpTheDefaultSwitchUntilSomethingBelongsToIt) {

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "control/live/controller.hpp"
+#include "control/model/hardware.hpp"
 #include "control/rpc/json_rpc.hpp"
 #include "control/rpc/methods.hpp"
 #include "control/test/fake_catalogue.hpp"
@@ -89,7 +90,8 @@ const std::map<std::string, std::pair<Role, Role>> kWho{
 class RolesOfMethods : public testing::Test {
  protected:
   RolesOfMethods() { add_methods(methods_, *controller_); }
-  std::unique_ptr<Controller> controller_ = std::move(*Controller::create(fake::kCatalogue, {}));
+  Hardware hardware;
+  std::unique_ptr<Controller> controller_ = std::move(*Controller::create(fake::kCatalogue, hardware, {}));
   Methods methods_;
 };
 

@@ -11,7 +11,7 @@ using testing::Contains;
 using testing::HasSubstr;
 
 TEST(VmArgs, ShareTheMemoryWithQemu) {
-  const auto args = vm_args("qemu", "/tmp/a.sock", 512);
+  const auto args = vm_args("qemu", "vfio-user", "/tmp/a.sock", 512);
   ASSERT_TRUE(args);
   EXPECT_THAT(args->lines, Contains("-object memory-backend-memfd,id=vmux-mem,size=512M,share=on"));
   EXPECT_THAT(args->lines,
@@ -19,16 +19,25 @@ TEST(VmArgs, ShareTheMemoryWithQemu) {
 }
 
 TEST(VmArgs, QuoteAPathForTheShell) {
-  EXPECT_THAT(vm_args("qemu", "/tmp/it's", 512)->lines, Contains(HasSubstr(R"(/tmp/it'\''s)")));
-  EXPECT_THAT(vm_args("cloud-hypervisor", "/tmp/a b", 512)->lines, Contains("--user-device 'socket=/tmp/a b'"));
+  EXPECT_THAT(vm_args("qemu", "vfio-user", "/tmp/it's", 512)->lines, Contains(HasSubstr(R"(/tmp/it'\''s)")));
+  EXPECT_THAT(vm_args("cloud-hypervisor", "vfio-user", "/tmp/a b", 512)->lines,
+              Contains("--user-device 'socket=/tmp/a b'"));
 }
 
 TEST(VmArgs, QuoteAPathForXml) {
-  EXPECT_THAT(vm_args("libvirt", "/tmp/a&b", 512)->lines, Contains(HasSubstr("/tmp/a&amp;b")));
+  EXPECT_THAT(vm_args("libvirt", "vfio-user", "/tmp/a&b", 512)->lines, Contains(HasSubstr("/tmp/a&amp;b")));
 }
 
 TEST(VmArgs, RefuseAnUnknownVmm) {
-  EXPECT_EQ(vm_args("xen", "/tmp/a", 512).error().text, "expected qemu, libvirt or cloud-hypervisor, got 'xen'");
+  EXPECT_EQ(vm_args("xen", "vfio-user", "/tmp/a", 512).error().text,
+            "expected qemu, libvirt or cloud-hypervisor, got 'xen'");
+}
+
+TEST(VmArgs, RefuseATransportThatTheVmmHasNot) {
+  const auto args = vm_args("qemu", "wire", "/tmp/a", 512);
+  ASSERT_FALSE(args);
+  EXPECT_EQ(args.error().kind, ProblemKind::not_supported);
+  EXPECT_EQ(args.error().text, "qemu has no wire");
 }
 
 }  // namespace

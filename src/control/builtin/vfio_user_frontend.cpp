@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/builtin/vfio_user_frontend.hpp"
+
+#include <array>
+#include <utility>
+
+#include "vmux/vfio_user/server.hpp"
+
+namespace vmux::control {
+namespace {
+
+/// What a session has done, and what its device can reach because of it.
+struct ClientCounters {
+  vfio_user::ServerStats server;
+  memory::Reach reach;
+};
+
+template <auto Member>
+std::uint64_t server_count_of(const ClientCounters& counters) noexcept {
+  return counters.server.*Member;
+}
+template <auto Member>
+std::uint64_t reach_of(const ClientCounters& counters) noexcept {
+  return counters.reach.*Member;
+}
+
+using vfio_user::ServerStats;
+constexpr auto kClientRows = std::to_array<CounterRow<ClientCounters>>({
+    {{"connections", "connections", "that there have been"}, server_count_of<&ServerStats::connections>},
+    {{"requests", "requests", "that clients have sent"}, server_count_of<&ServerStats::requests>},
+    {{"errors", "requests", "of these, answered with an error"}, server_count_of<&ServerStats::errors>},
+    {{"dma_maps", "requests", "to let the device reach memory"}, server_count_of<&ServerStats::dma_maps>},
+    {{"dma_unmaps", "requests", "to take memory back"}, server_count_of<&ServerStats::dma_unmaps>},
+    {{"dma_ranges", "ranges", "of guest memory that the device reaches now"}, reach_of<&memory::Reach::ranges>},
+    {{"dma_bytes", "bytes", "of guest memory that the device reaches now"}, reach_of<&memory::Reach::bytes>},
+    {{"dma_bytes_peak", "bytes", "the most that it reached at a time"}, reach_of<&memory::Reach::bytes_peak>},
+});
+
+class VfioUserFrontend final : public Frontend {
+ public:
+  VfioUserFrontend(pci::Endpoint& endpoint, std::unique_ptr<vfio_user::Server> server) noexcept
+      : endpoint_(endpoint), server_(std::move(server)) {}
+
+  [[nodiscard]] State state() const noexcept override {
+    const ServerStats stats = server_->stats();
+    return {stats.connections, stats.is_connected};
+  }
+  bool announce_departure(bool for_good) noexcept override { return server_->announce_departure(for_good); }
+  void report(CounterReport& into) const override {
+    control::report(into, kClientRows, ClientCounters{server_->stats(), endpoint_.memory().reach()});
+  }
+
+ private:
+  pci::Endpoint& endpoint_;
+  std::unique_ptr<vfio_user::Server> server_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Frontend>> make_vfio_user(const FrontendRequest& request, Device& device,
+                                                 runtime::Poller& poller) {
+  pci::Endpoint* const endpoint = device.endpoint();
+  if (endpoint == nullptr) return fail(Errc::not_supported, "the model has no PCI function");
+  vfio_user::ServerOptions options;
+  options.path = request.socket;
+  options.mode = request.access.mode.value_or(kSocketMode);
+  options.owner = id_of(request.access.owner);
+  options.group = id_of(request.access.group);
+  auto server = vfio_user::Server::create(poller, *endpoint, std::move(options));
+  if (!server) return tl::unexpected<Error>(server.error());
+  return std::make_unique<VfioUserFrontend>(*endpoint, std::move(*server));
+}
+
+void describe_vfio_user(CounterDescriptions& into) { describe(into, kClientRows); }
+
+}  // namespace vmux::control

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a port serves, apart from how a VM reaches it (frontend.hpp); and what a switch reaches the world by.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/model/counters.hpp"
+#include "control/model/spec.hpp"
+#include "port/port.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/pci/endpoint.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::control {
+
+class Hardware;
+
+enum class DeviceKind : unsigned char { net, blk };
+
+/// A live device: a model or a physical one. Made, used and destroyed on its home poller.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  /// What a transport needs of it; nullptr: such a transport cannot serve it. For vfio-user, a PCI function.
+  [[nodiscard]] virtual pci::Endpoint* endpoint() noexcept { return nullptr; }
+
+  /// Its side towards the switch (port/port.hpp): the first lane on the home poller, each next one on the next of the
+  /// request's pollers. Empty: it has none, as frames go another way or it has no frames. Always the same; any thread.
+  [[nodiscard]] virtual std::vector<port::Port*> lanes() { return {}; }
+
+  /// The guest's driver is up, as far as the device can tell.
+  [[nodiscard]] virtual bool is_ready() noexcept = 0;
+  /// How often something of it stopped for what its guest gave it.
+  [[nodiscard]] virtual std::uint64_t faults() const noexcept { return 0; }
+  virtual void report(CounterReport& /*into*/) const {}
+};
+
+struct DeviceRequest {
+  std::string name;
+  MacAddress mac;
+  Doorbell doorbell{};
+  unsigned queues = 1;  ///< pairs
+  std::optional<std::string> device;
+  std::string variant;                    ///< one of the model's; empty when it has none
+  std::vector<runtime::Poller*> pollers;  ///< home first; queue pair i may go to poller i modulo their number
+  Hardware& hardware;                     ///< for models that use some
+};
+
+/// A live uplink. Made on the control thread (set-up may block), attached and destroyed on its poller.
+class Uplink {
+ public:
+  virtual ~Uplink() = default;
+  /// As those of a Device; at least one.
+  [[nodiscard]] virtual std::vector<port::Port*> lanes() = 0;
+};
+
+struct UplinkRequest {
+  std::string name;
+  std::string device;
+  unsigned queues = 1;
+  std::vector<runtime::Poller*> pollers;  ///< home first; queue i may go to poller i modulo their number
+};
+
+}  // namespace vmux::control
