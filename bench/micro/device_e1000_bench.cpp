@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What the e1000's rings cost per frame, alone: transmit peek + complete, receive deliver + flush, on rings and buffers
-// that are refilled as a driver would. One core does both sides, so no line changes hands: real runs (vmux-bench nic)
-// cost more.
+// that are refilled as a driver would; and an access to a register. One core does both sides, so no line changes hands:
+// real runs (vmux-bench nic) cost more.
 #include <benchmark/benchmark.h>
 
 #include <array>
@@ -45,6 +45,13 @@ class Driver {
     std::array<std::byte, 4> bytes;
     std::memcpy(bytes.data(), &value, sizeof value);
     static_cast<void>(nic_->function().write(pci::Region::bar0, RegionOffset{offset}, bytes));
+  }
+  [[nodiscard]] std::uint32_t read(std::uint32_t offset) {
+    std::array<std::byte, 4> bytes{};
+    static_cast<void>(nic_->function().read(pci::Region::bar0, RegionOffset{offset}, bytes));
+    std::uint32_t value = 0;
+    std::memcpy(&value, bytes.data(), sizeof value);
+    return value;
   }
   void put(std::uint64_t at, std::uint64_t value) { std::memcpy(memory_.data() + at, &value, sizeof value); }
   [[nodiscard]] static std::uint64_t buffer(std::uint64_t index) { return kBuffers + index % kRing * 0x800; }
@@ -99,6 +106,22 @@ void rx_deliver_flush(benchmark::State& state) {
   if (taken != received) state.SkipWithError("frames were lost");
 }
 BENCHMARK(rx_deliver_flush)->ArgNames({"size", "secrc"})->Args({64, 1})->Args({1514, 1})->Args({1514, 0});
+
+void register_read(benchmark::State& state) {
+  Driver driver{true};
+  std::uint32_t sum = 0;
+  for ([[maybe_unused]] auto _ : state)
+    sum += driver.read(0x8);  // STATUS
+  benchmark::DoNotOptimize(sum);
+}
+BENCHMARK(register_read);
+
+void register_write(benchmark::State& state) {
+  Driver driver{true};
+  for ([[maybe_unused]] auto _ : state)
+    driver.write(0xd8, 0);  // IMC
+}
+BENCHMARK(register_write);
 
 }  // namespace
 }  // namespace vmux::device::e1000

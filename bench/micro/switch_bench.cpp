@@ -2,6 +2,7 @@
 // What a frame costs in the switch alone (ports that do nothing), with the given number of attached ports, one active.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <vector>
@@ -11,15 +12,16 @@
 namespace vmux::switching {
 namespace {
 
+/// Sends as many frames as it is asked for, once it was told to, and takes all.
 class IdlePort final : public port::Port {
  public:
   std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
     if (!sends_) return 0;
-    for (packet::FrameView& view : into) {
-      view.header = frame_;
-      view.payload = {};
-      view.length = 64;
-      view.offload = {};
+    for (std::size_t i = 0; i < into.size(); ++i) {
+      into[i].header = frames_[i];
+      into[i].payload = {};
+      into[i].length = 64;
+      into[i].offload = {};
     }
     return into.size();
   }
@@ -30,38 +32,91 @@ class IdlePort final : public port::Port {
   [[nodiscard]] bool needs_polling() const noexcept override { return true; }
   [[nodiscard]] bool is_ready() const noexcept override { return true; }
 
-  void send(std::uint8_t to, std::uint8_t from) {
+  /// Frame i of each burst goes to station `to` + i modulo `others`, from a station that is chosen alike.
+  void send(std::uint8_t to, std::uint8_t from, std::size_t others = 1) {
     sends_ = true;
-    frame_[0] = frame_[6] = std::byte{2};
-    frame_[5] = std::byte{to};
-    frame_[11] = std::byte{from};
-    frame_[12] = std::byte{0x88};
+    for (std::size_t i = 0; i < frames_.size(); ++i) {
+      frames_[i][0] = frames_[i][6] = std::byte{2};
+      frames_[i][5] = static_cast<std::byte>(to + i % others);
+      frames_[i][11] = static_cast<std::byte>(from + i % others);
+      frames_[i][12] = std::byte{0x88};
+    }
+  }
+  void send_to_all() {
+    send(0xff, 1);
+    for (auto& frame : frames_)
+      std::fill_n(frame.begin(), 6, std::byte{0xff});
   }
   void stop() { sends_ = false; }
 
  private:
-  std::array<std::byte, 64> frame_{};
+  std::array<std::array<std::byte, 64>, port::kMaxBurst> frames_{};
   bool sends_ = false;
 };
 
-void forward(benchmark::State& state) {
-  const auto poller = *runtime::Poller::create();
-  std::vector<std::unique_ptr<IdlePort>> ports;
-  const auto sw = *Switch::create("sw");
-  for (std::int64_t i = 0; i < state.range(0); ++i) {
-    ports.push_back(std::make_unique<IdlePort>());
-    static_cast<void>(*sw->attach(*ports.back(), *poller, {.name = std::to_string(i)}));
+/// Ports on one poller, or the second of them on another.
+struct Setup {
+  explicit Setup(std::int64_t count, bool crosses = false) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      ports.push_back(std::make_unique<IdlePort>());
+      static_cast<void>(*sw->attach(*ports.back(), crosses && i == 1 ? *other : *poller, {.name = std::to_string(i)}));
+    }
   }
-  ports[1]->send(9, 2);  // heard once
-  poller->run_once(0);
-  ports[1]->stop();
-  ports[0]->send(2, 1);
-  const std::uint64_t before = ports[0]->counters().rx_frames.get();
-  for ([[maybe_unused]] auto _ : state)
+  /// So that the stations of a port are known.
+  void hear(std::size_t port, std::uint8_t station, std::size_t others = 1) {
+    ports[port]->send(200, station, others);
+    turn();
+    ports[port]->stop();
+    turn();
+  }
+  void turn() {
     poller->run_once(0);
-  state.SetItemsProcessed(static_cast<std::int64_t>(ports[0]->counters().rx_frames.get() - before));
+    if (ports.size() == 2) other->run_once(0);
+  }
+  [[nodiscard]] std::int64_t sent() const { return static_cast<std::int64_t>(ports[0]->counters().rx_frames.get()); }
+  void run(benchmark::State& state) {
+    const std::int64_t before = sent();
+    for ([[maybe_unused]] auto _ : state)
+      turn();
+    state.SetItemsProcessed(sent() - before);
+  }
+
+  std::unique_ptr<runtime::Poller> poller = *runtime::Poller::create(), other = *runtime::Poller::create();
+  std::vector<std::unique_ptr<IdlePort>> ports;
+  std::unique_ptr<Switch> sw = *Switch::create("sw");
+};
+
+void forward(benchmark::State& state) {
+  Setup setup{state.range(0)};
+  setup.hear(1, 2);
+  setup.ports[0]->send(2, 1);
+  setup.run(state);
 }
 BENCHMARK(forward)->Arg(2)->Arg(64);
+
+/// Neighbours in a burst have nothing in common.
+void forward_unlike(benchmark::State& state) {
+  Setup setup{3};
+  setup.hear(1, 100, 8);
+  setup.ports[0]->send(100, 10, 8);
+  setup.run(state);
+}
+BENCHMARK(forward_unlike);
+
+void flood(benchmark::State& state) {
+  Setup setup{state.range(0)};
+  setup.ports[0]->send_to_all();
+  setup.run(state);
+}
+BENCHMARK(flood)->Arg(8);
+
+void cross(benchmark::State& state) {
+  Setup setup{2, true};
+  setup.hear(1, 2);
+  setup.ports[0]->send(2, 1);
+  setup.run(state);
+}
+BENCHMARK(cross);
 
 }  // namespace
 }  // namespace vmux::switching
