@@ -44,7 +44,7 @@ inline std::string joined(const Words& words, const char* between) {
 inline std::string path_of(const CLI::App* app) {
   std::string path = app->get_name();
   for (app = app->get_parent(); app != nullptr; app = app->get_parent())
-    path = app->get_name() + ' ' + path;
+    path.insert(0, app->get_name() + ' ');
   return path;
 }
 
