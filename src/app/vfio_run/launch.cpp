@@ -164,7 +164,7 @@ std::string find_program(const std::string& name) {
   std::istringstream directories{path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path};
   std::string found;
   for (std::string directory; std::getline(directories, directory, ':');) {
-    const std::string candidate = (directory.empty() ? "." : directory) + "/" + name;
+    std::string candidate = (directory.empty() ? "." : directory) + "/" + name;
     if (is_runnable(candidate)) return candidate;
     if (found.empty() && access(candidate.c_str(), F_OK) == 0) found = candidate;
   }
