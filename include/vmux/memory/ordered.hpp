@@ -23,6 +23,16 @@ inline void store_release32(std::span<std::byte> shared, std::size_t offset, std
   auto* at = reinterpret_cast<std::uint32_t*>(shared.data() + offset);
   __atomic_store_n(at, std::endian::native == std::endian::little ? value : byteswap(value), __ATOMIC_RELEASE);
 }
+/// The same for the 16-bit words of rings.
+[[nodiscard]] inline std::uint16_t load_acquire16(std::span<const std::byte> shared, std::size_t offset) noexcept {
+  const auto* at = reinterpret_cast<const std::uint16_t*>(shared.data() + offset);
+  const std::uint16_t raw = __atomic_load_n(at, __ATOMIC_ACQUIRE);
+  return std::endian::native == std::endian::little ? raw : byteswap(raw);
+}
+inline void store_release16(std::span<std::byte> shared, std::size_t offset, std::uint16_t value) noexcept {
+  auto* at = reinterpret_cast<std::uint16_t*>(shared.data() + offset);
+  __atomic_store_n(at, std::endian::native == std::endian::little ? value : byteswap(value), __ATOMIC_RELEASE);
+}
 /// Replaces the value if it still is `expected`; false when the other side has written another.
 [[nodiscard]] inline bool compare_exchange32(std::span<std::byte> shared, std::size_t offset, std::uint32_t expected,
                                              std::uint32_t value) noexcept {
@@ -42,5 +52,8 @@ inline void store_release64(std::uint64_t& shared, std::uint64_t value) noexcept
 }
 /// Orders earlier reads and writes of guest memory before later writes (a descriptor's status after its payload).
 inline void publish_fence() noexcept { std::atomic_thread_fence(std::memory_order_release); }
+
+/// Orders earlier writes before later reads: after telling the other side what to tell, and before a last look.
+inline void full_fence() noexcept { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 }  // namespace vmux::memory

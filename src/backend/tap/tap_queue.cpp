@@ -7,76 +7,13 @@
 
 #include "packet/bytes.hpp"
 #include "packet/headers.hpp"
-#include "vmux/base/le.hpp"
+#include "virtio/net_header.hpp"
 
 namespace vmux::backend {
 namespace {
 
-// virtio 1.2 5.1.6.1. (The kernel's <linux/virtio_net.h> is not for C++.)
-constexpr std::uint8_t kNeedsChecksum = 1, kDataValid = 2;                                       // flags
-constexpr std::uint8_t kGsoNone = 0, kGsoTcp4 = 1, kGsoTcp6 = 4, kGsoUdpL4 = 5, kGsoEcn = 0x80;  // gso_type
-constexpr std::uint8_t kCongestionReduced = 0x80;                                                // TCP's CWR
-
-struct VirtioNetHeader {  // virtio 1.2 5.1.6
-  std::uint8_t flags = 0, gso_type = 0;
-  Le<std::uint16_t> header_length, gso_size, csum_start, csum_offset, num_buffers;
-};
-static_assert(sizeof(VirtioNetHeader) == 12);
-
-packet::Gso gso_of(std::uint8_t type) noexcept {
-  switch (type & ~kGsoEcn) {
-    case kGsoTcp4:
-      return packet::Gso::tcp4;
-    case kGsoTcp6:
-      return packet::Gso::tcp6;
-    case kGsoUdpL4:
-      return packet::Gso::udp;
-    default:
-      return packet::Gso::none;
-  }
-}
-
-std::uint8_t type_of(const packet::Piece& piece) noexcept {
-  const packet::Offload& offload = piece.offload;
-  if (offload.gso == packet::Gso::none) return kGsoNone;
-  if (offload.gso == packet::Gso::udp) return kGsoUdpL4;
-  const std::size_t flags = std::size_t{offload.csum_start} + 13;
-  const bool reduced = flags < piece.header.size() && (packet::get8(piece.header, flags) & kCongestionReduced) != 0;
-  const std::uint8_t type = offload.gso == packet::Gso::tcp4 ? kGsoTcp4 : kGsoTcp6;
-  return reduced ? static_cast<std::uint8_t>(type | kGsoEcn) : type;
-}
-
-VirtioNetHeader header_for(const packet::Piece& piece) noexcept {
-  const packet::Offload& offload = piece.offload;
-  VirtioNetHeader header;
-  header.gso_type = type_of(piece);
-  if (offload.needs_checksum) {
-    header.flags = kNeedsChecksum;
-    header.csum_start = offload.csum_start;
-    header.csum_offset = offload.csum_offset;
-  } else if (offload.checksum_verified) {
-    header.flags = kDataValid;
-  }
-  if (offload.gso != packet::Gso::none) {
-    header.header_length = offload.header_length;
-    header.gso_size = offload.gso_size;
-  }
-  return header;
-}
-
 iovec vector_of(packet::Slice bytes) noexcept {
   return {const_cast<std::byte*>(bytes.data()), bytes.size()};  // writev() only reads
-}
-
-packet::Offload offload_of(const VirtioNetHeader& header) noexcept {
-  packet::Offload offload;
-  offload.needs_checksum = (header.flags & kNeedsChecksum) != 0;
-  offload.checksum_verified = (header.flags & kDataValid) != 0;
-  offload.csum_start = header.csum_start;
-  offload.csum_offset = header.csum_offset;
-  offload.gso = gso_of(header.gso_type);
-  if (offload.gso != packet::Gso::none) offload.gso_size = header.gso_size;
-  return offload;
 }
 
 void show(packet::Slice bytes, std::size_t header, packet::FrameView& view, packet::Slice& payload) noexcept {
@@ -137,7 +74,7 @@ bool TapQueue::fill(Slot& slot, Counter& malformed) noexcept {
 
 // False when the slot holds no frame: there was none, or it is to be cut first.
 bool TapQueue::read_one(Slot& slot, Counter& malformed) noexcept {
-  VirtioNetHeader header;
+  virtio::NetHeader header;
   const std::array<iovec, 2> parts{{{&header, header_size_}, {slot.bytes, kFrameRoom}}};
   const ssize_t size = ::readv(fd_.get(), parts.data(), static_cast<int>(parts.size()));
   if (size < 0) {
@@ -152,7 +89,7 @@ bool TapQueue::read_one(Slot& slot, Counter& malformed) noexcept {
     return false;
   }
   const packet::Slice frame{slot.bytes, static_cast<std::size_t>(size) - header_size_};
-  const packet::Offload offload = offload_of(header);
+  const packet::Offload offload = virtio::offload_of(header);
   // What the kernel asks for may be about headers that end further behind (IPv6 extensions, a tunnel's options): more
   // of the frame is header then.
   if (describe(slot, frame, packet::kHeaderRoom, offload)) return true;
@@ -195,7 +132,7 @@ void TapQueue::cut_one(Slot& slot) noexcept {
 }
 
 TapOutcome TapQueue::write(const packet::Pieces& pieces, const packet::Piece& piece) noexcept {
-  VirtioNetHeader header = header_for(piece);
+  virtio::NetHeader header = virtio::net_header_of(piece.offload, piece.header);
   const std::size_t count = pieces.gather(slices_);
   if (count > slices_.size()) return TapOutcome::refused;
   std::array<iovec, kMaxSlices + 2> parts;
