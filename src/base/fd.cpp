@@ -59,6 +59,12 @@ Result<Mapping> Mapping::create(int fd, std::uint64_t offset, std::uint64_t size
   return mapping;
 }
 
+Result<void> Mapping::replace(int fd, std::uint64_t offset) noexcept {
+  void* at = ::mmap(data_, size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, static_cast<off_t>(offset));
+  if (at == MAP_FAILED) return fail_errno("cannot map memory");
+  return {};
+}
+
 void Mapping::reset() noexcept {
   if (data_ != nullptr) ::munmap(data_, size_);
   data_ = nullptr;

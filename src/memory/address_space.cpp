@@ -3,11 +3,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <deque>
 #include <utility>
 
-#include "memory/backing.hpp"
-#include "memory/table.hpp"
+#include "memory/address_space_impl.hpp"
 
 namespace vmux::memory {
 namespace {
@@ -19,36 +17,6 @@ constexpr std::uint64_t kMaxLoggedPages = 1ull << 32;
 bool is_page_multiple(std::uint64_t value) noexcept { return value % kPage == 0; }
 
 }  // namespace
-
-struct AddressSpace::Impl {
-  struct Watcher {
-    Observer* observer;
-    std::uint64_t adopted;
-  };
-  struct Waiting {
-    std::uint64_t generation;
-    std::function<void()> quiet;
-  };
-
-  std::shared_ptr<const Table> table = std::make_shared<Table>();
-  std::uint64_t generation = 0;
-  BackingFiles files;
-  std::vector<GuestMemory*> readers;
-  std::vector<Watcher> watchers;
-  std::deque<Waiting> waiting;  // in order of generation
-  bool is_logging = false;
-  std::uint64_t logged_pages = 0;
-  std::uint64_t bytes = 0, bytes_peak = 0;  // of all ranges
-
-  void publish(std::shared_ptr<const Table> next);
-  ByteCount remove(std::uint64_t first, std::uint64_t last, std::function<void()> quiet);
-  void settle();
-  [[nodiscard]] std::uint64_t slowest() const noexcept;
-  [[nodiscard]] Result<Table::Entry> make_entry(const MapRequest& request);
-  [[nodiscard]] bool add_log(RangeOwner& owner, Window& window);
-  void take_window(const Table::Entry& entry, std::uint64_t start, std::uint64_t last, unsigned shift,
-                   std::span<std::uint64_t> bitmap) noexcept;
-};
 
 void AddressSpace::Impl::publish(std::shared_ptr<const Table> next) {
   table = std::move(next);
@@ -106,16 +74,20 @@ bool AddressSpace::Impl::add_log(RangeOwner& owner, Window& window) {
   return true;
 }
 
-Result<Table::Entry> AddressSpace::Impl::make_entry(const MapRequest& request) {
-  Table::Entry entry;
-  entry.window = {request.start.raw, request.size.raw, nullptr, nullptr, request.access};
-  if (!request.fd) return entry;
+Result<Table::Entry> AddressSpace::Impl::make_entry(MapRequest request) {
+  const Window window{request.start.raw, request.size.raw, nullptr, nullptr, request.access};
+  if (!request.fd) return Table::Entry{window, nullptr};
   auto backing =
-      files.acquire(request.fd.get(), request.offset, request.size.raw, allows(request.access, Access::write));
+      files.acquire(std::move(request.fd), request.offset, window.size, allows(request.access, Access::write));
   if (!backing) return tl::unexpected(backing.error());
-  entry.window.host = (*backing)->at(request.offset);
-  entry.owner = std::make_shared<RangeOwner>();
-  entry.owner->backing = std::move(*backing);
+  return entry_in(std::move(*backing), window, request.offset);
+}
+
+Result<Table::Entry> AddressSpace::Impl::entry_in(std::shared_ptr<Backing> backing, const Window& window,
+                                                  std::uint64_t offset) {
+  Table::Entry entry{window, std::make_shared<RangeOwner>()};
+  entry.window.host = backing->at(offset);
+  entry.owner->backing = std::move(backing);
   if (is_logging && !add_log(*entry.owner, entry.window)) {
     files.release(*entry.owner->backing);
     return fail(Errc::no_space, "the dirty log is full");
@@ -126,20 +98,24 @@ Result<Table::Entry> AddressSpace::Impl::make_entry(const MapRequest& request) {
 AddressSpace::AddressSpace() : impl_(std::make_unique<Impl>()) {}
 AddressSpace::~AddressSpace() = default;
 
-Result<void> AddressSpace::map(MapRequest request) noexcept {
-  const std::uint64_t start = request.start.raw, size = request.size.raw;
-  if (size == 0 || !is_page_multiple(start) || !is_page_multiple(size) || !is_page_multiple(request.offset)) {
+Result<void> AddressSpace::Impl::check(const Table& table, Iova start, ByteCount size, std::uint64_t offset) noexcept {
+  if (size.raw == 0 || !is_page_multiple(start.raw) || !is_page_multiple(size.raw) || !is_page_multiple(offset)) {
     return fail(Errc::invalid_argument, "a range of guest memory is not made of whole pages");
   }
-  if (!end_of(request.start, request.size)) return fail(Errc::invalid_argument, "a range of guest memory wraps");
-  const Table::Entry* below = impl_->table->at_or_below(start + (size - 1));
-  if (below != nullptr && below->window.start + (below->window.size - 1) >= start) {
+  if (!end_of(start, size)) return fail(Errc::invalid_argument, "a range of guest memory wraps");
+  const Table::Entry* below = table.at_or_below(start.raw + (size.raw - 1));
+  if (below != nullptr && below->window.start + (below->window.size - 1) >= start.raw) {
     return fail(Errc::already_exists, "a range of guest memory overlaps another");
   }
-  auto entry = impl_->make_entry(request);
+  return {};
+}
+
+Result<void> AddressSpace::map(MapRequest request) noexcept {
+  if (auto ok = Impl::check(*impl_->table, request.start, request.size, request.offset); !ok) return ok;
+  const std::uint64_t size = request.size.raw;
+  auto entry = impl_->make_entry(std::move(request));
   if (!entry) return tl::unexpected(entry.error());
-  impl_->bytes += size;
-  impl_->bytes_peak = std::max(impl_->bytes_peak, impl_->bytes);
+  impl_->count_added(size);
   impl_->publish(impl_->table->with(std::move(*entry)));
   return {};
 }

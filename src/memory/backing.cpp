@@ -56,10 +56,10 @@ bool is_refused_for_writing(const Error& error) noexcept { return error.sys == E
 
 }  // namespace
 
-Result<std::shared_ptr<Backing>> BackingFiles::acquire(int fd, std::uint64_t offset, std::uint64_t size,
+Result<std::shared_ptr<Backing>> BackingFiles::acquire(UniqueFd fd, std::uint64_t offset, std::uint64_t size,
                                                        bool needs_write) {
   struct stat status {};
-  if (::fstat(fd, &status) != 0) return fail_errno("cannot identify a memory file");
+  if (::fstat(fd.get(), &status) != 0) return fail_errno("cannot identify a memory file");
   const bool is_regular = S_ISREG(status.st_mode);
   if (S_ISDIR(status.st_mode)) return fail(Errc::invalid_argument, "a directory is not memory");
   if (is_regular && !fits(offset, size, static_cast<std::uint64_t>(status.st_size))) {
@@ -74,40 +74,53 @@ Result<std::shared_ptr<Backing>> BackingFiles::acquire(int fd, std::uint64_t off
     return backing;
   }
   if (entries_.size() >= kMaxFiles) return fail(Errc::no_space, "the client maps too many different files");
-  auto backing = make(fd, status, offset, size, needs_write);
+  auto backing = make(std::move(fd), status, offset, size, needs_write);
   if (backing) entries_.push_back({status.st_dev, status.st_ino, is_regular, 1, *backing});
   return backing;
 }
 
-Result<std::shared_ptr<Backing>> BackingFiles::make(int fd, const struct stat& status, std::uint64_t offset,
+Result<std::shared_ptr<Backing>> BackingFiles::make(UniqueFd fd, const struct stat& status, std::uint64_t offset,
                                                     std::uint64_t size, bool needs_write) {
   const bool is_regular = S_ISREG(status.st_mode);
-  const std::uint64_t granule = is_regular ? granule_of(fd) : kPage;
+  const std::uint64_t granule = is_regular ? granule_of(fd.get()) : kPage;
   // offset + size fits in 63 bits for a regular file; for others the kernel checks.
   const Extent exact{align_down(offset, granule), align_up(offset + size, granule)};
   Extent extent = is_regular ? generous(exact, static_cast<std::uint64_t>(status.st_size), granule) : exact;
   if (exact.end <= exact.begin) return fail(Errc::invalid_argument, "the file range wraps");
 
   bool is_writable = true;
-  auto mapping = map_extent(fd, extent, is_writable);
+  auto mapping = map_extent(fd.get(), extent, is_writable);
   if (!mapping && is_refused_for_writing(mapping.error())) {
     if (needs_write) return fail(Errc::permission, "the memory file is not writable", mapping.error().sys);
     is_writable = false;
-    mapping = map_extent(fd, extent, is_writable);
+    mapping = map_extent(fd.get(), extent, is_writable);
   }
   if (!mapping) {  // too much address space, or a file system that maps no hole: just what was asked for
     extent = exact;
-    mapping = map_extent(fd, extent, is_writable);
+    mapping = map_extent(fd.get(), extent, is_writable);
   }
   if (!mapping) return tl::unexpected(mapping.error());
   // A core dump of the daemon must not hold the guests' memory. Advice only: a refusal changes nothing.
   ::madvise(mapping->data(), mapping->size(), MADV_DONTDUMP);
-  return std::make_shared<Backing>(std::move(*mapping), extent.begin, is_writable, granule, poison_);
+  return std::make_shared<Backing>(std::move(fd), std::move(*mapping), extent.begin, is_writable, granule, poison_);
+}
+
+std::vector<BackingFiles::Entry>::iterator BackingFiles::find(const Backing& backing) noexcept {
+  return std::find_if(entries_.begin(), entries_.end(),
+                      [&backing](const Entry& candidate) { return candidate.backing.get() == &backing; });
+}
+
+bool BackingFiles::acquire_more(const Backing& backing, std::uint64_t offset, std::uint64_t size,
+                                bool needs_write) noexcept {
+  const auto entry = find(backing);
+  if (entry == entries_.end() || !entry->is_shareable || !backing.covers(offset, size)) return false;
+  if (needs_write && !backing.is_writable()) return false;
+  ++entry->ranges;
+  return true;
 }
 
 void BackingFiles::release(const Backing& backing) noexcept {
-  const auto entry = std::find_if(entries_.begin(), entries_.end(),
-                                  [&backing](const Entry& candidate) { return candidate.backing.get() == &backing; });
+  const auto entry = find(backing);
   if (entry == entries_.end() || --entry->ranges > 0) return;
   if (!entry->is_shareable) {
     entries_.erase(entry);

@@ -13,15 +13,18 @@
 #include "vmux/base/mapping.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/strong.hpp"
+#include "vmux/base/unique_fd.hpp"
 
 namespace vmux::memory {
 
-/// One mapping of one file. Unmapped when the last table that shows a part of it is gone, on whichever thread.
+/// One mapping of one file. Unmapped when the last table that shows a part of it is gone, on whichever thread. The file
+/// stays open as long: a mapping can be handed to nobody, a descriptor can.
 class Backing {
  public:
-  Backing(Mapping mapping, std::uint64_t file_offset, bool is_writable, std::uint64_t page_size,
+  Backing(UniqueFd fd, Mapping mapping, std::uint64_t file_offset, bool is_writable, std::uint64_t page_size,
           std::shared_ptr<PoisonFlag> poison)
-      : file_offset_(file_offset),
+      : fd_(std::move(fd)),
+        file_offset_(file_offset),
         is_writable_(is_writable),
         mapping_(std::move(mapping)),
         guard_(mapping_.bytes(), page_size, std::move(poison)) {}
@@ -31,9 +34,15 @@ class Backing {
     return offset >= file_offset_ && offset - file_offset_ <= mapping_.size() &&
            size <= mapping_.size() - (offset - file_offset_);
   }
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] std::byte* at(std::uint64_t offset) const noexcept { return mapping_.data() + (offset - file_offset_); }
+  /// Where in the file a byte of the mapping lies.
+  [[nodiscard]] std::uint64_t offset_of(const std::byte* host) const noexcept {
+    return file_offset_ + static_cast<std::uint64_t>(host - mapping_.data());
+  }
 
  private:
+  UniqueFd fd_;
   std::uint64_t file_offset_;
   bool is_writable_;
   Mapping mapping_;
@@ -45,8 +54,11 @@ class BackingFiles {
  public:
   /// A backing that covers [offset, offset + size) of the file: one fstat() when the file is mapped already.
   /// Each success must be matched by one release().
-  [[nodiscard]] Result<std::shared_ptr<Backing>> acquire(int fd, std::uint64_t offset, std::uint64_t size,
+  [[nodiscard]] Result<std::shared_ptr<Backing>> acquire(UniqueFd fd, std::uint64_t offset, std::uint64_t size,
                                                          bool needs_write);
+  /// The same of a backing that has a range already, without a system call. False: it does not do for this one.
+  [[nodiscard]] bool acquire_more(const Backing& backing, std::uint64_t offset, std::uint64_t size,
+                                  bool needs_write) noexcept;
   /// The range is out of the map. A file without ranges stays mapped for a while: clients come back to it.
   void release(const Backing& backing) noexcept;
   /// Forgets all files, and the poison with them. Those still shown by a table stay mapped until that is gone.
@@ -62,8 +74,9 @@ class BackingFiles {
     std::uint64_t ranges;
     std::shared_ptr<Backing> backing;
   };
-  [[nodiscard]] Result<std::shared_ptr<Backing>> make(int fd, const struct stat& status, std::uint64_t offset,
+  [[nodiscard]] Result<std::shared_ptr<Backing>> make(UniqueFd fd, const struct stat& status, std::uint64_t offset,
                                                       std::uint64_t size, bool needs_write);
+  [[nodiscard]] std::vector<Entry>::iterator find(const Backing& backing) noexcept;
   void drop_oldest_idle() noexcept;
 
   std::vector<Entry> entries_;  // a handful; the order is that of last use, oldest first

@@ -32,6 +32,9 @@ class Mapping {
   /// Maps [offset, offset + size) of `fd` MAP_SHARED. `offset` must be page aligned. The fd may be closed afterwards.
   [[nodiscard]] static Result<Mapping> create(int fd, std::uint64_t offset, std::uint64_t size, bool writable) noexcept;
 
+  /// Maps the same range of another descriptor in its place, at the same address. On an error nothing has changed.
+  [[nodiscard]] Result<void> replace(int fd, std::uint64_t offset) noexcept;
+
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
   [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data_, size_}; }

@@ -6,12 +6,19 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "vmux/base/result.hpp"
 #include "vmux/base/strong.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/memory/guest_memory.hpp"
+
+namespace vmux::state {
+class FdBag;
+class Reader;
+class Writer;
+}  // namespace vmux::state
 
 namespace vmux::memory {
 
@@ -87,6 +94,12 @@ class AddressSpace {
   /// successive calls: a reader of another thread may still be writing to what it borrowed before the first.
   [[nodiscard]] Result<void> take_dirty(Iova start, ByteCount size, std::uint64_t page_size,
                                         std::span<std::uint64_t> bitmap) noexcept;
+
+  /// The map as a section, and its files as `ram/0`, `ram/1` and so on. Nothing changes here.
+  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds) const;
+  /// Takes what save() gave; in place of what was here. If the dirty log ran it runs again, with all pages dirty: what
+  /// it knew is gone. The error is for people, and nothing is mapped then.
+  [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from, const state::FdBag& fds);
 
   /// True once an access hit a page that its backing file no longer has (the client truncated it). The access read
   /// zeroes; the session must end.

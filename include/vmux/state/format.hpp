@@ -29,9 +29,10 @@
 
 namespace vmux::state {
 
-inline constexpr std::size_t kNameSize = 24;                    ///< longest section name
-inline constexpr std::size_t kMaxSections = 256;                ///< of one image
-inline constexpr std::size_t kMaxImage = std::size_t{4} << 20;  ///< bytes of one image that a Reader looks at
+inline constexpr std::size_t kNameSize = 24;      ///< longest section name
+inline constexpr std::size_t kMaxSections = 256;  ///< of one image
+/// Bytes of one image that a Reader looks at. A client may have 65,535 ranges mapped, and a megabyte on its way in.
+inline constexpr std::size_t kMaxImage = std::size_t{256} << 20;
 
 /// What an image starts with.
 struct ImageHeader {

@@ -225,14 +225,21 @@ TEST_F(AddressSpaceTest, DetachedReaderSeesNothing) {
   EXPECT_FALSE(reader_.fetch<std::uint8_t>(Iova{0}));
 }
 
-TEST_F(AddressSpaceTest, LeavesNoDescriptorBehind) {
-  const int before = ::dup(0);
-  ::close(before);
+// It can be handed over; a mapping cannot.
+TEST_F(AddressSpaceTest, KeepsOneDescriptorOfAFileForAsLongAsItIsMapped) {
+  const auto lowest_free = [] {
+    const int fd = ::dup(0);
+    ::close(fd);
+    return fd;
+  };
+  const int before = lowest_free();
   ASSERT_TRUE(space_.map(range(0, kPage, file_.fd())));
+  EXPECT_EQ(lowest_free(), before + 1);
+  EXPECT_TRUE(space_.map(range(kPage, kPage, file_.fd())));
   EXPECT_FALSE(space_.map(range(0, kPage, file_.fd())));
-  const int after = ::dup(0);
-  ::close(after);
-  EXPECT_EQ(before, after);
+  EXPECT_EQ(lowest_free(), before + 1);
+  space_.unmap_all([] {});
+  EXPECT_EQ(lowest_free(), before);
 }
 
 }  // namespace

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Descriptors by name: what a saved state refers to and cannot hold.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmux/base/result.hpp"
+#include "vmux/base/unique_fd.hpp"
+
+namespace vmux::state {
+
+/// Owns them. Names are short paths, as `ram/3`, `irq/msix/5`, `connection`.
+class FdBag {
+ public:
+  /// A function with all of MSI-X's vectors, as many memory files as a client may give, and what its session holds.
+  static constexpr std::size_t kMaxFds = 8192;
+  static constexpr std::size_t kMaxName = 64;
+
+  /// already_exists for a name that is there, invalid_argument for one that is none, no_space when it is full.
+  [[nodiscard]] Result<void> put(std::string name, UniqueFd fd);
+  /// A duplicate: whoever has `fd` goes on having it.
+  [[nodiscard]] Result<void> put_copy(std::string name, int fd);
+  /// -1 when there is none of this name; the bag goes on owning it.
+  [[nodiscard]] int get(std::string_view name) const noexcept;
+  /// A duplicate; not_found when there is none of this name.
+  [[nodiscard]] Result<UniqueFd> copy(std::string_view name) const;
+  [[nodiscard]] std::size_t size() const noexcept { return fds_.size(); }
+  /// In order of names: visit(name, fd).
+  template <class F>
+  void for_each(F&& visit) const {
+    for (const auto& [name, fd] : fds_)
+      visit(name, fd.get());
+  }
+
+ private:
+  std::map<std::string, UniqueFd, std::less<>> fds_;
+};
+
+/// `kind`/`index`
+[[nodiscard]] std::string fd_name(std::string_view kind, std::uint64_t index);
+
+/// Something that has stopped here and can go on elsewhere: an image of format.hpp, and the descriptors it names.
+struct Suspended {
+  std::vector<std::byte> image;
+  FdBag fds;
+};
+
+}  // namespace vmux::state
