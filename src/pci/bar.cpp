@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pci/bar.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -82,6 +85,19 @@ Result<void> Bar::share(const BarSpec& described) {
   if (!memory) return tl::unexpected(memory.error());
   fd_ = std::move(*fd);
   memory_ = std::move(*memory);
+  return {};
+}
+
+Result<void> Bar::share_with(UniqueFd fd) noexcept {
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return fail_errno("cannot identify the memory of a BAR");
+  const int seals = ::fcntl(fd.get(), F_GET_SEALS);
+  const bool stays = seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
+  if (!stays || memory_.size() == 0 || static_cast<std::uint64_t>(status.st_size) != memory_.size()) {
+    return fail(Errc::invalid_argument, "the memory of a BAR is of another size, or can be cut");
+  }
+  if (auto done = memory_.replace(fd.get(), 0); !done) return done;
+  fd_ = std::move(fd);
   return {};
 }
 

@@ -32,6 +32,8 @@ class Bar {
   /// The segment that holds `offset`, which is inside the BAR.
   [[nodiscard]] Segment segment(std::uint64_t offset) const noexcept;
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  /// Another's memory, as its fd() gave it, from here on in place of the own: at the same address, with what is in it.
+  [[nodiscard]] Result<void> share_with(UniqueFd fd) noexcept;
   /// Memory as long as the BAR, or empty when it shares nothing.
   [[nodiscard]] std::span<std::byte> memory() const noexcept { return memory_.bytes(); }
 

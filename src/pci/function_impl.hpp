@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What Function is made of; function.cpp serves regions and clients, function_config.cpp what config writes mean,
-// function_state.cpp is how it is saved and loaded.
+// function_state.cpp is how it is saved and loaded, function_suspend.cpp how it goes on elsewhere.
 #pragma once
 
 #include <array>
@@ -11,6 +11,7 @@
 #include "pci/bar.hpp"
 #include "pci/config_space.hpp"
 #include "pci/msix_table.hpp"
+#include "pci/state_stream.hpp"
 #include "vmux/pci/function.hpp"
 
 namespace vmux::pci {
@@ -32,7 +33,8 @@ struct Function::Impl {
   bool is_dma_on = false;                     // bus master and D0
   bool is_paused = false;                     // nothing of the model's reaches guest or client
   MessageDma* message_dma = nullptr;
-  std::unique_ptr<Migratable> stream;  // of a model that is savable
+  bool stays_paused = false;            // at go_on()
+  std::unique_ptr<StateStream> stream;  // of a model that is savable
 
   // function.cpp
   [[nodiscard]] std::uint64_t size_of(Region region) const noexcept;
@@ -52,15 +54,18 @@ struct Function::Impl {
   void apply_interrupt_control() noexcept;
 
   // function_state.cpp
-  [[nodiscard]] std::vector<std::byte> save() const;
-  [[nodiscard]] tl::expected<void, std::string> load(std::span<const std::byte> image);
+  void save(state::Writer& into) const;
+  /// After a reset. On an error another one is due.
+  [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from);
   void pause() noexcept;
   void resume() noexcept;
   /// A reset ends a migration that was under way: the device runs.
   void forget_move() noexcept;
 
+  // function_suspend.cpp
+  [[nodiscard]] tl::expected<void, std::string> adopt(Function& self, state::Reader& from, const state::FdBag& fds);
+
  private:
-  [[nodiscard]] tl::expected<void, std::string> load_sections(std::span<const std::byte> image);
   [[nodiscard]] std::uint16_t power_state() const noexcept;
   [[nodiscard]] bool starts_flr(std::size_t at, std::span<const std::byte> from) const noexcept;
   void tell_model(std::size_t at, std::span<const std::byte> from) noexcept;

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "base/logf.hpp"
 #include "pci/function_impl.hpp"
 #include "vmux/state/reader.hpp"
 #include "vmux/state/writer.hpp"
@@ -90,59 +89,30 @@ bool is_set(const std::array<std::uint64_t, 32>& words, std::uint32_t vector) no
   return (words[vector / 64] >> vector % 64 & 1) != 0;
 }
 
-/// A function's image in pieces.
-class StateStream final : public Migratable {
- public:
-  explicit StateStream(Function& function) noexcept : function_(function) {}
-
-  Result<void> enter(MigrationState to) override {
-    const bool was_loading = std::exchange(is_loading_, to == MigrationState::resuming);
-    const auto image = std::exchange(image_, {});
-    position_ = 0;
-    if (was_loading) {
-      if (auto loaded = function_.load(image); !loaded) {
-        logf(LogLevel::error, "{}: {}", function_.name(), loaded.error());
-        return fail(Errc::invalid_argument, "the saved state cannot be used");
-      }
-    }
-    if (to == MigrationState::running) {
-      function_.resume();
-    } else {
-      function_.pause();
-    }
-    if (to == MigrationState::stop_copy) image_ = function_.save();
-    return {};
-  }
-
-  Result<std::size_t> save(std::span<std::byte> into) override {
-    const std::size_t count = std::min(image_.size() - position_, into.size());
-    std::copy_n(image_.begin() + static_cast<std::ptrdiff_t>(position_), count, into.begin());
-    position_ += count;
-    return count;
-  }
-
-  Result<void> load(std::span<const std::byte> from) override {
-    if (from.size() > state::kMaxImage - image_.size()) {
-      return fail(Errc::invalid_argument, "the saved state is larger than any this program writes");
-    }
-    image_.insert(image_.end(), from.begin(), from.end());
-    return {};
-  }
-
- private:
-  Function& function_;
-  std::vector<std::byte> image_;  // of a save what was taken, of a load what has come so far
-  std::size_t position_ = 0;      // of the next byte that save() gives
-  bool is_loading_ = false;
-};
-
 }  // namespace
 
 bool Function::is_savable() const noexcept { return impl_->device.savable() != nullptr; }
 void Function::pause() noexcept { impl_->pause(); }
 void Function::resume() noexcept { impl_->resume(); }
-std::vector<std::byte> Function::save() const { return impl_->save(); }
-tl::expected<void, std::string> Function::load(std::span<const std::byte> image) { return impl_->load(image); }
+
+std::vector<std::byte> Function::save() const {
+  state::Writer writer;
+  impl_->save(writer);
+  return std::move(writer).finish();
+}
+
+tl::expected<void, std::string> Function::load(std::span<const std::byte> image) {
+  impl_->pause();
+  impl_->reset(ResetKind::client_request);
+  auto loaded = [&]() -> tl::expected<void, std::string> {
+    auto reader = state::Reader::open(image);
+    if (!reader) return tl::unexpected(reader.error());
+    if (auto done = impl_->load(*reader); !done) return done;
+    return reader->finish();
+  }();
+  if (!loaded) impl_->reset(ResetKind::client_request);
+  return loaded;
+}
 
 Migratable* Function::migration() noexcept {
   if (!is_savable()) return impl_->device.migration();
@@ -163,8 +133,7 @@ void Function::Impl::forget_move() noexcept {
   resume();
 }
 
-std::vector<std::byte> Function::Impl::save() const {
-  state::Writer writer;
+void Function::Impl::save(state::Writer& writer) const {
   writer.add(identity_of(spec, config.size()));
   Config saved_config;
   for (const std::byte each : config.bytes())
@@ -183,26 +152,15 @@ std::vector<std::byte> Function::Impl::save() const {
   }
   writer.add(vectors);
   device.savable()->save(writer);
-  return std::move(writer).finish();
 }
 
-tl::expected<void, std::string> Function::Impl::load(std::span<const std::byte> image) {
-  pause();
-  reset(ResetKind::client_request);
-  auto loaded = load_sections(image);
-  if (!loaded) reset(ResetKind::client_request);
-  return loaded;
-}
-
-tl::expected<void, std::string> Function::Impl::load_sections(std::span<const std::byte> image) {
-  auto reader = state::Reader::open(image);
-  if (!reader) return tl::unexpected(reader.error());
+tl::expected<void, std::string> Function::Impl::load(state::Reader& reader) {
   Identity identity;
   Config saved_config;
   Vectors vectors;
-  if (auto done = reader->load(identity); !done) return done;
-  if (auto done = reader->load(saved_config); !done) return done;
-  if (auto done = reader->load(vectors); !done) return done;
+  if (auto done = reader.load(identity); !done) return done;
+  if (auto done = reader.load(saved_config); !done) return done;
+  if (auto done = reader.load(vectors); !done) return done;
   if (identity != identity_of(spec, config.size())) {
     return tl::unexpected("the saved state is of another kind of device than " + spec.name);
   }
@@ -224,14 +182,14 @@ tl::expected<void, std::string> Function::Impl::load_sections(std::span<const st
   }
   apply_interrupt_control();
   update_dma();
-  if (auto done = device.savable()->load(*reader); !done) return done;
+  if (auto done = device.savable()->load(reader); !done) return done;
   for (std::uint32_t i = 0; i < vectors.table.size(); ++i) {
     if (is_set(vectors.pending, i)) interrupts->set_pending(Irq::msix, i);
   }
   for (std::uint32_t i = 0; i < 32; ++i) {
     if ((vectors.msi_pending >> i & 1) != 0) interrupts->set_pending(Irq::msi, i);
   }
-  return reader->finish();
+  return {};
 }
 
 }  // namespace vmux::pci

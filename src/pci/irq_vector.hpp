@@ -31,6 +31,8 @@ class IrqSink {
   void drop() noexcept;
   /// Any thread. Nothing happens without a sink.
   void signal() const noexcept;
+  /// Home thread: another descriptor of who listens; only if somebody does.
+  [[nodiscard]] Result<UniqueFd> duplicate() const noexcept;
   /// Any thread: whether signal() reaches somebody.
   [[nodiscard]] bool has_listener() const noexcept { return has_listener_.load(std::memory_order_relaxed); }
 
@@ -56,6 +58,7 @@ class MessageVector {
   [[nodiscard]] bool is_masked(Mask mask) const noexcept {
     return (state_.load(std::memory_order_acquire) & mask) != 0;
   }
+  [[nodiscard]] const IrqSink& sink() const noexcept { return sink_; }
   [[nodiscard]] Result<void> prepare() noexcept { return sink_.prepare(); }
   void attach(const UniqueFd& sink) noexcept;
   void detach() noexcept;
@@ -82,6 +85,8 @@ class LevelVector {
   [[nodiscard]] bool level() const noexcept { return (state_.load(std::memory_order_acquire) & kAsserted) != 0; }
 
   // The home thread's.
+  [[nodiscard]] const IrqSink& sink() const noexcept { return sink_; }
+  [[nodiscard]] bool is_masked() const noexcept { return (state_.load(std::memory_order_acquire) & kMasked) != 0; }
   [[nodiscard]] Result<void> prepare() noexcept { return sink_.prepare(); }
   void attach(const UniqueFd& sink) noexcept;
   void detach() noexcept;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -36,6 +37,12 @@ enum class MigrationState : std::uint32_t {
   pre_copy_p2p
 };
 
+/// Where the bytes of a read by message go, as many as it asked for, and who hears when it, or a write, is done.
+struct DmaClaim {
+  std::span<std::byte> into;
+  std::function<void(Result<void>)> done;
+};
+
 /// What a model adds to the saved state of its function, which has config space and interrupts already: see
 /// Function::save(). Home thread, like all of Device.
 class Savable {
@@ -50,6 +57,9 @@ class Savable {
   /// Takes what save() gave to a device of the same description that has just been reset. What an operator grants (MAC
   /// address, VLANs, queues) is not taken from the image; a conflict with it is refused. The error is for people.
   [[nodiscard]] virtual tl::expected<void, std::string> load(state::Reader& from) = 0;
+  /// After load(), and only when the client stays the same: a dma_read() or dma_write() of the saved device that had
+  /// not been done. They come in the order in which they were begun. One that nobody claims goes on, and nobody hears.
+  [[nodiscard]] virtual DmaClaim claim_dma(bool /*is_write*/, Iova /*at*/, std::size_t /*size*/) { return {}; }
 };
 
 /// A saved state as a stream, which is how VFIO's migration moves it. Models are Savable; the stream is the function's.

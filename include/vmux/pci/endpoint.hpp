@@ -15,6 +15,12 @@
 #include "vmux/pci/interrupts.hpp"
 #include "vmux/pci/spec.hpp"
 
+namespace vmux::state {
+class FdBag;
+class Reader;
+class Writer;
+}  // namespace vmux::state
+
 namespace vmux::pci {
 
 struct RegionInfo {
@@ -84,6 +90,24 @@ class Endpoint {
 
   /// nullptr: it does not migrate.
   [[nodiscard]] virtual Migratable* migration() noexcept = 0;
+
+  /// The device stops, without a trace for guest or client, and gives all of itself and all that its client has given:
+  /// sections, and descriptors under the names that these use. Another endpoint of the same description can go on with
+  /// them in front of the same client; this one is destroyed then, or go_on() is called. On an error nothing has
+  /// changed.
+  [[nodiscard]] virtual Result<void> suspend(state::Writer& /*into*/, state::FdBag& /*fds*/) {
+    return fail(Errc::not_supported, "the device cannot be handed over");
+  }
+  /// Takes what suspend() gave, in place of client_attached(). Nothing runs before go_on(). On an error, which is a
+  /// sentence for people, the endpoint is of no use and to be destroyed: a reset could reach what the other one shares
+  /// with the client.
+  [[nodiscard]] virtual tl::expected<void, std::string> adopt(state::Reader& /*from*/, const state::FdBag& /*fds*/,
+                                                              MessageDma* /*message_dma*/) {
+    return tl::unexpected(std::string{"the device cannot take over from another"});
+  }
+  /// See Savable::claim_dma(): for the transport, which has what is under way.
+  [[nodiscard]] virtual DmaClaim claim_dma(bool /*is_write*/, Iova /*at*/, std::size_t /*size*/) { return {}; }
+  virtual void go_on() noexcept {}
 };
 
 }  // namespace vmux::pci

@@ -49,6 +49,14 @@ class Function final : public Endpoint {
   [[nodiscard]] Result<ByteCount> unmap_all(std::function<void()> quiet) noexcept override;
   [[nodiscard]] bool has_software_dma() const noexcept override { return true; }
   [[nodiscard]] Migratable* migration() noexcept override;
+  /// Of a model that is savable. A descriptor that a client can map stays the same memory: registers in it are not
+  /// loaded but found as guest and device have left them.
+  [[nodiscard]] Result<void> suspend(state::Writer& into, state::FdBag& fds) override;
+  [[nodiscard]] tl::expected<void, std::string> adopt(state::Reader& from, const state::FdBag& fds,
+                                                      MessageDma* message_dma) override;
+  [[nodiscard]] DmaClaim claim_dma(bool is_write, Iova at, std::size_t size) override;
+  /// Unless a migration holds the device.
+  void go_on() noexcept override;
 
   // --- whoever moves it ---
   /// The model's state can be moved. The calls below are for such a model.

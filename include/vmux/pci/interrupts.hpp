@@ -5,11 +5,18 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/pci/spec.hpp"
+
+namespace vmux::state {
+class FdBag;
+class Reader;
+class Writer;
+}  // namespace vmux::state
 
 namespace vmux::pci {
 
@@ -83,6 +90,10 @@ class Interrupts {
   [[nodiscard]] std::uint64_t table_mask_word(std::uint32_t first) const noexcept;
   /// Home thread: pending bits as they were when saved; what is not masked is signalled as soon as there is a sink.
   void set_pending(Irq irq, std::uint32_t vector) noexcept;
+  /// The client's side, who listens where and what the client has masked: a section, and descriptors `irq/...`.
+  [[nodiscard]] Result<void> save_routing(state::Writer& into, state::FdBag& fds) const;
+  /// After reset(true), and before anything is pending. The error is for people.
+  [[nodiscard]] tl::expected<void, std::string> load_routing(state::Reader& from, const state::FdBag& fds);
   /// Lowers INTx, clears masks and pending bits; with `drop_sinks` (disconnect) forgets all of the client's eventfds
   /// too.
   void reset(bool drop_sinks) noexcept;
