@@ -111,6 +111,17 @@ Result<Listener> Listener::open(const std::string& path, const Access& access) {
   return listener;
 }
 
+Result<Listener> Listener::adopt(UniqueFd socket, const std::string& path) {
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) {
+    return fail(Errc::invalid_argument, "a descriptor is not a listening socket");
+  }
+  struct stat status {};  // of none when somebody has removed it: then there is nothing to remove
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) status = {};
+  return Listener{std::move(socket), path, status.st_dev, status.st_ino};
+}
+
 Listener::~Listener() {
   if (!socket_) return;
   struct stat status {};

@@ -27,11 +27,15 @@ class Listener {
   /// Errors: already_exists when something that is no socket has the name, busy when somebody listens there. Nobody
   /// connects before `access` is in force, whatever the umask is.
   [[nodiscard]] static Result<Listener> open(const std::string& path, const Access& access);
+  /// One that another object had: its file is this one's from now on.
+  [[nodiscard]] static Result<Listener> adopt(UniqueFd socket, const std::string& path);
   Listener(Listener&&) noexcept = default;
   Listener& operator=(Listener&&) noexcept = delete;
   ~Listener();
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  /// Closes this descriptor only: somebody else has the socket, its file, and who waits in the backlog.
+  void let_go() noexcept { socket_.reset(); }
   /// The next connection; Errc::system with EAGAIN when none waits.
   [[nodiscard]] Result<Connection> accept() noexcept;
 

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+
+#include "vfio_user/saved_session.hpp"
 
 namespace vmux::vfio_user {
 namespace {
@@ -26,12 +29,12 @@ void DmaChannel::negotiated(Layout layout, std::size_t max_count) noexcept {
 }
 
 void DmaChannel::read(Iova from, std::span<std::byte> into, Done done) {
-  transfers_.push_back({false, from.raw, into, {}, 0, std::move(done)});
+  transfers_.push_back({false, from.raw, into, {}, into.size(), 0, std::move(done)});
   wake_();
 }
 
 void DmaChannel::write(Iova to, std::span<const std::byte> from, Done done) {
-  transfers_.push_back({true, to.raw, {}, {from.begin(), from.end()}, 0, std::move(done)});
+  transfers_.push_back({true, to.raw, {}, {from.begin(), from.end()}, from.size(), 0, std::move(done)});
   wake_();
 }
 
@@ -61,7 +64,7 @@ void DmaChannel::send_probe(const Transfer& transfer) {
 
 void DmaChannel::send_chunk(const Transfer& transfer) {
   flight_ = Flight::chunk;
-  chunk_ = std::min(transfer.size() - transfer.moved, max_count_);
+  chunk_ = std::min(transfer.size - transfer.moved, max_count_);
   DmaAccess access;
   access.address = transfer.address + transfer.moved;
   access.count = chunk_;
@@ -81,7 +84,7 @@ Result<void> DmaChannel::take_read(Transfer& transfer, std::span<const std::byte
   // QEMU leaves zeroes behind the data. Anything else there means that the client follows the specification after all.
   if (layout_ == Layout::qemu && !is_zero(payload.last(kQemuPadding))) layout_ = Layout::specified;
   const std::size_t at = layout_ == Layout::qemu ? sizeof(QemuDmaAccess) : sizeof(DmaAccess);
-  std::memcpy(transfer.into.data() + transfer.moved, payload.data() + at, chunk_);
+  if (!transfer.into.empty()) std::memcpy(transfer.into.data() + transfer.moved, payload.data() + at, chunk_);
   return {};
 }
 
@@ -114,21 +117,81 @@ bool DmaChannel::take_reply(const Header& header, std::span<const std::byte> pay
     }
   }
   transfer.moved += chunk_;
-  if (transfer.moved == transfer.size()) finish({});
+  if (transfer.moved == transfer.size) finish({});
   return true;
 }
 
 void DmaChannel::finish(Result<void> result) {
   Done done = std::move(transfers_.front().done);
   transfers_.pop_front();
-  done(result);
+  if (done) done(result);
 }
 
 void DmaChannel::abort() {
   flight_ = Flight::none;
   auto orphans = std::exchange(transfers_, {});
-  for (auto& transfer : orphans)
-    transfer.done(fail(Errc::disconnected, "the client is gone"));
+  for (auto& transfer : orphans) {
+    if (transfer.done) transfer.done(fail(Errc::disconnected, "the client is gone"));
+  }
+}
+
+bool DmaChannel::save(SavedDma& into) const {
+  into.layout = layout_;
+  into.flight = flight_;
+  into.max_count = max_count_;
+  into.chunk = chunk_;
+  into.next_id = next_id_;
+  if (transfers_.size() > SavedDma::kMostTransfers) return false;
+  std::size_t all = 0;
+  for (const Transfer& transfer : transfers_) {
+    const std::span<const std::byte> bytes = transfer.is_write       ? std::span<const std::byte>{transfer.bytes}
+                                             : transfer.into.empty() ? std::span<const std::byte>{}
+                                                                     : transfer.into.first(transfer.moved);
+    all += bytes.size();
+    if (all > SavedDma::kMostBytes) return false;
+    const auto* const first = reinterpret_cast<const std::uint8_t*>(bytes.data());
+    into.transfers.push_back(
+        {transfer.is_write, transfer.address, transfer.size, transfer.moved, {first, first + bytes.size()}});
+  }
+  return true;
+}
+
+tl::expected<void, std::string> DmaChannel::load(SavedDma&& from) {
+  const auto is_possible = [](const SavedDma::Transfer& each) {
+    const bool has_bytes =
+        each.is_write ? each.bytes.size() == each.size : each.bytes.empty() || each.bytes.size() == each.moved;
+    return has_bytes && each.moved <= each.size && end_of(Iova{each.address}, ByteCount{each.size});
+  };
+  const bool is_flying = from.flight != Flight::none;
+  const bool has_chunk = from.flight == Flight::chunk;
+  if (!std::all_of(from.transfers.begin(), from.transfers.end(), is_possible) ||
+      (is_flying && from.transfers.empty()) ||
+      (has_chunk && from.chunk > from.transfers.front().size - from.transfers.front().moved)) {
+    return tl::unexpected(std::string{"the saved session asks its client for what cannot be"});
+  }
+  negotiated(from.layout, from.max_count);
+  flight_ = from.flight;
+  chunk_ = from.chunk;
+  next_id_ = from.next_id;
+  for (SavedDma::Transfer& each : from.transfers) {
+    const auto bytes = std::as_bytes(std::span{each.bytes});
+    transfers_.push_back({each.is_write, each.address, {}, {bytes.begin(), bytes.end()}, each.size, each.moved, {}});
+  }
+  return {};
+}
+
+tl::expected<void, std::string> DmaChannel::claim(const Claim& claim) {
+  for (Transfer& transfer : transfers_) {
+    auto claimed = claim(transfer.is_write, Iova{transfer.address}, transfer.size);
+    transfer.done = std::move(claimed.done);
+    if (transfer.is_write || claimed.into.empty()) continue;
+    const bool fits = claimed.into.size() == transfer.size && transfer.bytes.size() == transfer.moved;
+    if (!fits) return tl::unexpected(std::string{"the device claims another transfer than the saved session has"});
+    transfer.into = claimed.into;
+    std::copy(transfer.bytes.begin(), transfer.bytes.end(), transfer.into.begin());
+    transfer.bytes.clear();
+  }
+  return {};
 }
 
 }  // namespace vmux::vfio_user

@@ -14,6 +14,8 @@
 
 namespace vmux::vfio_user {
 
+struct SavedDma;
+
 /// One request is in flight at a time, so transfers keep their order. Requests are only queued when a device asks;
 /// pump() sends them, after the reply to what the client is waiting for (a client that waits does not serve us).
 /// Home thread.
@@ -21,6 +23,10 @@ class DmaChannel final : public pci::MessageDma {
  public:
   /// How a client lays out these two messages. QEMU's differs from the specification, and only a reply tells.
   enum class Layout : std::uint8_t { unknown, specified, qemu };
+  /// What the client has yet to answer.
+  enum class Flight : std::uint8_t { none, probe, chunk };
+  /// Whose a transfer is that another object has begun: see pci::Savable::claim_dma().
+  using Claim = std::function<pci::DmaClaim(bool is_write, Iova at, std::size_t size)>;
 
   /// `wake` is called when a transfer was queued.
   DmaChannel(Transport& transport, std::function<void()> wake) : transport_(&transport), wake_(std::move(wake)) {}
@@ -40,17 +46,23 @@ class DmaChannel final : public pci::MessageDma {
   /// The client is gone: every transfer ends with an error.
   void abort();
 
+  /// False: they are more than can be saved.
+  [[nodiscard]] bool save(SavedDma& into) const;
+  /// Goes on where that channel was. The error is for people.
+  [[nodiscard]] tl::expected<void, std::string> load(SavedDma&& from);
+  /// Then, and before anything else: finds out whose the transfers are. Nobody's go on, and nobody hears.
+  [[nodiscard]] tl::expected<void, std::string> claim(const Claim& claim);
+  void forget() noexcept { transfers_.clear(); }
+
  private:
   struct Transfer {
     bool is_write = false;
     std::uint64_t address = 0;
-    std::span<std::byte> into;     // of a read: the caller's, until done
+    std::span<std::byte> into;     // of a read: the caller's, until done; or nobody's, then it is empty
     std::vector<std::byte> bytes;  // of a write: a copy
-    std::size_t moved = 0;
+    std::size_t size = 0, moved = 0;
     Done done;
-    [[nodiscard]] std::size_t size() const noexcept { return is_write ? bytes.size() : into.size(); }
   };
-  enum class Flight : std::uint8_t { none, probe, chunk };
 
   void send_probe(const Transfer& transfer);
   void send_chunk(const Transfer& transfer);

@@ -26,6 +26,11 @@ class MigrationMachine {
   [[nodiscard]] Result<void> go(pci::Migratable& device, MigrationState to);
   /// A reset leads back to running from anywhere.
   void reset() noexcept { state_ = MigrationState::running; }
+  /// The state of a device that goes on elsewhere. False: none that a device can be in.
+  [[nodiscard]] bool load(MigrationState saved) noexcept {
+    state_ = saved;
+    return saved != MigrationState::running_p2p && saved != MigrationState::pre_copy_p2p;
+  }
   [[nodiscard]] bool may_save() const noexcept {
     return state_ == MigrationState::stop_copy || state_ == MigrationState::pre_copy;
   }

@@ -9,7 +9,10 @@
 
 #include "base/logf.hpp"
 #include "ipc/listener.hpp"
+#include "vfio_user/saved_session.hpp"
 #include "vfio_user/session/session.hpp"
+#include "vmux/state/reader.hpp"
+#include "vmux/state/writer.hpp"
 
 namespace vmux::vfio_user {
 namespace {
@@ -45,6 +48,10 @@ struct Server::Impl final : runtime::Task {
   Result<void> serve(ipc::Connection connection, unsigned version_timeout_ms);
   void drop_session(const std::function<void()>& quiet);
   void next_client();
+  void make_session(ipc::Connection connection);
+  [[nodiscard]] Result<state::Suspended> suspend();
+  void let_go() noexcept;
+  [[nodiscard]] tl::expected<void, std::string> adopt(const state::Suspended& from);
 
   runtime::Poller& poller;
   pci::Endpoint& endpoint;
@@ -87,8 +94,7 @@ void Server::Impl::accept() {
 
 Result<void> Server::Impl::serve(ipc::Connection connection, unsigned version_timeout_ms) {
   if (session || draining) return fail(Errc::busy, "a client is attached");
-  session = std::make_unique<Session>(SessionContext{poller, endpoint, options, counters}, std::move(connection),
-                                      [this] { next_client(); });
+  make_session(std::move(connection));
   if (auto started = session->start(version_timeout_ms); !started) {
     session.reset();
     return started;
@@ -96,6 +102,74 @@ Result<void> Server::Impl::serve(ipc::Connection connection, unsigned version_ti
   listen_watch.reset();
   counters.connections.add();
   is_connected.store(true, std::memory_order_relaxed);
+  return {};
+}
+
+void Server::Impl::make_session(ipc::Connection connection) {
+  session = std::make_unique<Session>(SessionContext{poller, endpoint, options, counters}, std::move(connection),
+                                      [this] { next_client(); });
+}
+
+// Nothing is let go before all has been kept.
+Result<state::Suspended> Server::Impl::suspend() {
+  state::Suspended out;
+  state::Writer writer;
+  writer.add(SavedServer{session != nullptr, listener.has_value(), counters.connections.get(), counters.requests.get(),
+                         counters.errors.get(), counters.dma_maps.get(), counters.dma_unmaps.get()});
+  if (listener) {
+    if (auto done = out.fds.put_copy("listener", listener->fd()); !done) return tl::unexpected(done.error());
+  }
+  if (session) {
+    if (auto done = session->save(writer, out.fds); !done) return tl::unexpected(done.error());
+    if (session->is_negotiated()) {
+      if (auto done = endpoint.suspend(writer, out.fds); !done) return tl::unexpected(done.error());
+    }
+  }
+  let_go();
+  out.image = std::move(writer).finish();
+  return out;
+}
+
+void Server::Impl::let_go() noexcept {
+  if (session) session->let_go();
+  session.reset();
+  retry.disarm();
+  listen_watch.reset();
+  if (listener) listener->let_go();
+  listener.reset();
+  is_connected.store(false, std::memory_order_relaxed);
+}
+
+tl::expected<void, std::string> Server::Impl::adopt(const state::Suspended& from) {
+  auto reader = state::Reader::open(from.image);
+  if (!reader) return tl::unexpected(reader.error());
+  SavedServer saved;
+  if (auto done = reader->load(saved); !done) return done;
+  if (saved.listens) {
+    auto socket = from.fds.copy("listener");
+    auto adopted = socket ? ipc::Listener::adopt(std::move(*socket), options.path) : tl::unexpected(socket.error());
+    if (!adopted) return tl::unexpected(adopted.error().text());
+    listener.emplace(std::move(*adopted));
+  }
+  if (saved.has_session) {
+    auto socket = from.fds.copy("connection");
+    if (!socket) return tl::unexpected(socket.error().text());
+    make_session(ipc::Connection{std::move(*socket)});
+    if (auto done = session->adopt(*reader, from.fds); !done) return done;
+  }
+  if (auto done = reader->finish(); !done) return done;
+  counters.connections.set(saved.connections);
+  counters.requests.set(saved.requests);
+  counters.errors.set(saved.errors);
+  counters.dma_maps.set(saved.dma_maps);
+  counters.dma_unmaps.set(saved.dma_unmaps);
+  if (!session) {
+    listen();
+    return {};
+  }
+  if (auto done = session->go_on(); !done) return tl::unexpected(done.error().text());
+  is_connected.store(true, std::memory_order_relaxed);
+  if (session->is_negotiated()) endpoint.go_on();
   return {};
 }
 
@@ -147,6 +221,25 @@ ServerStats Server::stats() const noexcept {
 bool Server::announce_departure(bool for_good) noexcept {
   const bool has_client = impl_->session && impl_->session->is_negotiated();
   return has_client && impl_->endpoint.announce_departure(for_good);
+}
+
+Result<state::Suspended> Server::suspend() { return impl_->suspend(); }
+
+tl::expected<std::unique_ptr<Server>, std::string> Server::adopt(runtime::Poller& poller, pci::Endpoint& endpoint,
+                                                                 ServerOptions options, const state::Suspended& from) {
+  auto impl = std::make_unique<Impl>(poller, endpoint, std::move(options));
+  if (auto adopted = impl->adopt(from); !adopted) {
+    impl->let_go();
+    return tl::unexpected(adopted.error());
+  }
+  if (impl->options.spin) poller.add_task(*impl);
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::give_up(state::Suspended from) noexcept {
+  for (const char* const name : {"connection", "twin"}) {
+    if (auto socket = from.fds.copy(name)) ipc::Connection{std::move(*socket)}.hang_up();
+  }
 }
 
 Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(ipc::Connection{std::move(connection)}, 0); }

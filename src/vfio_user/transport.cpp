@@ -127,7 +127,7 @@ std::span<std::byte> Transport::append(std::size_t size) {
 
 void Transport::attach_fds(std::span<const int> fds) {
   VMUX_ASSERT(fds.size() <= kMaxFds);
-  departing_.push_back({queued_end(), {fds.begin(), fds.end()}});
+  departing_.push_back({queued_end(), {fds.begin(), fds.end()}, {}});
 }
 
 void Transport::rollback(std::uint64_t mark) noexcept {

@@ -9,16 +9,20 @@
 #include <deque>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "ipc/connection.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
+#include "vmux/state/fd_bag.hpp"
 #include "wire/vfio_user.hpp"
 
 namespace vmux::vfio_user {
 
 using Header = wire::vfio_user::Header;
+struct SavedStream;
 
 /// A message that has arrived completely. Its bytes are valid until the next receive(); descriptors that are not moved
 /// out of `fds` are closed when the message goes.
@@ -65,6 +69,13 @@ class Transport {
   /// other reason is the end of the connection, which is an event of the socket too.
   [[nodiscard]] Io flush() noexcept;
 
+  /// What has been read and not served, what has been queued and not sent, and the socket itself as `name`. Nothing
+  /// changes here; let_go() is what makes it somebody else's.
+  [[nodiscard]] Result<void> save(SavedStream& into, state::FdBag& fds, const std::string& name) const;
+  /// Of a transport that has received and queued nothing: goes on where that one was. The error is for people.
+  [[nodiscard]] tl::expected<void, std::string> load(const SavedStream& from, const state::FdBag& fds,
+                                                     const std::string& name);
+
  private:
   struct Arrived {
     std::uint64_t position;  // of the owning message's first byte in the stream
@@ -74,6 +85,7 @@ class Transport {
   struct Departing {
     std::uint64_t position;
     std::vector<int> fds;
+    std::vector<UniqueFd> owned;  // of fds those that nobody else keeps
   };
   void make_room();
   void forget_sent() noexcept;

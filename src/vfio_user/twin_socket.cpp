@@ -24,11 +24,24 @@ Result<TwinSocket> TwinSocket::create(runtime::Poller& poller, std::size_t max_t
   }
   TwinSocket twin{ipc::Connection{UniqueFd{ends[0]}}, UniqueFd{ends[1]}, kOverhead + max_transfer};
   twin.watched_ = EPOLLIN;
-  auto watch =
-      poller.watch(twin.transport_->fd(), twin.watched_, [ready = std::move(ready)](std::uint32_t) { ready(); });
-  if (!watch) return tl::unexpected(watch.error());
-  twin.watch_ = std::move(*watch);
+  if (auto watched = twin.begin_watch(poller, std::move(ready)); !watched) return tl::unexpected(watched.error());
   return twin;
+}
+
+TwinSocket TwinSocket::adopt(UniqueFd ours, std::size_t max_transfer) {
+  return TwinSocket{ipc::Connection{std::move(ours)}, UniqueFd{}, kOverhead + max_transfer};
+}
+
+Result<void> TwinSocket::watch(runtime::Poller& poller, std::function<void()> ready) {
+  watched_ = EPOLLIN | EPOLLOUT;
+  return begin_watch(poller, std::move(ready));
+}
+
+Result<void> TwinSocket::begin_watch(runtime::Poller& poller, std::function<void()> ready) {
+  auto watch = poller.watch(transport_->fd(), watched_, [ready = std::move(ready)](std::uint32_t) { ready(); });
+  if (!watch) return tl::unexpected(watch.error());
+  watch_ = std::move(*watch);
+  return {};
 }
 
 bool TwinSocket::settle() {

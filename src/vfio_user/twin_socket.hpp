@@ -22,7 +22,13 @@ class TwinSocket {
   [[nodiscard]] static Result<TwinSocket> create(runtime::Poller& poller, std::size_t max_transfer,
                                                  std::function<void()> ready);
 
+  /// Our end of one that another object had: its transport is to be loaded.
+  [[nodiscard]] static TwinSocket adopt(UniqueFd ours, std::size_t max_transfer);
+  /// Looks at once whether there is anything to do. For adopt() only.
+  [[nodiscard]] Result<void> watch(runtime::Poller& poller, std::function<void()> ready);
+
   [[nodiscard]] Transport& transport() noexcept { return *transport_; }
+  [[nodiscard]] const Transport& transport() const noexcept { return *transport_; }
   [[nodiscard]] int peer() const noexcept { return peer_.get(); }  ///< for the client
   void peer_was_sent() noexcept { peer_.reset(); }
 
@@ -32,6 +38,8 @@ class TwinSocket {
 
  private:
   TwinSocket(ipc::Connection ours, UniqueFd theirs, std::size_t max_message);
+
+  [[nodiscard]] Result<void> begin_watch(runtime::Poller& poller, std::function<void()> ready);
 
   std::unique_ptr<Transport> transport_;  // its address stays when this moves
   UniqueFd peer_;

@@ -13,6 +13,7 @@
 #include "vmux/base/result.hpp"
 #include "vmux/pci/endpoint.hpp"
 #include "vmux/runtime/poller.hpp"
+#include "vmux/state/fd_bag.hpp"
 
 namespace vmux::vfio_user {
 
@@ -60,6 +61,21 @@ class Server {
   /// Serves a connection that was made elsewhere (socketpair, socket activation), as if accepted, but for its VERSION,
   /// which it may take any time to send. busy while a client is attached.
   [[nodiscard]] Result<void> adopt(UniqueFd connection);
+
+  /// Stops without a word to client or guest, who wait: gives the sessions of this server and its endpoint, in the
+  /// middle of a message if need be, and the socket with its backlog. From then on this object and the endpoint are
+  /// shells: destroying them resets and closes nothing. Not from a callback of the device: post it to the poller.
+  /// On an error (an endpoint that cannot be handed over, no descriptors left) everything goes on as before.
+  [[nodiscard]] Result<state::Suspended> suspend();
+  /// Goes on where that server was, with an endpoint of the same description and the same options. All other users of
+  /// the suspended endpoint are gone by then: requests that waited for them are answered. `from` stays as it is, so on
+  /// an error (a sentence for people) another endpoint may try, and this one is to be destroyed; else give_up().
+  [[nodiscard]] static tl::expected<std::unique_ptr<Server>, std::string> adopt(runtime::Poller& poller,
+                                                                                pci::Endpoint& endpoint,
+                                                                                ServerOptions options,
+                                                                                const state::Suspended& from);
+  /// Nobody goes on: the client reads the end of the stream, as if the server had been destroyed.
+  static void give_up(state::Suspended from) noexcept;
 
  private:
   struct Impl;

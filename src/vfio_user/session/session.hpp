@@ -57,6 +57,16 @@ class Session {
   /// Ends the device's transfers by message. After Function::client_gone().
   void abort_dma() { dma_.abort(); }
 
+  // session_state.cpp: one session goes on in another object, in front of the same client. Between events.
+  /// Its section, and descriptors. Nothing changes here.
+  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds) const;
+  /// The client is somebody else's: nothing is said to it any more, and destroying this object does not end it.
+  void let_go() noexcept;
+  /// In place of start(): everything as it was in the other object, and the function with it. Nothing is served before
+  /// go_on(). The error is for people; the client is not hung up on.
+  [[nodiscard]] tl::expected<void, std::string> adopt(state::Reader& from, const state::FdBag& fds);
+  [[nodiscard]] Result<void> go_on();
+
  private:
   friend struct CommandTable;  // names the handlers
   enum class Outcome : std::uint8_t { replied, deferred };
@@ -99,7 +109,8 @@ class Session {
   // session_io_fds.cpp
   Result<Outcome> handle_get_region_io_fds(const Request& request);
   Result<void> open_io_events(std::uint32_t index, std::span<const pci::IoEvent> events);
-  void on_io_event(pci::Region region, const pci::IoEvent& event);
+  Result<void> watch_io_events(std::uint32_t index, std::vector<UniqueFd> fds);
+  void on_io_event(int fd, pci::Region region, const pci::IoEvent& event);
   // session_access.cpp
   Result<Outcome> handle_region_read(const Request& request);
   Result<Outcome> handle_region_write(const Request& request);
@@ -112,6 +123,8 @@ class Session {
   Result<Outcome> handle_dma_unmap(const Request& request);
   void reply_unmap(const PendingUnmap& unmap);
   void on_twin_ready();
+  // session_state.cpp
+  [[nodiscard]] tl::expected<void, std::string> load(const struct SavedSession& saved, const state::FdBag& fds);
   // session_feature.cpp
   Result<Outcome> handle_feature(const Request& request);
   Result<Outcome> handle_mig_data_read(const Request& request);

@@ -51,23 +51,35 @@ Result<Session::Outcome> Session::handle_get_region_io_fds(const Request& reques
 
 Result<void> Session::open_io_events(std::uint32_t index, std::span<const pci::IoEvent> events) {
   if (!io_events_[index].empty()) return {};
-  std::vector<IoEventFd> opened;
-  for (const pci::IoEvent& event : events) {
+  std::vector<UniqueFd> fds;
+  for (std::size_t i = 0; i < events.size(); ++i) {
     auto fd = make_eventfd();
     if (!fd) return tl::unexpected(fd.error());
-    // On edges, and never read: the client may make this descriptor one that blocks.
+    fds.push_back(std::move(*fd));
+  }
+  return watch_io_events(index, std::move(fds));
+}
+
+/// Of the region's first writes as many as there are descriptors.
+Result<void> Session::watch_io_events(std::uint32_t index, std::vector<UniqueFd> fds) {
+  const auto region = static_cast<pci::Region>(index);
+  const auto events = context_.endpoint.region(region).io_events;
+  std::vector<IoEventFd> opened;
+  for (std::size_t i = 0; i < fds.size(); ++i) {
     auto watch = context_.poller.watch(
-        fd->get(), EPOLLIN | EPOLLET,
-        [this, region = static_cast<pci::Region>(index), event](std::uint32_t) { on_io_event(region, event); });
+        fds[i].get(), EPOLLIN | EPOLLET,
+        [this, fd = fds[i].get(), region, event = events[i]](std::uint32_t) { on_io_event(fd, region, event); });
     if (!watch) return tl::unexpected(watch.error());
-    opened.push_back({std::move(*fd), std::move(*watch)});
+    opened.push_back({std::move(fds[i]), std::move(*watch)});
   }
   io_events_[index] = std::move(opened);
   return {};
 }
 
-void Session::on_io_event(pci::Region region, const pci::IoEvent& event) {
+// What was signalled is taken, so that whoever watches this descriptor next does not take it for new.
+void Session::on_io_event(int fd, pci::Region region, const pci::IoEvent& event) {
   in_event_ = true;
+  drain_peer_eventfd(fd);
   const Le<std::uint64_t> value = event.value.value_or(0);
   const auto bytes = std::as_bytes(std::span{&value, 1}).first(event.size);
   if (auto done = context_.endpoint.write(region, RegionOffset{event.offset}, bytes); !done && complaints_.allow()) {
