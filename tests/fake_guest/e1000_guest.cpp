@@ -38,11 +38,9 @@ constexpr std::uint32_t kSk = 1, kCs = 2, kDi = 4, kDo = 8, kReq = 0x40, kGnt = 
 }  // namespace
 
 void E1000Guest::write_mapped(std::uint32_t offset, std::uint32_t value) {
-  memory::store_release32(function_->shared(pci::Region::bar0), offset, value);
+  memory::store_release32(bar0(), offset, value);
 }
-std::uint32_t E1000Guest::read_mapped(std::uint32_t offset) {
-  return memory::load_acquire32(function_->shared(pci::Region::bar0), offset);
-}
+std::uint32_t E1000Guest::read_mapped(std::uint32_t offset) { return memory::load_acquire32(bar0(), offset); }
 
 std::uint32_t E1000Guest::read_io(std::uint32_t offset) {
   std::array<std::byte, 4> bytes{};

@@ -62,7 +62,15 @@ class Guest {
                                0};
     VMUX_ASSERT(function_->memory().map(std::move(request)).has_value());
     connect_interrupts();
+    const pci::RegionInfo bar = function.region(pci::Region::bar0);
+    if (bar.fd < 0) return;
+    auto mapping = Mapping::create(bar.fd, 0, bar.size, true);
+    VMUX_ASSERT(mapping.has_value());
+    bar0_ = std::move(*mapping);
   }
+
+  /// This function has the guest's memory and interrupts already, from the one before, and its BAR is the one before's.
+  void follow(pci::Function& function) noexcept { function_ = &function; }
 
   [[nodiscard]] std::span<std::byte> memory() noexcept { return memory_.bytes(); }
   /// Messages of this interrupt since the last call.
@@ -89,6 +97,9 @@ class Guest {
     function_->client_gone([] {});
   }
 
+  /// Of BAR 0 what is mapped, as the guest's own client has mapped it.
+  [[nodiscard]] std::span<std::byte> bar0() const noexcept { return bar0_.bytes(); }
+
   pci::Function* function_ = nullptr;
   Mapping memory_;
 
@@ -112,6 +123,7 @@ class Guest {
 
   const pci::Irq kind_;
   UniqueFd memory_fd_;
+  Mapping bar0_;
   std::vector<UniqueFd> interrupts_;
 };
 

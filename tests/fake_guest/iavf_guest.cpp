@@ -43,7 +43,7 @@ std::uint64_t IavfMessage::number(std::size_t at, unsigned size) const {
 
 void IavfGuest::write_data_page(std::uint32_t offset, std::uint32_t value) {
   if (!setup_.mapped_doorbells) return write(offset, value);
-  memory::store_release32(function_->shared(pci::Region::bar0), offset, value);
+  memory::store_release32(bar0(), offset, value);
 }
 
 // As the drivers do it: lengths with the enable bit before the addresses, and the receive tail last.

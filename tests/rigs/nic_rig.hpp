@@ -17,6 +17,9 @@
 #include "vmux/base/assert.hpp"
 #include "vmux/base/clock.hpp"
 #include "vmux/runtime/poller.hpp"
+#include "vmux/state/fd_bag.hpp"
+#include "vmux/state/reader.hpp"
+#include "vmux/state/writer.hpp"
 
 namespace vmux::rigs {
 
@@ -69,6 +72,26 @@ struct NicRig {
     nic->function().resume();
   }
   void migrate() { revive(suspend()); }
+
+  /// The card is no more; what its client has given waits for the next.
+  state::Suspended let_go() {
+    state::Suspended out;
+    state::Writer writer;
+    VMUX_ASSERT(nic->function().suspend(writer, out.fds).has_value());
+    out.image = std::move(writer).finish();
+    nic.reset();
+    return out;
+  }
+  /// Another card goes on in front of the same client.
+  void take_over(const state::Suspended& from) {
+    nic = make_nic();
+    auto reader = state::Reader::open(from.image);
+    VMUX_ASSERT(reader.has_value());
+    VMUX_ASSERT(nic->function().adopt(*reader, from.fds, nullptr).has_value() && reader->finish().has_value());
+    guest->follow(nic->function());
+    nic->function().go_on();
+  }
+  void hand_over() { take_over(let_go()); }
 
   /// Takes what the card sends: up to `most` frames, each finished into pieces.
   std::vector<Sent> take(std::size_t most = port::kMaxBurst) {
