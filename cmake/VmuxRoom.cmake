@@ -13,6 +13,9 @@
 #
 # vmux_fuzzer(NAME SOURCES file... [LIBS target...])
 #   A libFuzzer target in bin/fuzz/, built with VMUX_FUZZ only. Seeds: tests/fuzz/corpus/NAME/.
+#
+# vmux_seeds_test(FUZZER SOURCES file... [LIBS target...])
+#   The test FUZZER_seeds, of any build: a target's seeds with what tests/fuzz/steps.hpp has checked after each step.
 include(GoogleTest)
 if(VMUX_TESTS)
   find_package(GTest REQUIRED)
@@ -119,6 +122,14 @@ function(vmux_test name)
   add_dependencies(vmux-tests ${name})
   if("threads" IN_LIST ARG_LABELS)
     add_dependencies(vmux-thread-tests ${name})
+  endif()
+endfunction()
+
+function(vmux_seeds_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  vmux_test(${name}_seeds SOURCES ${PROJECT_SOURCE_DIR}/tests/fuzz/seeds_test.cpp APART ${ARG_SOURCES} LIBS ${ARG_LIBS})
+  if(VMUX_TESTS)
+    target_compile_definitions(${name}_seeds PRIVATE VMUX_SEEDS="${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
   endif()
 endfunction()
 

@@ -2,10 +2,9 @@
 // What both e1000 fuzzers share.
 #pragma once
 
-#include <fuzzer/FuzzedDataProvider.h>
-
 #include "device/e1000/nic.hpp"
 #include "fuzz/nic_arena.hpp"
+#include "fuzz/provider.hpp"
 
 namespace vmux::fuzz {
 
@@ -21,17 +20,17 @@ class E1000Arena : public NicArena<device::e1000::Nic> {
   void take_burst(std::optional<std::uint8_t> fill_with, std::size_t complete) {
     NicArena::take_burst(nic(), nic(), fill_with, complete);
   }
-  void arrive(FuzzedDataProvider& input) {
-    const auto bytes = input.ConsumeBytes<std::uint8_t>(input.ConsumeIntegralInRange<std::size_t>(0, 300));
+  void arrive(Provider& input) {
+    const auto bytes = input.bytes(input.in_range<std::size_t>(0, 300));
     Arriving what{.bytes = bytes};
-    what.length = input.ConsumeIntegralInRange<std::size_t>(bytes.size(), 20'000);
-    what.is_for_all = input.ConsumeBool();
-    what.offload.needs_checksum = input.ConsumeBool();
-    what.offload.csum_start = input.ConsumeIntegralInRange<std::uint16_t>(0, 255);
-    what.offload.csum_offset = input.ConsumeIntegralInRange<std::uint16_t>(0, 255);
-    what.offload.has_vlan = input.ConsumeBool();
-    what.offload.vlan_tci = input.ConsumeIntegral<std::uint16_t>();
-    what.is_last = input.ConsumeBool();
+    what.length = input.in_range<std::size_t>(bytes.size(), 20'000);
+    what.is_for_all = input.boolean();
+    what.offload.needs_checksum = input.boolean();
+    what.offload.csum_start = input.in_range<std::uint16_t>(0, 255);
+    what.offload.csum_offset = input.in_range<std::uint16_t>(0, 255);
+    what.offload.has_vlan = input.boolean();
+    what.offload.vlan_tci = input.number<std::uint16_t>();
+    what.is_last = input.boolean();
     NicArena::arrive(nic(), what);
   }
 };

@@ -15,41 +15,41 @@ constexpr std::uint32_t kPlaces[] = {
     0x4088, 0x408c, 0x40cc, 0x5000, 0x5200, 0x5400, 0x5404, 0x5600, 0x5820, 0x9000, 0x9800,
 };
 
-std::uint32_t place(FuzzedDataProvider& input) {
-  if (input.ConsumeProbability<float>() < 0.9f) return input.PickValueInArray(kPlaces);
-  return input.ConsumeIntegralInRange<std::uint32_t>(0, 0x1ffff);
+constexpr std::size_t kSizes[] = {1, 2, 4, 8, 64};
+
+std::uint32_t place(Provider& input) {
+  if (input.is_likely(9)) return input.one_of<std::uint32_t>(kPlaces);
+  return input.in_range<std::uint32_t>(0, 0x1ffff);
 }
 
-void step(E1000Arena& arena, FuzzedDataProvider& input) {
-  switch (input.ConsumeIntegralInRange<unsigned>(0, 10)) {
+void step(E1000Arena& arena, Provider& input) {
+  switch (input.in_range<unsigned>(0, 10)) {
     case 0:
     case 1:
-      return arena.write(place(input) & ~3u, input.ConsumeIntegral<std::uint32_t>());
+      return arena.write(place(input) & ~3u, input.number<std::uint32_t>());
     case 2:
-      return arena.read(place(input) & ~7u, input.PickValueInArray<std::size_t>({1, 2, 4, 8, 64}));
+      return arena.read(place(input) & ~7u, input.one_of<std::size_t>(kSizes));
     case 3:
-      return arena.write_mapped(input.ConsumeIntegralInRange<std::uint32_t>(0x800, 0xfff) * 4,
-                                input.ConsumeIntegralInRange<std::uint32_t>(0, 0xfffff));
+      return arena.write_mapped(input.in_range<std::uint32_t>(0x800, 0xfff) * 4,
+                                input.in_range<std::uint32_t>(0, 0xfffff));
     case 4: {
-      const std::uint64_t at = input.ConsumeIntegralInRange<std::uint32_t>(0, E1000Arena::kMemory);
-      return arena.fill(at, input.ConsumeBytes<std::uint8_t>(64));
+      const std::uint64_t at = input.in_range<std::uint32_t>(0, E1000Arena::kMemory);
+      return arena.fill(at, input.bytes(64));
     }
     case 5:
-      return arena.take_burst(input.ConsumeIntegral<std::uint8_t>(), input.ConsumeIntegralInRange<std::size_t>(0, 32));
+      return arena.take_burst(input.number<std::uint8_t>(), input.in_range<std::size_t>(0, 32));
     case 6:
       return arena.arrive(input);
     case 7:
-      arena.write(input.ConsumeIntegralInRange<std::uint32_t>(0, 15) * 4, input.ConsumeIntegral<std::uint32_t>(),
-                  pci::Region::bar1);
+      arena.write(input.in_range<std::uint32_t>(0, 15) * 4, input.number<std::uint32_t>(), pci::Region::bar1);
       return arena.read(4, 4, pci::Region::bar1);
     case 9: {
-      for (unsigned count = input.ConsumeIntegralInRange<unsigned>(0, 8); count > 0; --count)
-        arena.flip(input.ConsumeIntegralInRange<std::uint32_t>(0, E1000Arena::kMemory),
-                   input.ConsumeIntegral<std::uint64_t>());
+      for (unsigned count = input.in_range<unsigned>(0, 8); count > 0; --count)
+        arena.flip(input.in_range<std::uint32_t>(0, E1000Arena::kMemory), input.number<std::uint64_t>());
       return arena.begin_flipping();
     }
     case 8:
-      return arena.nic().set_link(input.ConsumeBool());
+      return arena.nic().set_link(input.boolean());
     default:
       return arena.run_timers();
   }
@@ -62,11 +62,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using vmux::fuzz::E1000Arena;
   static E1000Arena polled{vmux::device::e1000::Doorbell::poll};
   static E1000Arena trapped{vmux::device::e1000::Doorbell::trap};
-  FuzzedDataProvider input{data, size};
-  E1000Arena& arena = input.ConsumeBool() ? polled : trapped;
+  vmux::fuzz::Provider input{data, size};
+  E1000Arena& arena = input.boolean() ? polled : trapped;
   arena.restart();
-  for (unsigned i = 0; i < 200 && input.remaining_bytes() > 0; ++i)
+  for (unsigned i = 0; i < 200 && input.left() > 0; ++i) {
     vmux::fuzz::step(arena, input);
+    arena.step_done();
+  }
   arena.end_flipping();
   return 0;
 }

@@ -39,11 +39,11 @@ std::uint64_t buffer_address(std::uint64_t raw) {
   }
 }
 
-void flip_some(E1000Arena& arena, FuzzedDataProvider& input) {
-  for (unsigned count = input.ConsumeIntegralInRange<unsigned>(1, 8); count > 0; --count) {
-    const std::uint32_t place = input.ConsumeBool() ? kTxRing : kBuffers;
-    const std::uint64_t other = input.ConsumeIntegral<std::uint64_t>();
-    const std::uint32_t word = input.ConsumeIntegralInRange<std::uint32_t>(0, 2 * kDescriptors - 1);
+void flip_some(E1000Arena& arena, Provider& input) {
+  for (unsigned count = input.in_range<unsigned>(1, 8); count > 0; --count) {
+    const std::uint32_t place = input.boolean() ? kTxRing : kBuffers;
+    const std::uint64_t other = input.number<std::uint64_t>();
+    const std::uint32_t word = input.in_range<std::uint32_t>(0, 2 * kDescriptors - 1);
     const bool is_address = place == kTxRing && word % 2 == 0;
     arena.flip(place + word * 8, is_address ? buffer_address(other) : other);
   }
@@ -56,13 +56,13 @@ void flip_some(E1000Arena& arena, FuzzedDataProvider& input) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace vmux::fuzz;
   static E1000Arena arena{vmux::device::e1000::Doorbell::poll};
-  FuzzedDataProvider input{data, size};
+  Provider input{data, size};
   arena.restart();
-  const unsigned options = input.ConsumeIntegral<std::uint8_t>();
+  const unsigned options = input.number<std::uint8_t>();
   set_up(arena, options);
-  const std::uint32_t count = input.ConsumeIntegralInRange<std::uint32_t>(1, kDescriptors - 1);
+  const std::uint32_t count = input.in_range<std::uint32_t>(1, kDescriptors - 1);
   for (std::uint32_t i = 0; i < count; ++i) {
-    std::vector<std::uint8_t> descriptor = input.ConsumeBytes<std::uint8_t>(16);
+    std::vector<std::uint8_t> descriptor = input.bytes(16);
     descriptor.resize(16);
     const bool is_context = (descriptor[11] & 0x20) != 0 && (descriptor[10] >> 4) == 0;
     if (!is_context) {
@@ -74,14 +74,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     arena.fill(kTxRing + i * 16, descriptor);
   }
-  arena.fill(kBuffers, input.ConsumeBytes<std::uint8_t>(512));
+  arena.fill(kBuffers, input.bytes(512));
   if ((options & 8) != 0) flip_some(arena, input);
   arena.write(0x3818, count);
-  const std::uint8_t scribble = input.ConsumeIntegral<std::uint8_t>();
+  arena.step_done();
+  const std::uint8_t scribble = input.number<std::uint8_t>();
   if ((options & 8) != 0) arena.take_burst(std::nullopt, 16);
+  arena.step_done();
   arena.take_burst(scribble, 32);
+  arena.step_done();
   arena.arrive(input);
+  arena.step_done();
   arena.take_burst(scribble, 32);
+  arena.step_done();
   arena.end_flipping();
   arena.run_timers();
   return 0;

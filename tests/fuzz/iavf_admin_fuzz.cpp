@@ -277,8 +277,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Input input{data, size};
   IavfArena& arena = (input.u8() & 1) != 0 ? polled : trapped;
   arena.restart();
-  for (unsigned i = 0; i < 100 && !input.is_empty(); ++i)
+  for (unsigned i = 0; i < 100 && !input.is_empty(); ++i) {
     kSteps[input.u8() % std::size(kSteps)](arena, input);
+    arena.step_done();
+  }
   arena.finish();
   return 0;
 }

@@ -12,6 +12,7 @@
 
 #include "fuzz/input.hpp"
 #include "fuzz/nic_arena.hpp"
+#include "fuzz/steps.hpp"
 #include "intel/rx.hpp"
 #include "intel/test/queues.hpp"
 #include "intel/tx.hpp"
@@ -36,6 +37,25 @@ struct Guest {
     memory.space().attach(rx.memory());
   }
 };
+
+template <class State>
+bool is_same(const State& a, const State& b) {
+  return a.head == b.head && a.fault == b.fault && a.enabled == b.enabled && a.config.ring == b.config.ring &&
+         a.config.length == b.config.length;
+}
+
+/// After each round: others go on where these queues are.
+void check_step(const Guest& guest) {
+  if (!fuzz::checks_each_step) return;
+  ++fuzz::steps_checked;
+  TxQueue tx{"other", 0};
+  RxQueue rx{"other", 0};
+  tx.restore({guest.tx.state(), false, totals_of(guest.tx.counters())});
+  rx.restore({guest.rx.state(), guest.rx.has_pending(), totals_of(guest.rx.counters())});
+  VMUX_ASSERT(is_same(tx.state(), guest.tx.state()) && is_same(rx.state(), guest.rx.state()));
+  VMUX_ASSERT(rx.has_pending() == guest.rx.has_pending());
+  VMUX_ASSERT(rx.counters().frames.get() == guest.rx.counters().frames.get());
+}
 
 }  // namespace
 
@@ -88,6 +108,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::span frames{views.data(), count};
     steer(rules, frames, infos);
     static_cast<void>(guest.rx.deliver(frames, std::span{infos}.first(count), takes, (data[7 - round] >> 1) & 0x7f));
+    check_step(guest);
     static_cast<void>(guest.rx.flush());
     static_cast<void>(guest.tx.complete(count));
   }

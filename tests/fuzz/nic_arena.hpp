@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "fuzz/beside.hpp"
+#include "fuzz/steps.hpp"
 #include "packet/transfer.hpp"
 #include "port/port.hpp"
 #include "vmux/base/assert.hpp"
@@ -59,7 +61,8 @@ class NicArena {
   template <class Make>
   explicit NicArena(Make make)
       : poller_(std::move(*runtime::Poller::create())),
-        nic_(std::move(*make(*poller_))),
+        make_([this, make] { return std::move(*make(*poller_)); }),
+        nic_(make_()),
         fd_(std::move(*make_memfd("fuzz", kMemory + kReadOnlySize))) {
     memory_ = std::move(*Mapping::create(fd_.get(), 0, kMemory + kReadOnlySize, true));
     map_all();
@@ -156,6 +159,20 @@ class NicArena {
   }
 
   void run_timers() { poller_->run_once(0); }
+  /// After each step of an input: what the card is goes into another one, and comes out of that as the same bytes.
+  void step_done() {
+    if (!checks_each_step) return;
+    ++steps_checked;
+    pci::Function& function = nic_->function();
+    function.pause();
+    const auto saved = function.save();
+    const auto other = make_();
+    other->set_link(nic_->is_link_up());
+    const auto loaded = other->function().load(saved);
+    VMUX_ASSERT(loaded.has_value());
+    VMUX_ASSERT(other->function().save() == saved);
+    function.resume();
+  }
   [[nodiscard]] Nic& nic() noexcept { return *nic_; }
 
  private:
@@ -165,6 +182,7 @@ class NicArena {
   }
 
   std::unique_ptr<runtime::Poller> poller_;
+  std::function<std::unique_ptr<Nic>()> make_;
   std::unique_ptr<Nic> nic_;
   UniqueFd fd_;
   Mapping memory_;
