@@ -98,7 +98,7 @@ void rx_deliver_flush(benchmark::State& state) {
   std::uint64_t received = 0, taken = 0;
   for ([[maybe_unused]] auto _ : state) {
     driver.write(0x2818, static_cast<std::uint32_t>((received + kRing - 1) % kRing));
-    taken += driver.port().deliver(views);
+    taken += driver.port().deliver(views).taken;
     driver.port().flush();
     received += kBurst;
   }

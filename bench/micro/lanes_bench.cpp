@@ -48,7 +48,9 @@ class Peer final : public port::Port {
     return into.size();
   }
   void complete(std::size_t) noexcept override {}
-  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override { return frames.size(); }
+  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
+    return {.taken = frames.size()};
+  }
   void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
   [[nodiscard]] bool needs_polling() const noexcept override { return true; }

@@ -2,38 +2,33 @@
 // All that a device model, the switch and a backend know of each other.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 
 #include "packet/frame.hpp"
+#include "port/counters.hpp"
 #include "port/steering.hpp"
-#include "vmux/base/counter.hpp"
 
 namespace vmux::port {
 
 /// Largest burst that the switch asks for.
 inline constexpr std::size_t kMaxBurst = 32;
 
-/// Seen from the switch: rx = frames that entered the switch from this port, tx = frames delivered to it.
-/// Written by the port's poller.
-struct PortCounters {
-  Counter rx_frames, rx_bytes, tx_frames, tx_bytes;
-  Counter drop_no_room;    ///< receiver had no buffers
-  Counter drop_not_ready;  ///< receiver is not up (no driver, link down)
-  Counter drop_too_long;   ///< larger than the receiver takes, and not to be cut
-  Counter drop_filtered;   ///< VLAN or address rules of the switch
-  Counter drop_malformed;  ///< sender's frame could not be parsed as far as needed
-  Counter drop_ring_full;  ///< ring to another poller was full
+/// What became of the frames that deliver() was called with.
+struct Delivery {
+  std::size_t taken = 0;  ///< from the front: the port has dealt with them. The others found no room
+  std::size_t lost = 0;   ///< of those taken
+  std::uint64_t lost_bytes = 0;
+  std::array<std::uint8_t, kDropReasons.size()> why{};  ///< how many of the lost for each reason
 
-  /// For the port, in deliver(): frames that it answers for as taken, and that were lost for this reason all the same.
-  void lose(Counter& reason, std::size_t frames, std::uint64_t bytes) noexcept {
-    reason.add(frames);
-    lost_frames += frames;
+  void lose(DropReason reason, std::uint64_t bytes) noexcept {
+    ++lost;
+    ++why[index_of(reason)];
     lost_bytes += bytes;
   }
-  std::uint64_t lost_frames = 0, lost_bytes = 0;  ///< since the switch looked last: those were not delivered
 };
 
 /// One side of a virtual cable: a VM's NIC, or an uplink; or one lane of it, where its queues are spread over pollers.
@@ -49,10 +44,9 @@ class Port {
   /// The oldest `count` of those are done: write back, recycle. Never more than were peeked.
   virtual void complete(std::size_t count) noexcept = 0;
 
-  /// Copies frames to the port's receiver, finishing what accepts() does not take. Returns how many were taken, from
-  /// the front (a frame that the receiver's own filters discard counts as taken); the caller drops and counts the rest.
-  /// What is lost among those taken goes to PortCounters::lose().
-  virtual std::size_t deliver(std::span<const packet::FrameView> frames) noexcept = 0;
+  /// Copies frames to the port's receiver, finishing what accepts() does not take. A frame that the receiver's own
+  /// filters discard counts as taken, and is not lost. The caller counts what was lost, and drops what was not taken.
+  [[nodiscard]] virtual Delivery deliver(std::span<const packet::FrameView> frames) noexcept = 0;
   /// After the deliveries of a round: publish indices, consider interrupts.
   virtual void flush() noexcept = 0;
 

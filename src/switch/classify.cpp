@@ -38,7 +38,7 @@ void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame
   port::PortCounters& counters = member.port.counters();
   const packet::Slice header = view.header;
   if (header.size() < kEthernet || header.size() > packet::kLongestHeader) {
-    counters.drop_malformed.add();
+    counters.drops(port::DropReason::malformed).add();
     return;
   }
   const bool tag_follows = packet::get16(header, 12) == kTypeVlan;
@@ -47,7 +47,7 @@ void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame
     frame.tci = view.offload.vlan_tci;
   } else if (tag_follows) {
     if (header.size() < kTagged) {
-      counters.drop_malformed.add();
+      counters.drops(port::DropReason::malformed).add();
       return;
     }
     frame.has_tag = frame.tag_in_bytes = true;
@@ -61,7 +61,7 @@ void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame
                             ? member.vlan.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view))
                             : member.vlan.mode == VlanMode::trunk && vid != kReservedVid && member.vlan.carries(vid);
   if (!admitted || ends_here(to, forwarded_groups_)) {
-    counters.drop_filtered.add();
+    counters.drops(port::DropReason::filtered).add();
     return;
   }
   // A group address cannot send, and nobody's address is 0: neither is learnt, both are forwarded.
@@ -74,7 +74,7 @@ void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame
   if (!frame.is_flood) {
     look_up(station_key(to, frame.vlan));
     if (last_.is_known && last_.port == member.id) {  // it is where it came from
-      counters.drop_filtered.add();
+      counters.drops(port::DropReason::filtered).add();
       return;
     }
     frame.is_flood = !last_.is_known;

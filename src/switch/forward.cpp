@@ -2,7 +2,6 @@
 // From a classified burst to ports and links: frames for one port are delivered together and in order.
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 #include "packet/bytes.hpp"
 #include "switch/shard.hpp"
@@ -28,6 +27,12 @@ inline bool is_too_long(const packet::FrameView& view, const packet::Accepts& ac
   if (takes_whole(accepts, offload)) return false;
   return std::min<std::uint32_t>(view.length, std::uint32_t{offload.header_length} + offload.gso_size) + tag >
          accepts.max_frame;
+}
+
+void count_lost(port::PortCounters& counters, const port::Delivery& delivery) noexcept {
+  for (const port::DropReasonRow& row : port::kDropReasons) {
+    if (const std::uint8_t frames = delivery.why[port::index_of(row.reason)]) counters.drops(row.reason).add(frames);
+  }
 }
 
 }  // namespace
@@ -68,7 +73,7 @@ bool Shard::look_elsewhere(Frame& frame, Member& member) noexcept {
   member.has_stations = true;
   next_sweep_ns_ = 0;
   frame.is_flood = sender_ != nullptr;
-  if (!frame.is_flood) member.port.counters().drop_not_ready.add();
+  if (!frame.is_flood) member.port.counters().drops(port::DropReason::not_ready).add();
   return frame.is_flood;
 }
 
@@ -77,13 +82,15 @@ void Shard::send_queued(Member& member) noexcept {
   const auto frames = gather(member, member.port.accepts());
   member.queued = 0;
   if (frames.empty()) return;
-  const std::size_t taken = std::min(member.port.deliver(frames), frames.size());
+  const port::Delivery done = member.port.deliver(frames);
   std::uint64_t bytes = 0;
-  for (const packet::FrameView& view : frames.first(taken))
+  for (const packet::FrameView& view : frames.first(done.taken))
     bytes += view.length;
-  counters.tx_frames.add(taken - std::min<std::uint64_t>(taken, std::exchange(counters.lost_frames, 0)));
-  counters.tx_bytes.add(bytes - std::min(bytes, std::exchange(counters.lost_bytes, 0)));
-  if (taken < frames.size()) counters.drop_no_room.add(frames.size() - taken);
+  counters.tx_frames.add(done.taken - done.lost);
+  counters.tx_bytes.add(bytes - done.lost_bytes);
+  if (done.lost != 0) [[unlikely]]
+    count_lost(counters, done);
+  if (done.taken < frames.size()) counters.drops(port::DropReason::no_room).add(frames.size() - done.taken);
   if (!member.is_touched) {
     member.is_touched = true;
     touched_.push_back(&member);
@@ -107,9 +114,9 @@ std::span<const packet::FrameView> Shard::gather(Member& member, const packet::A
     const Frame& frame = frames_[member.queue[i]];
     gathered_[kept] = peeked_[member.queue[i]];
     if (!member.vlan.carries(frame.vlan) || !rewrite_tag(frame, member, kept)) {
-      member.port.counters().drop_filtered.add();
+      member.port.counters().drops(port::DropReason::filtered).add();
     } else if (is_too_long(gathered_[kept], accepts)) {
-      member.port.counters().drop_too_long.add();
+      member.port.counters().drops(port::DropReason::too_long).add();
     } else {
       ++kept;
     }
@@ -164,7 +171,7 @@ void Shard::cross(Peer& peer, std::size_t index) noexcept {
     }
     pool_->give_back(*item.frame);
   }
-  sender_->port.counters().drop_ring_full.add();
+  sender_->port.counters().drops(port::DropReason::ring_full).add();
 }
 
 void Shard::flush_all() noexcept {

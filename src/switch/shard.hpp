@@ -143,7 +143,7 @@ class Shard final : public runtime::Task {
     return true;
   }
   void queue_or_count(std::size_t index, Member& member) noexcept {
-    if (!queue(index, member)) member.port.counters().drop_not_ready.add();
+    if (!queue(index, member)) member.port.counters().drops(port::DropReason::not_ready).add();
   }
   void flood(std::size_t index) noexcept;
   [[nodiscard]] bool look_elsewhere(Frame& frame, Member& member) noexcept;

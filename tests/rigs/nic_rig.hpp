@@ -120,7 +120,7 @@ struct NicRig {
     if (!payload.empty()) view.payload = std::span{&payload, 1};
     view.length = static_cast<std::uint32_t>(frame.size());
     view.offload = offload;
-    const std::size_t taken = nic->deliver(std::span{&view, 1});
+    const std::size_t taken = nic->deliver(std::span{&view, 1}).taken;
     nic->flush();
     return taken;
   }

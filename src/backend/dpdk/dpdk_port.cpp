@@ -16,6 +16,8 @@
 namespace vmux::backend {
 namespace {
 
+using port::DropReason;
+
 constexpr std::size_t kMaxSegments = 40;  // of one frame: 64 KiB in default mbufs, and some
 constexpr std::uint16_t kTcpChecksum = 16, kUdpChecksum = 6;
 constexpr std::size_t kTag = 4, kIpv6 = 40;                          // bytes
@@ -85,11 +87,11 @@ struct DpdkPort::Impl {
   std::array<rte_mbuf*, port::kMaxBurst> ready{};
   std::array<std::size_t, port::kMaxBurst> frame_of{};
   std::size_t ready_count = 0;
+  std::size_t lost_frame = 0;  // the last one that was lost: of several pieces more than one may be refused
 
   [[nodiscard]] bool view(std::size_t index, packet::FrameView& out) noexcept;
   [[nodiscard]] rte_mbuf* fill(packet::Pieces& pieces, const packet::Piece& piece) noexcept;
-  [[nodiscard]] bool send_ready(std::span<const packet::FrameView> frames, port::PortCounters& counters,
-                                std::size_t& first_unsent) noexcept;
+  [[nodiscard]] bool send_ready(std::span<const packet::FrameView> frames, port::Delivery& done) noexcept;
   void follow_link() noexcept;
 };
 
@@ -156,7 +158,7 @@ std::size_t DpdkPort::peek_burst(std::span<packet::FrameView> into) noexcept {
       ++count;
       continue;
     }
-    counters().drop_malformed.add();
+    counters().drops(DropReason::malformed).add();
     rte_pktmbuf_free(impl.received[count]);
     std::move(impl.received.begin() + static_cast<std::ptrdiff_t>(count) + 1,
               impl.received.begin() + static_cast<std::ptrdiff_t>(impl.pending),
@@ -198,46 +200,52 @@ rte_mbuf* DpdkPort::Impl::fill(packet::Pieces& pieces, const packet::Piece& piec
   return chain[0];
 }
 
-// Hands what is ready to the device. False when it has no more room: then the rest is freed and `first_unsent` says
-// which frame it began with. What the driver refuses (tx_prepare stops there) is lost alone: others stand behind it.
-bool DpdkPort::Impl::send_ready(std::span<const packet::FrameView> frames, port::PortCounters& counters,
-                                std::size_t& first_unsent) noexcept {
+// Hands what is ready to the device. False when it has no more room: then the rest is freed and `done` says which frame
+// it began with. What the driver refuses (tx_prepare stops there) is lost alone: others stand behind it.
+bool DpdkPort::Impl::send_ready(std::span<const packet::FrameView> frames, port::Delivery& done) noexcept {
   const std::span<rte_mbuf*> all = std::span{ready}.first(std::exchange(ready_count, 0));
-  std::size_t done = 0, lost = frames.size();
-  while (done < all.size()) {
-    const auto left = static_cast<std::uint16_t>(all.size() - done);
-    const std::uint16_t prepared = rte_eth_tx_prepare(device->id(), 0, &all[done], left);
-    const std::uint16_t sent = rte_eth_tx_burst(device->id(), 0, &all[done], prepared);
-    done += sent;
+  std::size_t gone = 0;
+  while (gone < all.size()) {
+    const auto left = static_cast<std::uint16_t>(all.size() - gone);
+    const std::uint16_t prepared = rte_eth_tx_prepare(device->id(), 0, &all[gone], left);
+    const std::uint16_t sent = rte_eth_tx_burst(device->id(), 0, &all[gone], prepared);
+    gone += sent;
     if (sent < prepared) {
-      first_unsent = frame_of[done];
-      rte_pktmbuf_free_bulk(&all[done], static_cast<unsigned>(all.size() - done));
+      done.taken = frame_of[gone] == lost_frame ? lost_frame + 1 : frame_of[gone];
+      rte_pktmbuf_free_bulk(&all[gone], static_cast<unsigned>(all.size() - gone));
       return false;
     }
     if (prepared == left) break;
-    if (frame_of[done] != lost) counters.lose(counters.drop_malformed, 1, frames[frame_of[done]].length);
-    lost = frame_of[done];
-    rte_pktmbuf_free(all[done++]);
+    if (frame_of[gone] != lost_frame) done.lose(DropReason::malformed, frames[frame_of[gone]].length);
+    lost_frame = frame_of[gone];
+    rte_pktmbuf_free(all[gone++]);
   }
   return true;
 }
 
-std::size_t DpdkPort::deliver(std::span<const packet::FrameView> frames) noexcept {
+port::Delivery DpdkPort::deliver(std::span<const packet::FrameView> frames) noexcept {
   Impl& impl = *impl_;
-  std::size_t first_unsent = frames.size();
-  const auto send = [&] { return impl.send_ready(frames, counters(), first_unsent); };
+  port::Delivery done;
+  impl.lost_frame = frames.size();
   for (std::size_t i = 0; i < frames.size(); ++i) {
     packet::Pieces pieces{frames[i], accepts_for(frames[i], impl.device->accepts())};
-    if (pieces.count() == 0) counters().lose(counters().drop_malformed, 1, frames[i].length);
+    if (pieces.count() == 0) {  // those in front of it first: what is lost has been taken
+      if (!impl.send_ready(frames, done)) return done;
+      done.lose(DropReason::malformed, frames[i].length);
+    }
     while (const packet::Piece* piece = pieces.next()) {
       rte_mbuf* const mbuf = impl.fill(pieces, *piece);
-      if (mbuf == nullptr) return send() ? i : first_unsent;
+      if (mbuf == nullptr) {
+        if (impl.send_ready(frames, done)) done.taken = i;
+        return done;
+      }
       impl.ready[impl.ready_count] = mbuf;
       impl.frame_of[impl.ready_count++] = i;
-      if (impl.ready_count == impl.ready.size() && !send()) return first_unsent;
+      if (impl.ready_count == impl.ready.size() && !impl.send_ready(frames, done)) return done;
     }
   }
-  return send() ? frames.size() : first_unsent;
+  if (impl.send_ready(frames, done)) done.taken = frames.size();
+  return done;
 }
 
 void DpdkPort::flush() noexcept {}

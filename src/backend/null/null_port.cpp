@@ -11,7 +11,9 @@ std::size_t NullPort::peek_burst(std::span<packet::FrameView>) noexcept { return
 
 void NullPort::complete(std::size_t) noexcept {}
 
-std::size_t NullPort::deliver(std::span<const packet::FrameView> frames) noexcept { return frames.size(); }
+port::Delivery NullPort::deliver(std::span<const packet::FrameView> frames) noexcept {
+  return {.taken = frames.size()};
+}
 
 // Everything: nothing needs finishing for a receiver that looks at nothing.
 packet::Accepts NullPort::accepts() const noexcept {

@@ -18,7 +18,7 @@ class NullPort final : public port::Port {
 
   std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
   void complete(std::size_t count) noexcept override;
-  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override;
+  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
   void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override { return false; }

@@ -15,6 +15,8 @@
 namespace vmux::backend {
 namespace {
 
+using port::DropReason;
+
 constexpr unsigned kMaxQueues = 16;
 
 }  // namespace
@@ -117,7 +119,7 @@ void TapPort::give_up(int error) noexcept {
 std::size_t TapPort::peek_burst(std::span<packet::FrameView> into) noexcept {
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     const std::size_t at = (next_ + i) % queues_.size();
-    const std::size_t count = queues_[at]->peek(into, counters().drop_malformed);
+    const std::size_t count = queues_[at]->peek(into, counters().drops(DropReason::malformed));
     if (queues_[at]->gone_errno() != 0) give_up(queues_[at]->gone_errno());
     if (count == 0) continue;
     current_ = at;
@@ -131,19 +133,18 @@ void TapPort::complete(std::size_t count) noexcept {
   next_ = queues_[current_]->is_empty() ? (current_ + 1) % queues_.size() : current_;
 }
 
-std::size_t TapPort::deliver(std::span<const packet::FrameView> frames) noexcept {
-  for (std::size_t i = 0; i < frames.size(); ++i) {
-    if (is_gone() || !write_frame(frames[i])) return i;
-  }
-  return frames.size();
+port::Delivery TapPort::deliver(std::span<const packet::FrameView> frames) noexcept {
+  port::Delivery done;
+  while (done.taken < frames.size() && !is_gone() && write_frame(frames[done.taken], done))
+    ++done.taken;
+  return done;
 }
 
-// False when the kernel has no room: the switch counts it. What fails for another reason is counted here.
-bool TapPort::write_frame(const packet::FrameView& view) noexcept {
+// False when the kernel has no room. What fails for another reason is lost, and has been taken.
+bool TapPort::write_frame(const packet::FrameView& view, port::Delivery& done) noexcept {
   TapQueue& queue = queue_for(view);
   packet::Pieces pieces{view, accepts_};
-  const auto lose = [&](Counter& reason) { counters().lose(reason, 1, view.length); };
-  if (pieces.count() == 0) lose(counters().drop_malformed);
+  if (pieces.count() == 0) done.lose(DropReason::malformed, view.length);
   bool any_written = false;
   while (const packet::Piece* piece = pieces.next()) {
     switch (queue.write(pieces, *piece)) {
@@ -152,13 +153,13 @@ bool TapPort::write_frame(const packet::FrameView& view) noexcept {
         break;
       case TapOutcome::again:
         if (!any_written) return false;
-        lose(counters().drop_no_room);
+        done.lose(DropReason::no_room, view.length);
         return true;
       case TapOutcome::down:
-        lose(counters().drop_not_ready);
+        done.lose(DropReason::not_ready, view.length);
         return true;
       case TapOutcome::refused:
-        lose(counters().drop_malformed);
+        done.lose(DropReason::malformed, view.length);
         return true;
       case TapOutcome::gone:
         give_up(queue.gone_errno());

@@ -41,7 +41,7 @@ class TapPort final : public port::Port {
 
   std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
   void complete(std::size_t count) noexcept override;
-  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override;
+  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
   void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override { return false; }
@@ -59,7 +59,7 @@ class TapPort final : public port::Port {
   void unwatch_all() noexcept;
   void follow_link() noexcept;
   void on_event(TapQueue& queue, std::uint32_t events) noexcept;
-  [[nodiscard]] bool write_frame(const packet::FrameView& view) noexcept;
+  [[nodiscard]] bool write_frame(const packet::FrameView& view, port::Delivery& done) noexcept;
   [[nodiscard]] TapQueue& queue_for(const packet::FrameView& view) noexcept;
   void give_up(int error) noexcept;
 

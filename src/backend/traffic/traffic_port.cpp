@@ -102,7 +102,7 @@ std::span<std::byte> TrafficPort::sink_room(std::size_t bytes) noexcept {
   return room;
 }
 
-std::size_t TrafficPort::deliver(std::span<const packet::FrameView> frames) noexcept {
+port::Delivery TrafficPort::deliver(std::span<const packet::FrameView> frames) noexcept {
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const packet::FrameView& frame = frames[i];
     if (i + 1 < frames.size()) packet::prefetch_payload(frames[i + 1]);
@@ -116,7 +116,7 @@ std::size_t TrafficPort::deliver(std::span<const packet::FrameView> frames) noex
       pieces.copy(std::span{&room, 1});
     }
   }
-  return frames.size();
+  return {.taken = frames.size()};
 }
 
 packet::Accepts TrafficPort::accepts() const noexcept { return kAccepts; }

@@ -55,28 +55,15 @@ Outcome<Json> removed(Controller& controller, const Json& params, Remove remove)
 
 // --- shapes ---
 
-constexpr auto kCounters = std::to_array<std::pair<const char*, Counter port::PortCounters::*>>({
-    {"rx_frames", &port::PortCounters::rx_frames},
-    {"rx_bytes", &port::PortCounters::rx_bytes},
-    {"tx_frames", &port::PortCounters::tx_frames},
-    {"tx_bytes", &port::PortCounters::tx_bytes},
-    {"drop_no_room", &port::PortCounters::drop_no_room},
-    {"drop_not_ready", &port::PortCounters::drop_not_ready},
-    {"drop_too_long", &port::PortCounters::drop_too_long},
-    {"drop_filtered", &port::PortCounters::drop_filtered},
-    {"drop_malformed", &port::PortCounters::drop_malformed},
-    {"drop_ring_full", &port::PortCounters::drop_ring_full},
-});
-
 /// Sums over lanes; null: nothing of it passes through a switch.
 Json of_counters(std::span<const Controller::LaneState> lanes) {
   if (lanes.empty()) return {};
   Json object = Json::object();
-  for (const auto& [name, counter] : kCounters) {
+  for (const port::CounterRow& row : port::kPortCounters) {
     std::uint64_t sum = 0;
     for (const Controller::LaneState& lane : lanes)
-      sum += (lane.counters->*counter).get();
-    object[name] = sum;
+      sum += row.of(*lane.counters).get();
+    object[row.name] = sum;
   }
   return object;
 }

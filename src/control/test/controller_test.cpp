@@ -207,7 +207,7 @@ TEST_P(AnUplinkThatSpeaksUntagged, IsHeardWhereItsKeysSaySo) {
   while (counters.rx_frames.get() == 0)
     std::this_thread::yield();
   EXPECT_TRUE(controller_->uplink_is_ready("up"));  // its poller has ended that round
-  EXPECT_EQ(counters.drop_filtered.get(), GetParam().filtered);
+  EXPECT_EQ(counters.drops(port::DropReason::filtered).get(), GetParam().filtered);
 }
 INSTANTIATE_TEST_SUITE_P(Keys, AnUplinkThatSpeaksUntagged,
                          testing::Values(VlanKeys{Json::object(), 0}, VlanKeys{Json{{"vlan", 5}}, 0},

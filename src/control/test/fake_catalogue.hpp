@@ -23,7 +23,9 @@ class SilentPort final : public port::Port {
     return 1;
   }
   void complete(std::size_t count) noexcept override { speaks_ = speaks_ && count == 0; }
-  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override { return frames.size(); }
+  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
+    return {.taken = frames.size()};
+  }
   void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
   [[nodiscard]] bool needs_polling() const noexcept override { return speaks_; }

@@ -175,8 +175,8 @@ std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
 
 void Nic::complete(std::size_t count) noexcept { tx_.complete(count); }
 
-std::size_t Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
-  return is_ready() ? rx_.deliver(frames) : 0;
+port::Delivery Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
+  return {.taken = is_ready() ? rx_.deliver(frames) : 0};
 }
 
 void Nic::flush() noexcept { rx_.flush(); }

@@ -32,9 +32,8 @@ class QueueSteering final : public port::Steering {
 }  // namespace
 
 DataPath::DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, nic::Alarm& alarm,
-                   port::PortCounters& port, const char* name, unsigned pairs, std::span<runtime::Poller* const> others,
-                   bool is_mapped)
-    : registers_(registers), home_(registers, interrupts, port) {
+                   const char* name, unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped)
+    : registers_(registers), home_(registers, interrupts) {
   for (runtime::Poller* const poller : others.first(std::min<std::size_t>(others.size(), pairs - 1)))
     sides_.push_back(std::make_unique<SideLane>(registers, vectors, *poller, is_mapped));
   for (unsigned index = 0; index < pairs; ++index) {

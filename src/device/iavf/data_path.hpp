@@ -33,9 +33,8 @@ class DataPath {
  public:
   /// `others`: the pollers beside the home one that own queues too. Queue i belongs to lane i modulo their number plus
   /// one; lane 0 is the home poller's.
-  DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, nic::Alarm& alarm,
-           port::PortCounters& port, const char* name, unsigned pairs, std::span<runtime::Poller* const> others,
-           bool is_mapped);
+  DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, nic::Alarm& alarm, const char* name,
+           unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped);
   void connect(pci::Function& function);
   void disconnect(pci::Function& function) noexcept;
 

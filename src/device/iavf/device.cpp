@@ -42,8 +42,8 @@ Nic::Nic(NicOptions options, runtime::Poller& poller)
       interrupts_(registers_, vectors_, nic_counters_, poller),
       admin_(registers_, nic_counters_, options_.name.c_str()),
       alarm_(poller),
-      data_(registers_, vectors_, interrupts_, alarm_, port::Port::counters(), options_.name.c_str(),
-            options_.queue_pairs, options_.more_pollers, options_.doorbell == Doorbell::poll),
+      data_(registers_, vectors_, interrupts_, alarm_, options_.name.c_str(), options_.queue_pairs,
+            options_.more_pollers, options_.doorbell == Doorbell::poll),
       virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_),
       reset_timer_(poller, [this] { reset_timer_expired(); }),
       pump_timer_(poller, [this] { pump(); }) {}
@@ -184,8 +184,8 @@ std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
 
 void Nic::complete(std::size_t count) noexcept { data_.home().complete(count); }
 
-std::size_t Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
-  return is_ready() ? data_.home().deliver(frames) : 0;
+port::Delivery Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
+  return is_ready() ? data_.home().deliver(frames) : port::Delivery{};
 }
 
 void Nic::flush() noexcept {

@@ -77,16 +77,10 @@ void Lane::complete(std::size_t count) noexcept {
   interrupts_.service();
 }
 
-void Lane::lose(std::span<const packet::FrameView> frames) noexcept {
-  std::uint64_t bytes = 0;
-  for (const packet::FrameView& view : frames)
-    bytes += view.length;
-  port_.lose(port_.drop_no_room, frames.size(), bytes);
-}
-
-std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
+port::Delivery Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
   frames = frames.first(std::min(frames.size(), infos_.size()));
   intel::steer(*rules_, frames, infos_);
+  port::Delivery done;
   std::size_t at = 0;
   while (at < frames.size()) {  // runs of frames for one queue
     const std::uint16_t queue = infos_[at].queue;
@@ -101,12 +95,17 @@ std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
           frames.subspan(at, count), std::span{infos_}.subspan(at, count), accepts_, tail_of(reg::QRX_TAIL1, target));
       if (taken > 0) received_ |= 1u << target;
       // What one queue has no room for must not keep the others from theirs.
-      if (taken < count && end == frames.size()) return at + taken;
-      if (taken < count) lose(frames.subspan(at + taken, count - taken));
+      if (taken < count && end == frames.size()) {
+        done.taken = at + taken;
+        return done;
+      }
+      for (const packet::FrameView& view : frames.subspan(at + taken, count - taken))
+        done.lose(port::DropReason::no_room, view.length);
     }
     at = end;
   }
-  return frames.size();
+  done.taken = frames.size();
+  return done;
 }
 
 void Lane::flush() noexcept {

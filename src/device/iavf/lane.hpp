@@ -38,8 +38,7 @@ struct QueuePair {
 /// One thread at a time: the poller that owns it, or the home poller while that one is kept out (side_lane.hpp).
 class Lane {
  public:
-  Lane(Registers& registers, InterruptUnit& interrupts, port::PortCounters& port) noexcept
-      : registers_(registers), interrupts_(interrupts), port_(port) {}
+  Lane(Registers& registers, InterruptUnit& interrupts) noexcept : registers_(registers), interrupts_(interrupts) {}
 
   // For control.
   void own(unsigned queue, QueuePair& pair) noexcept { pairs_[queue] = &pair; }
@@ -59,19 +58,17 @@ class Lane {
   [[nodiscard]] bool can_receive() const noexcept { return rx_enabled_ != 0; }
   std::size_t peek(std::span<packet::FrameView> into) noexcept;
   void complete(std::size_t count) noexcept;
-  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept;
+  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept;
   void flush() noexcept;
   [[nodiscard]] const packet::Accepts& accepts() const noexcept { return accepts_; }
 
  private:
-  void lose(std::span<const packet::FrameView> frames) noexcept;
   [[nodiscard]] std::uint32_t tail_of(std::uint32_t first, std::size_t queue) const noexcept {
     return registers_.get(first + static_cast<std::uint32_t>(queue) * 4) & 0x1fff;
   }
 
   Registers& registers_;
   InterruptUnit& interrupts_;
-  port::PortCounters& port_;
   std::array<QueuePair*, kMaxQueuePairs> pairs_{};  // null: another lane's
   std::shared_ptr<const intel::RxRules> rules_;
   packet::Accepts accepts_;

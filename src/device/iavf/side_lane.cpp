@@ -21,7 +21,7 @@ SideLane::SideLane(Registers& registers, VectorStates& vectors, runtime::Poller&
     : poller_(poller),
       is_mapped_(is_mapped),
       interrupts_(registers, vectors, nic_counters_, poller, [this] { timer_expired(); }),
-      lane_(registers, interrupts_, port::Port::counters()) {}
+      lane_(registers, interrupts_) {}
 
 // --- the home thread ---
 
@@ -101,9 +101,9 @@ void SideLane::complete(std::size_t count) noexcept {
   gate_.leave();
 }
 
-std::size_t SideLane::deliver(std::span<const packet::FrameView> frames) noexcept {
+port::Delivery SideLane::deliver(std::span<const packet::FrameView> frames) noexcept {
   const Inside inside{gate_};
-  return is_open() && lane_.can_receive() ? lane_.deliver(frames) : 0;
+  return is_open() && lane_.can_receive() ? lane_.deliver(frames) : port::Delivery{};
 }
 
 void SideLane::flush() noexcept {

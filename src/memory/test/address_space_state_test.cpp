@@ -52,6 +52,7 @@ TEST_F(MemoryState, IsTheSameMapOfTheSameFiles) {
   EXPECT_FALSE(reader.store(Iova{0x20000}, std::uint8_t{1}));
   EXPECT_TRUE(next.knows(Iova{0x30000}, ByteCount{kPage}, Access::read_write));
   EXPECT_EQ(saved(next).image, suspended.image);
+  EXPECT_EQ(next.reach().bytes, space_.reach().bytes);
 }
 
 TEST_F(MemoryState, TakesThePlaceOfWhatWasThere) {

@@ -27,7 +27,7 @@ class FakePort final : public port::Port {
   bool ready = true;
   std::size_t room = 1000;                   // frames that deliver() still takes
   std::size_t header = packet::kHeaderRoom;  // bytes of a frame that are its header
-  std::size_t loses = 0;                     // of those taken: the next ones that are lost
+  std::deque<port::DropReason> loses;        // of those taken: why the next ones are lost
   // Read by the test, between rounds.
   std::vector<Bytes> inbox;
   std::vector<std::size_t> deliveries;  // frames of each deliver()
@@ -53,19 +53,19 @@ class FakePort final : public port::Port {
   void complete(std::size_t count) noexcept override {
     outgoing.erase(outgoing.begin(), outgoing.begin() + static_cast<std::ptrdiff_t>(count));
   }
-  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override {
+  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
     deliveries.push_back(frames.size());
-    const std::size_t taken = std::min(room, frames.size());
-    for (const packet::FrameView& view : frames.first(taken)) {
-      if (loses == 0) {
+    port::Delivery done{.taken = std::min(room, frames.size())};
+    for (const packet::FrameView& view : frames.first(done.taken)) {
+      if (loses.empty()) {
         take(view);
       } else {
-        --loses;
-        counters().lose(counters().drop_no_room, 1, view.length);
+        done.lose(loses.front(), view.length);
+        loses.pop_front();
       }
     }
-    room -= taken;
-    return taken;
+    room -= done.taken;
+    return done;
   }
   void flush() noexcept override { ++flushes; }
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return takes; }

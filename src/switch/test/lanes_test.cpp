@@ -169,7 +169,7 @@ TEST(Lanes, AStationBelongsToThePortWhicheverLaneItSpokeFrom) {
   bench.lanes[1].send(frame(9, 10));  // to a station behind the same port, by another lane
   bench.run();
   EXPECT_EQ(bench.wide_received(), 1u);
-  EXPECT_EQ(bench.lanes[1].counters().drop_filtered.get(), 1u);
+  EXPECT_EQ(bench.lanes[1].counters().drops(port::DropReason::filtered).get(), 1u);
 }
 
 TEST(Lanes, ANewSteeringReachesEveryPoller) {
@@ -274,7 +274,7 @@ TEST(Lanes, CountForThemselves) {
   ASSERT_EQ(lanes.size(), 2u);
   EXPECT_EQ(lanes[0].counters->tx_frames.get(), 1u);
   EXPECT_EQ(lanes[1].counters->rx_frames.get(), 1u);
-  EXPECT_EQ(lanes[1].counters->drop_not_ready.get(), 1u);
+  EXPECT_EQ(lanes[1].counters->drops(port::DropReason::not_ready).get(), 1u);
 }
 
 TEST(Lanes, AreRefusedOnOnePollerOrUnderTwoPorts) {

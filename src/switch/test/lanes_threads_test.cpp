@@ -44,14 +44,14 @@ class LanePort final : public test::TalkingPort<kFrame> {
   }
   using Port::publish;
 
-  std::size_t deliver(std::span<const packet::FrameView> views) noexcept override {
+  port::Delivery deliver(std::span<const packet::FrameView> views) noexcept override {
     for (const packet::FrameView& view : views) {
       std::uint64_t number = 0;
       std::memcpy(&number, view.header.data() + kSequenceAt, sizeof number);
       note(number, expected_[flow_of(view) % kFlows]);
     }
     received.fetch_add(views.size());
-    return views.size();
+    return {.taken = views.size()};
   }
 
  private:

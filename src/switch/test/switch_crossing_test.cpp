@@ -131,7 +131,7 @@ TEST(SwitchAcrossPollers, CountsWhatDoesNotFitIntoTheRingAndRecovers) {
   bench.ports[2].room = 10'000;
   while (bench.here->run_once(0)) {
   }
-  const std::uint64_t dropped = bench.ports[0].counters().drop_ring_full.get();
+  const std::uint64_t dropped = bench.ports[0].counters().drops(port::DropReason::ring_full).get();
   EXPECT_GT(dropped, 0u);
   bench.run();
   EXPECT_EQ(bench.ports[2].inbox.size() + dropped, 3000u);

@@ -223,8 +223,8 @@ TEST_P(SwitchRows, ForwardsAsTheRowSays) {
   for (std::size_t i = 0; i < row.ports.size(); ++i) {
     EXPECT_EQ(bench[i].inbox, expected[i]) << row.description << ", port " << i;
   }
-  EXPECT_EQ(bench[0].counters().drop_filtered.get(), row.filtered) << row.description;
-  EXPECT_EQ(bench[0].counters().drop_malformed.get(), row.malformed) << row.description;
+  EXPECT_EQ(bench[0].counters().drops(port::DropReason::filtered).get(), row.filtered) << row.description;
+  EXPECT_EQ(bench[0].counters().drops(port::DropReason::malformed).get(), row.malformed) << row.description;
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, SwitchRows, testing::ValuesIn(kRows));
@@ -259,7 +259,8 @@ TEST_P(SwitchGroups, PassAsTheOptionSays) {
   bench.run();
   EXPECT_EQ(bench[1].inbox, expected) << GetParam().description;
   EXPECT_EQ(bench[2].inbox, expected) << GetParam().description;
-  EXPECT_EQ(bench[0].counters().drop_filtered.get(), 34 - expected.size()) << GetParam().description;
+  EXPECT_EQ(bench[0].counters().drops(port::DropReason::filtered).get(), 34 - expected.size())
+      << GetParam().description;
 }
 INSTANTIATE_TEST_SUITE_P(Rows, SwitchGroups, testing::ValuesIn(kGroupCases));
 
@@ -292,8 +293,8 @@ TEST(SwitchBurst, ForwardsAFrameAlikeWhateverComesBeforeIt) {
       if (!together) bench.run();
     }
     bench.run();
-    return std::tuple{bench[1].inbox, bench[2].inbox, bench[0].counters().drop_filtered.get(),
-                      bench[0].counters().drop_malformed.get()};
+    return std::tuple{bench[1].inbox, bench[2].inbox, bench[0].counters().drops(port::DropReason::filtered).get(),
+                      bench[0].counters().drops(port::DropReason::malformed).get()};
   };
   for (const Sent& first : kinds) {
     for (const Sent& second : kinds)

@@ -57,20 +57,21 @@ TEST(Switch, CountsWhatAReceiverHasNoRoomFor) {
     bench[0].send(frame(2, 1));
   bench.run();
   EXPECT_EQ(bench[1].inbox.size(), 3u);
-  EXPECT_EQ(bench[1].counters().drop_no_room.get(), 7u);
+  EXPECT_EQ(bench[1].counters().drops(port::DropReason::no_room).get(), 7u);
 }
 
 TEST(Switch, DoesNotCountAsDeliveredWhatAReceiverLoses) {
   Bench bench{{kPlain, kPlain}};
   bench[1].room = 9;
-  bench[1].loses = 2;
+  bench[1].loses = {port::DropReason::no_room, port::DropReason::malformed, port::DropReason::no_room};
   for (std::size_t i = 0; i < 10; ++i)
     bench[0].send(frame(2, 1, {}, 46 + i));
   bench.run();
-  EXPECT_EQ(bench[1].inbox.size(), 7u);
-  EXPECT_EQ(bench[1].counters().tx_frames.get(), 7u);
-  EXPECT_EQ(bench[1].counters().tx_bytes.get(), 62u + 63 + 64 + 65 + 66 + 67 + 68);
-  EXPECT_EQ(bench[1].counters().drop_no_room.get(), 3u);
+  EXPECT_EQ(bench[1].inbox.size(), 6u);
+  EXPECT_EQ(bench[1].counters().tx_frames.get(), 6u);
+  EXPECT_EQ(bench[1].counters().tx_bytes.get(), 63u + 64 + 65 + 66 + 67 + 68);
+  EXPECT_EQ(bench[1].counters().drops(port::DropReason::no_room).get(), 3u);
+  EXPECT_EQ(bench[1].counters().drops(port::DropReason::malformed).get(), 1u);
 }
 
 TEST(Switch, CountsWhatAReceiverIsNotReadyFor) {
@@ -79,7 +80,7 @@ TEST(Switch, CountsWhatAReceiverIsNotReadyFor) {
   bench[0].send(frame(2, 1));
   bench.run();
   EXPECT_EQ(bench[1].inbox.size(), 0u);
-  EXPECT_EQ(bench[1].counters().drop_not_ready.get(), 1u);
+  EXPECT_EQ(bench[1].counters().drops(port::DropReason::not_ready).get(), 1u);
 }
 
 TEST(Switch, DropsWhatIsLongerThanTheReceiverTakesAndKeepsTheRest) {
@@ -90,7 +91,7 @@ TEST(Switch, DropsWhatIsLongerThanTheReceiverTakesAndKeepsTheRest) {
   bench[0].send(frame(2, 1, {}, 1501), beside(5));  // fits without its tag only
   bench.run();
   EXPECT_EQ(bench[1].inbox, (std::vector<Bytes>{frame(2, 1, {}, 1504), frame(2, 1, 5)}));
-  EXPECT_EQ(bench[1].counters().drop_too_long.get(), 2u);
+  EXPECT_EQ(bench[1].counters().drops(port::DropReason::too_long).get(), 2u);
 }
 
 TEST(Switch, LetsASuperFramePassWhosePiecesFit) {
@@ -107,7 +108,7 @@ TEST(Switch, LetsASuperFramePassWhosePiecesFit) {
   bench[0].send(super, offload);
   bench.run();
   EXPECT_EQ(bench[1].inbox.size(), 3u);
-  EXPECT_EQ(bench[1].counters().drop_too_long.get(), 1u);
+  EXPECT_EQ(bench[1].counters().drops(port::DropReason::too_long).get(), 1u);
 }
 
 TEST(Switch, TakesATagOffASuperFrameWithItsOffsets) {
@@ -277,7 +278,7 @@ TEST(SwitchMoves, FloodFromTheFirstFrameOnForAStationWhosePortIsDown) {
   Moves bench;
   bench[1].ready = false;
   EXPECT_EQ(bench.arrivals(), Arrivals(0, 1));
-  EXPECT_EQ(bench[1].counters().drop_not_ready.get(), 1u);
+  EXPECT_EQ(bench[1].counters().drops(port::DropReason::not_ready).get(), 1u);
   EXPECT_EQ(bench.sw->mac_table().size(), 1u) << "the sender";
 }
 
@@ -308,7 +309,7 @@ TEST(SwitchMoves, KeepTheOrderOfABurstForAPortThatIsDown) {
     bench[0].send(bytes);
   bench.run();
   EXPECT_EQ(bench[2].inbox, sent);
-  EXPECT_EQ(bench[1].counters().drop_not_ready.get(), sent.size());
+  EXPECT_EQ(bench[1].counters().drops(port::DropReason::not_ready).get(), sent.size());
 }
 
 TEST(SwitchMoves, LeaveAloneWhatIsInAnotherVlan) {

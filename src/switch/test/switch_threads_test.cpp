@@ -23,7 +23,7 @@ class Talker final : public test::TalkingPort<kFrame> {
   Talker(std::uint8_t self, std::uint8_t peer) { set_stations(self, peer); }
   std::atomic<std::uint64_t> damaged{0};  // any thread
 
-  std::size_t deliver(std::span<const packet::FrameView> views) noexcept override {
+  port::Delivery deliver(std::span<const packet::FrameView> views) noexcept override {
     for (const packet::FrameView& view : views) {
       Frame bytes;
       const std::span<std::byte> to[] = {bytes};
@@ -34,7 +34,7 @@ class Talker final : public test::TalkingPort<kFrame> {
         check(bytes);
       }
     }
-    return views.size();
+    return {.taken = views.size()};
   }
 
  private:
@@ -81,7 +81,9 @@ TEST_F(TwoPollers, CarryEveryFrameWholeAndInOrder) {
   other.join();
   EXPECT_EQ(a_.disordered.load() + b_.disordered.load(), 0u);
   EXPECT_EQ(a_.damaged.load() + b_.damaged.load(), 0u);
-  EXPECT_EQ(a_.counters().drop_ring_full.get() + b_.counters().drop_ring_full.get(), 0u);
+  EXPECT_EQ(
+      a_.counters().drops(port::DropReason::ring_full).get() + b_.counters().drops(port::DropReason::ring_full).get(),
+      0u);
 }
 
 TEST_F(TwoPollers, KeepTheirTrafficWhilePortsComeAndGo) {

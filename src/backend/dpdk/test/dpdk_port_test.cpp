@@ -172,7 +172,7 @@ TEST_F(DpdkTest, WritesFramesToACaptureWithWhatWasUndoneDone) {
   packet::test::View a{frames[0], 256, {100}}, b{undone, 256, {300}};
   b.view.offload = {.needs_checksum = true, .has_vlan = true, .csum_start = 34, .csum_offset = 16, .vlan_tci = 5};
   const std::array views{a.view, b.view};
-  EXPECT_EQ(port->deliver(views), 2u);
+  EXPECT_EQ(port->deliver(views).taken, 2u);
   port.reset();
   EXPECT_EQ(frames_of(read_file("out.pcap")), frames);
 }
@@ -183,7 +183,7 @@ TEST_F(DpdkTest, FinishesAChecksumBehindLongHeaders) {
   const packet::test::FarFrame frame{440, packet::test::pattern(700)};
   packet::test::View v{frame.undone, frame.l4 + 32u, {300}};
   v.view.offload = frame.offload();
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   port.reset();
   EXPECT_EQ(frames_of(read_file("out.pcap")), std::vector<Bytes>{frame.whole});
 }
@@ -200,7 +200,7 @@ TEST_F(DpdkTest, CutsASuperFrameForADeviceThatDoesNot) {
                     .csum_offset = 16,
                     .header_length = 66,
                     .gso_size = 1448};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   port.reset();
   const auto middle = payload.begin() + 1448, last = middle + 1448;
   const std::vector<Bytes> wanted{
@@ -230,11 +230,29 @@ TEST_F(DpdkTest, LosesWhatTheDriverRefusesAndNothingBehindIt) {
   std::deque<packet::test::View> keep;
   for (const Bytes& frame : frames)
     views.push_back(keep.emplace_back(frame, 256, std::initializer_list<std::size_t>{100}).view);
-  EXPECT_EQ(port->deliver(views), frames.size());
-  EXPECT_EQ(port->counters().drop_malformed.get(), 3u);
-  EXPECT_EQ(port->counters().lost_frames, 3u);
+  const port::Delivery done = port->deliver(views);
+  EXPECT_EQ(done.taken, frames.size());
+  EXPECT_EQ(done.lost, 3u);
+  EXPECT_EQ(done.why[port::index_of(port::DropReason::malformed)], 3u);
   port.reset();
   EXPECT_EQ(frames_of(read_file("out.pcap")), (std::vector<Bytes>{frames[1], frames[4]}));
+}
+
+std::uint16_t send_nothing(void*, rte_mbuf**, std::uint16_t) { return 0; }
+
+TEST_F(DpdkTest, LosesNothingBehindWhatFoundNoRoom) {
+  write_file("in.pcap", pcap_of({}));
+  auto port = make("net_pcap0,rx_pcap=" + file("in.pcap") + ",tx_pcap=" + file("out.pcap"));
+  std::uint16_t id = 0;
+  ASSERT_EQ(rte_eth_dev_get_port_by_name("net_pcap0", &id), 0);
+  rte_eth_fp_ops[id].tx_pkt_burst = send_nothing;
+  const Bytes frame = local_frame(1);
+  packet::test::View good{frame, 256, {100}}, malformed{frame, 256, {100}};
+  malformed.view.offload = {.needs_checksum = true, .csum_start = 2000};
+  const std::array views{good.view, malformed.view};
+  const port::Delivery done = port->deliver(views);
+  EXPECT_EQ(done.taken, 0u);
+  EXPECT_EQ(done.lost, 0u);
 }
 
 TEST_F(DpdkTest, LeavesTheCallersCpuAffinityAlone) {
@@ -283,7 +301,7 @@ TEST_F(DpdkHostTest, JoinsAHostInterfaceByAfPacket) {
   const UniqueFd host = host_socket("vb");
   const Bytes frame = local_frame(1, 900);
   const packet::test::View v{frame, 256, {100}};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   EXPECT_EQ(host_receives(host), frame);
   host_sends(host, local_frame(2));
   EXPECT_EQ(receive(*port, 1), std::vector<Bytes>{local_frame(2)});
@@ -296,7 +314,7 @@ TEST_F(DpdkHostTest, TakesByAfPacketTheLongestFrameThatTheKernelPassesOn) {
   const Bytes tagged = packet::test::whole_frame({.tag = 5}, packet::test::pattern(1500 - 52));
   ASSERT_EQ(tagged.size(), port->accepts().max_frame);
   const packet::test::View v{tagged, 256, {100}};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   // The kernel takes the tag out of the bytes for its own use.
   EXPECT_EQ(host_receives(host), packet::test::whole_frame({}, packet::test::pattern(1500 - 52)));
 }
@@ -311,7 +329,7 @@ TEST_F(DpdkHostTest, JoinsTheHostByDpdksTapAndLetsItFinishChecksums) {
   packet::test::set16(undone, 50, packet::test::plain_sum({10, 0, 0, 1, 10, 0, 0, 2, 0, 6, 732 >> 8, 732 & 0xff}));
   packet::test::View v{undone, 256, {300}};
   v.view.offload = {.needs_checksum = true, .csum_start = 34, .csum_offset = 16};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   EXPECT_EQ(host_receives(host), wanted);
   host_sends(host, local_frame(2));
   EXPECT_EQ(receive(*port, 1), std::vector<Bytes>{local_frame(2)});
@@ -326,7 +344,7 @@ TEST_F(DpdkHostTest, FinishesAChecksumBehindExtensionHeaders) {
     const packet::test::FarFrame frame{options, packet::test::pattern(300)};
     packet::test::View v{frame.undone, frame.l4 + 32u, {300}};
     v.view.offload = frame.offload();
-    EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+    EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
     EXPECT_EQ(host_receives(host), frame.whole);
   }
 }
@@ -358,7 +376,7 @@ TEST_F(DpdkHostTest, CutsSuperFramesOfUsualSizeForDpdksTap) {
                     .csum_offset = 16,
                     .header_length = 66,
                     .gso_size = 1448};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   const auto middle = payload.begin() + 1448;
   EXPECT_EQ(host_receives(host), packet::test::whole_frame({}, Bytes(payload.begin(), middle)));
   EXPECT_EQ(host_receives(host),

@@ -87,7 +87,7 @@ TEST_P(TapExtremes, ArriveWhole) {
   add16(field_of(row.spec) - l4_of(row.spec));
   host_sends(host, with_header(header, undone_frame(row.spec, payload)));
   EXPECT_EQ(receive(*port), on_the_wire(row.spec, payload, row.gso)) << row.description;
-  EXPECT_EQ(port->counters().drop_malformed.get(), 0u) << row.description;
+  EXPECT_EQ(port->counters().drops(port::DropReason::malformed).get(), 0u) << row.description;
 }
 INSTANTIATE_TEST_SUITE_P(Rows, TapExtremes, testing::ValuesIn(kExtremes));
 
@@ -133,7 +133,7 @@ TEST_F(TapFromHost, TheStacksOwnSegmentsWithLongOptionsHaveRightSums) {
   packet::test::append32(summed, 6);
   summed.insert(summed.end(), syn.begin() + static_cast<std::ptrdiff_t>(l4), syn.end());
   EXPECT_EQ(packet::test::plain_sum(summed), 0xffff);
-  EXPECT_EQ(port->counters().drop_malformed.get(), 0u);
+  EXPECT_EQ(port->counters().drops(port::DropReason::malformed).get(), 0u);
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ TEST_F(TapTest, DeliversToTheHost) {
   const Bytes first = local_frame(1, 1500), second = local_frame(2, 46);
   const packet::test::View a{first, 256, {100, 1, 700}}, b{second, 256, {100}};
   const std::array views{a.view, b.view};
-  EXPECT_EQ(port->deliver(views), 2u);
+  EXPECT_EQ(port->deliver(views).taken, 2u);
   EXPECT_EQ(host_receives(host), with_header(kNoOffload, first));
   EXPECT_EQ(host_receives(host), with_header(kNoOffload, second));
 }
@@ -68,7 +68,7 @@ TEST_F(TapTest, PutsATagBesideIntoTheBytes) {
   const Bytes frame = packet::test::whole_frame({}, packet::test::pattern(100));
   packet::test::View v{frame, 256, {100}};
   v.view.offload = {.has_vlan = true, .vlan_tci = 0x2005};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   // The kernel takes the tag out of the bytes again for its own use, so what a packet socket sees is the frame without.
   const Bytes got = host_receives(host);
   ASSERT_GE(got.size(), kHeader);
@@ -86,7 +86,7 @@ TEST_F(TapTest, CarriesASuperFrameAndItsChecksumToTheHost) {
                     .csum_offset = 16,
                     .header_length = 66,
                     .gso_size = 1448};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   const Bytes got = host_receives(host);
   ASSERT_EQ(got.size(), kHeader + frame.size());
   EXPECT_EQ(Bytes(got.begin() + kHeader, got.end()), frame);
@@ -125,7 +125,7 @@ TEST_F(TapTest, CarriesAChecksumBehindLongHeadersBothWays) {
   EXPECT_EQ(views_[0].offload.csum_start, frame.l4);
   EXPECT_GE(views_[0].header.size(), frame.l4 + 18u);
   EXPECT_EQ(bytes_of(views_[0]), frame.undone);
-  EXPECT_EQ(port->deliver(std::span{views_}.first(1)), 1u);
+  EXPECT_EQ(port->deliver(std::span{views_}.first(1)).taken, 1u);
   EXPECT_EQ(host_receives(host), with_header(header, frame.undone));
 }
 
@@ -141,7 +141,7 @@ TEST_F(TapTest, CarriesASuperFrameWithLongHeadersBothWays) {
   ASSERT_EQ(peek(*port), 1u);
   EXPECT_EQ(views_[0].offload.gso, packet::Gso::tcp6);
   EXPECT_EQ(views_[0].offload.header_length, headers);
-  EXPECT_EQ(port->deliver(std::span{views_}.first(1)), 1u);
+  EXPECT_EQ(port->deliver(std::span{views_}.first(1)).taken, 1u);
   const Bytes got = host_receives(host);
   ASSERT_EQ(got.size(), kHeader + frame.undone.size());
   EXPECT_EQ(got[1], 4);  // TCP over IPv6
@@ -153,7 +153,7 @@ TEST_F(TapTest, SetsTheMtuAndTakesFramesOfIt) {
   const UniqueFd host = host_socket("vt0");
   const Bytes frame = local_frame(1, 9000);
   const packet::test::View v{frame, 256, {4096}};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   EXPECT_EQ(host_receives(host), with_header(kNoOffload, frame));
 }
 
@@ -165,7 +165,7 @@ TEST_F(TapTest, TakesTwoTagsBesideTheMtu) {
   frame.insert(frame.begin() + 12, service.begin(), service.end());
   ASSERT_EQ(frame.size(), port->accepts().max_frame);
   const packet::test::View v{frame, 256, {1000}};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
   // The kernel takes the outer tag out of the bytes for its own use.
   frame.erase(frame.begin() + 12, frame.begin() + 16);
   EXPECT_EQ(host_receives(host), with_header(kNoOffload, frame));
@@ -215,10 +215,11 @@ TEST_F(TapTest, DropsAndCountsWhileTheInterfaceIsDown) {
   const auto port = make({.name = "vt0", .set_link_up = false});
   const Bytes frame = local_frame(1);
   const packet::test::View v{frame, 256, {100}};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
-  EXPECT_EQ(port->counters().drop_not_ready.get(), 1u);
-  EXPECT_EQ(port->counters().lost_frames, 1u);  // so that the switch does not count it as delivered
-  EXPECT_EQ(port->counters().lost_bytes, frame.size());
+  const port::Delivery done = port->deliver({&v.view, 1});
+  EXPECT_EQ(done.taken, 1u);
+  EXPECT_EQ(done.lost, 1u);
+  EXPECT_EQ(done.lost_bytes, frame.size());
+  EXPECT_EQ(done.why[port::index_of(port::DropReason::not_ready)], 1u);
   EXPECT_FALSE(port->is_gone());
 }
 
@@ -230,7 +231,7 @@ TEST_F(TapTest, KeepsAFlowInOneOfItsQueuesAndReadsAll) {
     frames.push_back(packet::test::whole_frame({.proto = packet::test::Proto::udp}, {i, i}));
     frames.back()[29] = i;  // another source address each
     const packet::test::View v{frames.back(), 256, {100}};
-    EXPECT_EQ(port->deliver({&v.view, 1}), 1u);
+    EXPECT_EQ(port->deliver({&v.view, 1}).taken, 1u);
     EXPECT_EQ(host_receives(host), with_header(kNoOffload, frames.back()));
   }
   for (const Bytes& frame : frames)
@@ -262,7 +263,7 @@ TEST_F(TapTest, SpreadsItsQueuesOverPollersAndIsAnsweredWhereItSpoke) {
     Bytes frame = packet::test::whole_frame({.proto = packet::test::Proto::udp}, {i, i});
     frame[29] = i;  // another source address each
     const packet::test::View v{frame, 256, {100}};
-    EXPECT_EQ(speaker.deliver({&v.view, 1}), 1u);
+    EXPECT_EQ(speaker.deliver({&v.view, 1}).taken, 1u);
     EXPECT_EQ(host_receives(host), with_header(kNoOffload, frame));
     host_sends(host, with_header(kNoOffload, reversed(frame)));
     other->run_once(0);
@@ -294,7 +295,7 @@ TEST_F(TapTest, NoticesADeletedInterfaceWhenItDelivers) {
   ASSERT_EQ(std::system("ip link delete vt0"), 0);
   const Bytes frame = local_frame(1);
   const packet::test::View v{frame, 256, {100}};
-  EXPECT_EQ(port->deliver({&v.view, 1}), 0u);
+  EXPECT_EQ(port->deliver({&v.view, 1}).taken, 0u);
   EXPECT_TRUE(port->is_gone());
 }
 

@@ -99,7 +99,7 @@ TEST(TrafficPort, SinkHasACopyOfWhatItWasGiven) {
   std::array<FrameView, 32> views;
   ASSERT_EQ(source->peek_burst(views), 32u);
   for (int i = 0; i < 20; ++i)  // more than the buffers hold
-    ASSERT_EQ(sink->deliver(views), 32u);
+    ASSERT_EQ(sink->deliver(views).taken, 32u);
   EXPECT_NE(sink->last_sunk().data(), views[31].header.data());
   EXPECT_EQ(whole({.header = sink->last_sunk()}), whole(views[31]));
   EXPECT_FALSE(sink->needs_polling());

@@ -127,7 +127,7 @@ struct Cable {
   std::size_t carry(E1000Rig& from, E1000Rig& to) {
     std::array<packet::FrameView, port::kMaxBurst> views;
     const std::size_t count = from.nic->peek_burst(views);
-    const std::size_t taken = to.nic->deliver(std::span{views}.first(count));
+    const std::size_t taken = to.nic->deliver(std::span{views}.first(count)).taken;
     from.nic->complete(count);
     to.nic->flush();
     return taken;

@@ -75,7 +75,7 @@ TEST(E1000Interrupts, OneInterruptForABurst) {
     view.header = frame;
     view.length = 64;
   }
-  EXPECT_EQ(rig.nic->deliver(views), 16u);
+  EXPECT_EQ(rig.nic->deliver(views).taken, 16u);
   EXPECT_EQ(rig.guest->interrupts(), 0u);
   rig.nic->flush();
   EXPECT_EQ(rig.guest->interrupts(), 1u);

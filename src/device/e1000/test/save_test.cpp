@@ -160,7 +160,7 @@ TEST_P(E1000Save, FramesStoredButNotYetToldOfAreTold) {
   packet::FrameView view;
   view.header = frame;
   view.length = static_cast<std::uint32_t>(frame.size());
-  ASSERT_EQ(rig.nic->deliver(std::span{&view, 1}), 1u);  // no flush()
+  ASSERT_EQ(rig.nic->deliver(std::span{&view, 1}).taken, 1u);  // no flush()
   rig.migrate();
   EXPECT_EQ(rig.guest->interrupts(), 1u);
   EXPECT_EQ(rig.guest->read(0xc0) & kReceived, kReceived);

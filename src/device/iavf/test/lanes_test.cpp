@@ -66,7 +66,7 @@ struct TwoPollers {
   std::size_t arrive(unsigned lane, const Bytes& frame) {
     packet::Slice payload;
     const packet::FrameView view = view_of(frame, payload);
-    const std::size_t taken = lanes[lane]->deliver({&view, 1});
+    const std::size_t taken = lanes[lane]->deliver({&view, 1}).taken;
     lanes[lane]->flush();
     return taken;
   }
@@ -137,11 +137,12 @@ TEST(IavfLanes, WhatOneQueueHasNoRoomForIsLostAndTheOthersGetTheirs) {
   }
   packet::Slice payloads[2];
   const packet::FrameView views[] = {view_of(full, payloads[0]), view_of(other, payloads[1])};
-  EXPECT_EQ(rig.lanes[0]->deliver(views), 2u);
+  const port::Delivery done = rig.lanes[0]->deliver(views);
+  EXPECT_EQ(done.taken, 2u);
   EXPECT_EQ(rig.guest->receive(0).value().bytes, other);
-  EXPECT_EQ(rig.lanes[0]->counters().drop_no_room.get(), 1u);
-  EXPECT_EQ(rig.lanes[0]->counters().lost_frames, 1u);
-  EXPECT_EQ(rig.lanes[0]->counters().lost_bytes, full.size());
+  EXPECT_EQ(done.lost, 1u);
+  EXPECT_EQ(done.lost_bytes, full.size());
+  EXPECT_EQ(done.why[port::index_of(port::DropReason::no_room)], 1u);
 }
 
 TEST(IavfLanes, AResetStopsThemAll) {

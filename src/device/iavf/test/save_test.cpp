@@ -211,7 +211,7 @@ TEST_P(IavfSave, FramesStoredButNotYetToldOfAreTold) {
   packet::FrameView view;
   view.header = frame;
   view.length = static_cast<std::uint32_t>(frame.size());
-  ASSERT_EQ(rig.nic->deliver(std::span{&view, 1}), 1u);  // no flush()
+  ASSERT_EQ(rig.nic->deliver(std::span{&view, 1}).taken, 1u);  // no flush()
   EXPECT_EQ(rig.guest->interrupts(1), 0u);
   rig.migrate();
   EXPECT_EQ(rig.guest->interrupts(1), 1u);
