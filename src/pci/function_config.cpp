@@ -20,7 +20,15 @@ void Function::Impl::read_config(std::size_t at, std::span<std::byte> into) noex
     const auto pending = static_cast<std::uint32_t>(interrupts->pending_word(Irq::msi, 0));
     config.set(msi + offsetof(wp::Msi, pending), pending);
   }
+  ask_model(at, into.size());
   std::memcpy(into.data(), config.bytes().data() + at, into.size());
+}
+
+// The bytes that are the model's may be alive too.
+void Function::Impl::ask_model(std::size_t at, std::size_t size) noexcept {
+  for (std::size_t i = at; i < at + size; ++i) {
+    if (config.is_model_owned(i)) return device.config_reading(RegionOffset{at}, size);
+  }
 }
 
 std::uint16_t Function::Impl::power_state() const noexcept {

@@ -68,6 +68,7 @@ struct Function::Impl {
  private:
   [[nodiscard]] std::uint16_t power_state() const noexcept;
   [[nodiscard]] bool starts_flr(std::size_t at, std::span<const std::byte> from) const noexcept;
+  void ask_model(std::size_t at, std::size_t size) noexcept;
   void tell_model(std::size_t at, std::span<const std::byte> from) noexcept;
 };
 

@@ -99,6 +99,8 @@ class Device {
 
   /// The command register's bus master enable changed. While off, memory and MSI of the function do not answer.
   virtual void bus_master_changed(bool /*enabled*/) noexcept {}
+  /// The guest is about to read config space of that kind: time to store there what the bytes are now.
+  virtual void config_reading(RegionOffset /*offset*/, std::size_t /*size*/) noexcept {}
   /// The guest wrote config space beyond what the function handles itself (a vendor capability, say).
   virtual void config_written(RegionOffset /*offset*/, std::span<const std::byte> /*bytes*/) noexcept {}
   /// The guest is about to lose the device while it runs. A model that can, tells its guest (a network card: the link

@@ -230,5 +230,33 @@ TEST(AlignedStep, IsTheLargestThatFitsAndIsAligned) {
   EXPECT_EQ(aligned_step(8, 3), 2u);
 }
 
+/// Its vendor capability counts how often it was looked at.
+class CountingDevice final : public Device {
+ public:
+  void read_bar(Region, RegionOffset, std::span<std::byte>) noexcept override {}
+  void write_bar(Region, RegionOffset, std::span<const std::byte>) noexcept override {}
+  void reset(ResetKind) noexcept override {}
+  void config_reading(RegionOffset offset, std::size_t size) noexcept override {
+    read = {offset.raw, size};
+    function->config()[0x43] = static_cast<std::byte>(++looks);
+  }
+  Function* function = nullptr;
+  unsigned looks = 0;
+  std::pair<std::uint64_t, std::size_t> read;
+};
+
+TEST(FunctionConfig, AsksTheModelForWhatIsItsOwnBeforeItIsRead) {
+  CountingDevice device;
+  FunctionSpec spec;
+  spec.capabilities = {VendorSpecific{{1, 2, 3}}};
+  const auto function = make(spec, device);
+  device.function = function.get();
+  EXPECT_EQ(config<std::uint8_t>(*function, 0x43), 1u);
+  EXPECT_EQ(config<std::uint32_t>(*function, 0x40) >> 24, 2u);
+  EXPECT_EQ(device.read, (std::pair<std::uint64_t, std::size_t>{0x40, 4}));
+  EXPECT_EQ(config<std::uint16_t>(*function, 0x40), 9u);  // the head of the capability is not the model's
+  EXPECT_EQ(device.looks, 2u);
+}
+
 }  // namespace
 }  // namespace vmux::pci
