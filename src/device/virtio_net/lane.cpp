@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "device/virtio_net/lane.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+namespace vmux::device::virtio_net {
+
+// --- the home thread ---
+
+void Lane::connect(virtio::Signals& signals, memory::AddressSpace& space) {
+  signals_ = &signals;
+  space_ = &space;
+  space.attach(*this);
+}
+
+void Lane::disconnect() noexcept {
+  if (space_ != nullptr) space_->detach(*this);
+  space_ = nullptr;
+  table_.reset();
+  hand_out_memory();
+}
+
+void Lane::adopt(std::shared_ptr<const memory::Table> table, std::uint64_t generation) noexcept {
+  table_ = std::move(table);
+  hand_out_memory();
+  space_->adopted(*this, generation);  // nobody uses the old one any more
+}
+
+void Lane::hand_out_memory() noexcept {
+  change([this] {
+    for (QueuePair* const pair : pairs_) {
+      if (pair == nullptr) continue;
+      pair->tx.adopt(is_dma_on_ ? table_ : nullptr);
+      pair->rx.adopt(is_dma_on_ ? table_ : nullptr);
+    }
+  });
+}
+
+void Lane::set_dma(bool enabled) noexcept {
+  change([&] { is_dma_on_ = enabled; });
+  hand_out_memory();
+}
+
+void Lane::set_link(bool up) noexcept {
+  change([&] { is_link_up_ = up; });
+}
+
+void Lane::set_rules(std::shared_ptr<const RxRules> rules, const packet::Accepts& accepts) noexcept {
+  change([&] {
+    rules_ = std::move(rules);
+    accepts_ = accepts;
+  });
+}
+
+// Of a queue that starts nothing is known to the driver: while the poller looks anyway it need not tell, and where it
+// must tell it is asked to when nothing is found.
+void Lane::start_tx(unsigned pair, const virtio::QueueSetup& setup, const virtio::QueueState& state,
+                    const FrameFormat& format) noexcept {
+  change([&] {
+    pairs_[pair]->tx.start(setup, state, format);
+    tx_running_ |= 1u << pair;
+    armed_ &= ~(1u << pair);
+    if (is_mapped_ && !is_paused_ && is_dma_on_) pairs_[pair]->tx.ring().refuse_kicks();
+  });
+}
+
+void Lane::start_rx(unsigned pair, const virtio::QueueSetup& setup, const virtio::QueueState& state,
+                    const FrameFormat& format) noexcept {
+  change([&] {
+    pairs_[pair]->rx.start(setup, state, format);
+    rx_running_ |= 1u << pair;
+    if (!is_paused_ && is_dma_on_) pairs_[pair]->rx.ring().refuse_kicks();
+  });
+}
+
+virtio::QueueState Lane::stop_tx(unsigned pair) noexcept {
+  return change([&] {
+    tx_running_ &= ~(1u << pair);
+    return pairs_[pair]->tx.stop();
+  });
+}
+
+virtio::QueueState Lane::stop_rx(unsigned pair) noexcept {
+  return change([&] {
+    rx_running_ &= ~(1u << pair);
+    received_ &= ~(1u << pair);
+    return pairs_[pair]->rx.stop();
+  });
+}
+
+void Lane::pause() noexcept {
+  change([this] {
+    if (is_dma_on_) tell_received();
+    is_paused_ = true;
+  });
+}
+
+// What was said of kicks may have been said by another, of another time.
+void Lane::resume() noexcept {
+  change([this] {
+    is_paused_ = false;
+    armed_ = 0;
+    for (std::uint32_t left = is_dma_on_ ? rx_running_ : 0; left != 0; left &= left - 1)
+      pairs_[static_cast<unsigned>(std::countr_zero(left))]->rx.ring().refuse_kicks();
+    for (std::uint32_t left = is_dma_on_ && is_mapped_ ? tx_running_ : 0; left != 0; left &= left - 1)
+      pairs_[static_cast<unsigned>(std::countr_zero(left))]->tx.ring().refuse_kicks();
+  });
+}
+
+// --- its poller ---
+
+std::size_t Lane::peek_burst(std::span<packet::FrameView> into) noexcept {
+  if (is_home_) at_home_();
+  enter();
+  const std::size_t count = is_open() ? peek(into) : 0;
+  has_burst_ = count > 0;
+  if (!has_burst_) leave();
+  return count;
+}
+
+// A driver that has been told to be silent is asked to tell before its poller may sleep.
+std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
+  if (const std::size_t count = peek_next(tx_running_, into); count > 0) return count;
+  if (is_mapped_) return 0;
+  const std::uint32_t found = arm();
+  return found == 0 ? 0 : peek_next(found, into);
+}
+
+// Queues take turns: one of them fills a burst.
+std::size_t Lane::peek_next(std::uint32_t queues, std::span<packet::FrameView> into) noexcept {
+  while (queues != 0) {
+    const std::uint32_t later = queues & ~((2u << last_queue_) - 1);
+    last_queue_ = static_cast<std::uint32_t>(std::countr_zero(later != 0 ? later : queues));
+    const std::uint32_t bit = 1u << last_queue_;
+    queues &= ~bit;
+    TxQueue& tx = pairs_[last_queue_]->tx;
+    const std::size_t count = tx.peek(into);
+    if (count == 0) continue;
+    if ((armed_ & bit) != 0) tx.ring().refuse_kicks();
+    armed_ &= ~bit;
+    return count;
+  }
+  return 0;
+}
+
+// Those that have got something meanwhile.
+std::uint32_t Lane::arm() noexcept {
+  std::uint32_t found = 0;
+  for (std::uint32_t left = tx_running_ & ~armed_; left != 0; left &= left - 1) {
+    const auto pair = static_cast<unsigned>(std::countr_zero(left));
+    if (pairs_[pair]->tx.ring().ask_for_kicks()) found |= 1u << pair;
+    armed_ |= 1u << pair;
+  }
+  return found;
+}
+
+void Lane::complete(std::size_t count) noexcept {
+  if (!has_burst_) return;
+  TxQueue& tx = pairs_[last_queue_]->tx;
+  if (tx.complete(count)) signal(2 * last_queue_ + 1, tx.counters());
+  has_burst_ = false;
+  leave();
+}
+
+void Lane::signal(unsigned queue, QueueCounters& counters) noexcept {
+  counters.interrupts.add();
+  signals_->queue_used(queue);
+}
+
+std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
+  const Inside inside{*this};
+  if (!is_open() || !can_receive()) return 0;
+  frames = frames.first(std::min(frames.size(), infos_.size()));
+  steer(*rules_, frames, infos_);
+  std::size_t at = 0;
+  while (at < frames.size()) {  // runs of frames for one queue
+    const std::uint16_t queue = infos_[at].queue;
+    std::size_t end = at + 1;
+    while (end < frames.size() && infos_[end].queue == queue)
+      ++end;
+    if (queue != RxInfo::kNobody) {
+      deliver_run(queue, frames.subspan(at, end - at), std::span{infos_}.subspan(at, end - at));
+    }
+    at = end;
+  }
+  return frames.size();
+}
+
+// A queue that does not run, or is another lane's, has its frames in the first that does.
+void Lane::deliver_run(unsigned queue, std::span<const packet::FrameView> frames,
+                       std::span<const RxInfo> infos) noexcept {
+  const bool runs = (rx_running_ >> queue & 1) != 0;
+  const auto target = runs ? queue : static_cast<unsigned>(std::countr_zero(rx_running_));
+  const RxQueue::Delivered done = pairs_[target]->rx.deliver(frames, infos, accepts_);
+  port::PortCounters& port = counters();
+  if (done.taken > 0) received_ |= 1u << target;
+  if (done.lost > 0) port.lose(port.drop_too_long, done.lost, done.lost_bytes);
+  if (done.taken == frames.size()) return;
+  std::uint64_t bytes = 0;
+  for (const packet::FrameView& view : frames.subspan(done.taken))
+    bytes += view.length;
+  port.lose(port.drop_no_room, frames.size() - done.taken, bytes);
+}
+
+void Lane::flush() noexcept {
+  const Inside inside{*this};
+  if (is_open()) tell_received();
+}
+
+void Lane::tell_received() noexcept {
+  for (; received_ != 0; received_ &= received_ - 1) {
+    const auto pair = static_cast<unsigned>(std::countr_zero(received_));
+    RxQueue& rx = pairs_[pair]->rx;
+    if (rx.flush()) signal(2 * pair, rx.counters());
+  }
+}
+
+packet::Accepts Lane::accepts() const noexcept {
+  const Inside inside{*this};
+  return accepts_;
+}
+
+bool Lane::needs_polling() const noexcept {
+  const Inside inside{*this};
+  return is_mapped_ && is_dma_on_ && !is_paused_ && tx_running_ != 0;
+}
+
+bool Lane::is_ready() const noexcept {
+  const Inside inside{*this};
+  return is_open() && can_receive();
+}
+
+}  // namespace vmux::device::virtio_net

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Pausing, saving and loading what is the card's own: its queues are the transport's to save.
+#include <string_view>
+
+#include "device/virtio_net/nic.hpp"
+#include "vmux/state/reader.hpp"
+#include "vmux/state/writer.hpp"
+
+namespace vmux::device::virtio_net {
+namespace {
+
+struct SavedState {
+  static constexpr std::string_view kSection = "virtio.net";
+  static constexpr std::uint16_t kVersion = 1;
+
+  Mac station{};            // of the daemon: to be the same at both ends
+  std::uint16_t mtu = 0;    // the same
+  bool is_link_up = false;  // as the guest was told
+  Settings settings;
+
+  static void describe(auto& fields, auto& self) {
+    fields("station", self.station);
+    fields("mtu", self.mtu);
+    fields("is_link_up", self.is_link_up);
+    fields("settings", self.settings);
+  }
+};
+
+}  // namespace
+
+void Nic::pause() noexcept {
+  is_paused_ = true;
+  control_timer_.disarm();
+  for (const auto& lane : lanes_)
+    lane->pause();
+}
+
+// A driver that has moved tells its new network where it is.
+void Nic::resume() noexcept {
+  is_paused_ = false;
+  for (const auto& lane : lanes_)
+    lane->resume();
+  if (was_loaded_ && signals_ != nullptr) {
+    settings_.announce_due = has(wire::virtio::net::feature::guest_announce);
+    signals_->config_changed();
+  }
+  was_loaded_ = false;
+  serve_control();
+}
+
+void Nic::save(state::Writer& into) const { into.add(SavedState{options_.mac, options_.mtu, is_link_up_, settings_}); }
+
+tl::expected<void, std::string> Nic::load(state::Reader& from) {
+  SavedState saved;
+  if (auto read = from.load(saved); !read) return read;
+  if (saved.station != options_.mac) return tl::unexpected<std::string>("virtio.net is of a card with another address");
+  if (saved.mtu != options_.mtu) return tl::unexpected<std::string>("virtio.net is of a card with another MTU");
+  if (!can_be(saved.settings, agreed_))
+    return tl::unexpected<std::string>("virtio.net has settings that there cannot be");
+  settings_ = saved.settings;
+  was_loaded_ = true;
+  publish();
+  return {};
+}
+
+}  // namespace vmux::device::virtio_net

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A virtio network card on PCI with a fake driver on its one side and a test that plays the switch on the other.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "device/virtio_net/pci_nic.hpp"
+#include "fake_guest/virtio_net_guest.hpp"
+#include "rigs/nic_rig.hpp"
+
+namespace vmux::rigs {
+
+inline constexpr device::virtio_net::Mac kVirtioStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+
+/// The card with the port of its home poller in one.
+class VirtioCard {
+ public:
+  using Options = device::virtio_net::NicOptions;
+  static Result<std::unique_ptr<VirtioCard>> create(Options options, runtime::Poller& poller) {
+    auto card = device::virtio_net::PciNic::create(std::move(options), poller);
+    if (!card) return tl::unexpected<Error>(card.error());
+    return std::unique_ptr<VirtioCard>{new VirtioCard(std::move(*card))};
+  }
+  pci::Function& function() { return card_->function(); }
+  device::virtio_net::Nic& nic() { return card_->nic(); }
+  void set_link(bool up) { card_->set_link(up); }
+  std::size_t peek_burst(std::span<packet::FrameView> into) { return card_->port().peek_burst(into); }
+  void complete(std::size_t count) { card_->port().complete(count); }
+  std::size_t deliver(std::span<const packet::FrameView> frames) { return card_->port().deliver(frames); }
+  void flush() { card_->port().flush(); }
+  [[nodiscard]] bool needs_polling() const { return card_->port().needs_polling(); }
+  [[nodiscard]] bool is_ready() const { return card_->port().is_ready(); }
+  [[nodiscard]] packet::Accepts accepts() const { return card_->port().accepts(); }
+  [[nodiscard]] const port::PortCounters& port_counters() const { return card_->port().counters(); }
+
+ private:
+  explicit VirtioCard(std::unique_ptr<device::virtio_net::PciNic> card) : card_(std::move(card)) {}
+  std::unique_ptr<device::virtio_net::PciNic> card_;
+};
+
+struct VirtioNetRig : NicRig<VirtioCard, fake_guest::VirtioNetGuest> {
+  using Doorbell = device::virtio_net::Doorbell;
+  using Guest = fake_guest::VirtioNetGuest;
+  using Bytes = fake_guest::Bytes;
+
+  explicit VirtioNetRig(Doorbell doorbell = Doorbell::trap, unsigned pairs = 4, std::uint64_t withheld = 0)
+      : NicRig(VirtioCard::Options{.name = "test",
+                                   .mac = kVirtioStation,
+                                   .doorbell = doorbell,
+                                   .queue_pairs = pairs,
+                                   .features_withheld = withheld}) {}
+
+  device::virtio_net::Nic& model() { return nic->nic(); }
+  /// The bytes alone of what the card sends, finished.
+  std::vector<Bytes> take_bytes(std::size_t most = port::kMaxBurst) {
+    std::vector<Bytes> sent;
+    for (Sent& one : take(most))
+      sent.push_back(std::move(one.bytes));
+    return sent;
+  }
+};
+
+}  // namespace vmux::rigs
