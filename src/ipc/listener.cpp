@@ -140,10 +140,10 @@ Result<Connection> Listener::accept() noexcept {
   return Connection{std::move(connection)};
 }
 
-Result<Connection> connect_to(const std::string& path) noexcept {
+Result<Connection> connect_to(const std::string& path, Wait wait) noexcept {
   const auto address = address_of(path);
   if (!address) return tl::unexpected(address.error());
-  auto socket = make_socket(0);
+  auto socket = make_socket(wait == Wait::no ? SOCK_NONBLOCK : 0);
   if (!socket) return tl::unexpected(socket.error());
   if (::connect(socket->get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
     return fail_errno("cannot connect to the socket");

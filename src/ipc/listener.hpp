@@ -49,7 +49,9 @@ class Listener {
   ino_t inode_;
 };
 
+/// Whether to wait for room where a listener has more connections than it takes; no: Errc::system with EAGAIN.
+enum class Wait : bool { no, yes };
 /// Connects to the socket at `path`.
-[[nodiscard]] Result<Connection> connect_to(const std::string& path) noexcept;
+[[nodiscard]] Result<Connection> connect_to(const std::string& path, Wait wait = Wait::yes) noexcept;
 
 }  // namespace vmux::ipc

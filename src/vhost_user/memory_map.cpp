@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vhost_user/memory_map.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace vmux::vhost_user {
+
+Result<MemoryMap::File> MemoryMap::identify(const UniqueFd& fd) noexcept {
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return fail_errno("cannot identify a memory file");
+  return File{status.st_dev, status.st_ino};
+}
+
+// The rest, whole pages and no overlap, is the address space's to check.
+Result<void> MemoryMap::check(const Region& region) noexcept {
+  if (!end_of(Iova{region.user}, ByteCount{region.size})) {
+    return fail(Errc::invalid_argument, "a memory region wraps in the front end");
+  }
+  return {};
+}
+
+Result<void> MemoryMap::add(const Region& region, UniqueFd fd) {
+  if (regions_.size() >= kMaxRegions) return fail(Errc::no_space, "there are too many memory regions");
+  if (auto sane = check(region); !sane) return sane;
+  const auto file = identify(fd);
+  if (!file) return tl::unexpected(file.error());
+  auto mapped = space_.map(
+      {Iova{region.guest}, ByteCount{region.size}, memory::Access::read_write, std::move(fd), region.offset});
+  if (!mapped) return mapped;
+  regions_.push_back(region);
+  files_.push_back(*file);
+  return {};
+}
+
+void MemoryMap::drop(const std::vector<bool>& kept, std::function<void()> quiet) {
+  std::vector<Region> regions, gone;
+  std::vector<File> files;
+  for (std::size_t i = 0; i < regions_.size(); ++i) {
+    (kept[i] ? regions : gone).push_back(regions_[i]);
+    if (kept[i]) files.push_back(files_[i]);
+  }
+  regions_ = std::move(regions);
+  files_ = std::move(files);
+  if (gone.empty()) return quiet();
+  // Readers let go of tables in the order in which these were made: the last one is enough to wait for.
+  for (std::size_t i = 0; i < gone.size(); ++i) {
+    const bool is_last = i + 1 == gone.size();
+    const Iova start{gone[i].guest};
+    (void)space_.unmap(start, ByteCount{gone[i].size}, is_last ? std::move(quiet) : std::function<void()>{});
+  }
+}
+
+Result<void> MemoryMap::remove(const Region& region, std::function<void()> quiet) {
+  std::vector<bool> kept(regions_.size(), true);
+  for (std::size_t i = 0; i < regions_.size(); ++i) {
+    const Region& candidate = regions_[i];
+    const bool is_it =
+        candidate.guest == region.guest && candidate.user == region.user && candidate.size == region.size;
+    if (!is_it) continue;
+    kept[i] = false;
+    drop(kept, std::move(quiet));
+    return {};
+  }
+  return fail(Errc::not_found, "there is no such memory region");
+}
+
+Result<void> MemoryMap::replace(std::span<const Region> regions, std::span<UniqueFd> fds, std::function<void()> quiet) {
+  std::vector<bool> kept(regions_.size(), false), is_there(regions.size(), false);
+  for (std::size_t i = 0; i < regions.size(); ++i) {
+    const auto file = identify(fds[i]);
+    if (!file) return tl::unexpected(file.error());
+    for (std::size_t old = 0; old < regions_.size() && !is_there[i]; ++old) {
+      if (kept[old] || !(regions_[old] == regions[i]) || !(files_[old] == *file)) continue;
+      kept[old] = is_there[i] = true;
+    }
+  }
+  drop(kept, std::move(quiet));
+  for (std::size_t i = 0; i < regions.size(); ++i) {
+    if (is_there[i]) continue;
+    if (auto added = add(regions[i], std::move(fds[i])); !added) return added;
+  }
+  return {};
+}
+
+std::optional<Iova> MemoryMap::guest_address(std::uint64_t user, std::uint64_t size) const noexcept {
+  for (const Region& region : regions_) {
+    if (user >= region.user && fits(user - region.user, size, region.size)) {
+      return Iova{region.guest + (user - region.user)};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace vmux::vhost_user

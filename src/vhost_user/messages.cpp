@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "vhost_user/messages.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+namespace vmux::vhost_user {
+namespace {
+
+namespace flags = wire::vhost_user::header_flags;
+using wire::vhost_user::peek;
+
+constexpr std::size_t kMaxHeldFds = 64;  // of messages that have not been taken yet
+
+/// Of the whole message, or 0 when no message can be this long.
+std::size_t length_of(const Header& header) noexcept {
+  return header.size <= MessageStream::kMaxPayload ? sizeof(Header) + header.size : 0;
+}
+
+}  // namespace
+
+void MessageStream::make_room() noexcept {
+  if (begin_ != 0 && (begin_ == end_ || end_ == in_.size())) {
+    std::memmove(in_.data(), in_.data() + begin_, end_ - begin_);
+    base_ += begin_;
+    end_ -= begin_;
+    begin_ = 0;
+  }
+}
+
+MessageStream::Io MessageStream::receive() {
+  make_room();
+  if (end_ == in_.size()) return Io::progress;  // full of messages: take them first
+  iovec part{in_.data() + end_, in_.size() - end_};
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t got = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (got < 0) return errno == EAGAIN || errno == EINTR ? Io::would_block : Io::closed;
+  end_ += static_cast<std::size_t>(got);
+  if (message.msg_controllen != 0 || (message.msg_flags & MSG_CTRUNC) != 0) take_fds(message);
+  return got == 0 ? Io::closed : Io::progress;
+}
+
+// The kernel ends a read after the bytes that descriptors came with, and front ends send them with the header: so they
+// belong to the last message that starts in what was read, or to the one in progress when none does.
+void MessageStream::take_fds(const msghdr& message) {
+  std::vector<UniqueFd> fds;
+  msghdr walk = message;  // CMSG_NXTHDR takes one that is not const
+  for (cmsghdr* part = CMSG_FIRSTHDR(&walk); part != nullptr; part = CMSG_NXTHDR(&walk, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+      fds.emplace_back(fd);
+    }
+  }
+  const std::uint64_t owner = base_ + start_of_last_message();
+  if (arrived_.empty() || arrived_.back().position != owner) arrived_.push_back({owner, {}, false});
+  Arrived& all = arrived_.back();
+  all.lost |= (message.msg_flags & MSG_CTRUNC) != 0;
+  for (UniqueFd& fd : fds) {
+    if (all.fds.size() < kMaxHeldFds) all.fds.push_back(std::move(fd));
+  }
+}
+
+std::size_t MessageStream::start_of_last_message() const noexcept {
+  for (std::size_t at = begin_;;) {
+    const auto header = peek<Header>(std::span{in_}.subspan(at, end_ - at));
+    const std::size_t length = header ? length_of(*header) : 0;
+    if (length == 0 || length >= end_ - at) return at;
+    at += length;
+  }
+}
+
+Result<std::optional<Incoming>> MessageStream::next() {
+  const std::span<const std::byte> bytes{in_.data() + begin_, end_ - begin_};
+  const auto header = peek<Header>(bytes);
+  if (!header) return std::nullopt;
+  if ((header->flags & flags::kVersionMask) != flags::kVersion) {
+    return fail(Errc::protocol, "a message is not of version 1");
+  }
+  const std::size_t length = length_of(*header);
+  if (length == 0) return fail(Errc::protocol, "a message is too long");
+  if (bytes.size() < length) return std::nullopt;
+  std::optional<Incoming> message{std::in_place};
+  message->header = *header;
+  message->payload = bytes.subspan(sizeof(Header), length - sizeof(Header));
+  if (!arrived_.empty() && arrived_.front().position <= base_ + begin_) {
+    message->fds = std::move(arrived_.front().fds);
+    message->lost_fds = arrived_.front().lost;
+    arrived_.pop_front();
+  }
+  begin_ += length;
+  return message;
+}
+
+std::span<std::byte> MessageStream::append_reply(const Header& to, std::size_t payload_size) {
+  // Exactly these flags: QEMU ends the connection for any other.
+  const Header header{to.request, flags::kVersion | flags::kReply, static_cast<std::uint32_t>(payload_size)};
+  const std::size_t at = out_.size();
+  out_.resize(at + sizeof header + payload_size);
+  std::memcpy(out_.data() + at, &header, sizeof header);
+  return std::span{out_}.subspan(at + sizeof header);
+}
+
+MessageStream::Io MessageStream::flush() noexcept {
+  while (sent_ < out_.size()) {
+    const ssize_t sent = ::send(socket_.get(), out_.data() + sent_, out_.size() - sent_, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return errno == EAGAIN ? Io::would_block : Io::closed;
+    sent_ += static_cast<std::size_t>(sent);
+  }
+  out_.clear();
+  sent_ = 0;
+  return Io::progress;
+}
+
+Result<void> check_eventfd(const UniqueFd& fd) noexcept {
+  char link[32], target[64];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd.get());
+  const ssize_t length = ::readlink(link, target, sizeof target);
+  // Without /proc, descriptors are taken for what they are said to be.
+  if (length >= 0 && std::string_view{target, static_cast<std::size_t>(length)} != "anon_inode:[eventfd]") {
+    return fail(Errc::invalid_argument, "a descriptor is not an eventfd");
+  }
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags < 0) return fail_errno("cannot identify an eventfd");
+  if ((flags & O_NONBLOCK) == 0 && ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+    return fail_errno("cannot make an eventfd non-blocking");
+  }
+  return {};
+}
+
+}  // namespace vmux::vhost_user

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Listens or connects, serves one front end at a time, and cleans up between them.
+#include "vhost_user/server.hpp"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <utility>
+
+#include "base/logf.hpp"
+#include "ipc/listener.hpp"
+#include "vhost_user/session.hpp"
+#include "vmux/base/clock.hpp"
+
+namespace vmux::vhost_user {
+namespace {
+
+constexpr std::uint64_t kAcceptRetry_ns = 100'000'000;  // after running out of descriptors
+// Between two tries to connect, and between sessions of a front end that comes and goes: doubled each time.
+constexpr std::uint64_t kFirstPause_ns = 10'000'000, kLongestPause_ns = 1'000'000'000;
+constexpr unsigned kFreeTries = 3;                    // of each, without a pause
+constexpr std::uint64_t kSettled_ns = 2'000'000'000;  // a session this long was none of a loop
+
+/// How long to wait before the next try.
+class Patience {
+ public:
+  void succeeded() noexcept { tries_ = 0; }
+  [[nodiscard]] std::uint64_t after_failure() noexcept {
+    if (tries_ < kFreeTries + 10) ++tries_;
+    if (tries_ <= kFreeTries) return 0;
+    return std::min(kFirstPause_ns << (tries_ - kFreeTries - 1), kLongestPause_ns);
+  }
+
+ private:
+  unsigned tries_ = 0;
+};
+
+Result<void> check_peer(int socket, const ServerOptions& options) noexcept {
+  if (!options.peer && !options.connects) return {};
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return fail_errno("cannot tell who connected");
+  const bool is_expected =
+      options.peer ? peer.uid == *options.peer
+                   : peer.uid == 0 || peer.uid == ::geteuid() || (options.owner && peer.uid == *options.owner);
+  if (!is_expected) return fail(Errc::permission, "the process at the other end is another user's");
+  return {};
+}
+
+}  // namespace
+
+struct Server::Impl {
+  /// Lets a callback that may come late find out that the server is gone.
+  struct Anchor {
+    Impl* server;
+  };
+
+  Impl(runtime::Poller& on, virtio::Device& served, ServerOptions how)
+      : poller(on),
+        device(served),
+        options(std::move(how)),
+        calls(ring_count(served)),
+        retry(poller, [this] { next(); }),
+        anchor(std::make_shared<Anchor>(Anchor{this})) {
+    device.connect(calls, memory);
+  }
+  ~Impl() {
+    anchor->server = nullptr;
+    retry.disarm();
+    if (session) drop_session([] {});
+    device.disconnect();
+  }
+
+  void next();
+  void accept();
+  void connect();
+  Result<void> serve(ipc::Connection connection, bool is_adopted);
+  void drop_session(std::function<void()> quiet);
+  void session_ended();
+
+  runtime::Poller& poller;
+  virtio::Device& device;
+  ServerOptions options;
+  SessionCounters counters;
+  std::atomic<bool> is_connected{false};
+  Calls calls;
+  memory::AddressSpace memory;
+  std::optional<ipc::Listener> listener;
+  runtime::Watch listen_watch;
+  runtime::Timer retry;
+  Patience sessions, connects;
+  std::uint64_t since_ns = 0;  // of this session
+  bool has_complained = false;
+  std::unique_ptr<Session> session;
+  std::shared_ptr<Anchor> anchor;
+  bool draining = false;  // the last front end's memory may still be touched
+};
+
+// Watched only while a front end can be taken: others wait in the backlog, without events.
+void Server::Impl::next() {
+  if (session || draining || listen_watch || retry.is_armed()) return;
+  if (options.connects) return connect();
+  if (!listener) return;
+  auto watch = poller.watch(listener->fd(), EPOLLIN, [this](std::uint32_t) { accept(); });
+  if (watch) {
+    listen_watch = std::move(*watch);
+    return;
+  }
+  logf(LogLevel::error, "{}: {}", options.name, watch.error().text());
+  retry.arm_after(kAcceptRetry_ns);
+}
+
+void Server::Impl::accept() {
+  auto connection = listener->accept();
+  if (connection) {
+    listen_watch.reset();
+    if (auto served = serve(std::move(*connection), false); !served) {
+      logf(LogLevel::warning, "{}: a front end was sent away: {}", options.name, served.error().text());
+      retry.arm_after(sessions.after_failure());
+    }
+    return;
+  }
+  const int why = connection.error().sys;
+  if (why == EAGAIN || why == EINTR || why == ECONNABORTED) return;
+  logf(LogLevel::error, "{}: {}", options.name, connection.error().text());
+  listen_watch.reset();
+  retry.arm_after(kAcceptRetry_ns);
+}
+
+void Server::Impl::connect() {
+  auto connection = ipc::connect_to(options.path, ipc::Wait::no);
+  auto served = connection ? serve(std::move(*connection), false) : Result<void>{tl::unexpected(connection.error())};
+  if (served) {
+    connects.succeeded();
+    has_complained = false;
+    return;
+  }
+  if (!std::exchange(has_complained, true)) {
+    logf(LogLevel::info, "{}: waits for its front end: {}", options.name, served.error().text());
+  }
+  retry.arm_after(std::max(connects.after_failure(), kFirstPause_ns));
+}
+
+Result<void> Server::Impl::serve(ipc::Connection connection, bool is_adopted) {
+  if (session || draining) return fail(Errc::busy, "a front end is attached");
+  if (!is_adopted) {
+    if (auto checked = check_peer(connection.get(), options); !checked) return checked;
+  }
+  session = std::make_unique<Session>(SessionContext{poller, device, memory, calls, options, counters},
+                                      std::move(connection), [this] { session_ended(); });
+  // Who listens for us decides when to speak.
+  if (auto started = session->start(/*is_awaited=*/!is_adopted && !options.connects); !started) {
+    session.reset();
+    return started;
+  }
+  listen_watch.reset();
+  counters.connections.add();
+  since_ns = monotonic_ns();
+  is_connected.store(true, std::memory_order_relaxed);
+  return {};
+}
+
+// Rings stop, then calls end, then memory goes: nothing of the old front end's is used behind this.
+void Server::Impl::drop_session(std::function<void()> quiet) {
+  session->detach();
+  session.reset();
+  is_connected.store(false, std::memory_order_relaxed);
+  device.reset(/*client_gone=*/true);
+  calls.drop_all();
+  memory.stop_dirty_log();
+  memory.unmap_all(std::move(quiet));
+}
+
+void Server::Impl::session_ended() {
+  draining = true;
+  if (monotonic_ns() - since_ns >= kSettled_ns) sessions.succeeded();
+  drop_session([anchor = anchor] {
+    if (anchor->server == nullptr) return;
+    anchor->server->draining = false;
+    anchor->server->retry.arm_after(anchor->server->sessions.after_failure());
+  });
+}
+
+Server::Server(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, virtio::Device& device, ServerOptions options) {
+  auto impl = std::make_unique<Impl>(poller, device, std::move(options));
+  if (!impl->options.path.empty()) {
+    if (!impl->options.connects) {
+      auto listener =
+          ipc::Listener::open(impl->options.path, {impl->options.mode, impl->options.owner, impl->options.group});
+      if (!listener) return tl::unexpected(listener.error());
+      impl->listener.emplace(std::move(*listener));
+    }
+    impl->next();
+  }
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+const std::string& Server::path() const noexcept { return impl_->options.path; }
+
+ServerStats Server::stats() const noexcept {
+  const auto& counters = impl_->counters;
+  return {counters.connections.get(), counters.requests.get(), counters.errors.get(), counters.kicks.get(),
+          impl_->is_connected.load(std::memory_order_relaxed)};
+}
+
+Agreement Server::agreement() const noexcept { return impl_->session ? impl_->session->agreement() : Agreement{}; }
+
+memory::AddressSpace& Server::memory() noexcept { return impl_->memory; }
+
+Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(ipc::Connection{std::move(connection)}, true); }
+
+}  // namespace vmux::vhost_user

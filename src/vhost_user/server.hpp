@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Serves a virtio device to a vhost-user front end: QEMU, another VMM, or DPDK's virtio-user.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "virtio/device.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/base/unique_fd.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::vhost_user {
+
+struct ServerOptions {
+  std::string name = "vhost-user";  ///< for logs
+  std::string path;                 ///< UNIX socket; empty: adopt() only
+  /// The front end listens at the path (QEMU's `server=on`), and we connect, as often as it takes.
+  bool connects = false;
+  /// Who may connect: permission bits, owner and group of the socket file. Only where we listen.
+  unsigned mode = 0600;
+  std::optional<uid_t> owner;
+  std::optional<gid_t> group;
+  /// Whose the process at the other end has to be; looked at before anything is sent. Not given: where we listen, of
+  /// anybody who may connect; where we connect, of root, of this process's user or of `owner`.
+  std::optional<uid_t> peer;
+  /// Whoever connects to the path and sends nothing for so long makes room for the next; 0: it may take for ever.
+  unsigned first_message_timeout_ms = 5000;
+  /// SEND_RARP: the guest with this address is here now. Not given: the front end is not offered to ask for it.
+  std::function<void(const std::array<std::uint8_t, 6>&)> announce;
+};
+
+/// What a server has seen; readable from any thread.
+struct ServerStats {
+  std::uint64_t connections = 0, requests = 0, errors = 0, kicks = 0;
+  bool is_connected = false;
+};
+
+/// What the front end has agreed to. Home thread.
+struct Agreement {
+  std::uint64_t features = 0, protocol_features = 0;
+  unsigned running_rings = 0;
+  bool is_logging = false;
+};
+
+/// A device at a socket, for one front end at a time. What a front end gave (memory, rings, eventfds) is dropped before
+/// the next is served. Created, used and destroyed on the poller's thread (or while the poller does not run). `device`
+/// and `poller` must outlive it; the device is connected to it for as long as it lives.
+class Server {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Server>> create(runtime::Poller& poller, virtio::Device& device,
+                                                              ServerOptions options);
+  ~Server();  ///< hangs up, and removes the socket file
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  [[nodiscard]] const std::string& path() const noexcept;
+  [[nodiscard]] ServerStats stats() const noexcept;
+  [[nodiscard]] Agreement agreement() const noexcept;
+  /// The memory that the front end has given.
+  [[nodiscard]] memory::AddressSpace& memory() noexcept;
+  /// Serves a connection that was made elsewhere. busy while there is one.
+  [[nodiscard]] Result<void> adopt(UniqueFd connection);
+
+ private:
+  struct Impl;
+  explicit Server(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Feature bits that a device may have and a front end of this protocol never passes on to its guest on our word: they
+/// need a control queue, which stays in the front end, or a part of the protocol that is not there.
+[[nodiscard]] std::uint64_t features_kept_back(std::uint16_t kind) noexcept;
+
+}  // namespace vmux::vhost_user

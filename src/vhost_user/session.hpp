@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One front end, from its first message to its last. The requests are a table in session.cpp; their handlers are in
+// session_*.cpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "vhost_user/calls.hpp"
+#include "vhost_user/dirty_log.hpp"
+#include "vhost_user/memory_map.hpp"
+#include "vhost_user/messages.hpp"
+#include "vhost_user/server.hpp"
+#include "virtio/device.hpp"
+#include "vmux/base/counter.hpp"
+#include "vmux/base/log.hpp"
+#include "vmux/runtime/poller.hpp"
+
+namespace vmux::vhost_user {
+
+struct SessionCounters {
+  Counter connections, requests, errors, kicks;
+};
+
+/// What the session needs and does not own; all of it outlives the session.
+struct SessionContext {
+  runtime::Poller& poller;
+  virtio::Device& device;
+  memory::AddressSpace& memory;
+  Calls& calls;
+  const ServerOptions& options;
+  SessionCounters& counters;
+};
+
+/// How many rings a front end may set up: a card's control queue is not among them.
+[[nodiscard]] unsigned ring_count(const virtio::Device& device) noexcept;
+
+/// Serves requests in order. Home thread.
+class Session final : private runtime::Task {
+ public:
+  /// `ended` is called as the last thing that an event does when the front end is gone or was thrown out; it may
+  /// destroy the session.
+  Session(SessionContext context, ipc::Connection socket, std::function<void()> ended);
+  ~Session() override;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// `is_awaited`: it ends by itself when nothing has come within `first_message_timeout_ms`.
+  [[nodiscard]] Result<void> start(bool is_awaited);
+  /// No event reaches the session any more, and no ring runs.
+  void detach() noexcept;
+  [[nodiscard]] Agreement agreement() const noexcept;
+  /// It has sent a request that could be served.
+  [[nodiscard]] bool has_spoken() const noexcept { return has_spoken_; }
+
+ private:
+  friend struct RequestTable;  // names the handlers
+  struct Message {
+    const Header& header;
+    std::span<const std::byte> payload;
+    std::span<UniqueFd> fds;
+  };
+  struct Row;
+  /// Lets a callback that may come late find out that the session is gone.
+  struct Anchor {
+    Session* session;
+  };
+  /// What the front end has said of a ring.
+  struct Ring {
+    std::uint16_t size = 0;  ///< 0: not said yet
+    std::optional<wire::vhost_user::RingAddresses> addresses;
+    virtio::QueueState state;           ///< while it does not run: where it stopped
+    std::optional<std::uint32_t> base;  ///< SET_VRING_BASE since then, in its place
+    bool has_kick = false;              ///< SET_VRING_KICK has come since it stopped last: it may run
+    UniqueFd kick;
+    runtime::Watch watch;
+    std::optional<bool> enabled;  ///< SET_VRING_ENABLE; not given: see is_enabled()
+    bool runs = false;
+  };
+
+  // session.cpp: events, order, replies
+  void on_ready(std::uint32_t events);
+  void on_patrol();
+  void on_quiet();
+  void process();
+  void dispatch(Incoming& message);
+  [[nodiscard]] Result<void> serve(const Row& row, Incoming& message);
+  void acknowledge(const Header& header, bool is_done);
+  void settle();
+  void finish_event();
+  void refuse(const Header& header, const Error& error);
+  void end(LogLevel level, std::string_view why) noexcept;
+  void arm_patrol() noexcept;
+  [[nodiscard]] bool may_read() const noexcept;
+  [[nodiscard]] bool has(std::uint64_t protocol_feature) const noexcept {
+    return (protocol_features_ & protocol_feature) != 0;
+  }
+  /// Later requests wait until what the caller has taken away is used by nobody.
+  [[nodiscard]] std::function<void()> hold_up();
+  // runtime::Task: rings whose front end cannot kick
+  unsigned poll() noexcept override;
+  [[nodiscard]] bool needs_polling() const noexcept override;
+
+  // session_features.cpp: what both sides can
+  Result<void> get_features(const Message& message);
+  Result<void> set_features(const Message& message);
+  Result<void> set_owner(const Message& message);
+  Result<void> ignore(const Message& message);
+  Result<void> get_protocol_features(const Message& message);
+  Result<void> set_protocol_features(const Message& message);
+  Result<void> get_queue_num(const Message& message);
+  Result<void> get_max_mem_slots(const Message& message);
+  Result<void> get_status(const Message& message);
+  Result<void> set_status(const Message& message);
+  Result<void> reset_device(const Message& message);
+  Result<void> net_set_mtu(const Message& message);
+  Result<void> send_rarp(const Message& message);
+  [[nodiscard]] std::uint64_t offered_features() const noexcept;
+  [[nodiscard]] std::uint64_t offered_protocol_features() const noexcept;
+
+  // session_memory.cpp: memory and its dirty log
+  Result<void> set_mem_table(const Message& message);
+  Result<void> add_mem_reg(const Message& message);
+  Result<void> rem_mem_reg(const Message& message);
+  Result<void> set_log_base(const Message& message);
+  Result<void> set_logging(bool is_on);
+  void carry_over_log();
+  void on_log_timer();
+
+  // session_rings.cpp
+  Result<void> set_vring_num(const Message& message);
+  Result<void> set_vring_addr(const Message& message);
+  Result<void> set_vring_base(const Message& message);
+  Result<void> get_vring_base(const Message& message);
+  Result<void> set_vring_kick(const Message& message);
+  Result<void> set_vring_call(const Message& message);
+  Result<void> set_vring_err(const Message& message);
+  Result<void> set_vring_enable(const Message& message);
+  [[nodiscard]] Ring* ring(std::uint64_t index) noexcept { return index < rings_.size() ? &rings_[index] : nullptr; }
+  /// The index in such a payload, and its descriptor, if it has one. An error: it does not match what came with it.
+  struct RingFd {
+    unsigned index;
+    UniqueFd fd;
+  };
+  [[nodiscard]] Result<RingFd> take_ring_fd(const Message& message) noexcept;
+  [[nodiscard]] bool is_enabled(const Ring& ring) const noexcept;
+  [[nodiscard]] bool is_packed() const noexcept;
+  /// Starts or stops the ring, as what is known of it wants it. An error: it should run, and cannot.
+  Result<void> update_ring(unsigned index);
+  void stop_ring(unsigned index) noexcept;
+  void stop_rings() noexcept;
+  /// After stop_rings(), or a change of memory: those that can.
+  void start_rings() noexcept;
+  [[nodiscard]] std::optional<virtio::QueueSetup> setup_of(const Ring& ring) const noexcept;
+  [[nodiscard]] Result<void> start_ring(unsigned index);
+  void on_kick(unsigned index) noexcept;
+
+  SessionContext context_;
+  MessageStream stream_;
+  std::function<void()> ended_callback_;
+  std::shared_ptr<Anchor> anchor_;
+  runtime::Watch watch_;
+  std::uint32_t watched_ = 0;
+  runtime::Timer patrol_;
+  std::uint64_t speak_by_ns_ = 0;  ///< 0: whenever it likes
+  RateLimit complaints_;
+
+  std::uint64_t protocol_features_ = 0;
+  std::uint64_t features_ = 0;             ///< of SET_FEATURES, the transport's own included
+  std::optional<std::uint64_t> accepted_;  ///< by the device; none: it has been reset
+  std::uint8_t status_ = 0;                ///< of SET_STATUS: each connection begins with 0
+  std::vector<Ring> rings_;
+  MemoryMap map_;
+  memory::GuestMemory reader_;
+  std::unique_ptr<DirtyLog> log_;
+  runtime::Timer log_timer_;
+
+  std::optional<Header> held_up_;  ///< of the request whose answer is due when nothing holds it up any more
+  bool is_held_up_ = false;
+  bool in_event_ = false;
+  bool has_spoken_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace vmux::vhost_user
