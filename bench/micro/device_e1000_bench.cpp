@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the e1000's rings cost per frame, alone: transmit peek + complete, receive deliver + flush, on rings and buffers
+// What the e1000's rings cost per frame, alone: rounds of take + finish, and of deliver, on rings and buffers
 // that are refilled as a driver would; and an access to a register. One core does both sides, so no line changes hands:
 // real runs (vmux-bench nic) cost more.
 #include <benchmark/benchmark.h>
@@ -55,7 +55,7 @@ class Driver {
   }
   void put(std::uint64_t at, std::uint64_t value) { std::memcpy(memory_.data() + at, &value, sizeof value); }
   [[nodiscard]] static std::uint64_t buffer(std::uint64_t index) { return kBuffers + index % kRing * 0x800; }
-  [[nodiscard]] port::Port& port() { return *nic_; }
+  [[nodiscard]] port::Port& port() { return nic_->port(); }
 
  private:
   std::unique_ptr<runtime::Poller> poller_;
@@ -68,6 +68,7 @@ void tx_peek_complete(benchmark::State& state) {
   const auto size = static_cast<std::uint64_t>(state.range(0));
   Driver driver{true};
   std::array<packet::FrameView, kBurst> views;
+  const std::array<port::FrameResult, kBurst> results{};
   std::uint64_t posted = 0, sum = 0;
   for ([[maybe_unused]] auto _ : state) {
     for (std::size_t i = 0; i < kBurst; ++i, ++posted) {
@@ -75,10 +76,12 @@ void tx_peek_complete(benchmark::State& state) {
       driver.put(kTxRing + posted % kRing * 16 + 8, (0x0bull << 24) | size);  // EOP, IFCS, RS
     }
     driver.write(0x3818, static_cast<std::uint32_t>(posted % kRing));
-    const std::size_t count = driver.port().peek_burst(views);
+    driver.port().begin_round();
+    const std::size_t count = driver.port().take(views);
     for (std::size_t i = 0; i < count; ++i)
       sum += views[i].length;
-    driver.port().complete(count);
+    driver.port().finish(std::span{results}.first(count));
+    driver.port().end_round();
   }
   state.SetItemsProcessed(static_cast<std::int64_t>(posted));
   if (sum != posted * size) state.SkipWithError("frames were lost");
@@ -98,8 +101,9 @@ void rx_deliver_flush(benchmark::State& state) {
   std::uint64_t received = 0, taken = 0;
   for ([[maybe_unused]] auto _ : state) {
     driver.write(0x2818, static_cast<std::uint32_t>((received + kRing - 1) % kRing));
+    driver.port().begin_round();
     taken += driver.port().deliver(views).taken;
-    driver.port().flush();
+    driver.port().end_round();
     received += kBurst;
   }
   state.SetItemsProcessed(static_cast<std::int64_t>(received));

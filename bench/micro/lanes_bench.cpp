@@ -35,7 +35,7 @@ class Peer final : public port::Port {
       packet::test::set16(frames_.back(), 40, 0);  // no checksum
     }
   }
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
+  std::size_t take(std::span<packet::FrameView> into) noexcept override {
     if (!sends_) return 0;
     for (std::size_t i = 0; i < into.size(); ++i) {
       const packet::Slice all = packet::test::slice(frames_[i % kFlows]);
@@ -47,11 +47,10 @@ class Peer final : public port::Port {
     }
     return into.size();
   }
-  void complete(std::size_t) noexcept override {}
+  void finish(std::span<const port::FrameResult>) noexcept override {}
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
     return {.taken = frames.size()};
   }
-  void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
   [[nodiscard]] bool needs_polling() const noexcept override { return true; }
   [[nodiscard]] bool is_ready() const noexcept override { return true; }

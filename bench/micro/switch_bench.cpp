@@ -15,7 +15,7 @@ namespace {
 /// Sends as many frames as it is asked for, once it was told to, and takes all.
 class IdlePort final : public port::Port {
  public:
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
+  std::size_t take(std::span<packet::FrameView> into) noexcept override {
     if (!sends_) return 0;
     for (std::size_t i = 0; i < into.size(); ++i) {
       into[i].header = frames_[i];
@@ -25,11 +25,10 @@ class IdlePort final : public port::Port {
     }
     return into.size();
   }
-  void complete(std::size_t) noexcept override {}
+  void finish(std::span<const port::FrameResult>) noexcept override {}
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
     return {.taken = frames.size()};
   }
-  void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
   [[nodiscard]] bool needs_polling() const noexcept override { return true; }
   [[nodiscard]] bool is_ready() const noexcept override { return true; }

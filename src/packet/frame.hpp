@@ -48,7 +48,7 @@ inline constexpr std::size_t kLongestHeader = 1600;
 using Slice = std::span<const std::byte>;
 
 /// A frame, borrowed: `header` lies in the poller's memory and cannot change; `payload` may lie in a guest's, is to be
-/// read once (copied), and decides nothing. Valid until the sending port's complete().
+/// read once (copied), and decides nothing. Valid until the sending port's finish().
 struct FrameView {
   Slice header;                    ///< min(length, 64) to kHeaderRoom bytes, to kLongestHeader where Offload needs it
   std::span<const Slice> payload;  ///< what follows `header`

@@ -31,33 +31,46 @@ struct Delivery {
   }
 };
 
+/// What the switch has to say of a frame that a port has sent.
+struct FrameResult {
+  DropReason dropped = DropReason::none;  ///< the switch let it go nowhere
+};
+
 /// One side of a virtual cable: a VM's NIC, or an uplink; or one lane of it, where its queues are spread over pollers.
-/// Owned by its model or backend; every call is made on the poller that owns the port. The switch calls in this order,
-/// per round:
-///   n = peek_burst(views) ; deliver() of the receivers ; complete(n) ; flush() of those that were delivered to
+/// Owned by its model or backend; every call is made on the poller that owns the port. A port's rounds:
+///   begin_round() ; { take() ; deliver() of the receivers ; finish() }* and deliver(), in any order ; end_round()
+/// Several ports are in a round at the same time, a sender and its receivers. A port that has lent a burst may be
+/// delivered to before it is finished (a mirror, a way back to the same card).
 class Port {
  public:
   virtual ~Port() = default;
 
-  /// The next frames that this port sends, borrowed until complete(). At most into.size(); 0 = none now.
-  virtual std::size_t peek_burst(std::span<packet::FrameView> into) noexcept = 0;
-  /// The oldest `count` of those are done: write back, recycle. Never more than were peeked.
-  virtual void complete(std::size_t count) noexcept = 0;
+  /// Before anything else of a round: interrupts that have become due, what waits inside the port. A lane of another
+  /// poller keeps the device's home out from here to end_round(), so nobody in a round waits for a home.
+  virtual void begin_round() noexcept {}
+  /// After all of a round: publish indices, consider interrupts.
+  virtual void end_round() noexcept {}
 
-  /// Copies frames to the port's receiver, finishing what accepts() does not take. A frame that the receiver's own
-  /// filters discard counts as taken, and is not lost. The caller counts what was lost, and drops what was not taken.
+  /// In a round: the next frames that this port sends, borrowed until finish(). At most into.size(); 0 = none now.
+  virtual std::size_t take(std::span<packet::FrameView> into) noexcept = 0;
+  /// The oldest of those, one for each result, are done: write back, recycle. Never more than were taken; those that
+  /// are left will be taken again.
+  virtual void finish(std::span<const FrameResult> results) noexcept = 0;
+
+  /// In a round: copies frames, at most kMaxBurst, to the port's receiver, finishing what accepts() does not take. A
+  /// frame that the receiver's own filters discard counts as taken, and is not lost. The caller counts what was lost,
+  /// and drops what was not taken.
   [[nodiscard]] virtual Delivery deliver(std::span<const packet::FrameView> frames) noexcept = 0;
-  /// After the deliveries of a round: publish indices, consider interrupts.
-  virtual void flush() noexcept = 0;
-
+  /// In a round.
   [[nodiscard]] virtual packet::Accepts accepts() const noexcept = 0;
   /// True when frames can appear without an event on the port's poller (a mapped doorbell, a NIC queue).
   [[nodiscard]] virtual bool needs_polling() const noexcept = 0;
   /// False while nothing can be received (no driver, link down): frames for it are dropped, not queued, and the switch
-  /// forgets whom it had heard from it. Asked once for each burst that is for the port, and every now and then.
+  /// forgets whom it had heard from it. Asked once for each burst that is for the port, and every now and then; in a
+  /// round or not.
   [[nodiscard]] virtual bool is_ready() const noexcept = 0;
 
-  /// On the port's poller, after the last of the calls above: the switch has let go of the port. What the port keeps on
+  /// On the port's poller, after its last round: the switch has let go of the port. What the port keeps on
   /// that thread (a timer) ends here.
   virtual void released() noexcept {}
 

@@ -25,6 +25,7 @@ void Gate::wait_for_opening() noexcept {
 }
 
 void Gate::close() noexcept {
+  VMUX_ASSERT(inside_now_ == 0);
   is_closed_.store(true, std::memory_order_seq_cst);
   // The owner may have looked before it could see that; then this look sees it inside.
   if (is_inside_.load(std::memory_order_seq_cst)) wait_while(is_inside_);

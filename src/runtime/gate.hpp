@@ -4,6 +4,8 @@
 
 #include <atomic>
 
+#include "vmux/base/assert.hpp"
+
 namespace vmux::runtime {
 
 /// The owner enters and leaves around each use, which costs it one locked instruction and waits for nobody as long as
@@ -20,14 +22,20 @@ class Gate {
 
   /// The owner only, and not when it is inside.
   void enter() noexcept {
+    VMUX_ASSERT(!is_inside_.load(std::memory_order_relaxed));  // the first leave() would open it for both
     // Both sides store first and look then, so at least one of them sees the other.
     is_inside_.store(true, std::memory_order_seq_cst);
     if (is_closed_.load(std::memory_order_seq_cst)) [[unlikely]]
       wait_for_opening();
+    ++inside_now_;
   }
-  void leave() noexcept { is_inside_.store(false, std::memory_order_release); }
+  void leave() noexcept {
+    --inside_now_;
+    is_inside_.store(false, std::memory_order_release);
+  }
 
-  /// The one other thread: when close() returns, the owner is outside and stays there.
+  /// The one other thread, and not inside a gate of its own: two that wait for each other so would wait for ever. When
+  /// close() returns, the owner is outside and stays there.
   void close() noexcept;
   void open() noexcept { is_closed_.store(false, std::memory_order_release); }
 
@@ -35,6 +43,7 @@ class Gate {
   void wait_for_opening() noexcept;
 
   std::atomic<bool> is_inside_{false}, is_closed_{false};
+  static inline constinit thread_local unsigned inside_now_ = 0;  // gates that this thread is inside
 };
 
 }  // namespace vmux::runtime

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a frame is (its VLAN, its source) and where it goes. Decided on bytes that the sender cannot change any more.
+// What a frame is: its VLAN, its two stations, or why it may not enter.
+#include <cstring>
+
 #include "packet/bytes.hpp"
-#include "switch/shard.hpp"
+#include "switch/burst.hpp"
 
 namespace vmux::switching {
 namespace {
+
+using port::DropReason;
 
 constexpr std::size_t kEthernet = 14, kTagged = 18;  // bytes
 constexpr std::uint16_t kTypeVlan = 0x8100;
@@ -28,88 +32,62 @@ bool has_tag_behind(const packet::FrameView& view) noexcept {
   return view.header.size() >= at + 2 && packet::get16(view.header, at) == kTypeVlan;
 }
 
-}  // namespace
-
 // In place: a result that is copied right after its flags were stored byte by byte stalls the copy for each frame.
-void Shard::classify(Member& member, const packet::FrameView& view, Frame& frame) noexcept {
+DropReason classify(const Ingress& ingress, const packet::FrameView& view, Frame& frame) noexcept {
   frame = {};
-  frame.from = member.id;
-  frame.is_dropped = true;
-  port::PortCounters& counters = member.port.counters();
+  frame.from = ingress.from;
   const packet::Slice header = view.header;
-  if (header.size() < kEthernet || header.size() > packet::kLongestHeader) {
-    counters.drops(port::DropReason::malformed).add();
-    return;
-  }
+  if (header.size() < kEthernet || header.size() > packet::kLongestHeader) return DropReason::malformed;
   const bool tag_follows = packet::get16(header, 12) == kTypeVlan;
   if (view.offload.has_vlan) {
     frame.has_tag = true;
     frame.tci = view.offload.vlan_tci;
   } else if (tag_follows) {
-    if (header.size() < kTagged) {
-      counters.drops(port::DropReason::malformed).add();
-      return;
-    }
+    if (header.size() < kTagged) return DropReason::malformed;
     frame.has_tag = frame.tag_in_bytes = true;
     frame.tci = packet::get16(header, 14);
   }
   // A tag of VLAN 0 carries a priority only (IEEE 802.1Q 6.9.1).
+  const VlanRules& rules = ingress.vlan;
   const auto vid = static_cast<std::uint16_t>(frame.tci & kVidMask);
-  frame.vlan = vid == 0 ? member.vlan.untagged : vid;
+  frame.vlan = vid == 0 ? rules.untagged : vid;
   const std::uint64_t to = mac_at(header, 0), from = mac_at(header, 6);
-  const bool admitted = vid == 0
-                            ? member.vlan.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view))
-                            : member.vlan.mode == VlanMode::trunk && vid != kReservedVid && member.vlan.carries(vid);
-  if (!admitted || ends_here(to, forwarded_groups_)) {
-    counters.drops(port::DropReason::filtered).add();
-    return;
-  }
+  const bool admitted = vid == 0 ? rules.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view))
+                                 : rules.mode == VlanMode::trunk && vid != kReservedVid && rules.carries(vid);
+  if (!admitted || ends_here(to, ingress.forwarded_groups)) return DropReason::filtered;
   // A group address cannot send, and nobody's address is 0: neither is learnt, both are forwarded.
-  if (!is_group(from) && from != 0) {
-    frame.source = station_key(from, frame.vlan);
-    if (frame.source != last_.source) learn(frame, poller_.now_ns());
-    last_.source = frame.source;
-  }
+  if (!is_group(from) && from != 0) frame.source = station_key(from, frame.vlan);
   frame.is_flood = is_group(to);
-  if (!frame.is_flood) {
-    look_up(station_key(to, frame.vlan));
-    if (last_.is_known && last_.port == member.id) {  // it is where it came from
-      counters.drops(port::DropReason::filtered).add();
-      return;
+  if (!frame.is_flood) frame.target = station_key(to, frame.vlan);
+  return DropReason::none;
+}
+
+// True when all that classify() looks at is as in the frame before: addresses, type, and a tag if there is one (what
+// stands behind a tag counts if that is for a priority only).
+bool is_like(const Frame& frame, const packet::FrameView& before, const packet::FrameView& view) noexcept {
+  return !view.offload.has_vlan && !before.offload.has_vlan && view.header.size() == before.header.size() &&
+         view.header.size() >= kTagged && std::memcmp(view.header.data(), before.header.data(), 16) == 0 &&
+         (!frame.has_tag || (frame.tci & kVidMask) != 0);
+}
+
+}  // namespace
+
+void classify(const Ingress& ingress, Burst& burst) noexcept {
+  burst.results.fill({});
+  burst.run_count = burst.dropped = 0;
+  Run* run = nullptr;
+  DropReason verdict = DropReason::none;
+  for (std::size_t i = 0; i < burst.count; ++i) {
+    if (run != nullptr && is_like(run->frame, burst.views[i - 1], burst.views[i])) {
+      ++run->count;
+    } else {
+      run = &burst.runs[burst.run_count++];
+      run->first = static_cast<std::uint8_t>(i);
+      run->count = 1;
+      verdict = classify(ingress, burst.views[i], run->frame);
     }
-    frame.is_flood = !last_.is_known;
-    frame.to = last_.port;
+    if (verdict != DropReason::none) burst.drop(i, verdict);
   }
-  frame.is_dropped = false;
-}
-
-void Shard::look_up(StationKey to) noexcept {
-  if (to == last_.to) return;
-  const MacTable::Entry* const known = macs_.find(to, poller_.now_ns());
-  last_.to = to;
-  last_.is_known = known != nullptr;
-  last_.port = known != nullptr ? known->port : PortId{};
-}
-
-void Shard::learn(const Frame& frame, std::uint64_t heard_ns) noexcept {
-  if (frame.source == 0) return;
-  MacTable::Entry* entry = nullptr;
-  if (macs_.learn(frame.source, frame.from, heard_ns, &entry) != Learnt::known) last_.to = 0;  // may be it
-  if (entry == nullptr || peers_.empty() || sender_ == nullptr) return;
-  if (entry->told_ns == 0 || heard_ns - entry->told_ns >= republish_ns_) tell_peers(frame, *entry);
-}
-
-// Other pollers see only the frames that cross to them: without this they would miss a station's move, or forget it
-// while it talks to neighbours.
-void Shard::tell_peers(const Frame& frame, MacTable::Entry& entry) noexcept {
-  const Item item{.source = frame.source, .heard_ns = poller_.now_ns(), .from = frame.from};
-  bool all_told = true;
-  for (Peer& peer : peers_) {
-    const bool told = peer.to->items.push(item);
-    all_told = all_told && told;
-    peer.is_touched = peer.is_touched || told;
-  }
-  if (all_told) entry.told_ns = poller_.now_ns();
 }
 
 }  // namespace vmux::switching

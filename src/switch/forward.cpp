@@ -29,6 +29,12 @@ inline bool is_too_long(const packet::FrameView& view, const packet::Accepts& ac
          accepts.max_frame;
 }
 
+// A port sees its own VLAN without a tag, every other with.
+inline bool has_right_tag(const Frame& frame, const VlanRules& rules) noexcept {
+  return frame.has_tag ? (frame.tci & kVidMask) == frame.vlan && frame.vlan != rules.untagged
+                       : frame.vlan == rules.untagged;
+}
+
 void count_lost(port::PortCounters& counters, const port::Delivery& delivery) noexcept {
   for (const port::DropReasonRow& row : port::kDropReasons) {
     if (const std::uint8_t frames = delivery.why[port::index_of(row.reason)]) counters.drops(row.reason).add(frames);
@@ -37,50 +43,75 @@ void count_lost(port::PortCounters& counters, const port::Delivery& delivery) no
 
 }  // namespace
 
-void Shard::forward(std::size_t count) noexcept {
-  for (std::size_t i = 0; i < count; ++i) {
-    Frame& frame = frames_[i];
-    if (frame.is_dropped) continue;
-    if (frame.is_flood) {
-      flood(i);
-    } else if (Member* const member = local(frame.to)) {
-      if (!queue(i, *member) && look_elsewhere(frame, *member)) flood(i);
-    } else if (const ShardRef place = place_of_slot_[slot_of(frame.to)]; place == kMultiLane) {
-      i = forward_run(i, count);
-    } else if (place != kHere && sender_ != nullptr) {
-      cross(peers_[place - 1u], i);
+inline void Shard::forward(Burst& burst, Share share) noexcept {
+  const Frame& frame = burst.runs[share.run].frame;
+  if (frame.is_flood) {
+    flood(burst, share);
+  } else if (Member* const member = local(frame.to)) {
+    if (!queue(share, *member) && look_elsewhere(burst, share, *member)) flood(burst, share);
+  } else if (const ShardRef place = place_of_slot_[slot_of(frame.to)]; place == kMultiLane) {
+    forward_to_lanes(burst, share);
+  } else if (place != kHere && burst.sender != nullptr) {
+    cross(peers_[place - 1u], burst, share);
+  }
+}
+
+void Shard::forward(Burst& burst) noexcept {
+  for (std::size_t run = 0; run < burst.run_count; ++run) {
+    Share share = burst.first_share(run);
+    while (share.count != 0) {
+      forward(burst, share);
+      if (burst.dropped == 0) [[likely]]
+        break;
+      share = burst.share_behind(share);
     }
   }
   for (Member* member : pending_)
-    send_queued(*member);
+    send_queued(burst, *member);
   pending_.clear();
 }
 
-void Shard::flood(std::size_t index) noexcept {
-  const Frame& frame = frames_[index];
+bool Shard::begin_queue(Member& member) noexcept {
+  if (!member.port.is_ready()) return false;
+  begin_round(member);
+  pending_.push_back(&member);
+  return true;
+}
+
+void Shard::flood(const Burst& burst, Share share) noexcept {
+  const Frame& frame = burst.runs[share.run].frame;
   for (const auto& member : members_) {
     if (member->id == frame.from || !member->vlan.carries(frame.vlan)) continue;
-    if (member->multi_lane == nullptr || takes_flood(*member->multi_lane, index)) queue_or_count(index, *member);
+    if (member->multi_lane == nullptr) {
+      queue_or_count(share, *member);
+      continue;
+    }
+    for (std::uint8_t i = share.first; i < share.first + share.count; ++i) {
+      if (takes_flood(*member->multi_lane, i, burst)) queue_or_count({i, 1, share.run}, *member);
+    }
   }
-  if (sender_ == nullptr) return;  // it came over a link: the sender has told everyone
+  if (burst.sender == nullptr) return;  // it came over a link: the sender has told everyone
   for (Peer& peer : peers_)
-    cross(peer, index);
+    cross(peer, burst, share);
 }
 
 // The port is not ready: its stations are forgotten before this round ends, and the frame is for an unknown one. Not so
 // if it came over a link: then the poller where it entered learns of it first.
-bool Shard::look_elsewhere(Frame& frame, Member& member) noexcept {
+bool Shard::look_elsewhere(Burst& burst, Share share, Member& member) noexcept {
   member.has_stations = true;
   next_sweep_ns_ = 0;
-  frame.is_flood = sender_ != nullptr;
-  if (!frame.is_flood) member.port.counters().drops(port::DropReason::not_ready).add();
-  return frame.is_flood;
+  if (burst.sender == nullptr) {
+    member.port.counters().drops(port::DropReason::not_ready).add(share.count);
+    return false;
+  }
+  burst.runs[share.run].frame.is_flood = true;
+  return true;
 }
 
-void Shard::send_queued(Member& member) noexcept {
+void Shard::send_queued(const Burst& burst, Member& member) noexcept {
   port::PortCounters& counters = member.port.counters();
-  const auto frames = gather(member, member.port.accepts());
-  member.queued = 0;
+  const auto frames = gather(burst, member, member.port.accepts());
+  member.shares = 0;
   if (frames.empty()) return;
   const port::Delivery done = member.port.deliver(frames);
   std::uint64_t bytes = 0;
@@ -91,34 +122,39 @@ void Shard::send_queued(Member& member) noexcept {
   if (done.lost != 0) [[unlikely]]
     count_lost(counters, done);
   if (done.taken < frames.size()) counters.drops(port::DropReason::no_room).add(frames.size() - done.taken);
-  if (!member.is_touched) {
-    member.is_touched = true;
-    touched_.push_back(&member);
-  }
 }
 
 // The frames for one port, side by side. They mostly are already: then nothing is copied.
-std::span<const packet::FrameView> Shard::gather(Member& member, const packet::Accepts& accepts) noexcept {
-  const std::size_t first = member.queue[0], count = member.queued;
-  bool in_place = member.queue[count - 1] - first + 1 == count;
-  for (std::size_t i = 0; i < count && in_place; ++i) {
-    const Frame& frame = frames_[first + i];
-    const bool tag_fits = frame.has_tag ? (frame.tci & kVidMask) == frame.vlan && frame.vlan != member.vlan.untagged
-                                        : frame.vlan == member.vlan.untagged;
-    in_place = tag_fits && !is_too_long(peeked_[first + i], accepts);
+std::span<const packet::FrameView> Shard::gather(const Burst& burst, Member& member,
+                                                 const packet::Accepts& accepts) noexcept {
+  const std::size_t first = member.queue[0].first;
+  std::size_t end = first;
+  for (std::size_t i = 0; i < member.shares; ++i) {
+    const Share share = member.queue[i];
+    if (share.first != end || !has_right_tag(burst.runs[share.run].frame, member.vlan)) {
+      return rewrite(burst, member, accepts);
+    }
+    for (const std::size_t behind = end + share.count; end < behind; ++end) {
+      if (is_too_long(burst.views[end], accepts)) return rewrite(burst, member, accepts);
+    }
   }
-  if (in_place) return std::span{peeked_}.subspan(first, count);
+  return std::span{burst.views}.subspan(first, end - first);
+}
 
+std::span<const packet::FrameView> Shard::rewrite(const Burst& burst, Member& member,
+                                                  const packet::Accepts& accepts) noexcept {
   std::size_t kept = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Frame& frame = frames_[member.queue[i]];
-    gathered_[kept] = peeked_[member.queue[i]];
-    if (!member.vlan.carries(frame.vlan) || !rewrite_tag(frame, member, kept)) {
-      member.port.counters().drops(port::DropReason::filtered).add();
-    } else if (is_too_long(gathered_[kept], accepts)) {
-      member.port.counters().drops(port::DropReason::too_long).add();
-    } else {
-      ++kept;
+  for (const Share share : std::span{member.queue}.first(member.shares)) {
+    const Frame& frame = burst.runs[share.run].frame;
+    for (std::size_t i = 0; i < share.count; ++i) {
+      gathered_[kept] = burst.views[share.first + i];
+      if (!member.vlan.carries(frame.vlan) || !rewrite_tag(frame, member, kept)) {
+        member.port.counters().drops(port::DropReason::filtered).add();
+      } else if (is_too_long(gathered_[kept], accepts)) {
+        member.port.counters().drops(port::DropReason::too_long).add();
+      } else {
+        ++kept;
+      }
     }
   }
   return std::span{gathered_}.first(kept);
@@ -150,9 +186,8 @@ bool Shard::rewrite_tag(const Frame& frame, const Member& member, std::size_t pl
 }
 
 // The one place where a frame is copied without reaching a receiver.
-void Shard::cross(Peer& peer, std::size_t index) noexcept {
-  const Frame& frame = frames_[index];
-  packet::Pool::Packet packet = pool_->store(peeked_[index]);
+void Shard::cross(Peer& peer, const Burst& burst, Share share) noexcept {
+  const Frame& frame = burst.runs[share.run].frame;
   Item item{.frame = nullptr,
             .source = frame.source,
             .heard_ns = poller_.now_ns(),
@@ -163,23 +198,29 @@ void Shard::cross(Peer& peer, std::size_t index) noexcept {
             .is_flood = frame.is_flood,
             .has_tag = frame.has_tag,
             .tag_in_bytes = frame.tag_in_bytes};
-  if (packet) {
-    item.frame = packet.release();
-    if (peer.to->items.push(item)) {
-      peer.is_touched = true;
-      return;
+  for (std::size_t i = 0; i < share.count; ++i) {
+    packet::Pool::Packet packet = pool_->store(burst.views[share.first + i]);
+    if (packet) {
+      item.frame = packet.release();
+      if (peer.to->items.push(item)) {
+        peer.is_touched = true;
+        continue;
+      }
+      pool_->give_back(*item.frame);
     }
-    pool_->give_back(*item.frame);
+    burst.sender->port.counters().drops(port::DropReason::ring_full).add();
   }
-  sender_->port.counters().drops(port::DropReason::ring_full).add();
 }
 
-void Shard::flush_all() noexcept {
-  for (Member* member : touched_) {
-    member->is_touched = false;
-    member->port.flush();
+void Shard::end_rounds() noexcept {
+  for (Member* member : in_round_) {
+    member->is_in_round = false;
+    member->port.end_round();
   }
-  touched_.clear();
+  in_round_.clear();
+}
+
+void Shard::wake_peers() noexcept {
   for (Peer& peer : peers_) {
     if (!peer.is_touched) continue;
     peer.is_touched = false;

@@ -45,48 +45,44 @@ void Shard::republish_steering(PortId id) noexcept {
 }
 
 // Where the frame entered the switch, if the port has a lane there: it need not cross, and a flow enters at one place.
-ShardRef Shard::any_lane(const MultiLane& multi_lane, const packet::FrameView& view) const noexcept {
-  if (std::find(multi_lane.lanes.begin(), multi_lane.lanes.end(), origin_) != multi_lane.lanes.end()) return origin_;
-  return multi_lane.lanes[packet::flow_hash(view.header) % multi_lane.lanes.size()];
+ShardRef Shard::any_lane(const MultiLane& lanes, const packet::FrameView& view, const Burst& burst) const noexcept {
+  if (std::find(lanes.lanes.begin(), lanes.lanes.end(), burst.origin) != lanes.lanes.end()) return burst.origin;
+  return lanes.lanes[packet::flow_hash(view.header) % lanes.lanes.size()];
 }
 
 // Every shard that a flooded frame reaches asks, and one of them finds that the lane is its own.
-bool Shard::takes_flood(const MultiLane& multi_lane, std::size_t index) const noexcept {
-  const packet::FrameView& view = peeked_[index];
-  if (!multi_lane.steering) return any_lane(multi_lane, view) == kHere;
+bool Shard::takes_flood(const MultiLane& lanes, std::size_t index, const Burst& burst) const noexcept {
+  const packet::FrameView& view = burst.views[index];
+  if (!lanes.steering) return any_lane(lanes, view, burst) == kHere;
   std::uint8_t lane = 0;
-  multi_lane.steering->steer({&view, 1}, {&lane, 1});
-  return multi_lane.lanes[lane < multi_lane.lanes.size() ? lane : 0] == kHere;
+  lanes.steering->steer({&view, 1}, {&lane, 1});
+  return lanes.lanes[lane < lanes.lanes.size() ? lane : 0] == kHere;
 }
 
-// The frames from `first` on that go to the same port as that one. Returns the index of the last.
-std::size_t Shard::forward_run(std::size_t first, std::size_t count) noexcept {
-  const PortId to = frames_[first].to;
-  std::size_t end = first + 1;
-  while (end < count && !frames_[end].is_dropped && !frames_[end].is_flood && frames_[end].to == to)
-    ++end;
-  const MultiLane* const target = multi_lane(to);
-  if (target == nullptr) return end - 1;
+// Frames that go to one port side by side and take one lane stay together.
+void Shard::forward_to_lanes(const Burst& burst, Share share) noexcept {
+  const MultiLane* const target = multi_lane(burst.runs[share.run].frame.to);
+  if (target == nullptr) return;
   std::array<std::uint8_t, port::kMaxBurst> lanes{};
-  const std::span run = std::span{peeked_}.subspan(first, end - first);
-  const bool is_steered = sender_ != nullptr && target->steering != nullptr;
-  if (is_steered) target->steering->steer(run, std::span{lanes}.first(run.size()));
-  for (std::size_t i = first; i < end; ++i) {
-    const std::uint8_t lane = lanes[i - first];
+  const std::span views = std::span{burst.views}.subspan(share.first, share.count);
+  const bool is_steered = burst.sender != nullptr && target->steering != nullptr;
+  if (is_steered) target->steering->steer(views, std::span{lanes}.first(views.size()));
+  const auto place_for = [&](std::size_t i) {
     // What came over a link was sent to the lane of this poller.
-    const ShardRef place = sender_ == nullptr ? kHere
-                           : is_steered       ? target->lanes[lane < target->lanes.size() ? lane : 0]
-                                              : any_lane(*target, peeked_[i]);
-    forward_to(*target, place, i);
-  }
-  return end - 1;
-}
-
-void Shard::forward_to(const MultiLane& multi_lane, ShardRef place, std::size_t index) noexcept {
-  if (place != kHere) {
-    cross(peers_[place - 1u], index);
-  } else if (multi_lane.here != nullptr) {  // else it is being detached
-    queue_or_count(index, *multi_lane.here);
+    if (burst.sender == nullptr) return kHere;
+    if (!is_steered) return any_lane(*target, views[i], burst);
+    return target->lanes[lanes[i] < target->lanes.size() ? lanes[i] : 0];
+  };
+  for (std::size_t begin = 0, end = 0; begin < views.size(); begin = end) {
+    const ShardRef place = place_for(begin);
+    for (end = begin + 1; end < views.size() && place_for(end) == place;)
+      ++end;
+    const Share part{static_cast<std::uint8_t>(share.first + begin), static_cast<std::uint8_t>(end - begin), share.run};
+    if (place != kHere) {
+      cross(peers_[place - 1u], burst, part);
+    } else if (target->here != nullptr) {  // else it is being detached
+      queue_or_count(part, *target->here);
+    }
   }
 }
 

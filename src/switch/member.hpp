@@ -32,6 +32,12 @@ struct VlanRules {
 
 struct MultiLane;
 
+/// Frames of a burst, side by side in one of its runs.
+struct Share {
+  std::uint8_t first = 0, count = 0;
+  std::uint8_t run = 0;
+};
+
 /// A port, or the lane of it that this poller owns.
 struct Member {
   Member(PortId port_id, port::Port& the_port, const VlanRules& rules, MultiLane* of_lanes) noexcept
@@ -41,11 +47,11 @@ struct Member {
   port::Port& port;
   MultiLane* multi_lane;  ///< nullptr: all of the port is here
   VlanRules vlan;
-  std::uint32_t quiet_rounds = 0;                     ///< rounds since its last frame
-  bool has_stations = false;                          ///< it was ready since its addresses were forgotten
-  bool is_touched = false;                            ///< delivered to, and not yet flushed
-  std::uint8_t queued = 0;                            ///< frames of the current burst that are for this port:
-  std::array<std::uint8_t, port::kMaxBurst> queue{};  ///< their indices
+  std::uint32_t quiet_rounds = 0;  ///< rounds since its last frame
+  bool has_stations = false;       ///< it was ready since its addresses were forgotten
+  bool is_in_round = false;
+  std::uint8_t shares = 0;  ///< of the current burst that are for this port:
+  std::array<Share, port::kMaxBurst> queue{};
 };
 
 /// Where something is, seen from a shard: 0 = on this poller, else 1 + the index of a peer.

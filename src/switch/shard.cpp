@@ -15,6 +15,30 @@ constexpr std::uint64_t kSweepEvery_ns = 100'000'000;
 constexpr std::uint32_t kSweepCount = 128;
 constexpr std::uint64_t kLookEvery_ns = 1'000'000;  // in rounds that find nothing
 
+void count_sent(const Burst& burst, port::PortCounters& counters) noexcept {
+  std::uint64_t bytes = 0;
+  for (const packet::FrameView& view : std::span{burst.views}.first(burst.count))
+    bytes += view.length;
+  counters.rx_frames.add(burst.count);
+  counters.rx_bytes.add(bytes);
+  for (std::size_t i = 0, left = burst.dropped; left > 0; ++i) {
+    if (!burst.is_dropped(i)) continue;
+    counters.drops(burst.results[i].dropped).add();
+    --left;
+  }
+}
+
+Frame frame_of(const Item& item) noexcept {
+  return {.source = item.source,
+          .from = item.from,
+          .to = item.to,
+          .vlan = item.vlan,
+          .tci = item.tci,
+          .is_flood = item.is_flood,
+          .has_tag = item.has_tag,
+          .tag_in_bytes = item.tag_in_bytes};
+}
+
 }  // namespace
 
 Shard::Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_t seed)
@@ -29,7 +53,7 @@ Shard::Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_
   busy_.reserve(kMaxPorts);
   quiet_.reserve(kMaxPorts);
   pending_.reserve(kMaxPorts);
-  touched_.reserve(kMaxPorts);
+  in_round_.reserve(kMaxPorts);
 }
 
 void Shard::add_peer(Shard& peer, Link& to_peer, Link& from_peer) {
@@ -180,68 +204,72 @@ unsigned Shard::serve_quiet(bool is_busy) noexcept {
 unsigned Shard::serve(Member& member) noexcept {
   unsigned done = 0;
   port::PortCounters& counters = member.port.counters();
-  sender_ = &member;
-  origin_ = kHere;
-  for (unsigned burst = 0; burst < kBurstsPerTurn; ++burst) {
-    const std::size_t count = member.port.peek_burst(peeked_);
-    if (count == 0) break;
-    std::uint64_t bytes = 0;
-    last_ = {};
-    for (std::size_t i = 0; i < count; ++i) {
-      bytes += peeked_[i].length;
-      if (i > 0 && is_like(i - 1, peeked_[i])) {
-        frames_[i] = frames_[i - 1];
-      } else {
-        classify(member, peeked_[i], frames_[i]);
-      }
-    }
-    counters.rx_frames.add(count);
-    counters.rx_bytes.add(bytes);
-    forward(count);
-    member.port.complete(count);
-    done += static_cast<unsigned>(count);
-    if (count < peeked_.size()) break;
+  Burst& burst = burst_;
+  burst.sender = &member;
+  burst.origin = kHere;
+  member.is_in_round = true;
+  member.port.begin_round();
+  for (unsigned turn = 0; turn < kBurstsPerTurn; ++turn) {
+    burst.count = member.port.take(burst.views);
+    if (burst.count == 0) break;
+    classify({member.id, member.vlan, forwarded_groups_}, burst);
+    locate(burst);
+    forward(burst);
+    count_sent(burst, counters);
+    member.port.finish(std::span{burst.results}.first(burst.count));
+    done += static_cast<unsigned>(burst.count);
+    if (burst.count < burst.views.size()) break;
   }
-  member.quiet_rounds = done > 0 ? 0 : std::min(member.quiet_rounds + 1, kQuietRounds);
-  if (done > 0) flush_all();
+  member.is_in_round = false;
+  member.port.end_round();
+  if (done == 0) {
+    member.quiet_rounds = std::min(member.quiet_rounds + 1, kQuietRounds);
+    return 0;
+  }
+  member.quiet_rounds = 0;
+  end_rounds();
+  wake_peers();
   return done;
 }
 
 // Frames and updates from another poller. A frame's bytes are the sender's again once they have been delivered.
 unsigned Shard::receive(Peer& peer) noexcept {
   unsigned done = 0;
-  sender_ = nullptr;
-  origin_ = static_cast<ShardRef>(&peer - peers_.data() + 1);
-  for (unsigned burst = 0; burst < kBurstsPerTurn; ++burst) {
+  Burst& burst = burst_;
+  burst.sender = nullptr;
+  burst.origin = static_cast<ShardRef>(&peer - peers_.data() + 1);
+  for (unsigned turn = 0; turn < kBurstsPerTurn; ++turn) {
     std::array<packet::Pool::Slot*, port::kMaxBurst> slots;
-    std::size_t count = 0;
-    Item item;
-    while (count < slots.size() && peer.from->items.pop(item)) {
+    burst.count = burst.run_count = burst.dropped = 0;
+    std::array<Item, 2> items;  // the one that is read, and the one before it
+    for (std::size_t at = 0; burst.count < slots.size() && peer.from->items.pop(items[at]);) {
       ++done;
-      const Frame frame{.source = item.source,
-                        .from = item.from,
-                        .to = item.to,
-                        .vlan = item.vlan,
-                        .tci = item.tci,
-                        .is_flood = item.is_flood,
-                        .is_dropped = false,
-                        .has_tag = item.has_tag,
-                        .tag_in_bytes = item.tag_in_bytes};
-      learn(frame, item.heard_ns);
-      if (item.frame == nullptr) {
-        if (item.source == 0) macs_.forget(item.from);
-        continue;
+      const Item& item = items[at];
+      const bool goes_on = burst.run_count > 0 && item.frame != nullptr && item.is_like(items[1 - at]);
+      if (!goes_on) {
+        const Frame frame = frame_of(item);
+        if (item.source != 0) macs_.learn(item.source, item.from, item.heard_ns);
+        if (item.frame == nullptr) {
+          if (item.source == 0) macs_.forget(item.from);
+          items[1 - at].from = {};
+          continue;
+        }
+        burst.runs[burst.run_count++] = {frame, static_cast<std::uint8_t>(burst.count), 0};
       }
-      frames_[count] = frame;
-      peeked_[count] = item.frame->view;
-      slots[count++] = item.frame;
+      ++burst.runs[burst.run_count - 1].count;
+      burst.views[burst.count] = item.frame->view;
+      slots[burst.count++] = item.frame;
+      at = 1 - at;
     }
-    forward(count);
+    const std::size_t count = burst.count;
+    forward(burst);
     for (std::size_t i = 0; i < count; ++i)
       static_cast<void>(peer.from->returns.push(slots[i]));
     if (count < slots.size()) break;
   }
-  if (done > 0) flush_all();
+  if (done == 0) return 0;
+  end_rounds();
+  wake_peers();
   return done;
 }
 
@@ -272,7 +300,7 @@ void Shard::forget_the_fallen() noexcept {
       member->has_stations = !tell_to_forget(member->id);
     }
   }
-  flush_all();
+  wake_peers();
 }
 
 // False when a link was full: then once more, later.

@@ -4,12 +4,12 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "packet/pool.hpp"
+#include "switch/burst.hpp"
 #include "switch/mac_table.hpp"
 #include "switch/member.hpp"
 #include "vmux/runtime/poller.hpp"
@@ -28,6 +28,13 @@ struct Item {
   std::uint16_t vlan = 0;
   std::uint16_t tci = 0;
   bool is_flood = false, has_tag = false, tag_in_bytes = false;
+
+  /// True when this says of its frame what `other` says of its own.
+  [[nodiscard]] bool is_like(const Item& other) const noexcept {
+    return source == other.source && heard_ns == other.heard_ns && from == other.from && to == other.to &&
+           vlan == other.vlan && tci == other.tci && is_flood == other.is_flood && has_tag == other.has_tag &&
+           tag_in_bytes == other.tag_in_bytes;
+  }
 };
 
 /// One direction between two pollers. The switch owns it and frees it when neither shard runs any more.
@@ -77,24 +84,6 @@ class Shard final : public runtime::Task {
     Link* from;
     bool is_touched = false;  // items were pushed since the last wake()
   };
-  /// One frame of a burst, classified.
-  struct Frame {
-    StationKey source = 0;
-    PortId from;
-    PortId to;
-    std::uint16_t vlan = 0;
-    std::uint16_t tci = 0;  // of its tag, if any
-    bool is_flood = false, is_dropped = false;
-    bool has_tag = false, tag_in_bytes = false;
-  };
-
-  /// What the frame before this one in the burst was found to be: most are alike.
-  struct Last {
-    StationKey source = 0, to = 0;
-    PortId port;
-    bool is_known = false;
-  };
-
   // shard.cpp: rounds and links
   unsigned serve(Member& member) noexcept;
   unsigned serve_busy() noexcept;
@@ -103,6 +92,14 @@ class Shard final : public runtime::Task {
   void reclaim() noexcept;
   void housekeep() noexcept;
   void forget_the_fallen() noexcept;
+  void begin_round(Member& member) noexcept {
+    if (member.is_in_round) return;
+    member.is_in_round = true;
+    in_round_.push_back(&member);
+    member.port.begin_round();
+  }
+  void end_rounds() noexcept;
+  void wake_peers() noexcept;
   [[nodiscard]] bool tell_to_forget(PortId id) noexcept;
 
   // lanes.cpp: ports that are spread over pollers
@@ -110,48 +107,38 @@ class Shard final : public runtime::Task {
   [[nodiscard]] MultiLane* multi_lane(PortId id) const noexcept;
   void follow_steering() noexcept;
   void tell_of_steering(MultiLane& multi_lane) noexcept;
-  [[nodiscard]] ShardRef any_lane(const MultiLane& multi_lane, const packet::FrameView& view) const noexcept;
-  [[nodiscard]] bool takes_flood(const MultiLane& multi_lane, std::size_t index) const noexcept;
-  [[nodiscard]] std::size_t forward_run(std::size_t first, std::size_t count) noexcept;
-  void forward_to(const MultiLane& multi_lane, ShardRef place, std::size_t index) noexcept;
+  [[nodiscard]] ShardRef any_lane(const MultiLane& lanes, const packet::FrameView& view,
+                                  const Burst& burst) const noexcept;
+  [[nodiscard]] bool takes_flood(const MultiLane& lanes, std::size_t index, const Burst& burst) const noexcept;
+  void forward_to_lanes(const Burst& burst, Share share) noexcept;
 
-  // classify.cpp: what a frame is and where it goes
-  void classify(Member& member, const packet::FrameView& view, Frame& frame) noexcept;
-  /// True when all that classify() looks at is as in this frame before: addresses, type, and a tag if there is one
-  /// (what stands behind a tag counts if that is for a priority only).
-  [[nodiscard]] bool is_like(std::size_t index, const packet::FrameView& view) const noexcept {
-    constexpr std::size_t kLooked = 18;  // bytes of the header
-    const packet::FrameView& other = peeked_[index];
-    return !frames_[index].is_dropped && !view.offload.has_vlan && !other.offload.has_vlan &&
-           view.header.size() == other.header.size() && view.header.size() >= kLooked &&
-           std::memcmp(view.header.data(), other.header.data(), 16) == 0 &&
-           (!frames_[index].has_tag || (frames_[index].tci & 0x0fff) != 0);
-  }
-  void learn(const Frame& frame, std::uint64_t heard_ns) noexcept;
-  void look_up(StationKey to) noexcept;
+  // locate.cpp: where the stations of a burst are
+  void locate(Burst& burst) noexcept;
+  [[nodiscard]] bool learn_here(const Frame& frame, std::uint64_t now_ns) noexcept;
   void tell_peers(const Frame& frame, MacTable::Entry& entry) noexcept;
 
-  // forward.cpp: from a classified burst to ports and links
-  void forward(std::size_t count) noexcept;
+  // forward.cpp: from a burst to ports and links
+  void forward(Burst& burst) noexcept;
+  void forward(Burst& burst, Share share) noexcept;
   /// False: the port is not ready. Asked once for a burst.
-  [[nodiscard]] bool queue(std::size_t index, Member& member) noexcept {
-    if (member.queued == 0) {
-      if (!member.port.is_ready()) return false;
-      pending_.push_back(&member);
-    }
-    member.queue[member.queued++] = static_cast<std::uint8_t>(index);
+  [[nodiscard]] bool queue(Share share, Member& member) noexcept {
+    if (member.shares == 0 && !begin_queue(member)) return false;
+    member.queue[member.shares++] = share;
     return true;
   }
-  void queue_or_count(std::size_t index, Member& member) noexcept {
-    if (!queue(index, member)) member.port.counters().drops(port::DropReason::not_ready).add();
+  [[nodiscard]] bool begin_queue(Member& member) noexcept;
+  void queue_or_count(Share share, Member& member) noexcept {
+    if (!queue(share, member)) member.port.counters().drops(port::DropReason::not_ready).add(share.count);
   }
-  void flood(std::size_t index) noexcept;
-  [[nodiscard]] bool look_elsewhere(Frame& frame, Member& member) noexcept;
-  void send_queued(Member& member) noexcept;
-  [[nodiscard]] std::span<const packet::FrameView> gather(Member& member, const packet::Accepts& accepts) noexcept;
+  void flood(const Burst& burst, Share share) noexcept;
+  [[nodiscard]] bool look_elsewhere(Burst& burst, Share share, Member& member) noexcept;
+  void send_queued(const Burst& burst, Member& member) noexcept;
+  [[nodiscard]] std::span<const packet::FrameView> gather(const Burst& burst, Member& member,
+                                                          const packet::Accepts& accepts) noexcept;
+  [[nodiscard]] std::span<const packet::FrameView> rewrite(const Burst& burst, Member& member,
+                                                           const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept;
-  void cross(Peer& peer, std::size_t index) noexcept;
-  void flush_all() noexcept;
+  void cross(Peer& peer, const Burst& burst, Share share) noexcept;
   [[nodiscard]] Member* local(PortId id) const noexcept {
     Member* const member = by_slot_[slot_of(id)];
     return member != nullptr && member->id == id ? member : nullptr;
@@ -168,18 +155,15 @@ class Shard final : public runtime::Task {
   std::vector<std::unique_ptr<MultiLane>> multi_lanes_;  // by slot
   std::vector<MultiLane*> homes_;                        // those whose lane 0 is here
   std::unique_ptr<packet::Pool> pool_;                   // made with the first peer
-  std::vector<Member*> pending_, touched_;               // with queued frames; delivered to and not yet flushed
+  std::vector<Member*> pending_, in_round_;              // with queued frames; in a round, but for the sender
   std::vector<Member*> busy_, quiet_;                    // all members: by whether they sent anything of late
   std::uint64_t next_sweep_ns_ = 0, next_look_ns_ = 0;
   std::size_t first_ = 0;       // of busy_, that has the first turn
   std::size_t next_quiet_ = 0;  // of quiet_, to be looked at next
   std::size_t due_looks_ = 0;   // at quiet ports, in eighths
-  Member* sender_ = nullptr;    // of the frames of the current burst; nullptr: they came over a link,
-  ShardRef origin_ = kHere;     // that of this peer
 
-  std::array<packet::FrameView, port::kMaxBurst> peeked_, gathered_;
-  std::array<Frame, port::kMaxBurst> frames_;
-  Last last_;
+  Burst burst_;  // here and not on the stack: setting all of it up costs as much as forwarding
+  std::array<packet::FrameView, port::kMaxBurst> gathered_;  // for a port that does not take the burst as it is
   std::array<std::array<std::byte, packet::kLongestHeader>, port::kMaxBurst> stripped_;  // headers without their tag
 };
 

@@ -13,6 +13,7 @@
 #include "fake_guest/iavf_guest.hpp"
 #include "fuzz/input.hpp"
 #include "fuzz/nic_arena.hpp"
+#include "port/test/rounds.hpp"
 
 namespace vmux::fuzz {
 namespace {
@@ -102,16 +103,19 @@ class IavfArena : private OtherPollers, public NicArena<Nic> {
   void part_with_last_lane() {
     is_last_away_ = true;
     beside_.begin([this] {
-      port::Port& lane = *lanes_.back();
-      std::array<packet::FrameView, port::kMaxBurst> views;
-      const std::size_t count = lane.peek_burst(views);
-      for (std::size_t i = 0; i < count; ++i)
-        away_.take(views[i]);
-      static_cast<void>(lane.deliver(std::span{views}.first(count)));
-      lane.complete(count);
-      lane.flush();
+      send_back(*lanes_.back());
       others.back()->run_once(0);
     });
+  }
+  /// A round of a lane whose frames return to it.
+  void send_back(port::Port& lane) {
+    const port::test::Round round{lane};
+    std::array<packet::FrameView, port::kMaxBurst> views;
+    const std::size_t count = lane.take(views);
+    for (std::size_t i = 0; i < count; ++i)
+      away_.take(views[i]);
+    static_cast<void>(lane.deliver(std::span{views}.first(count)));
+    port::test::finish(lane, count);
   }
   void finish() {
     end_flipping();
@@ -207,7 +211,6 @@ void arrive(IavfArena& arena, Input& input) {
   what.length = input.u16() % 10'000;
   what.bytes = input.bytes(input.u8());
   what.is_for_all = (how & 1) != 0;
-  what.is_last = (how & 2) != 0;
   what.offload.has_vlan = (how & 4) != 0;
   what.offload.vlan_tci = what.offload.has_vlan ? input.u16() : std::uint16_t{0};
   what.offload.needs_checksum = (how & 8) != 0;

@@ -124,7 +124,9 @@ class NicArena {
   /// have changed, and has it arrive at `to`: a cable with its ends joined.
   void take_burst(port::Port& from, port::Port& to, std::optional<std::uint8_t> fill_with, std::size_t complete) {
     std::array<packet::FrameView, port::kMaxBurst> views;
-    const std::size_t count = from.peek_burst(views);
+    from.begin_round();
+    if (&to != &from) to.begin_round();
+    const std::size_t count = from.take(views);
     std::vector<std::vector<std::byte>> headers;
     for (std::size_t i = 0; i < count; ++i)
       headers.emplace_back(views[i].header.begin(), views[i].header.end());
@@ -134,15 +136,17 @@ class NicArena {
       VMUX_ASSERT(std::equal(headers[i].begin(), headers[i].end(), views[i].header.begin()));
     }
     static_cast<void>(to.deliver(std::span{views}.first(count)));
-    from.complete(std::min(complete, count));
-    to.flush();
+    const std::array<port::FrameResult, port::kMaxBurst> results{};
+    from.finish(std::span{results}.first(std::min(complete, count)));
+    from.end_round();
+    if (&to != &from) to.end_round();
   }
 
   struct Arriving {
     std::span<const std::uint8_t> bytes;  // the first; zeroes follow
     std::size_t length = 0;
     packet::Offload offload;
-    bool is_for_all = false, is_last = true;
+    bool is_for_all = false;
   };
   void arrive(port::Port& to, const Arriving& what) {
     std::vector<std::byte> frame(std::max(what.length, what.bytes.size()));
@@ -154,8 +158,9 @@ class NicArena {
                                  .payload = std::span{&payload, 1},
                                  .length = static_cast<std::uint32_t>(frame.size()),
                                  .offload = what.offload};
+    to.begin_round();
     if (packet::is_consistent(view)) static_cast<void>(to.deliver(std::span{&view, 1}));
-    if (what.is_last) to.flush();
+    to.end_round();
   }
 
   void run_timers() { poller_->run_once(0); }

@@ -14,6 +14,7 @@
 
 #include "packet/transfer.hpp"
 #include "port/port.hpp"
+#include "port/test/rounds.hpp"
 #include "vmux/base/assert.hpp"
 #include "vmux/base/clock.hpp"
 #include "vmux/runtime/poller.hpp"
@@ -95,8 +96,9 @@ struct NicRig {
 
   /// Takes what the card sends: up to `most` frames, each finished into pieces.
   std::vector<Sent> take(std::size_t most = port::kMaxBurst) {
+    const port::test::Round round{nic->port()};
     std::array<packet::FrameView, port::kMaxBurst> views;
-    const std::size_t count = nic->peek_burst(std::span{views}.first(most));
+    const std::size_t count = nic->port().take(std::span{views}.first(most));
     std::vector<Sent> sent;
     for (std::size_t i = 0; i < count; ++i) {
       packet::Pieces pieces{views[i], packet::Accepts{.max_frame = 65'535}};
@@ -107,7 +109,7 @@ struct NicRig {
         sent.push_back({std::move(bytes), views[i].offload, views[i].header.size(), views[i].length});
       }
     }
-    nic->complete(count);
+    port::test::finish(nic->port(), count);
     return sent;
   }
 
@@ -120,9 +122,8 @@ struct NicRig {
     if (!payload.empty()) view.payload = std::span{&payload, 1};
     view.length = static_cast<std::uint32_t>(frame.size());
     view.offload = offload;
-    const std::size_t taken = nic->deliver(std::span{&view, 1}).taken;
-    nic->flush();
-    return taken;
+    const port::test::Round round{nic->port()};
+    return nic->port().deliver(std::span{&view, 1}).taken;
   }
 
   /// Lets the poller run until `condition` holds; false when it does not within two seconds.

@@ -78,7 +78,7 @@ struct DpdkPort::Impl {
   std::optional<runtime::Timer> look_at_link;  // made and destroyed on the poller
   bool is_up = true;
 
-  // Received and not yet completed, oldest first.
+  // Received and not yet finished, oldest first.
   std::array<rte_mbuf*, port::kMaxBurst> received{};
   std::array<std::array<packet::Slice, kMaxSegments>, port::kMaxBurst> slices;
   std::size_t pending = 0;
@@ -89,6 +89,7 @@ struct DpdkPort::Impl {
   std::size_t ready_count = 0;
   std::size_t lost_frame = 0;  // the last one that was lost: of several pieces more than one may be refused
 
+  void free_received(std::size_t count) noexcept;
   [[nodiscard]] bool view(std::size_t index, packet::FrameView& out) noexcept;
   [[nodiscard]] rte_mbuf* fill(packet::Pieces& pieces, const packet::Piece& piece) noexcept;
   [[nodiscard]] bool send_ready(std::span<const packet::FrameView> frames, port::Delivery& done) noexcept;
@@ -115,7 +116,7 @@ Result<std::unique_ptr<DpdkPort>> DpdkPort::create(const DpdkOptions& options, r
 
 DpdkPort::~DpdkPort() {
   impl_->poller.call([this] { impl_->look_at_link.reset(); });
-  complete(impl_->pending);
+  impl_->free_received(impl_->pending);
 }
 
 // Asked for, since few of these devices tell of it by an event. One that tells nothing counts as up.
@@ -145,7 +146,7 @@ bool DpdkPort::Impl::view(std::size_t index, packet::FrameView& out) noexcept {
   return out.header.size() >= std::min<std::size_t>(out.length, 64) && packet::is_consistent(out);
 }
 
-std::size_t DpdkPort::peek_burst(std::span<packet::FrameView> into) noexcept {
+std::size_t DpdkPort::take(std::span<packet::FrameView> into) noexcept {
   Impl& impl = *impl_;
   const std::size_t wanted = std::min(into.size(), impl.received.size());
   if (impl.pending < wanted) {
@@ -168,13 +169,14 @@ std::size_t DpdkPort::peek_burst(std::span<packet::FrameView> into) noexcept {
   return count;
 }
 
-void DpdkPort::complete(std::size_t count) noexcept {
-  Impl& impl = *impl_;
-  count = std::min(count, impl.pending);
-  rte_pktmbuf_free_bulk(impl.received.data(), static_cast<unsigned>(count));
-  std::move(impl.received.begin() + static_cast<std::ptrdiff_t>(count),
-            impl.received.begin() + static_cast<std::ptrdiff_t>(impl.pending), impl.received.begin());
-  impl.pending -= count;
+void DpdkPort::finish(std::span<const port::FrameResult> results) noexcept { impl_->free_received(results.size()); }
+
+void DpdkPort::Impl::free_received(std::size_t count) noexcept {
+  count = std::min(count, pending);
+  rte_pktmbuf_free_bulk(received.data(), static_cast<unsigned>(count));
+  std::move(received.begin() + static_cast<std::ptrdiff_t>(count),
+            received.begin() + static_cast<std::ptrdiff_t>(pending), received.begin());
+  pending -= count;
 }
 
 // The one copy towards a device: into as many mbufs as the piece needs. nullptr when the pool is used up.
@@ -247,8 +249,6 @@ port::Delivery DpdkPort::deliver(std::span<const packet::FrameView> frames) noex
   if (impl.send_ready(frames, done)) done.taken = frames.size();
   return done;
 }
-
-void DpdkPort::flush() noexcept {}
 
 packet::Accepts DpdkPort::accepts() const noexcept { return impl_->device->accepts(); }
 bool DpdkPort::needs_polling() const noexcept { return true; }

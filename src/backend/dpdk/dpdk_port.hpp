@@ -25,10 +25,9 @@ class DpdkPort final : public port::Port {
   [[nodiscard]] static Result<std::unique_ptr<DpdkPort>> create(const DpdkOptions& options, runtime::Poller& poller);
   ~DpdkPort() override;
 
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
-  void complete(std::size_t count) noexcept override;
+  std::size_t take(std::span<packet::FrameView> into) noexcept override;
+  void finish(std::span<const port::FrameResult> results) noexcept override;
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
-  void flush() noexcept override;
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override;
   [[nodiscard]] bool is_ready() const noexcept override;

@@ -7,9 +7,9 @@ Result<std::unique_ptr<NullPort>> NullPort::create(const NullOptions&, runtime::
   return std::unique_ptr<NullPort>(new NullPort());
 }
 
-std::size_t NullPort::peek_burst(std::span<packet::FrameView>) noexcept { return 0; }
+std::size_t NullPort::take(std::span<packet::FrameView>) noexcept { return 0; }
 
-void NullPort::complete(std::size_t) noexcept {}
+void NullPort::finish(std::span<const port::FrameResult>) noexcept {}
 
 port::Delivery NullPort::deliver(std::span<const packet::FrameView> frames) noexcept {
   return {.taken = frames.size()};

@@ -16,10 +16,9 @@ class NullPort final : public port::Port {
  public:
   [[nodiscard]] static Result<std::unique_ptr<NullPort>> create(const NullOptions& options, runtime::Poller& poller);
 
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
-  void complete(std::size_t count) noexcept override;
+  std::size_t take(std::span<packet::FrameView> into) noexcept override;
+  void finish(std::span<const port::FrameResult> results) noexcept override;
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
-  void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override { return false; }
   [[nodiscard]] bool is_ready() const noexcept override { return true; }

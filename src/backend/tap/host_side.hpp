@@ -82,7 +82,7 @@ class TapTest : public testing::Test {
   }
   std::size_t peek(TapPort& port) {
     poller_->run_once(0);
-    return port.peek_burst(views_);
+    return port.take(views_);
   }
 
   std::unique_ptr<runtime::Poller> poller_;

@@ -116,7 +116,7 @@ void TapPort::give_up(int error) noexcept {
   logf(LogLevel::error, "uplink {}: the tap interface is gone (errno {}); its port stays silent", name_, error);
 }
 
-std::size_t TapPort::peek_burst(std::span<packet::FrameView> into) noexcept {
+std::size_t TapPort::take(std::span<packet::FrameView> into) noexcept {
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     const std::size_t at = (next_ + i) % queues_.size();
     const std::size_t count = queues_[at]->peek(into, counters().drops(DropReason::malformed));
@@ -128,8 +128,8 @@ std::size_t TapPort::peek_burst(std::span<packet::FrameView> into) noexcept {
   return 0;
 }
 
-void TapPort::complete(std::size_t count) noexcept {
-  queues_[current_]->complete(count);
+void TapPort::finish(std::span<const port::FrameResult> results) noexcept {
+  queues_[current_]->complete(results.size());
   next_ = queues_[current_]->is_empty() ? (current_ + 1) % queues_.size() : current_;
 }
 

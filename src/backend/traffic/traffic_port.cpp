@@ -74,7 +74,7 @@ Result<std::unique_ptr<TrafficPort>> TrafficPort::create(const TrafficOptions& o
   return std::unique_ptr<TrafficPort>(new TrafficPort(options));
 }
 
-std::size_t TrafficPort::peek_burst(std::span<packet::FrameView> into) noexcept {
+std::size_t TrafficPort::take(std::span<packet::FrameView> into) noexcept {
   if (!generates_) {
     if (was_heard_ || into.empty()) return 0;
     into[0] = views_[0];
@@ -89,9 +89,9 @@ std::size_t TrafficPort::peek_burst(std::span<packet::FrameView> into) noexcept 
   return into.size();
 }
 
-void TrafficPort::complete(std::size_t count) noexcept {
-  was_heard_ = was_heard_ || count > 0;
-  next_ = (next_ + count) % views_.size();
+void TrafficPort::finish(std::span<const port::FrameResult> results) noexcept {
+  was_heard_ = was_heard_ || !results.empty();
+  next_ = (next_ + results.size()) % views_.size();
 }
 
 std::span<std::byte> TrafficPort::sink_room(std::size_t bytes) noexcept {

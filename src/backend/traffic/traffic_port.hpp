@@ -19,10 +19,9 @@ class TrafficPort final : public port::Port {
   [[nodiscard]] static Result<std::unique_ptr<TrafficPort>> create(const TrafficOptions& options,
                                                                    runtime::Poller& poller);
 
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
-  void complete(std::size_t count) noexcept override;
+  std::size_t take(std::span<packet::FrameView> into) noexcept override;
+  void finish(std::span<const port::FrameResult> results) noexcept override;
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
-  void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override { return generates_; }
   [[nodiscard]] bool is_ready() const noexcept override { return true; }
@@ -44,7 +43,7 @@ class TrafficPort final : public port::Port {
   std::vector<Line> frames_;             // one behind the other: a generator's pool, or a sink's one
   std::vector<packet::Slice> payloads_;  // of each: what stands behind its header
   std::vector<packet::FrameView> views_;
-  std::size_t next_ = 0;  // the oldest view that is not completed
+  std::size_t next_ = 0;  // the oldest view that is not finished
 
   std::vector<Line> sink_;     // buffers
   std::size_t sink_used_ = 0;  // bytes; the next frame goes behind them

@@ -17,16 +17,15 @@ namespace vmux::control::fake {
 class SilentPort final : public port::Port {
  public:
   explicit SilentPort(bool speaks = false) : speaks_(speaks) { std::fill_n(frame_.begin(), 6, std::byte{0xff}); }
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
+  std::size_t take(std::span<packet::FrameView> into) noexcept override {
     if (!speaks_ || into.empty()) return 0;
     into[0] = {.header = frame_, .payload = {}, .length = static_cast<std::uint32_t>(frame_.size()), .offload = {}};
     return 1;
   }
-  void complete(std::size_t count) noexcept override { speaks_ = speaks_ && count == 0; }
+  void finish(std::span<const port::FrameResult> results) noexcept override { speaks_ = speaks_ && results.empty(); }
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
     return {.taken = frames.size()};
   }
-  void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
   [[nodiscard]] bool needs_polling() const noexcept override { return speaks_; }
   [[nodiscard]] bool is_ready() const noexcept override { return true; }

@@ -154,32 +154,33 @@ void Nic::loop_back() noexcept {
   if (count == 0) return;
   if (can_receive()) static_cast<void>(rx_.deliver(std::span{frames}.first(count)));
   tx_.complete(count);
-  rx_.flush();
 }
 
-std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
-  if (can_receive()) {
-    rx_.drain();
-    rx_.flush();
-  }
-  has_more_to_send_ = false;
-  if (!can_transmit()) return 0;
-  if (is_loopback()) {
-    loop_back();
+void Nic::begin_round() noexcept {
+  if (can_receive()) rx_.drain();
+  if (is_loopback() && can_transmit()) loop_back();
+}
+
+void Nic::end_round() noexcept {
+  if (!is_paused_) rx_.flush();
+}
+
+std::size_t Nic::take(std::span<packet::FrameView> into) noexcept {
+  if (!can_transmit()) {
+    has_more_to_send_ = false;
     return 0;
   }
+  if (is_loopback()) return 0;
   const std::size_t count = tx_.peek(into);
   has_more_to_send_ = tx_.is_unfinished();
   return count;
 }
 
-void Nic::complete(std::size_t count) noexcept { tx_.complete(count); }
+void Nic::finish(std::span<const port::FrameResult> results) noexcept { tx_.complete(results.size()); }
 
 port::Delivery Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
   return {.taken = is_ready() ? rx_.deliver(frames) : 0};
 }
-
-void Nic::flush() noexcept { rx_.flush(); }
 
 packet::Accepts Nic::accepts() const noexcept { return rx_.accepts(); }
 

@@ -62,10 +62,11 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
   // port::Port
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
-  void complete(std::size_t count) noexcept override;
+  void begin_round() noexcept override;
+  void end_round() noexcept override;
+  std::size_t take(std::span<packet::FrameView> into) noexcept override;
+  void finish(std::span<const port::FrameResult> results) noexcept override;
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
-  void flush() noexcept override;
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override;
   [[nodiscard]] bool is_ready() const noexcept override;

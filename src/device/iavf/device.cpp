@@ -46,7 +46,8 @@ Nic::Nic(NicOptions options, runtime::Poller& poller)
             options_.more_pollers, options_.doorbell == Doorbell::poll),
       virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_),
       reset_timer_(poller, [this] { reset_timer_expired(); }),
-      pump_timer_(poller, [this] { pump(); }) {}
+      pump_timer_(poller, [this] { pump(); }),
+      alarm_timer_(poller, [this] { queue_stopped(); }) {}
 
 Nic::~Nic() {
   if (function_ == nullptr) return;
@@ -87,6 +88,7 @@ void Nic::forget_everything(bool whole) noexcept {
   pump_timer_.disarm();
   data_.reset();
   static_cast<void>(alarm_.take());  // of queues that are no more
+  alarm_timer_.disarm();
   interrupts_.reset();
   registers_.reset();
   virtchnl_.reset(whole);
@@ -173,23 +175,27 @@ bool Nic::leaving() noexcept {
   return true;
 }
 
-std::size_t Nic::peek_burst(std::span<packet::FrameView> into) noexcept {
+// What a stopped queue leads to closes the gates of other lanes: not in a round, in which others may be kept out.
+void Nic::begin_round() noexcept {
   if (is_paused_) [[unlikely]]
-    return 0;
+    return;
   interrupts_.service();
   if (alarm_.take()) [[unlikely]]
-    queue_stopped();
-  return identity_.link_up && function_->is_bus_master() ? data_.home().peek(into) : 0;
+    alarm_timer_.arm_after(0);
 }
 
-void Nic::complete(std::size_t count) noexcept { data_.home().complete(count); }
+void Nic::end_round() noexcept {
+  if (!is_paused_) data_.home().flush();
+}
+
+std::size_t Nic::take(std::span<packet::FrameView> into) noexcept {
+  return !is_paused_ && identity_.link_up && function_->is_bus_master() ? data_.home().peek(into) : 0;
+}
+
+void Nic::finish(std::span<const port::FrameResult> results) noexcept { data_.home().complete(results.size()); }
 
 port::Delivery Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
   return is_ready() ? data_.home().deliver(frames) : port::Delivery{};
-}
-
-void Nic::flush() noexcept {
-  if (!is_paused_) data_.home().flush();
 }
 
 packet::Accepts Nic::accepts() const noexcept { return data_.home().accepts(); }

@@ -71,6 +71,7 @@ std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
 }
 
 void Lane::complete(std::size_t count) noexcept {
+  if (count == 0) return;
   QueuePair& pair = *pairs_[last_queue_];
   if (!pair.tx.complete(count) || pair.tx_vector.vector == VectorChoice::kNone) return;
   interrupts_.raise(pair.tx_vector.vector, pair.tx_vector.itr);

@@ -74,10 +74,11 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
   // port::Port
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
-  void complete(std::size_t count) noexcept override;
+  void begin_round() noexcept override;
+  void end_round() noexcept override;
+  std::size_t take(std::span<packet::FrameView> into) noexcept override;
+  void finish(std::span<const port::FrameResult> results) noexcept override;
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
-  void flush() noexcept override;
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override;
   [[nodiscard]] bool is_ready() const noexcept override;
@@ -111,7 +112,7 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   nic::Alarm alarm_;
   DataPath data_;
   Virtchnl virtchnl_;
-  runtime::Timer reset_timer_, pump_timer_;
+  runtime::Timer reset_timer_, pump_timer_, alarm_timer_;
   std::uint64_t reset_due_ns_ = 0;  // when reset_timer_ fires, or would if it were not for the pause; 0: never
   bool is_paused_ = false;          // neither memory nor interrupts are touched
   std::uint64_t paused_ns_ = 0;     // since when

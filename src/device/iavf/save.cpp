@@ -74,6 +74,7 @@ void Nic::pause() noexcept {
   paused_ns_ = monotonic_ns();
   reset_timer_.disarm();
   pump_timer_.disarm();
+  alarm_timer_.disarm();
   interrupts_.pause();
   data_.pause();
 }

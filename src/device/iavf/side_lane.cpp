@@ -85,45 +85,36 @@ void SideLane::reset() noexcept {
 
 // --- its poller ---
 
-std::size_t SideLane::peek_burst(std::span<packet::FrameView> into) noexcept {
+void SideLane::begin_round() noexcept {
   gate_.enter();
+  is_in_round_ = true;
   interrupts_.service();
-  const std::size_t count = is_open() ? lane_.peek(into) : 0;
-  has_burst_ = count > 0;
-  if (!has_burst_) gate_.leave();
-  return count;
 }
 
-void SideLane::complete(std::size_t count) noexcept {
-  if (!has_burst_) return;
-  lane_.complete(count);
-  has_burst_ = false;
+void SideLane::end_round() noexcept {
+  if (!is_paused_) lane_.flush();
+  is_in_round_ = false;
   gate_.leave();
 }
 
+std::size_t SideLane::take(std::span<packet::FrameView> into) noexcept { return is_open() ? lane_.peek(into) : 0; }
+
+void SideLane::finish(std::span<const port::FrameResult> results) noexcept { lane_.complete(results.size()); }
+
 port::Delivery SideLane::deliver(std::span<const packet::FrameView> frames) noexcept {
-  const Inside inside{gate_};
   return is_open() && lane_.can_receive() ? lane_.deliver(frames) : port::Delivery{};
 }
 
-void SideLane::flush() noexcept {
-  const Inside inside{gate_};
-  if (!is_paused_) lane_.flush();
-}
-
 packet::Accepts SideLane::accepts() const noexcept {
-  const Inside inside{gate_};
-  return lane_.accepts();
+  return inside([this] { return lane_.accepts(); });
 }
 
 bool SideLane::needs_polling() const noexcept {
-  const Inside inside{gate_};
-  return is_mapped_ && is_dma_on_ && !is_paused_ && lane_.is_any_enabled();
+  return inside([this] { return is_mapped_ && is_dma_on_ && !is_paused_ && lane_.is_any_enabled(); });
 }
 
 bool SideLane::is_ready() const noexcept {
-  const Inside inside{gate_};
-  return is_open() && lane_.can_receive();
+  return inside([this] { return is_open() && lane_.can_receive(); });
 }
 
 void SideLane::timer_expired() noexcept {

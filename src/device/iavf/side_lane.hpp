@@ -14,11 +14,10 @@
 
 namespace vmux::device::iavf {
 
-/// Its poller has it between enter() and leave() of the gate: from peek_burst() to complete(), and in each of the other
-/// calls. The home thread changes it with change(), at once and without a message: the guest's request that asked for
-/// it (an admin command, an UNMAP, a reset, bus mastering off) can be answered right away, and the wait is for a burst
-/// at most. A change by message would have every such answer wait, and two homes whose devices reset could not wait for
-/// each other.
+/// Its poller has it between enter() and leave() of the gate: in a round, and in calls beside one. The home thread
+/// changes it with change(), at once and without a message: the guest's request that asked for it (an admin command, an
+/// UNMAP, a reset, bus mastering off) can be answered right away, and the wait is for a burst at most. A change by
+/// message would have every such answer wait, and two homes whose devices reset could not wait for each other.
 class SideLane final : public port::Port, private memory::Observer {
  public:
   SideLane(Registers& registers, VectorStates& vectors, runtime::Poller& poller, bool is_mapped);
@@ -51,10 +50,11 @@ class SideLane final : public port::Port, private memory::Observer {
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
 
   // port::Port
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
-  void complete(std::size_t count) noexcept override;
+  void begin_round() noexcept override;
+  void end_round() noexcept override;
+  std::size_t take(std::span<packet::FrameView> into) noexcept override;
+  void finish(std::span<const port::FrameResult> results) noexcept override;
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
-  void flush() noexcept override;
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override;
   [[nodiscard]] bool is_ready() const noexcept override;
@@ -64,6 +64,15 @@ class SideLane final : public port::Port, private memory::Observer {
   void adopt(std::shared_ptr<const memory::Table> table, std::uint64_t generation) noexcept override;
   void hand_out_memory() noexcept;
   void timer_expired() noexcept;
+  /// For a question that may be asked in a round or beside one.
+  template <class F>
+  auto inside(F&& what) const noexcept {
+    if (is_in_round_) return what();
+    gate_.enter();
+    const auto answer = what();
+    gate_.leave();
+    return answer;
+  }
   [[nodiscard]] bool is_open() const noexcept { return is_link_up_ && is_dma_on_ && !is_paused_; }
 
   runtime::Poller& poller_;
@@ -73,7 +82,7 @@ class SideLane final : public port::Port, private memory::Observer {
   InterruptUnit interrupts_;
   Lane lane_;
   bool is_dma_on_ = false, is_link_up_ = true, is_paused_ = false;
-  bool has_burst_ = false;  // between peek_burst() and complete()
+  bool is_in_round_ = false;  // its poller's
 
   // The home thread's:
   memory::AddressSpace* space_ = nullptr;

@@ -40,5 +40,23 @@ TEST(Gate, ClosesAtOnceWhenNobodyIsInside) {
   gate.close();
 }
 
+// Whoever is inside twice would be outside after the first leave(), with work still going on.
+TEST(GateDeathTest, IsNotEnteredTwice) {
+  Gate gate;
+  gate.enter();
+  EXPECT_DEATH(gate.enter(), "");
+  gate.leave();
+}
+
+// Two homes that close each other's gates from inside their own would wait for each other for ever.
+TEST(GateDeathTest, IsNotClosedFromInsideAnother) {
+  Gate own, others;
+  others.close();
+  others.open();
+  own.enter();
+  EXPECT_DEATH(others.close(), "");
+  own.leave();
+}
+
 }  // namespace
 }  // namespace vmux::runtime

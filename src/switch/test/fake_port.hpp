@@ -9,6 +9,7 @@
 #include "packet/test/test_frames.hpp"
 #include "packet/transfer.hpp"
 #include "port/port.hpp"
+#include "vmux/base/assert.hpp"
 
 namespace vmux::switching::test {
 
@@ -30,14 +31,26 @@ class FakePort final : public port::Port {
   std::deque<port::DropReason> loses;        // of those taken: why the next ones are lost
   // Read by the test, between rounds.
   std::vector<Bytes> inbox;
-  std::vector<std::size_t> deliveries;  // frames of each deliver()
-  unsigned flushes = 0, peeks = 0;
+  std::vector<std::size_t> deliveries;    // frames of each deliver()
+  std::vector<port::DropReason> results;  // of the frames that were sent
+  unsigned rounds = 0, looks = 0;         // rounds with deliveries; how often it was asked for frames
 
   using Port::publish;
   void send(Bytes bytes, packet::Offload offload = {}) { outgoing.push_back({std::move(bytes), offload}); }
 
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
-    ++peeks;
+  void begin_round() noexcept override {
+    VMUX_ASSERT(!is_in_round_);
+    is_in_round_ = true;
+    was_delivered_to_ = false;
+  }
+  void end_round() noexcept override {
+    VMUX_ASSERT(is_in_round_);
+    is_in_round_ = false;
+    if (was_delivered_to_) ++rounds;
+  }
+  std::size_t take(std::span<packet::FrameView> into) noexcept override {
+    VMUX_ASSERT(is_in_round_);
+    ++looks;
     const std::size_t count = std::min(into.size(), outgoing.size());
     payloads_.resize(count);
     for (std::size_t i = 0; i < count; ++i) {
@@ -50,15 +63,19 @@ class FakePort final : public port::Port {
     }
     return count;
   }
-  void complete(std::size_t count) noexcept override {
-    outgoing.erase(outgoing.begin(), outgoing.begin() + static_cast<std::ptrdiff_t>(count));
+  void finish(std::span<const port::FrameResult> what) noexcept override {
+    for (const port::FrameResult& result : what)
+      results.push_back(result.dropped);
+    outgoing.erase(outgoing.begin(), outgoing.begin() + static_cast<std::ptrdiff_t>(what.size()));
   }
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
+    VMUX_ASSERT(is_in_round_);
+    was_delivered_to_ = true;
     deliveries.push_back(frames.size());
     port::Delivery done{.taken = std::min(room, frames.size())};
     for (const packet::FrameView& view : frames.first(done.taken)) {
       if (loses.empty()) {
-        take(view);
+        keep(view);
       } else {
         done.lose(loses.front(), view.length);
         loses.pop_front();
@@ -67,13 +84,12 @@ class FakePort final : public port::Port {
     room -= done.taken;
     return done;
   }
-  void flush() noexcept override { ++flushes; }
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return takes; }
   [[nodiscard]] bool needs_polling() const noexcept override { return true; }
   [[nodiscard]] bool is_ready() const noexcept override { return ready; }
 
  private:
-  void take(const packet::FrameView& view) {
+  void keep(const packet::FrameView& view) {
     packet::Pieces pieces{view, takes};
     while (const packet::Piece* piece = pieces.next()) {
       Bytes bytes(piece->length);
@@ -83,6 +99,7 @@ class FakePort final : public port::Port {
     }
   }
   std::vector<packet::Slice> payloads_;
+  bool is_in_round_ = false, was_delivered_to_ = false;
 };
 
 /// An Ethernet frame between two stations named by one byte each (0xff: everyone), with tags as given.

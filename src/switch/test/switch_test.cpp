@@ -27,16 +27,16 @@ TEST(Switch, KeepsTheOrderOfAFlowAmongOthers) {
   EXPECT_EQ(bench[2].inbox, to_3);
 }
 
-TEST(Switch, DeliversABurstForOnePortAtOnceAndFlushesOnce) {
+TEST(Switch, DeliversABurstForOnePortAtOnceInOneRound) {
   Bench bench{{kPlain, kPlain}};
   bench.introduce(1, frame(9, 2));
   for (int i = 0; i < 20; ++i)
     bench[0].send(frame(2, 1));
   bench[1].deliveries.clear();
-  bench[1].flushes = 0;
+  bench[1].rounds = 0;
   bench.run();
   EXPECT_EQ(bench[1].deliveries, std::vector<std::size_t>{20});
-  EXPECT_EQ(bench[1].flushes, 1u);
+  EXPECT_EQ(bench[1].rounds, 1u);
 }
 
 TEST(Switch, CountsFramesAndBytesOnBothSides) {
@@ -142,8 +142,8 @@ TEST(Switch, LooksAtQuietPortsLessOftenWhileOthersAreBusy) {
   for (int i = 0; i < 64 * 200; ++i)
     bench[0].send(frame(2, 1));
   bench.run();
-  EXPECT_LT(bench[2].peeks, 110u);
-  EXPECT_GT(bench[2].peeks, 64u);
+  EXPECT_LT(bench[2].looks, 110u);
+  EXPECT_GT(bench[2].looks, 64u);
 }
 
 // Port 0 has so many rounds' frames for port 1; the ports behind these two are quiet.
@@ -163,14 +163,14 @@ TEST(Switch, CrowdOfQuietPortsCostsABusyOneTwoLooksARoundAtMost) {
   const auto looks = [&bench] {
     unsigned sum = 0;
     for (unsigned port = 2; port < 2 + kCrowd; ++port)
-      sum += bench[port].peeks;
+      sum += bench[port].looks;
     return sum;
   };
   const unsigned before = looks();
   bench.run();
   EXPECT_LT(looks() - before, kCrowd * 66 + 2 * kRounds);  // until they are quiet, two a round, and all when it is over
   for (unsigned port = 2; port < 2 + kCrowd; ++port)
-    EXPECT_GT(bench[port].peeks, 64u) << port;
+    EXPECT_GT(bench[port].looks, 64u) << port;
 }
 
 TEST(Switch, QuietPortInACrowdIsHeardWhileAnotherIsBusy) {
@@ -215,11 +215,11 @@ TEST_P(PortFallsQuiet, AndTheOthersHaveTheirTurnInThatRound) {
   rounds(1);
   EXPECT_TRUE(bench[1].outgoing.empty());
   EXPECT_TRUE(bench[2].outgoing.empty());
-  const unsigned peeks = bench[0].peeks;
+  const unsigned peeks = bench[0].looks;
   rounds(1);
   bench[1].send(frame(9, 2));
   rounds(1);
-  EXPECT_LE(bench[0].peeks - peeks, 2u);
+  EXPECT_LE(bench[0].looks - peeks, 2u);
 }
 
 INSTANTIATE_TEST_SUITE_P(FirstTurns, PortFallsQuiet, testing::Values(0, 1, 2));

@@ -20,7 +20,7 @@ class TalkingPort : public port::Port {
   // Any thread.
   std::atomic<std::uint64_t> credit{0}, received{0}, disordered{0};
 
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override {
+  std::size_t take(std::span<packet::FrameView> into) noexcept override {
     const std::size_t count = std::min<std::size_t>(into.size(), credit.load());
     for (std::size_t i = 0; i < count; ++i) {
       mark(frames_[i], next_ + i);
@@ -33,11 +33,10 @@ class TalkingPort : public port::Port {
     }
     return count;
   }
-  void complete(std::size_t count) noexcept override {
-    next_ += count;
-    credit.fetch_sub(count);
+  void finish(std::span<const port::FrameResult> results) noexcept override {
+    next_ += results.size();
+    credit.fetch_sub(results.size());
   }
-  void flush() noexcept override {}
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return {}; }
   [[nodiscard]] bool needs_polling() const noexcept override { return true; }
   [[nodiscard]] bool is_ready() const noexcept override { return true; }

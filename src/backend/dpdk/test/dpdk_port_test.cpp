@@ -22,6 +22,7 @@
 #include <fstream>
 
 #include "packet/test/test_frames.hpp"
+#include "port/test/rounds.hpp"
 #include "vmux/base/log.hpp"
 #include "vmux/base/unique_fd.hpp"
 
@@ -101,10 +102,10 @@ class DpdkTest : public testing::Test {
   std::vector<Bytes> receive(DpdkPort& port, std::size_t count) {
     std::vector<Bytes> out;
     for (int tries = 0; tries < 30000 && out.size() < count; ++tries) {
-      const std::size_t seen = port.peek_burst(views_);
+      const std::size_t seen = port.take(views_);
       for (std::size_t i = 0; i < seen; ++i)
         out.push_back(bytes_of(views_[i]));
-      port.complete(seen);
+      port::test::finish(port, seen);
       if (seen == 0) ::usleep(1000);
     }
     return out;
@@ -288,8 +289,8 @@ TEST_F(DpdkTest, RunsOnAPollersOwnThread) {
   ASSERT_TRUE(poller_->start());
   auto port = make("net_null0,size=64,copy=1");
   const std::size_t seen = poller_->call([&] {
-    const std::size_t count = port->peek_burst(views_);
-    port->complete(count);
+    const std::size_t count = port->take(views_);
+    port::test::finish(*port, count);
     return count;
   });
   EXPECT_EQ(seen, port::kMaxBurst);

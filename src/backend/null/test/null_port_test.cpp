@@ -13,7 +13,7 @@ TEST(NullPort, SwallowsEverythingAndSendsNothing) {
   const auto port = *NullPort::create({}, *poller);
   std::array<packet::FrameView, 5> frames{};
   EXPECT_EQ(port->deliver(frames).taken, 5u);
-  EXPECT_EQ(port->peek_burst(frames), 0u);
+  EXPECT_EQ(port->take(frames), 0u);
   EXPECT_TRUE(port->is_ready());
   EXPECT_FALSE(port->needs_polling());
 }

@@ -11,6 +11,7 @@
 #include "backend/tap/host_side.hpp"
 #include "backend/tap/long_frames.hpp"
 #include "packet/transfer.hpp"
+#include "port/test/rounds.hpp"
 
 namespace vmux::backend {
 namespace {
@@ -33,7 +34,7 @@ class TapFromHost : public TapTest {
           pieces.copy(room);
         }
       }
-      port.complete(count);
+      port::test::finish(port, count);
     }
     return out;
   }

@@ -8,6 +8,7 @@
 
 #include "backend/tap/host_side.hpp"
 #include "packet/test/test_frames.hpp"
+#include "port/test/rounds.hpp"
 
 namespace vmux::backend {
 namespace {
@@ -33,7 +34,7 @@ TEST_F(TapTest, SendsTheHostsFramesAsTheyAreAndInOrder) {
   ASSERT_EQ(peek(*port), 2u);
   EXPECT_EQ(bytes_of(views_[0]), local_frame(1, 40));
   EXPECT_EQ(bytes_of(views_[1]), local_frame(2, 1400));
-  port->complete(2);
+  port::test::finish(*port, 2);
   EXPECT_EQ(peek(*port), 0u);
 }
 
@@ -43,11 +44,11 @@ TEST_F(TapTest, ShowsFramesAgainUntilTheyAreCompleted) {
   for (std::uint8_t i = 0; i < 40; ++i)
     host_sends(host, with_header(kNoOffload, local_frame(i)));
   ASSERT_EQ(peek(*port), 32u);
-  port->complete(3);
+  port::test::finish(*port, 3);
   ASSERT_EQ(peek(*port), 32u);
   EXPECT_EQ(bytes_of(views_[0]), local_frame(3));
   EXPECT_EQ(bytes_of(views_[31]), local_frame(34));
-  port->complete(32);
+  port::test::finish(*port, 32);
   EXPECT_EQ(peek(*port), 5u);
 }
 
@@ -240,7 +241,7 @@ TEST_F(TapTest, KeepsAFlowInOneOfItsQueuesAndReadsAll) {
   for (int round = 0; round < 10; ++round) {
     const std::size_t count = peek(*port);
     seen += count;
-    port->complete(count);
+    port::test::finish(*port, count);
   }
   EXPECT_EQ(seen, frames.size());
 }
@@ -269,8 +270,8 @@ TEST_F(TapTest, SpreadsItsQueuesOverPollersAndIsAnsweredWhereItSpoke) {
     other->run_once(0);
     ASSERT_EQ(peek(speaker), 1u) << int{i};
     EXPECT_EQ(bytes_of(views_[0]), reversed(frame));
-    speaker.complete(1);
-    EXPECT_EQ(lanes[1 - i % 2u]->peek_burst(views_), 0u);
+    port::test::finish(speaker, 1);
+    EXPECT_EQ(lanes[1 - i % 2u]->take(views_), 0u);
   }
 }
 
@@ -284,7 +285,7 @@ TEST_F(TapTest, NoticesThatTheInterfaceWasDeletedAndFallsSilent) {
   const auto port = make({.name = "vt0"});
   ASSERT_EQ(std::system("ip link delete vt0"), 0);
   poller_->run_once(1'000'000'000);
-  EXPECT_EQ(port->peek_burst(views_), 0u);
+  EXPECT_EQ(port->take(views_), 0u);
   EXPECT_TRUE(port->is_gone());
   EXPECT_FALSE(port->is_ready());
   EXPECT_FALSE(poller_->run_once(0)) << "the dead descriptor must not be reported again";

@@ -8,6 +8,7 @@
 
 #include "packet/headers.hpp"
 #include "packet/test/test_frames.hpp"
+#include "port/test/rounds.hpp"
 
 namespace vmux::backend {
 namespace {
@@ -35,7 +36,7 @@ std::unique_ptr<TrafficPort> make(const std::string& options) {
 TEST(TrafficPort, GeneratorHasAFullBurstWithTheAddressesAndSizeAsked) {
   const auto port = make("size=64,to=02:00:00:00:00:01,from=02:00:00:00:00:02");
   std::array<FrameView, 32> views;
-  ASSERT_EQ(port->peek_burst(views), views.size());
+  ASSERT_EQ(port->take(views), views.size());
   const Bytes frame = whole(views[31]);
   EXPECT_EQ(frame.size(), 64u);
   EXPECT_EQ(Bytes(frame.begin(), frame.begin() + 12), (Bytes{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2}));
@@ -45,7 +46,7 @@ TEST(TrafficPort, GeneratorHasAFullBurstWithTheAddressesAndSizeAsked) {
 TEST(TrafficPort, GeneratedSumsAreRightByAPlainReading) {
   const auto port = make("size=1513");
   std::array<FrameView, 2> views;
-  ASSERT_EQ(port->peek_burst(views), 2u);
+  ASSERT_EQ(port->take(views), 2u);
   const Bytes frame = whole(views[1]);
   ASSERT_EQ(frame.size(), 1513u);
   EXPECT_EQ(packet::test::plain_sum({frame.begin() + 14, frame.begin() + 34}), 0xffff);
@@ -60,14 +61,14 @@ TEST(TrafficPort, GeneratedSumsAreRightByAPlainReading) {
 TEST(TrafficPort, PeekedFramesStayUntilTheyAreCompletedAndTheFlowsTakeTurns) {
   const auto port = make("size=64,flows=3");
   std::array<FrameView, 1> first, again, later;
-  ASSERT_EQ(port->peek_burst(first) + port->peek_burst(again), 2u);
+  ASSERT_EQ(port->take(first) + port->take(again), 2u);
   EXPECT_EQ(first[0].header.data(), again[0].header.data());
   std::set<unsigned> ports;
   for (int i = 0; i < 6; ++i) {
-    ASSERT_EQ(port->peek_burst(later), 1u);
+    ASSERT_EQ(port->take(later), 1u);
     const Bytes frame = whole(later[0]);
     ports.insert(frame[34] * 256u + frame[35]);
-    port->complete(1);
+    port::test::finish(*port, 1);
   }
   EXPECT_EQ(ports, (std::set<unsigned>{1024, 1025, 1026}));
 }
@@ -78,12 +79,12 @@ TEST(TrafficPort, AsManyFramesTakeTurnsAsAskedOrAsThereAreFlows) {
     std::set<const std::byte*> places;
     for (int i = 0; i < 300; ++i) {
       std::array<FrameView, 32> views;
-      EXPECT_EQ(port->peek_burst(views), views.size());
+      EXPECT_EQ(port->take(views), views.size());
       for (const FrameView& view : views) {
         EXPECT_EQ(reinterpret_cast<std::uintptr_t>(view.header.data()) % 64, 0u);
         places.insert(view.header.data());
       }
-      port->complete(7);
+      port::test::finish(*port, 7);
     }
     return places.size();
   };
@@ -97,7 +98,7 @@ TEST(TrafficPort, SinkHasACopyOfWhatItWasGiven) {
   const auto sink = *TrafficPort::create({}, *poller);
   const auto source = make("size=1514");
   std::array<FrameView, 32> views;
-  ASSERT_EQ(source->peek_burst(views), 32u);
+  ASSERT_EQ(source->take(views), 32u);
   for (int i = 0; i < 20; ++i)  // more than the buffers hold
     ASSERT_EQ(sink->deliver(views).taken, 32u);
   EXPECT_NE(sink->last_sunk().data(), views[31].header.data());
@@ -109,14 +110,14 @@ TEST(TrafficPort, SinkSaysOnceWhereItIs) {
   const auto poller = *runtime::Poller::create();
   const auto port = *TrafficPort::create(kSink, *poller);
   std::array<FrameView, 32> views;
-  ASSERT_EQ(port->peek_burst(views), 1u);
-  ASSERT_EQ(port->peek_burst(views), 1u);  // it stands until it is completed
+  ASSERT_EQ(port->take(views), 1u);
+  ASSERT_EQ(port->take(views), 1u);  // it stands until it is completed
   const Bytes frame = whole(views[0]);
   EXPECT_EQ(frame.size(), 64u);
   EXPECT_EQ(Bytes(frame.begin(), frame.begin() + 12),
             (Bytes{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x00, 0x00, 0x73, 0x6e, 0x6b}));
-  port->complete(1);
-  EXPECT_EQ(port->peek_burst(views), 0u);
+  port::test::finish(*port, 1);
+  EXPECT_EQ(port->take(views), 0u);
   EXPECT_FALSE(port->needs_polling());
 }
 

@@ -52,7 +52,7 @@ TEST(E1000Device, NextClientFindsACardAsNew) {
   rig.guest->bring_up();
   rig.guest->send(broadcast(60));
   rig.guest.reset();
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   EXPECT_EQ(rig.take().size(), 0u);
   rig.guest = std::make_unique<E1000Guest>(rig.nic->function());
   rig.guest->bring_up();
@@ -76,12 +76,12 @@ TEST(E1000Device, PhyLoopbackReturnsWhatIsSentAndSilencesTheCable) {
   rig.guest->bring_up();
   rig.guest->write_phy(0, 0x4140);
   rig.guest->send(broadcast(1024));
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   EXPECT_EQ(rig.take().size(), 0u);
   EXPECT_EQ(rig.guest->receive().value().bytes, broadcast(1024));
   EXPECT_EQ(rig.guest->reap(), 1u);
   rig.guest->write_phy(0, 0x1140);
-  EXPECT_TRUE(rig.nic->is_ready());
+  EXPECT_TRUE(rig.nic->port().is_ready());
 }
 
 TEST(E1000Device, MacLoopbackWorksWithoutACable) {
@@ -100,7 +100,7 @@ TEST(E1000Device, LoopbackOfManyFramesNeedsOneTrappedDoorbell) {
   rig.guest->ring_doorbell();
   do {
     EXPECT_EQ(rig.take().size(), 0u);
-  } while (rig.nic->needs_polling());
+  } while (rig.nic->port().needs_polling());
   EXPECT_EQ(rig.guest->reap(), 100u);
 }
 
@@ -109,15 +109,15 @@ TEST(E1000Device, StopsLookingWhileTheClientTrapsItsDoorbells) {
   rig.guest->bring_up();
   rig.guest->write(0xc8, 0x80);  // an interrupt, after which QEMU unmaps
   const std::uint64_t give_up = monotonic_ns() + 900'000'000;
-  while (rig.nic->needs_polling() && monotonic_ns() < give_up) {
+  while (rig.nic->port().needs_polling() && monotonic_ns() < give_up) {
     rig.guest->write(0x3818, 0);
     rig.poller->run_once(1'000'000);
   }
-  EXPECT_FALSE(rig.nic->needs_polling());
+  EXPECT_FALSE(rig.nic->port().needs_polling());
   const std::uint64_t end = monotonic_ns() + 3'000'000'000;
-  while (!rig.nic->needs_polling() && monotonic_ns() < end)
+  while (!rig.nic->port().needs_polling() && monotonic_ns() < end)
     rig.poller->run_once(50'000'000);
-  EXPECT_TRUE(rig.nic->needs_polling());
+  EXPECT_TRUE(rig.nic->port().needs_polling());
 }
 
 /// Two cards on one cable, as the switch would join them.
@@ -125,11 +125,11 @@ struct Cable {
   E1000Rig a, b;
   explicit Cable(Doorbell doorbell) : a(doorbell), b(doorbell) {}
   std::size_t carry(E1000Rig& from, E1000Rig& to) {
+    const port::test::Round sending{from.nic->port()}, receiving{to.nic->port()};
     std::array<packet::FrameView, port::kMaxBurst> views;
-    const std::size_t count = from.nic->peek_burst(views);
-    const std::size_t taken = to.nic->deliver(std::span{views}.first(count)).taken;
-    from.nic->complete(count);
-    to.nic->flush();
+    const std::size_t count = from.nic->port().take(views);
+    const std::size_t taken = to.nic->port().deliver(std::span{views}.first(count)).taken;
+    port::test::finish(from.nic->port(), count);
     return taken;
   }
 };

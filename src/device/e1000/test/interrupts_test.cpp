@@ -75,9 +75,10 @@ TEST(E1000Interrupts, OneInterruptForABurst) {
     view.header = frame;
     view.length = 64;
   }
-  EXPECT_EQ(rig.nic->deliver(views).taken, 16u);
+  rig.nic->port().begin_round();
+  EXPECT_EQ(rig.nic->port().deliver(views).taken, 16u);
   EXPECT_EQ(rig.guest->interrupts(), 0u);
-  rig.nic->flush();
+  rig.nic->port().end_round();
   EXPECT_EQ(rig.guest->interrupts(), 1u);
   EXPECT_EQ(rig.guest->read(0x2810), 16u);
 }

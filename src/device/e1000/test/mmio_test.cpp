@@ -192,9 +192,9 @@ TEST(E1000Link, PulledCableShowsAndRaisesLscBothWays) {
   EXPECT_EQ(rig.guest->read(0x8) & 0x2, 0u);
   EXPECT_EQ(rig.guest->interrupts(), 1u);
   EXPECT_EQ(rig.guest->read(0xc0) & 0x4, 0x4u);
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   rig.nic->set_link(true);
-  EXPECT_TRUE(rig.nic->is_ready());
+  EXPECT_TRUE(rig.nic->port().is_ready());
   EXPECT_EQ(rig.guest->read(0xc0) & 0x4, 0x4u);
 }
 
@@ -206,7 +206,7 @@ TEST(E1000Link, GoesDownBeforeTheCardIsTakenAwayAndIsUpForTheNextGuest) {
   EXPECT_EQ(rig.guest->interrupts(), 1u);
   EXPECT_EQ(rig.guest->read(0xc0) & 0x4, 0x4u);
   EXPECT_EQ(rig.guest->read(0x8) & 0x2, 0u);
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   EXPECT_FALSE(rig.nic->function().announce_departure(/*for_good=*/false));  // it is known
   rig.guest.reset();
   EXPECT_TRUE(rig.nic->is_link_up());

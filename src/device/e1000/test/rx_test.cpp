@@ -57,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(All, E1000BufferSize,
 TEST(E1000Rx, LongFramesNeedLongPacketEnable) {
   E1000Rig rig;
   rig.guest->bring_up();
-  EXPECT_EQ(rig.nic->accepts().max_frame, 1518u);
+  EXPECT_EQ(rig.nic->port().accepts().max_frame, 1518u);
   EXPECT_EQ(rig.arrive(frame_to_us(1519)), 1u);  // discarded by the card itself
   EXPECT_FALSE(rig.guest->receive().has_value());
   EXPECT_EQ(rig.guest->read(0x40ac), 1u);  // ROC
@@ -333,11 +333,11 @@ TEST(E1000Rx, StatisticsCountWhatArrived) {
 
 TEST(E1000Rx, NotReadyUntilEnabledPluggedAndBusMaster) {
   E1000Rig rig;
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   rig.guest->bring_up();
-  EXPECT_TRUE(rig.nic->is_ready());
+  EXPECT_TRUE(rig.nic->port().is_ready());
   rig.guest->set_bus_master(false);
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   EXPECT_EQ(rig.arrive(broadcast(64)), 0u);
 }
 
@@ -348,7 +348,7 @@ TEST(E1000Rx, BufferOutsideMemoryStopsThisDirectionOnly) {
   const std::uint64_t outside = E1000Guest::kMemory - 32;
   std::memcpy(rig.guest->memory().data() + rig.guest->rx_ring(), &outside, 8);
   EXPECT_EQ(rig.arrive(frame_to_us(100)), 0u);
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   EXPECT_EQ(rig.nic->nic_counters().rx_guest_fault.get(), 1u);
   rig.guest->send(broadcast(60));
   EXPECT_EQ(rig.take().size(), 1u);

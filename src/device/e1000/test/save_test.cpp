@@ -109,7 +109,7 @@ TEST_P(E1000Save, PausedTouchesNeitherMemoryNorInterrupts) {
   rig.nic->set_link(false);
   rig.nic->set_link(true);
   rig.guest->write(0xc8, kLinkChanged);
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   EXPECT_FALSE(rig.guest->receive());
   EXPECT_EQ(rig.guest->reap(), 0u);
   EXPECT_EQ(rig.guest->interrupts(), 0u);
@@ -160,7 +160,7 @@ TEST_P(E1000Save, FramesStoredButNotYetToldOfAreTold) {
   packet::FrameView view;
   view.header = frame;
   view.length = static_cast<std::uint32_t>(frame.size());
-  ASSERT_EQ(rig.nic->deliver(std::span{&view, 1}).taken, 1u);  // no flush()
+  ASSERT_EQ(rig.nic->port().deliver(std::span{&view, 1}).taken, 1u);  // no end of a round
   rig.migrate();
   EXPECT_EQ(rig.guest->interrupts(), 1u);
   EXPECT_EQ(rig.guest->read(0xc0) & kReceived, kReceived);

@@ -331,8 +331,8 @@ TEST(E1000TxExtremes, OneLookAtAnEndlessFrameIsBounded) {
     rig.guest->queue_raw(0x40000, kData | 1);
   rig.guest->ring_doorbell();
   EXPECT_EQ(rig.take().size(), 0u);
-  EXPECT_EQ(rig.guest->read(0x3810), 512u);  // TDH
-  EXPECT_TRUE(rig.nic->needs_polling());     // no doorbell will tell of the others
+  EXPECT_EQ(rig.guest->read(0x3810), 512u);      // TDH
+  EXPECT_TRUE(rig.nic->port().needs_polling());  // no doorbell will tell of the others
 }
 
 TEST(E1000TxExtremes, HeldFrameIsForgottenByAReset) {
@@ -357,8 +357,8 @@ TEST(E1000TxExtremes, HeldFrameIsSeenAgainUntilItIsComplete) {
   rig.guest->queue_raw(at + 100, kData | kEop | kRs | 100);
   rig.guest->ring_doorbell();
   std::array<packet::FrameView, 4> views;
-  ASSERT_EQ(rig.nic->peek_burst(views), 1u);
-  rig.nic->complete(0);
+  ASSERT_EQ(rig.nic->port().take(views), 1u);
+  port::test::finish(rig.nic->port(), 0);
   EXPECT_EQ(take_all(rig).at(0).bytes, frame);
 }
 

@@ -66,14 +66,14 @@ struct TwoPollers {
   std::size_t arrive(unsigned lane, const Bytes& frame) {
     packet::Slice payload;
     const packet::FrameView view = view_of(frame, payload);
-    const std::size_t taken = lanes[lane]->deliver({&view, 1}).taken;
-    lanes[lane]->flush();
-    return taken;
+    const port::test::Round round{*lanes[lane]};
+    return lanes[lane]->deliver({&view, 1}).taken;
   }
   std::size_t take(unsigned lane) {
+    const port::test::Round round{*lanes[lane]};
     std::array<packet::FrameView, port::kMaxBurst> views;
-    const std::size_t count = lanes[lane]->peek_burst(views);
-    if (count > 0) lanes[lane]->complete(count);
+    const std::size_t count = lanes[lane]->take(views);
+    port::test::finish(*lanes[lane], count);
     return count;
   }
   std::unique_ptr<runtime::Poller> home = *runtime::Poller::create(), other = *runtime::Poller::create();
@@ -137,12 +137,42 @@ TEST(IavfLanes, WhatOneQueueHasNoRoomForIsLostAndTheOthersGetTheirs) {
   }
   packet::Slice payloads[2];
   const packet::FrameView views[] = {view_of(full, payloads[0]), view_of(other, payloads[1])};
+  port::test::Round round{*rig.lanes[0]};
   const port::Delivery done = rig.lanes[0]->deliver(views);
   EXPECT_EQ(done.taken, 2u);
   EXPECT_EQ(rig.guest->receive(0).value().bytes, other);
   EXPECT_EQ(done.lost, 1u);
   EXPECT_EQ(done.lost_bytes, full.size());
   EXPECT_EQ(done.why[port::index_of(port::DropReason::no_room)], 1u);
+}
+
+// A frame that returns to the lane that sent it, as with a mirror, must not let the home poller in.
+TEST(IavfLanes, WhoeverChangesALaneWaitsForTheEndOfItsRound) {
+  TwoPollers rig;
+  rig.bring_up();
+  rig.guest->queue(1, ip_frame(1));
+  rig.guest->ring_tx(1);
+  std::atomic<bool> is_down{false};
+  rig.lanes[1]->begin_round();
+  std::array<packet::FrameView, port::kMaxBurst> views;
+  const std::size_t count = rig.lanes[1]->take(views);
+  ASSERT_EQ(count, 1u);
+  EXPECT_EQ(rig.lanes[1]->deliver(std::span{views}.first(count)).taken, 1u);
+  std::thread home{[&] {
+    rig.nic->set_link(false);
+    is_down = true;
+  }};
+  for (int i = 0; i < 100; ++i) {  // it would have been let in by now
+    std::this_thread::yield();
+    rig.other->run_once(100'000);
+  }
+  EXPECT_FALSE(is_down);
+  EXPECT_TRUE(rig.lanes[1]->is_ready());
+  port::test::finish(*rig.lanes[1], count);
+  rig.lanes[1]->end_round();
+  home.join();
+  EXPECT_FALSE(rig.lanes[1]->is_ready());
+  EXPECT_TRUE(rig.guest->receive(1));
 }
 
 TEST(IavfLanes, AResetStopsThemAll) {

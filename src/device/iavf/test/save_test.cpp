@@ -128,8 +128,8 @@ TEST_P(IavfSave, PausedTouchesNeitherMemoryNorInterrupts) {
   EXPECT_EQ(rig.arrive(numbered(2)), 0u);
   rig.nic->set_link(false);
   rig.nic->set_link(true);
-  EXPECT_FALSE(rig.nic->is_ready());
-  EXPECT_FALSE(rig.nic->needs_polling());
+  EXPECT_FALSE(rig.nic->port().is_ready());
+  EXPECT_FALSE(rig.nic->port().needs_polling());
   static_cast<void>(rig.poller->run_once());
   EXPECT_EQ(rig.guest->reap(), 0u);
   EXPECT_EQ(rig.guest->interrupts(0), 0u);
@@ -211,7 +211,7 @@ TEST_P(IavfSave, FramesStoredButNotYetToldOfAreTold) {
   packet::FrameView view;
   view.header = frame;
   view.length = static_cast<std::uint32_t>(frame.size());
-  ASSERT_EQ(rig.nic->deliver(std::span{&view, 1}).taken, 1u);  // no flush()
+  ASSERT_EQ(rig.nic->port().deliver(std::span{&view, 1}).taken, 1u);  // no end of a round
   EXPECT_EQ(rig.guest->interrupts(1), 0u);
   rig.migrate();
   EXPECT_EQ(rig.guest->interrupts(1), 1u);

@@ -31,6 +31,7 @@ TEST(IavfStoppedQueue, DriverIsToldAndFunctionIsReset) {
   rig.guest->ring_tx(0);
   EXPECT_TRUE(rig.take().empty());
   static_cast<void>(rig.take());
+  rig.poller->run_once(0);
   const auto event = event_of(rig);
   ASSERT_TRUE(event.has_value());
   EXPECT_EQ(event->number(0, 4), kResetImpending);
@@ -48,6 +49,7 @@ TEST(IavfStoppedQueue, AReceiveQueueWithoutItsBufferEndsTheSameWay) {
   fake_guest::store(rig.guest->memory(), rig.guest->rx_ring(0), ~std::uint64_t{0} << 40);
   EXPECT_EQ(rig.arrive(to_iavf(64)), 0u);
   static_cast<void>(rig.take());
+  rig.poller->run_once(0);
   ASSERT_TRUE(event_of(rig).has_value());
   EXPECT_TRUE(rig.run_until([&] { return rig.guest->read(kArqlen) == 0; }));
 }
@@ -62,6 +64,7 @@ TEST(IavfStoppedQueue, NextClientHearsNothingOfIt) {
   rig.guest = std::make_unique<IavfRig::IavfGuest>(rig.nic->function());
   rig.guest->bring_up();
   static_cast<void>(rig.take());
+  rig.poller->run_once(0);
   const auto event = event_of(rig);
   EXPECT_TRUE(!event || event->number(0, 4) != kResetImpending);
 }

@@ -54,9 +54,9 @@ TEST(IavfNextDriver, QueuesOfTheLastOneStopWhenItIntroducesItself) {
   IavfRig rig{IavfRig::Doorbell::trap, 2};
   leave_running(rig, {.queues = 2});
   rig.guest->open_admin_queue();
-  EXPECT_TRUE(rig.nic->is_ready());  // a driver opens it anew before it asks for a reset, too
+  EXPECT_TRUE(rig.nic->port().is_ready());  // a driver opens it anew before it asks for a reset, too
   static_cast<void>(rig.guest->call(kVersion, IavfBody{}.u32(1).u32(1).bytes()));
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   EXPECT_TRUE(rig.take().empty());
   EXPECT_EQ(rig.guest->read(kQtxTail), 0u);
   EXPECT_EQ(rig.guest->read(kDynCtlN), 0u);
@@ -150,7 +150,7 @@ TEST(IavfNextDriver, OneQueueIsConfiguredAnewWhileItsPartnerRuns) {
   EXPECT_EQ(rig.guest->call(kConfigTx, tx).status, kOk);
   EXPECT_EQ(rig.arrive(to_iavf(64)), 1u);
   EXPECT_EQ(rig.guest->call(kConfigRx, rx).status, kOk);
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
 }
 
 // Of queues that run, enabling is not a new beginning: the ice physical function skips them.

@@ -136,7 +136,7 @@ TEST(IavfVirtchnl, ManyMessagesAtOnceAreServedInSeveralRounds) {
 TEST(IavfVirtchnl, QueuesComeUpAndTellTheLink) {
   IavfRig rig;
   rig.guest->bring_up({.queues = 4});
-  EXPECT_TRUE(rig.nic->is_ready());
+  EXPECT_TRUE(rig.nic->port().is_ready());
   while (auto message = rig.guest->receive_message())
     rig.guest->events().push_back(*message);
   ASSERT_FALSE(rig.guest->events().empty());
@@ -164,7 +164,7 @@ TEST(IavfVirtchnl, PulledCableIsAnEvent) {
   const IavfMessage event = rig.guest->receive_message().value();
   EXPECT_EQ(event.number(0, 4), 1u);
   EXPECT_EQ(event.number(8, 1), 0u);
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
 }
 
 TEST(IavfVirtchnl, CardThatIsTakenAwayIsALinkEventAndTheNextGuestsLinkIsUp) {
@@ -263,9 +263,9 @@ TEST(IavfVirtchnl, ARunningQueueThatIsSetUpAnewIsDisabledFirst) {
   Bytes wrong = rig.guest->queue_config(2);
   wrong[8 + 64 + 4] = std::byte{1};  // a length of the second pair's ring
   EXPECT_EQ(rig.guest->call(kConfigQueues, wrong).status, kParam);
-  EXPECT_TRUE(rig.nic->is_ready());  // all or nothing
+  EXPECT_TRUE(rig.nic->port().is_ready());  // all or nothing
   EXPECT_EQ(rig.guest->call(kConfigQueues, rig.guest->queue_config(2)).status, kOk);
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
 }
 
 TEST(IavfVirtchnl, DisablingZeroesTheTails) {
@@ -286,7 +286,7 @@ TEST(IavfVirtchnl, SecondFormsSelectAndMapQueues) {
           ->call(kEnableV2, IavfBody{}.u16(1).u16(0).u16(2).u16(0).u32(0).u16(0).u16(4).u32(1).u16(0).u16(4).bytes())
           .status,
       kOk);
-  EXPECT_TRUE(rig.nic->is_ready());
+  EXPECT_TRUE(rig.nic->port().is_ready());
   EXPECT_EQ(rig.guest->call(kEnableV2, IavfBody{}.u16(1).u16(0).u16(1).u16(0).u32(0).u16(3).u16(2).bytes()).status,
             kParam);
   EXPECT_EQ(
@@ -335,10 +335,10 @@ TEST(IavfVirtchnl, ResetIsSeenInTheRegistersAndEnds) {
   rig.guest->send(kReset);
   EXPECT_EQ(rig.guest->read(kArqlen), 0u);
   EXPECT_EQ(rig.guest->read(kRstat), 0u);
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   EXPECT_TRUE(rig.run_until([&] { return rig.guest->read(kRstat) == 2; }));
   rig.guest->bring_up();
-  EXPECT_TRUE(rig.nic->is_ready());
+  EXPECT_TRUE(rig.nic->port().is_ready());
 }
 
 // Linux lets its stack send as soon as it has new rings, and tells of the rings later.
@@ -403,12 +403,12 @@ TEST(IavfVirtchnl, NextClientFindsACardAsNew) {
   IavfRig rig;
   rig.guest->bring_up();
   rig.guest.reset();
-  EXPECT_FALSE(rig.nic->is_ready());
+  EXPECT_FALSE(rig.nic->port().is_ready());
   rig.guest = std::make_unique<IavfRig::IavfGuest>(rig.nic->function());
   EXPECT_EQ(rig.guest->read(kArqlen), 0u);
   EXPECT_EQ(rig.guest->read(kRstat), 2u);
   rig.guest->bring_up();
-  EXPECT_TRUE(rig.nic->is_ready());
+  EXPECT_TRUE(rig.nic->port().is_ready());
 }
 
 }  // namespace

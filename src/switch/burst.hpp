@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A burst of frames on its way through the switch: what the stages hand on to each other.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "packet/frame.hpp"
+#include "port/port.hpp"
+#include "switch/mac_table.hpp"
+#include "switch/member.hpp"
+
+namespace vmux::switching {
+
+/// What a bridge has to know of a frame.
+struct Frame {
+  StationKey source = 0;  ///< 0: not to be learnt
+  StationKey target = 0;  ///< the station that it is for; 0: a group
+  PortId from;
+  PortId to;  ///< where that station is
+  std::uint16_t vlan = 0;
+  std::uint16_t tci = 0;  ///< of its tag, if any
+  bool is_flood = false;
+  bool has_tag = false, tag_in_bytes = false;
+};
+
+/// Frames side by side that are alike in all that a Frame is made of.
+struct Run {
+  Frame frame;
+  std::uint8_t first = 0, count = 0;
+};
+
+struct Burst {
+  std::array<packet::FrameView, port::kMaxBurst> views;
+  std::array<port::FrameResult, port::kMaxBurst> results;  ///< the verdict on each frame
+  std::array<Run, port::kMaxBurst> runs;
+  std::size_t count = 0, run_count = 0;
+  std::size_t dropped = 0;   ///< frames with a verdict against them
+  Member* sender = nullptr;  ///< nullptr: they came over a link,
+  ShardRef origin = kHere;   ///< that of this peer
+
+  [[nodiscard]] std::span<Run> all_runs() noexcept { return std::span{runs}.first(run_count); }
+  [[nodiscard]] std::span<const Run> all_runs() const noexcept { return std::span{runs}.first(run_count); }
+  [[nodiscard]] bool is_dropped(std::size_t index) const noexcept {
+    return results[index].dropped != port::DropReason::none;
+  }
+  /// A stage's verdict on a frame that has none yet.
+  void drop(std::size_t index, port::DropReason why) noexcept {
+    results[index].dropped = why;
+    ++dropped;
+  }
+  /// True when no frame of it is left.
+  [[nodiscard]] bool is_dropped(const Run& run) const noexcept {
+    if (dropped == 0) [[likely]]
+      return false;
+    std::size_t gone = 0;
+    for (std::size_t i = 0; i < run.count; ++i)
+      gone += is_dropped(std::size_t{run.first} + i) ? 1 : 0;
+    return gone == run.count;
+  }
+  void drop(const Run& run, port::DropReason why) noexcept {
+    for (std::size_t i = 0; i < run.count; ++i)
+      drop(run.first + i, why);
+  }
+  /// The first frames of a run, side by side, that no verdict is against; of a count of 0 if there are none.
+  [[nodiscard]] Share first_share(std::size_t run) const noexcept {
+    const Run& all = runs[run];
+    if (dropped == 0) [[likely]]
+      return {all.first, all.count, static_cast<std::uint8_t>(run)};
+    return share_from(run, all.first);
+  }
+  /// Those behind them.
+  [[nodiscard]] Share share_behind(Share share) const noexcept {
+    return share_from(share.run, std::size_t{share.first} + share.count);
+  }
+
+ private:
+  [[nodiscard]] Share share_from(std::size_t run, std::size_t at) const noexcept {
+    const std::size_t end = std::size_t{runs[run].first} + runs[run].count;
+    while (at < end && is_dropped(at))
+      ++at;
+    const std::size_t begin = at;
+    while (at < end && !is_dropped(at))
+      ++at;
+    return {static_cast<std::uint8_t>(begin), static_cast<std::uint8_t>(at - begin), static_cast<std::uint8_t>(run)};
+  }
+};
+
+/// What decides about the frames of a port when they enter.
+struct Ingress {
+  PortId from;
+  const VlanRules& vlan;
+  std::uint16_t forwarded_groups;  ///< SwitchOptions
+};
+
+/// The first stage: fills runs and results from views. Pure, and decided on bytes that the sender cannot change.
+void classify(const Ingress& ingress, Burst& burst) noexcept;
+
+}  // namespace vmux::switching
