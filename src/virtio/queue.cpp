@@ -65,7 +65,6 @@ void Queue::start(const QueueSetup& setup, const QueueState& state) noexcept {
   read_wrap_ = state.avail_wrap;
   unreported_ = 0;
   first_ = end_ = buffer_end_ = 0;
-  refuse_kicks();
 }
 
 QueueState Queue::stop() noexcept {

@@ -91,7 +91,7 @@ class Queue {
   /// The queue's only access to its ring; buffers are the business of whoever uses the chains.
   [[nodiscard]] memory::GuestMemory& memory() noexcept { return memory_; }
 
-  /// `setup` and `state` can be.
+  /// `setup` and `state` can be. No memory is touched.
   void start(const QueueSetup& setup, const QueueState& state) noexcept;
   /// Chains that were read and not used will be read again by whoever goes on.
   QueueState stop() noexcept;

@@ -27,16 +27,23 @@ class VirtioCard {
   void set_link(bool up) { card_->set_link(up); }
   std::size_t peek_burst(std::span<packet::FrameView> into) { return card_->port().peek_burst(into); }
   void complete(std::size_t count) { card_->port().complete(count); }
-  std::size_t deliver(std::span<const packet::FrameView> frames) { return card_->port().deliver(frames); }
+  port::Delivery deliver(std::span<const packet::FrameView> frames) {
+    const port::Delivery done = card_->port().deliver(frames);
+    for (std::size_t i = 0; i < done.why.size(); ++i)
+      drops_[i] += done.why[i];
+    return done;
+  }
+  [[nodiscard]] unsigned drops(port::DropReason why) const { return drops_[port::index_of(why)]; }
+  [[nodiscard]] bool is_link_up() const { return card_->nic().is_link_up(); }
   void flush() { card_->port().flush(); }
   [[nodiscard]] bool needs_polling() const { return card_->port().needs_polling(); }
   [[nodiscard]] bool is_ready() const { return card_->port().is_ready(); }
   [[nodiscard]] packet::Accepts accepts() const { return card_->port().accepts(); }
-  [[nodiscard]] const port::PortCounters& port_counters() const { return card_->port().counters(); }
 
  private:
   explicit VirtioCard(std::unique_ptr<device::virtio_net::PciNic> card) : card_(std::move(card)) {}
   std::unique_ptr<device::virtio_net::PciNic> card_;
+  std::array<unsigned, port::kDropReasons.size()> drops_{};
 };
 
 struct VirtioNetRig : NicRig<VirtioCard, fake_guest::VirtioNetGuest> {

@@ -15,6 +15,8 @@
 #include "device/e1000/nic.hpp"
 #include "device/iavf/counter_rows.hpp"
 #include "device/iavf/nic.hpp"
+#include "device/virtio_net/counter_rows.hpp"
+#include "device/virtio_net/pci_nic.hpp"
 #if VMUX_HAS_DPDK
 #include "backend/dpdk/dpdk_port.hpp"
 #endif
@@ -154,6 +156,48 @@ Result<std::unique_ptr<Device>> make_iavf(const DeviceRequest& request, runtime:
   return std::make_unique<IavfDevice>(std::move(*nic));
 }
 
+class VirtioNetDevice final : public Device {
+ public:
+  explicit VirtioNetDevice(std::unique_ptr<device::virtio_net::PciNic> nic) noexcept : nic_(std::move(nic)) {}
+  [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return &nic_->function(); }
+  [[nodiscard]] std::vector<port::Port*> lanes() override { return nic_->lanes(); }
+  [[nodiscard]] bool is_ready() noexcept override { return nic_->port().is_ready(); }
+  [[nodiscard]] std::uint64_t faults() const noexcept override { return device::virtio_net::guest_faults(nic_->nic()); }
+  void report(CounterReport& into) const override {
+    const device::virtio_net::Nic& nic = nic_->nic();
+    control::report(into, device::virtio_net::kCounterRows, nic);
+    for (unsigned pair = 0; pair < nic.pairs(); ++pair) {
+      const std::string number = std::to_string(pair);
+      control::report(into, device::virtio_net::kTxCounterRows, nic.tx(pair), "tx" + number + ".");
+      control::report(into, device::virtio_net::kRxCounterRows, nic.rx(pair), "rx" + number + ".");
+    }
+  }
+
+ private:
+  std::unique_ptr<device::virtio_net::PciNic> nic_;
+};
+
+void describe_virtio_net(CounterDescriptions& into) {
+  describe(into, device::virtio_net::kCounterRows);
+  describe(into, device::virtio_net::kTxCounterRows, "txN.");
+  describe(into, device::virtio_net::kRxCounterRows, "rxN.");
+}
+
+Result<std::unique_ptr<Device>> make_virtio_net(const DeviceRequest& request, runtime::Poller& poller) {
+  device::virtio_net::NicOptions options;
+  options.name = request.name;
+  options.mac = request.mac.bytes;
+  options.doorbell =
+      request.doorbell == Doorbell::poll ? device::virtio_net::Doorbell::poll : device::virtio_net::Doorbell::trap;
+  options.queue_pairs = request.queues;
+  if (request.variant == "split") options.features_withheld = wire::virtio::feature::ring_packed;
+  options.more_pollers.assign(request.pollers.begin() + 1, request.pollers.end());
+  auto nic = device::virtio_net::PciNic::create(std::move(options), poller);
+  if (!nic) return tl::unexpected<Error>(nic.error());
+  return std::make_unique<VirtioNetDevice>(std::move(*nic));
+}
+
+constexpr std::string_view kVirtioVariants[] = {"packed", "split"};
 constexpr std::string_view kIavfVariants[] = {"e810", "xl710"};
 
 constexpr auto kModels = std::to_array<ModelEntry>({
@@ -174,8 +218,16 @@ constexpr auto kModels = std::to_array<ModelEntry>({
      .make = make_iavf,
      .variants = kIavfVariants,
      .describe = describe_iavf},
+    {.name = "virtio-net",
+     .mode = "virtio-net",
+     .description = "virtio 1 network card",
+     .takes_device = false,
+     .max_queues = 16,
+     .doorbell = Doorbell::poll,
+     .make = make_virtio_net,
+     .variants = kVirtioVariants,
+     .describe = describe_virtio_net},
     // name         mode           description                                             device queues doorbell make
-    {"virtio-net", "virtio-net", "virtio 1 network card", false, 16, Doorbell::poll, nullptr},
     {"e810", "emulation", "Intel E810, emulated", false, 16, Doorbell::poll, nullptr},
     {"mediation", "mediation", "Intel E810 whose offloads a physical NIC does", true, 16, Doorbell::poll, nullptr},
     {.name = "passthrough",

@@ -54,15 +54,14 @@ void Lane::set_rules(std::shared_ptr<const RxRules> rules, const packet::Accepts
   });
 }
 
-// Of a queue that starts nothing is known to the driver: while the poller looks anyway it need not tell, and where it
-// must tell it is asked to when nothing is found.
+// Guest memory is not touched here: a queue of a saved card starts before its memory and its time have come.
 void Lane::start_tx(unsigned pair, const virtio::QueueSetup& setup, const virtio::QueueState& state,
                     const FrameFormat& format) noexcept {
   change([&] {
     pairs_[pair]->tx.start(setup, state, format);
     tx_running_ |= 1u << pair;
+    tx_fresh_ |= 1u << pair;
     armed_ &= ~(1u << pair);
-    if (is_mapped_ && !is_paused_ && is_dma_on_) pairs_[pair]->tx.ring().refuse_kicks();
   });
 }
 
@@ -71,13 +70,14 @@ void Lane::start_rx(unsigned pair, const virtio::QueueSetup& setup, const virtio
   change([&] {
     pairs_[pair]->rx.start(setup, state, format);
     rx_running_ |= 1u << pair;
-    if (!is_paused_ && is_dma_on_) pairs_[pair]->rx.ring().refuse_kicks();
+    rx_fresh_ |= 1u << pair;
   });
 }
 
 virtio::QueueState Lane::stop_tx(unsigned pair) noexcept {
   return change([&] {
     tx_running_ &= ~(1u << pair);
+    tx_fresh_ &= ~(1u << pair);
     return pairs_[pair]->tx.stop();
   });
 }
@@ -85,6 +85,7 @@ virtio::QueueState Lane::stop_tx(unsigned pair) noexcept {
 virtio::QueueState Lane::stop_rx(unsigned pair) noexcept {
   return change([&] {
     rx_running_ &= ~(1u << pair);
+    rx_fresh_ &= ~(1u << pair);
     received_ &= ~(1u << pair);
     return pairs_[pair]->rx.stop();
   });
@@ -102,14 +103,21 @@ void Lane::resume() noexcept {
   change([this] {
     is_paused_ = false;
     armed_ = 0;
-    for (std::uint32_t left = is_dma_on_ ? rx_running_ : 0; left != 0; left &= left - 1)
-      pairs_[static_cast<unsigned>(std::countr_zero(left))]->rx.ring().refuse_kicks();
-    for (std::uint32_t left = is_dma_on_ && is_mapped_ ? tx_running_ : 0; left != 0; left &= left - 1)
-      pairs_[static_cast<unsigned>(std::countr_zero(left))]->tx.ring().refuse_kicks();
+    tx_fresh_ = tx_running_;
+    rx_fresh_ = rx_running_;
   });
 }
 
 // --- its poller ---
+
+// Tells the drivers of queues that have just started what to tell of: nothing. Received frames are not waited for by
+// looking for chains, and those to be sent are looked for, or asked for when nothing is found.
+void Lane::settle() noexcept {
+  for (; rx_fresh_ != 0; rx_fresh_ &= rx_fresh_ - 1)
+    pairs_[static_cast<unsigned>(std::countr_zero(rx_fresh_))]->rx.ring().refuse_kicks();
+  for (; tx_fresh_ != 0; tx_fresh_ &= tx_fresh_ - 1)
+    pairs_[static_cast<unsigned>(std::countr_zero(tx_fresh_))]->tx.ring().refuse_kicks();
+}
 
 std::size_t Lane::peek_burst(std::span<packet::FrameView> into) noexcept {
   if (is_home_) at_home_();
@@ -122,6 +130,8 @@ std::size_t Lane::peek_burst(std::span<packet::FrameView> into) noexcept {
 
 // A driver that has been told to be silent is asked to tell before its poller may sleep.
 std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
+  if ((tx_fresh_ | rx_fresh_) != 0) [[unlikely]]
+    settle();
   if (const std::size_t count = peek_next(tx_running_, into); count > 0) return count;
   if (is_mapped_) return 0;
   const std::uint32_t found = arm();
@@ -169,9 +179,10 @@ void Lane::signal(unsigned queue, QueueCounters& counters) noexcept {
   signals_->queue_used(queue);
 }
 
-std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
+port::Delivery Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
   const Inside inside{*this};
-  if (!is_open() || !can_receive()) return 0;
+  port::Delivery done;
+  if (!is_open() || !can_receive()) return done;
   frames = frames.first(std::min(frames.size(), infos_.size()));
   steer(*rules_, frames, infos_);
   std::size_t at = 0;
@@ -181,27 +192,26 @@ std::size_t Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
     while (end < frames.size() && infos_[end].queue == queue)
       ++end;
     if (queue != RxInfo::kNobody) {
-      deliver_run(queue, frames.subspan(at, end - at), std::span{infos_}.subspan(at, end - at));
+      deliver_run(queue, frames.subspan(at, end - at), std::span{infos_}.subspan(at, end - at), done);
     }
     at = end;
   }
-  return frames.size();
+  done.taken = frames.size();
+  return done;
 }
 
 // A queue that does not run, or is another lane's, has its frames in the first that does.
-void Lane::deliver_run(unsigned queue, std::span<const packet::FrameView> frames,
-                       std::span<const RxInfo> infos) noexcept {
+void Lane::deliver_run(unsigned queue, std::span<const packet::FrameView> frames, std::span<const RxInfo> infos,
+                       port::Delivery& done) noexcept {
   const bool runs = (rx_running_ >> queue & 1) != 0;
   const auto target = runs ? queue : static_cast<unsigned>(std::countr_zero(rx_running_));
-  const RxQueue::Delivered done = pairs_[target]->rx.deliver(frames, infos, accepts_);
-  port::PortCounters& port = counters();
-  if (done.taken > 0) received_ |= 1u << target;
-  if (done.lost > 0) port.lose(port.drop_too_long, done.lost, done.lost_bytes);
-  if (done.taken == frames.size()) return;
-  std::uint64_t bytes = 0;
-  for (const packet::FrameView& view : frames.subspan(done.taken))
-    bytes += view.length;
-  port.lose(port.drop_no_room, frames.size() - done.taken, bytes);
+  const RxQueue::Delivered here = pairs_[target]->rx.deliver(frames, infos, accepts_);
+  if (here.taken > 0) received_ |= 1u << target;
+  for (std::size_t i = 0; i < here.lost; ++i)
+    done.lose(port::DropReason::too_long, i == 0 ? here.lost_bytes : 0);
+  // What one queue has no room for must not keep the others from theirs.
+  for (const packet::FrameView& view : frames.subspan(here.taken))
+    done.lose(port::DropReason::no_room, view.length);
 }
 
 void Lane::flush() noexcept {

@@ -61,7 +61,7 @@ class Lane final : public port::Port, private memory::Observer {
   // port::Port
   std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
   void complete(std::size_t count) noexcept override;
-  std::size_t deliver(std::span<const packet::FrameView> frames) noexcept override;
+  [[nodiscard]] port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
   void flush() noexcept override;
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override;
@@ -106,7 +106,9 @@ class Lane final : public port::Port, private memory::Observer {
   [[nodiscard]] std::size_t peek(std::span<packet::FrameView> into) noexcept;
   [[nodiscard]] std::size_t peek_next(std::uint32_t queues, std::span<packet::FrameView> into) noexcept;
   [[nodiscard]] std::uint32_t arm() noexcept;
-  void deliver_run(unsigned queue, std::span<const packet::FrameView> frames, std::span<const RxInfo> infos) noexcept;
+  void settle() noexcept;
+  void deliver_run(unsigned queue, std::span<const packet::FrameView> frames, std::span<const RxInfo> infos,
+                   port::Delivery& done) noexcept;
   void tell_received() noexcept;
   void signal(unsigned queue, QueueCounters& counters) noexcept;
 
@@ -122,6 +124,7 @@ class Lane final : public port::Port, private memory::Observer {
   bool is_dma_on_ = false, is_link_up_ = true, is_paused_ = false;
   bool has_burst_ = false;                         // between peek_burst() and complete()
   std::uint32_t tx_running_ = 0, rx_running_ = 0;  // bit per pair
+  std::uint32_t tx_fresh_ = 0, rx_fresh_ = 0;      // of those, with nothing said about kicks yet
   std::uint32_t armed_ = 0;                        // transmit queues that ask for kicks
   std::uint32_t received_ = 0;                     // queues that have news since the last flush()
   std::uint32_t last_queue_ = 0;                   // the one that was peeked last

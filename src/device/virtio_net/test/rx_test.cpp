@@ -51,7 +51,7 @@ TEST_P(VirtioNetRx, DropsWhatNoChainHasRoomFor) {
   bring_up(bit::mergeable, 512);
   EXPECT_EQ(rig.arrive(frame_to_us(1500)), 1u);
   EXPECT_FALSE(rig.guest->receive());
-  EXPECT_EQ(rig.nic->port_counters().drop_too_long.get(), 1u);
+  EXPECT_EQ(rig.nic->drops(port::DropReason::too_long), 1u);
   EXPECT_EQ(rig.arrive(frame_to_us(500)), 1u);
   EXPECT_EQ(rig.guest->receive()->bytes, frame_to_us(500));
 }
@@ -59,7 +59,7 @@ TEST_P(VirtioNetRx, DropsWhatNoChainHasRoomFor) {
 TEST_P(VirtioNetRx, DropsWhatFindsNoChainAndGoesOn) {
   for (unsigned i = 0; i < 70; ++i)
     rig.arrive(frame_to_us(100 + i));
-  EXPECT_EQ(rig.nic->port_counters().drop_no_room.get(), 6u);
+  EXPECT_EQ(rig.nic->drops(port::DropReason::no_room), 6u);
   for (unsigned i = 0; i < 64; ++i)
     ASSERT_EQ(rig.guest->receive()->bytes.size(), 100 + i);
   rig.guest->refill();
@@ -159,7 +159,7 @@ TEST_P(VirtioNetRx, StopsAtABufferOutsideMemory) {
   other.guest->ring(0).post({{0x7000'0000, 2048, true}}, 0);
   EXPECT_EQ(other.arrive(frame_to_us(100)), 1u);
   EXPECT_EQ(other.model().rx(0).guest_fault.get(), 1u);
-  EXPECT_EQ(other.nic->port_counters().drop_no_room.get(), 1u);
+  EXPECT_EQ(other.nic->drops(port::DropReason::no_room), 1u);
 }
 
 TEST_P(VirtioNetRx, StopsAtAChainThatIsNotToBeWritten) {
