@@ -40,11 +40,12 @@ int take(vfu_ctx& context, Message& message) {
   return 1;
 }
 
-/// What the client has sent: how many requests were served, or -1 with errno.
-int run(vfu_ctx& context) {
+/// What the client has sent, or, if it may not receive, what was received: how many requests were served, or -1 with
+/// errno.
+int run(vfu_ctx& context, bool may_receive) {
   const bool waits = is_blocking(context);
   int served = 0;
-  for (bool may_receive = true;;) {
+  for (;;) {
     const bool may_fail = waits || served == 0;  // else the next call does
     if (context.pending != Pending::nothing) return may_fail ? failed(EBUSY) : served;
     if (!context.is_negotiated) return may_fail ? failed(ENOTCONN) : served;
@@ -154,11 +155,8 @@ int vfu_run_ctx(vfu_ctx_t* ctx) {
   const NoCancel guard{is_blocking(*ctx)};
   ctx->link.set_cancel_state(guard.before());
   ctx->last_error = 0;
-  if (ctx->is_negotiated && !ctx->link.flush()) return lose_client(*ctx);
-  const int served = run(*ctx);
-  const int error = served < 0 ? errno : ctx->last_error;
-  if (ctx->is_negotiated) ctx->link.watch();
-  if (error != 0) errno = error;
+  const int served = run(*ctx, /*may_receive=*/true);
+  if (served >= 0 && ctx->last_error != 0) errno = ctx->last_error;
   return served;
 }
 
@@ -181,7 +179,8 @@ int vfu_device_quiesced(vfu_ctx_t* ctx, int quiesce_errno) {
     forget_client(*ctx);
   }
   ctx->pending = Pending::nothing;
-  if (ctx->is_negotiated) ctx->link.watch();
+  // Nothing else would remind the program of what came with the request that waited.
+  if (!is_blocking(*ctx) && ctx->is_negotiated && ctx->link.has_buffered()) static_cast<void>(run(*ctx, false));
   return 0;
 }
 

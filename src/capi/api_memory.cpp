@@ -11,6 +11,10 @@ namespace {
 
 int failed(int error) noexcept { return errno = error, -1; }
 
+// Until March 2026 this function had no `max_regions`, and SPDK and QEMU are built with headers of then: what is in its
+// place is a callback, and no count is that high.
+constexpr std::size_t kAddress = std::size_t{1} << 32;
+
 /// vfu_sgl_read() and vfu_sgl_write().
 int transfer(vfu_ctx& context, dma_sg* pieces, std::size_t count, std::byte* data, int flags, bool is_write) {
   if ((flags & ~VFU_SGL_DIRECT_ACCESS) != 0 || context.dma == nullptr) return failed(EINVAL);
@@ -43,6 +47,11 @@ size_t dma_sg_size(void) { return sizeof(dma_sg); }
 
 int vfu_setup_device_dma(vfu_ctx_t* ctx, size_t max_regions, vfu_dma_register_cb_t* dma_register,
                          vfu_dma_unregister_cb_t* dma_unregister) {
+  if (max_regions >= kAddress) {
+    dma_unregister = reinterpret_cast<vfu_dma_unregister_cb_t*>(dma_register);
+    dma_register = reinterpret_cast<vfu_dma_register_cb_t*>(max_regions);
+    max_regions = LIBVFIO_USER_MAX_DMA_REGIONS;
+  }
   remove_all_memory(*ctx);
   ctx->dma = std::make_unique<DmaMap>(max_regions);
   ctx->dma_register = dma_register;

@@ -4,8 +4,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -22,7 +20,10 @@ namespace {
 using Io = vfio_user::Transport::Io;
 namespace flags = wire::vfio_user::header_flags;
 
-constexpr std::size_t kOutputLimit = 256 << 10;  // unsent replies beyond which nothing is read
+// What is read before the length of a message is known: all of an access of 8 bytes or less. Programs wait for the
+// socket itself (and look up who its peer is), so what is not served yet has to stay in there. This much leaves a part
+// of the next message in it at least, but for a few that are shorter: see has_buffered().
+constexpr std::size_t kFirstRead = 40;
 
 /// Sleeps until `fd` has room, or its peer is gone.
 void wait_for_room(int fd) noexcept {
@@ -65,14 +66,7 @@ int Link::accept() {
     socket.reset(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   }
   if (!socket) return errno;
-  poll_set_.reset(::epoll_create1(EPOLL_CLOEXEC));
-  more_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!poll_set_ || !more_) return errno;
   transport_.emplace(ipc::Connection{std::move(socket)}, kMaxMessage);
-  epoll_event event{EPOLLIN, {}};
-  static_cast<void>(::epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, more_.get(), &event));
-  static_cast<void>(::epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, transport_->fd(), &event));
-  watched_ = EPOLLIN;
   return 0;
 }
 
@@ -83,14 +77,12 @@ void Link::drop_client() noexcept {
   transport_.reset();
   bridge_.close();
   backlog_.clear();
-  poll_set_.reset();
-  more_.reset();
-  is_dead_ = is_broken_ = has_buffered_ = is_more_set_ = false;
+  is_dead_ = is_broken_ = false;
 }
 
 int Link::poll_fd() const noexcept {
   if (is_pipe_) return has_client() ? STDIN_FILENO : -1;
-  return has_client() ? poll_set_.get() : listener_.get();
+  return has_client() ? transport_->fd() : listener_.get();
 }
 
 Link::Got Link::take_buffered(Message& into) {
@@ -105,7 +97,6 @@ Link::Got Link::take_buffered(Message& into) {
     is_broken_ = true;
     return Got::broken;
   }
-  has_buffered_ = next->has_value();
   if (!*next) return Got::nothing;
   vfio_user::Incoming& message = **next;
   into.header = message.header;
@@ -120,11 +111,9 @@ Link::Got Link::read(Message& into, bool may_receive) {
     if (is_dead_ || is_broken_) return Got::gone;
     if (const Got got = take_buffered(into); got != Got::nothing) return got;
     if (!may_receive) return Got::nothing;
-    if (transport_->queued() > kOutputLimit) return flush() ? Got::nothing : Got::gone;
     const Io io = receive(*transport_, !is_nonblocking_);
     if (io == Io::closed) return Got::gone;
     if (io == Io::would_block) return errno == EINTR ? Got::interrupted : Got::nothing;
-    has_buffered_ = true;
   }
 }
 
@@ -132,7 +121,7 @@ Link::Got Link::read(Message& into, bool may_receive) {
 Io Link::receive(vfio_user::Transport& from, bool may_sleep) {
   errno = 0;
   const SleepsHere window{may_sleep ? cancel_state_ : PTHREAD_CANCEL_DISABLE};
-  if (!is_pipe_) return from.receive(may_sleep);
+  if (!is_pipe_) return from.receive(may_sleep, from.missing() != 0 ? from.missing() : kFirstRead);
   const Io io = from.receive();
   if (io != Io::would_block) return io;
   if (!bridge_.pull(may_sleep)) return errno = EINTR, Io::would_block;
@@ -148,37 +137,21 @@ bool Link::reply(const vfio_user::Header& to, const Reply& reply, int error) {
   if (error == 0 && !reply.fds.empty()) transport_->attach_fds(reply.fds);
   const auto into = wire::vfio_user::put(transport_->append(header.size), header);
   std::copy(payload.begin(), payload.end(), into.begin());
-  return flush();
+  return flush(*transport_);
 }
 
-bool Link::flush() noexcept {
+bool Link::flush(vfio_user::Transport& to) noexcept {
   for (;;) {
-    const Io io = transport_->flush();
+    const Io io = to.flush();
     if (is_pipe_) bridge_.push();
-    if (io == Io::closed) return false;
-    if (io == Io::progress || is_nonblocking_) break;
-    wait_for_room(transport_->fd());
+    if (io != Io::would_block) return io == Io::progress;
+    wait_for_room(to.fd());
   }
-  watch();
-  return true;
 }
 
-// What poll() has to find out: there is something to read or room to write, or something was read that is not served.
-void Link::watch() noexcept {
-  const std::uint32_t wanted = EPOLLIN | (transport_->queued() != 0 ? static_cast<std::uint32_t>(EPOLLOUT) : 0u);
-  if (wanted != watched_) {
-    epoll_event event{wanted, {}};
-    static_cast<void>(::epoll_ctl(poll_set_.get(), EPOLL_CTL_MOD, transport_->fd(), &event));
-    watched_ = wanted;
-  }
-  const bool is_more = has_buffered_ || !backlog_.empty() || is_broken_ || is_dead_;
-  if (is_more == is_more_set_) return;
-  is_more_set_ = is_more;
-  if (is_more) {
-    signal_eventfd(more_.get());
-  } else {
-    static_cast<void>(drain_eventfd(more_.get()));
-  }
+bool Link::has_buffered() const noexcept {
+  const bool is_whole = transport_ && transport_->buffered() >= sizeof(vfio_user::Header) && transport_->missing() == 0;
+  return is_whole || !backlog_.empty();
 }
 
 void Link::agreed(UniqueFd twin, std::uint64_t max_transfer, bool may_be_qemu) {
@@ -219,12 +192,7 @@ int Link::wait_for_reply(const bool& is_done) {
   vfio_user::Transport& transport = twin_ ? *twin_ : *transport_;
   while (!is_done) {
     dma_->pump();
-    for (Io io = Io::would_block; io != Io::progress;) {
-      io = transport.flush();
-      if (is_pipe_) bridge_.push();
-      if (io == Io::closed) return ENOTCONN;
-      if (io == Io::would_block) wait_for_room(transport.fd());
-    }
+    if (!flush(transport)) return ENOTCONN;
     auto next = transport.next();
     if (!next) return EPROTO;
     if (!*next) {

@@ -74,12 +74,10 @@ class Link {
 
   /// The next message. `broken`: `into` has the header that makes no sense, and nothing can be received any more.
   [[nodiscard]] Got read(Message& into, bool may_receive);
-  /// False: the client is gone.
+  /// Waits while the socket is full. False: the client is gone.
   [[nodiscard]] bool reply(const vfio_user::Header& to, const Reply& reply, int error);
-  /// Sends what is queued. False: the client is gone.
-  [[nodiscard]] bool flush() noexcept;
-  /// What poll_fd() is ready for from now on. After the last read() of a turn.
-  void watch() noexcept;
+  /// A message was received and not read: poll() does not tell.
+  [[nodiscard]] bool has_buffered() const noexcept;
 
   /// VERSION was agreed on: `twin`, our end of a second socket for dma_transfer(), if there is one.
   void agreed(UniqueFd twin, std::uint64_t max_transfer, bool may_be_qemu);
@@ -90,6 +88,7 @@ class Link {
  private:
   [[nodiscard]] Got take_buffered(Message& into);
   [[nodiscard]] vfio_user::Transport::Io receive(vfio_user::Transport& from, bool may_sleep);
+  [[nodiscard]] bool flush(vfio_user::Transport& to) noexcept;
   [[nodiscard]] int wait_for_reply(const bool& is_done);
 
   bool is_pipe_ = false, is_nonblocking_ = false;
@@ -104,11 +103,6 @@ class Link {
   std::deque<Message> backlog_;       // received while waiting for an answer
   bool is_broken_ = false;            // nothing that comes now can be understood
   std::atomic<bool> is_dead_{false};  // an answer to dma_transfer() will never come
-  bool has_buffered_ = false;         // messages may have been received that were not read
-  // For poll(): the socket, and what was received from it already.
-  UniqueFd poll_set_, more_;
-  std::uint32_t watched_ = 0;
-  bool is_more_set_ = false;
 };
 
 }  // namespace vmux::capi

@@ -40,10 +40,15 @@ void Transport::make_room() {
   if (wanted > in_.size()) in_.resize(wanted);
 }
 
-Transport::Io Transport::receive(bool may_sleep) {
+std::size_t Transport::missing() const noexcept {
+  const auto header = wire::vfio_user::peek<Header>(std::span{in_}.subspan(in_begin_, buffered()));
+  return header && header->size > buffered() ? header->size - buffered() : 0;
+}
+
+Transport::Io Transport::receive(bool may_sleep, std::size_t limit) {
   make_room();
   if (in_end_ == in_.size()) return Io::progress;  // full of complete messages: take them first
-  iovec part{in_.data() + in_end_, in_.size() - in_end_};
+  iovec part{in_.data() + in_end_, std::min(in_.size() - in_end_, limit)};
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
   msghdr message{};
   message.msg_iov = &part;

@@ -47,8 +47,14 @@ class Transport {
   /// See Connection: nothing can be sent or received any more.
   void let_go() noexcept { socket_.let_go(); }
 
-  /// One recvmsg(), which sleeps only if told to (then as long as the socket's SO_RCVTIMEO).
-  [[nodiscard]] Io receive(bool may_sleep = false);
+  static constexpr std::size_t kNoLimit = static_cast<std::size_t>(-1);
+  /// One recvmsg(), which sleeps only if told to (then as long as the socket's SO_RCVTIMEO). At most `limit` bytes: for
+  /// whoever has to leave what is not served yet in the socket, where poll() finds it.
+  [[nodiscard]] Io receive(bool may_sleep = false, std::size_t limit = kNoLimit);
+  /// Bytes that were received and are part of no message that next() has returned.
+  [[nodiscard]] std::size_t buffered() const noexcept { return in_end_ - in_begin_; }
+  /// Bytes of the next message that have not been received; 0 when it is complete, or when its length is not known.
+  [[nodiscard]] std::size_t missing() const noexcept;
   /// The next complete message, or nothing when more bytes are needed, or a broken stream.
   [[nodiscard]] Result<std::optional<Incoming>> next();
   /// Header of the message that broke the stream; valid after next() failed.

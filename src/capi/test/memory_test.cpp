@@ -67,6 +67,19 @@ TEST_F(CapiMemory, HasALimit) {
   EXPECT_EQ(one.map(64 << 12, 0x1000, -1), kInvalid);
 }
 
+// SPDK and QEMU are built with headers that had no limit of ranges in this call.
+TEST_F(CapiMemory, IsSetUpByTheCallOfOlderHeadersToo) {
+  using Older = int (*)(vfu_ctx_t*, vfu_dma_register_cb_t*, vfu_dma_unregister_cb_t*);
+  const auto older = reinterpret_cast<Older>(reinterpret_cast<void (*)()>(vfu_setup_device_dma));
+  ASSERT_EQ(older(one.ctx, on_register, on_unregister), 0);
+  one.attach();
+  for (std::uint64_t i = 1; i <= 65; ++i)
+    ASSERT_EQ(one.map(i << 12, 0x1000, -1), 0u);
+  EXPECT_EQ(one.unmap(0x1000, 0x1000), 0u);
+  EXPECT_EQ(one.device.calls.front(), "register 4096");
+  EXPECT_EQ(one.device.calls.back(), "unregister 4096");
+}
+
 TEST_F(CapiMemory, IsKnownByItsPieces) {
   one.attach();
   ASSERT_EQ(one.map(0x1000, 0x1000, fd), 0u);
