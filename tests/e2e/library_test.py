@@ -47,6 +47,22 @@ def test_gpio_inputs_toggle_every_third_read_for_the_linux_driver(rig, kernel, t
         wait_until(lambda: "wrote 0x8 to (0:1)" in (tmp_path / "sample.log").read_text(), "the output to be written")
 
 
+def test_device_in_c_is_a_gpio_card_for_the_linux_driver(rig, tmp_path):
+    with sample(tmp_path, BIN.parent / "tests" / "capi-device") as path:
+        assert "494f:0dc8" in subprocess.run([str(BIN / "vfu-info"), str(path)], capture_output=True, text=True,
+                                             timeout=90).stdout
+        guest = rig.boot(rig.guest("gpio-in-c", sockets=[path]))
+        card = guest.check("dirname $(grep -l 0x0dc8 /sys/bus/pci/devices/*/device)").strip()
+        assert guest.check(f"stat -c %s {card}/resource0 {card}/resource2").split() == ["4096", "256"]
+        guest.check("modprobe gpio-pci-idio-16; gpiodetect | grep -q '32 lines'")
+        values = guest.check("for i in $(seq 12); do gpioget --numeric -c gpiochip0 16; done").split()
+        assert " ".join(values) == TOGGLING
+        guest.check("gpioset -t0 -c gpiochip0 3=1")
+        wait_until(lambda: "wrote 0x8 to output 0" in (tmp_path / "sample.log").read_text(), "the output to be written")
+        guest.kill()
+        assert info(path)
+
+
 def test_gpio_serves_one_client_after_another(rig, tmp_path):
     with sample(tmp_path, "gpio-pci-idio-16") as path:
         for _ in range(5):
