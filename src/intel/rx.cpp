@@ -318,6 +318,13 @@ RxQueue::WriteBack RxQueue::partial(std::uint32_t length) const noexcept {
 }
 
 // Everything staged becomes visible: last word last in each descriptor, descriptors in order.
+//
+// A process that dies in here has told the driver of frames that its head does not count yet, and a successor would
+// write into their buffers again: descriptors cannot tell, since drivers refill what they have seen. So for a successor
+// the order is to be: the staged words and their place go to a log beside `state_`, in the same arena; then the head
+// moves, which is the commit; then they are published, one by one with a count of how many are; and whoever finds a log
+// that is not done publishes the rest. `staged_`, `staged_count_` and the head are all that such a log has, and
+// nothing else refers to them between stage() and the end of this.
 void RxQueue::publish() noexcept {
   std::size_t done = 0;
   memory::publish_fence();  // the data is there before DD is

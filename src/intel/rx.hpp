@@ -25,9 +25,10 @@ class RxQueue {
   using WriteBack = RxWriteBack;
 
   /// `name` and `index` are for logs; what `name` points to must outlive the queue. `alarm`, if any, is raised when the
-  /// queue stops.
-  RxQueue(const char* name, unsigned index, nic::Alarm* alarm = nullptr) noexcept
-      : name_(name), index_(index), alarm_(alarm) {}
+  /// queue stops. `state`, if any, is where the queue keeps what it goes by, in memory that outlives its process.
+  RxQueue(const char* name, unsigned index, nic::Alarm* alarm = nullptr,
+          QueueState<RxQueueConfig>* state = nullptr) noexcept
+      : state_(state == nullptr ? own_state_ : *state), name_(name), index_(index), alarm_(alarm) {}
   RxQueue(const RxQueue&) = delete;
   RxQueue& operator=(const RxQueue&) = delete;
 
@@ -105,7 +106,8 @@ class RxQueue {
   void publish() noexcept;
   bool stop(Fault fault) noexcept;
 
-  QueueState<RxQueueConfig> state_;
+  QueueState<RxQueueConfig> own_state_;  // of a queue that was given no other place
+  QueueState<RxQueueConfig>& state_;
   QueueCounters counters_;
   const char* name_;
   unsigned index_;

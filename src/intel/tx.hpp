@@ -22,9 +22,10 @@ class TxQueue {
   static constexpr std::size_t kBurst = 32;  ///< frames of one peek()
 
   /// `name` and `index` are for logs; what `name` points to must outlive the queue. `alarm`, if any, is raised when the
-  /// queue stops.
-  TxQueue(const char* name, unsigned index, nic::Alarm* alarm = nullptr) noexcept
-      : name_(name), index_(index), alarm_(alarm) {}
+  /// queue stops. `state`, if any, is where the queue keeps what it goes by, in memory that outlives its process.
+  TxQueue(const char* name, unsigned index, nic::Alarm* alarm = nullptr,
+          QueueState<TxQueueConfig>* state = nullptr) noexcept
+      : state_(state == nullptr ? own_state_ : *state), name_(name), index_(index), alarm_(alarm) {}
   TxQueue(const TxQueue&) = delete;
   TxQueue& operator=(const TxQueue&) = delete;
 
@@ -89,7 +90,8 @@ class TxQueue {
   [[nodiscard]] bool report(std::size_t reports) noexcept;
   bool stop(Fault fault) noexcept;
 
-  QueueState<TxQueueConfig> state_;
+  QueueState<TxQueueConfig> own_state_;  // of a queue that was given no other place
+  QueueState<TxQueueConfig>& state_;
   VlanOffload vlan_;
   QueueCounters counters_;
   const char* name_;

@@ -155,6 +155,7 @@ void Function::Impl::write_bar(Region region, std::uint64_t offset, std::span<co
         device.shared_written(region, RegionOffset{offset}, step);
         break;
       case Owner::msix_table: {
+        has_changed = true;
         const auto touched = msix_table->write(offset - segment.begin, part);
         for (std::uint32_t i = touched.first; i < touched.end; ++i)
           interrupts->set_msix_vector_mask(i, msix_table->is_masked(i));
@@ -171,6 +172,7 @@ void Function::Impl::write_bar(Region region, std::uint64_t offset, std::span<co
 // --- life of a client ---
 
 void Function::Impl::silence(bool drop_sinks) noexcept {
+  has_changed = true;
   config.reset();
   update_dma();
   interrupts->reset(drop_sinks);
@@ -231,15 +233,23 @@ const char* Function::failure() const noexcept {
 }
 
 IrqInfo Function::irq_info(Irq irq) const noexcept { return impl_->interrupts->info(irq); }
-Result<void> Function::configure_irq(IrqRequest request) noexcept { return impl_->interrupts->configure(request); }
+Result<void> Function::configure_irq(IrqRequest request) noexcept {
+  note_change();
+  return impl_->interrupts->configure(request);
+}
 int Function::intx_unmask_fd() const noexcept { return impl_->interrupts->intx_unmask_fd(); }
 void Function::unmask_intx() noexcept { impl_->interrupts->unmask_intx(); }
 
-Result<void> Function::map(memory::MapRequest request) noexcept { return impl_->space.map(std::move(request)); }
+Result<void> Function::map(memory::MapRequest request) noexcept {
+  note_change();
+  return impl_->space.map(std::move(request));
+}
 Result<ByteCount> Function::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
+  note_change();
   return impl_->space.unmap(start, size, std::move(quiet));
 }
 Result<ByteCount> Function::unmap_all(std::function<void()> quiet) noexcept {
+  note_change();
   return impl_->space.unmap_all(std::move(quiet));
 }
 

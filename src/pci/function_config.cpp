@@ -38,6 +38,7 @@ std::uint16_t Function::Impl::power_state() const noexcept {
 }
 
 void Function::Impl::write_config(std::size_t at, std::span<const std::byte> from) noexcept {
+  has_changed = true;
   const std::uint16_t old_power = power_state();
   config.write(at, from);
   const std::uint16_t power = power_state();

@@ -13,6 +13,7 @@
 #include "pci/msix_table.hpp"
 #include "pci/state_stream.hpp"
 #include "vmux/pci/function.hpp"
+#include "vmux/state/control_slots.hpp"
 
 namespace vmux::pci {
 
@@ -33,8 +34,10 @@ struct Function::Impl {
   bool is_dma_on = false;                     // bus master and D0
   bool is_paused = false;                     // nothing of the model's reaches guest or client
   MessageDma* message_dma = nullptr;
-  bool stays_paused = false;            // at go_on()
-  std::unique_ptr<StateStream> stream;  // of a model that is savable
+  std::optional<state::ControlSlots> slots;  // where commit() writes
+  bool has_changed = false;                  // since it did
+  bool stays_paused = false;                 // at go_on()
+  std::unique_ptr<StateStream> stream;       // of a model that is savable
 
   // function.cpp
   [[nodiscard]] std::uint64_t size_of(Region region) const noexcept;
@@ -55,6 +58,7 @@ struct Function::Impl {
 
   // function_state.cpp
   void save(state::Writer& into) const;
+  void save_core(state::Writer& into) const;  // what is not the model's
   /// After a reset. On an error another one is due.
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from);
   void pause() noexcept;
@@ -63,6 +67,9 @@ struct Function::Impl {
   void forget_move() noexcept;
 
   // function_suspend.cpp
+  [[nodiscard]] Result<void> save_client(state::Writer& into, state::FdBag& fds) const;
+  [[nodiscard]] StateStream::Saved move_under_way(bool was_paused) const;
+  [[nodiscard]] tl::expected<void, std::string> take_over_arena(const state::FdBag& fds);
   [[nodiscard]] tl::expected<void, std::string> adopt(Function& self, state::Reader& from, const state::FdBag& fds);
 
  private:

@@ -133,7 +133,12 @@ void Function::Impl::forget_move() noexcept {
   resume();
 }
 
-void Function::Impl::save(state::Writer& writer) const {
+void Function::Impl::save(state::Writer& into) const {
+  save_core(into);
+  device.savable()->save(into);
+}
+
+void Function::Impl::save_core(state::Writer& writer) const {
   writer.add(identity_of(spec, config.size()));
   Config saved_config;
   for (const std::byte each : config.bytes())
@@ -151,7 +156,6 @@ void Function::Impl::save(state::Writer& writer) const {
     vectors.pending[word] = interrupts->pending_word(Irq::msix, word * 64);
   }
   writer.add(vectors);
-  device.savable()->save(writer);
 }
 
 tl::expected<void, std::string> Function::Impl::load(state::Reader& reader) {

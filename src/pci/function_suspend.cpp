@@ -3,36 +3,84 @@
 // the client has given.
 #include <utility>
 
+#include "base/logf.hpp"
 #include "pci/function_impl.hpp"
+#include "vmux/state/arena.hpp"
 #include "vmux/state/fd_bag.hpp"
 #include "vmux/state/reader.hpp"
 #include "vmux/state/writer.hpp"
 
 namespace vmux::pci {
 
+Result<void> Function::Impl::save_client(state::Writer& into, state::FdBag& fds) const {
+  if (auto done = space.save(into, fds); !done) return done;
+  if (auto done = interrupts->save_routing(into, fds); !done) return done;
+  for (std::size_t i = 0; i < bars.size(); ++i) {
+    if (bars[i].fd() < 0) continue;
+    if (auto done = fds.put_copy(state::fd_name("bar", i), bars[i].fd()); !done) return done;
+  }
+  return {};
+}
+
 Result<void> Function::suspend(state::Writer& into, state::FdBag& fds) {
   if (!is_savable()) return fail(Errc::not_supported, "the device cannot be handed over");
   const bool was_paused = impl_->is_paused;
   impl_->pause();
-  const auto keep_fds = [&]() -> Result<void> {
-    if (auto done = impl_->space.save(into, fds); !done) return done;
-    if (auto done = impl_->interrupts->save_routing(into, fds); !done) return done;
-    for (std::size_t i = 0; i < impl_->bars.size(); ++i) {
-      if (impl_->bars[i].fd() < 0) continue;
-      if (auto done = fds.put_copy(state::fd_name("bar", i), impl_->bars[i].fd()); !done) return done;
-    }
-    return {};
-  };
-  if (auto done = keep_fds(); !done) {
+  if (auto done = impl_->save_client(into, fds); !done) {
     if (!was_paused) impl_->resume();
     return done;
   }
   impl_->stays_paused = was_paused;
   impl_->save(into);
-  StateStream::Saved moving{.is_paused = was_paused};
-  if (impl_->stream) impl_->stream->keep(moving);
-  into.add(moving);
+  into.add(impl_->move_under_way(was_paused));
   return {};
+}
+
+StateStream::Saved Function::Impl::move_under_way(bool was_paused) const {
+  StateStream::Saved moving{.is_paused = was_paused};
+  if (stream) stream->keep(moving);
+  return moving;
+}
+
+Result<Function::Record> Function::start_record() {
+  if (!is_savable()) return fail(Errc::not_supported, "the device cannot be handed over");
+  auto slots = state::ControlSlots::create(StateStream::Saved::kMostBytes);
+  if (!slots) return tl::unexpected(slots.error());
+  impl_->slots.emplace(std::move(*slots));
+  note_change();
+  commit();
+  const state::Arena* const arena = impl_->device.savable()->arena();
+  return Record{impl_->slots->fd(), arena == nullptr ? -1 : arena->fd()};
+}
+
+void Function::note_change() noexcept { impl_->has_changed = true; }
+
+void Function::commit() noexcept {
+  if (!impl_->slots || !std::exchange(impl_->has_changed, false)) return;
+  state::Writer writer;
+  auto names = state::FdBag::of_nothing();  // descriptors stay where they are, under the names that they would have
+  if (!impl_->save_client(writer, names)) return;
+  impl_->save_core(writer);
+  if (impl_->is_paused) {
+    impl_->device.savable()->save(writer);
+  } else {
+    impl_->device.savable()->save_running(writer);
+  }
+  writer.add(impl_->move_under_way(impl_->is_paused));
+  if (auto written = impl_->slots->write(std::move(writer).finish()); !written) {
+    logf(LogLevel::error, "{}: {}", name(), written.error().text());
+  }
+}
+
+tl::expected<void, std::string> Function::Impl::take_over_arena(const state::FdBag& fds) {
+  auto cursors = fds.copy("cursors");
+  state::Arena* const arena = device.savable()->arena();
+  if (!cursors || arena == nullptr) return {};
+  if (auto done = arena->take_over(std::move(*cursors)); !done) return done;
+  // INTx masks itself with each signal, and its client has unmasked it since then, or is about to: one signal too many
+  // does no harm.
+  interrupts->unmask_intx();
+  return device.savable()->arena_taken_over();
 }
 
 tl::expected<void, std::string> Function::adopt(state::Reader& from, const state::FdBag& fds, MessageDma* message_dma) {
@@ -53,6 +101,7 @@ tl::expected<void, std::string> Function::Impl::adopt(Function& self, state::Rea
   if (auto done = space.load(from, fds); !done) return done;
   if (auto done = interrupts->load_routing(from, fds); !done) return done;
   if (auto done = load(from); !done) return done;
+  if (auto done = take_over_arena(fds); !done) return done;
   for (std::size_t i = 0; i < bars.size(); ++i) {
     if (bars[i].fd() < 0) continue;
     auto fd = fds.copy(state::fd_name("bar", i));

@@ -59,10 +59,8 @@ std::string name_of(std::size_t kind, std::uint32_t vector) { return state::fd_n
 
 Result<void> keep(const IrqSink& sink, std::size_t kind, std::uint32_t vector, SavedRouting& into, state::FdBag& fds) {
   if (!sink.has_listener()) return {};
-  auto copy = sink.duplicate();
-  if (!copy) return tl::unexpected(copy.error());
   set_bit(into.kinds[kind].has_sink, vector);
-  return fds.put(name_of(kind, vector), std::move(*copy));
+  return fds.put_copy(name_of(kind, vector), sink.fd());
 }
 
 Result<void> set_up(Interrupts& interrupts, Irq irq, const SavedRouting::Kind& saved, const state::FdBag& fds) {

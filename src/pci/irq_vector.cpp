@@ -65,12 +65,6 @@ void IrqSink::signal() const noexcept {
   if (fd >= 0) signal_peer_eventfd(fd);
 }
 
-Result<UniqueFd> IrqSink::duplicate() const noexcept {
-  UniqueFd copy{::fcntl(fd_.load(std::memory_order_relaxed), F_DUPFD_CLOEXEC, 0)};
-  if (!copy) return fail_errno("cannot duplicate an interrupt descriptor");
-  return copy;
-}
-
 Result<void> check_sink(const UniqueFd& sink) noexcept {
   struct stat status {};
   if (::fstat(sink.get(), &status) != 0) return fail_errno("cannot identify an interrupt descriptor");

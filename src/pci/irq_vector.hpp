@@ -31,8 +31,8 @@ class IrqSink {
   void drop() noexcept;
   /// Any thread. Nothing happens without a sink.
   void signal() const noexcept;
-  /// Home thread: another descriptor of who listens; only if somebody does.
-  [[nodiscard]] Result<UniqueFd> duplicate() const noexcept;
+  /// Home thread: the descriptor of who listens, if somebody does.
+  [[nodiscard]] int fd() const noexcept { return fd_.load(std::memory_order_relaxed); }
   /// Any thread: whether signal() reaches somebody.
   [[nodiscard]] bool has_listener() const noexcept { return has_listener_.load(std::memory_order_relaxed); }
 

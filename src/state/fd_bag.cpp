@@ -33,6 +33,7 @@ Result<void> FdBag::put(std::string name, UniqueFd fd) {
 }
 
 Result<void> FdBag::put_copy(std::string name, int fd) {
+  if (!keeps_) return {};
   auto copy = duplicate(fd);
   if (!copy) return tl::unexpected(copy.error());
   return put(std::move(name), std::move(*copy));

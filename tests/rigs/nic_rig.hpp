@@ -3,6 +3,8 @@
 // that plays the switch on the other.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -18,6 +20,7 @@
 #include "vmux/base/assert.hpp"
 #include "vmux/base/clock.hpp"
 #include "vmux/runtime/poller.hpp"
+#include "vmux/state/control_slots.hpp"
 #include "vmux/state/fd_bag.hpp"
 #include "vmux/state/reader.hpp"
 #include "vmux/state/writer.hpp"
@@ -93,6 +96,25 @@ struct NicRig {
     nic->function().go_on();
   }
   void hand_over() { take_over(let_go()); }
+
+  /// From here on what a crash would leave is kept: see die().
+  void start_record() {
+    const auto record = nic->function().start_record();
+    VMUX_ASSERT(record.has_value());
+    slots = UniqueFd{::dup(record->slots)};
+    cursors = UniqueFd{::dup(record->cursors)};
+  }
+  /// The card is no more, without having been saved: what its descriptors were, the newest image, and the cursors.
+  state::Suspended die() {
+    state::Suspended out = let_go();
+    auto adopted = state::ControlSlots::adopt(std::move(slots));
+    VMUX_ASSERT(adopted.has_value());
+    auto newest = adopted->newest();
+    VMUX_ASSERT(newest.has_value() && out.fds.put("cursors", std::move(cursors)).has_value());
+    out.image = std::move(*newest);
+    return out;
+  }
+  UniqueFd slots, cursors;
 
   /// Takes what the card sends: up to `most` frames, each finished into pieces.
   std::vector<Sent> take(std::size_t most = port::kMaxBurst) {

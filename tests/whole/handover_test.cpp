@@ -83,14 +83,21 @@ class Traffic {
  public:
   Traffic(bool is_mapped, bool by_interrupt) : card_(is_mapped), is_mapped_(is_mapped), by_interrupt_(by_interrupt) {}
 
+  /// Each card dies instead, between two rounds: nothing is saved then, only what it has recorded is left.
+  void run_and_die() {
+    dies_ = true;
+    card_.rig.start_record();
+    run();
+  }
   void run() {
     for (unsigned i = 0; i < kHandovers; ++i) {
       for (unsigned steps = below(40); steps > 0; --steps)
         step();
-      const auto suspended = card_.rig.let_go();
+      const auto suspended = dies_ ? card_.rig.die() : card_.rig.let_go();
       // The guest does not wait: it writes descriptors, and the doorbell where that is memory.
       send(3, is_mapped_);
       card_.rig.take_over(suspended);
+      if (dies_) card_.rig.start_record();
       if (!is_mapped_) card_.ring();
     }
     drain();
@@ -106,7 +113,7 @@ class Traffic {
       case 2:
         return take(1 + below(8));
       case 3:
-        return arrive(below(60));
+        return arrive(below(dies_ ? 6 : 60));  // what waits in a FIFO dies with it
       case 4:
         static_cast<void>(card_.rig.poller->run_once());
         return look();
@@ -156,6 +163,7 @@ class Traffic {
 
   Card card_;
   const bool is_mapped_, by_interrupt_;
+  bool dies_ = false;
   std::minstd_rand random_{1};
   unsigned sent_ = 0, on_wire_ = 0, unreaped_ = 0, arrived_ = 0, received_ = 0;
 };
@@ -176,6 +184,55 @@ TEST_P(HandoverTraffic, OfAnE1000LosesNothingAndRepeatsNothing) {
 }
 TEST_P(HandoverTraffic, OfAnIavfLosesNothingAndRepeatsNothing) {
   Traffic<IavfCard>{GetParam().is_mapped, GetParam().by_interrupt}.run();
+}
+
+// The image is as old as the last change of control state; heads have moved since.
+TEST_P(HandoverTraffic, OfAnE1000GoesOnFromTheCursorsOfOneThatDied) {
+  Traffic<E1000Card>{GetParam().is_mapped, GetParam().by_interrupt}.run_and_die();
+}
+TEST_P(HandoverTraffic, OfAnIavfGoesOnFromTheCursorsOfOneThatDied) {
+  Traffic<IavfCard>{GetParam().is_mapped, GetParam().by_interrupt}.run_and_die();
+}
+
+/// Whatever lies in the memory that the other one has left: it is refused, or used without harm.
+template <class Rig>
+void tamper(Rig& rig) {
+  unsigned refused = 0;
+  for (std::size_t at = 0, size = 1; at < size; at += at < 8192 ? 11 : 997) {
+    rig.start_record();
+    size = static_cast<std::size_t>(::lseek(rig.cursors.get(), 0, SEEK_END));
+    auto mapping = Mapping::create(rig.cursors.get(), 0, size, true);
+    ASSERT_TRUE(mapping);
+    auto died = rig.die();
+    std::byte& byte = mapping->data()[at];
+    const std::byte before = byte;
+    byte ^= std::byte{0xa5};
+    rig.nic = rig.make_nic();
+    auto reader = state::Reader::open(died.image);
+    ASSERT_TRUE(reader);
+    const auto adopted = rig.nic->function().adopt(*reader, died.fds, nullptr);
+    if (!adopted) {
+      ++refused;
+      byte = before;
+      rig.nic.reset();
+      rig.take_over(died);
+      continue;
+    }
+    rig.guest->follow(rig.nic->function());
+    rig.nic->function().go_on();
+    static_cast<void>(rig.take());
+    static_cast<void>(rig.arrive(numbered(1)));
+    rig.poller->run_once();
+    byte = before;
+  }
+  EXPECT_GT(refused, 50u);
+}
+
+TEST(HandoverCard, CursorsThatWereTamperedWithAreRefusedOrHarmless) {
+  E1000Card e1000{true};
+  tamper(e1000.rig);
+  IavfCard iavf{true};
+  tamper(iavf.rig);
 }
 
 TEST(HandoverCard, TellsItsGuestNothing) {

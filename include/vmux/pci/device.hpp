@@ -12,6 +12,7 @@
 #include "vmux/pci/spec.hpp"
 
 namespace vmux::state {
+class Arena;
 class Reader;
 class Writer;
 }  // namespace vmux::state
@@ -54,6 +55,17 @@ class Savable {
   virtual void resume() noexcept {}
   /// All that a guest could tell the difference by. Only while paused.
   virtual void save(state::Writer& into) const = 0;
+  /// The same of a device that runs, on its home thread between two rounds.
+  virtual void save_running(state::Writer& into) {
+    pause();
+    save(into);
+    resume();
+  }
+  /// Where the model keeps what changes with every burst, so that it outlives the process; nullptr: save() has all.
+  [[nodiscard]] virtual state::Arena* arena() noexcept { return nullptr; }
+  /// Another device's values lie there now, which may have died while it wrote them. After load(); the error is for
+  /// people, and the device is to be destroyed then.
+  [[nodiscard]] virtual tl::expected<void, std::string> arena_taken_over() { return {}; }
   /// Takes what save() gave to a device of the same description that has just been reset. What an operator grants (MAC
   /// address, VLANs, queues) is not taken from the image; a conflict with it is refused. The error is for people.
   [[nodiscard]] virtual tl::expected<void, std::string> load(state::Reader& from) = 0;

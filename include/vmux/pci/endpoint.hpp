@@ -108,6 +108,8 @@ class Endpoint {
   /// See Savable::claim_dma(): for the transport, which has what is under way.
   [[nodiscard]] virtual DmaClaim claim_dma(bool /*is_write*/, Iova /*at*/, std::size_t /*size*/) { return {}; }
   virtual void go_on() noexcept {}
+  /// Before a client hears that something was done: what has changed is kept, if anybody wants it kept.
+  virtual void commit() noexcept {}
 };
 
 }  // namespace vmux::pci

@@ -21,6 +21,14 @@ class FdBag {
   static constexpr std::size_t kMaxFds = 8192;
   static constexpr std::size_t kMaxName = 64;
 
+  FdBag() = default;
+  /// One that keeps nothing: for an image alone, as long as its descriptors stay where they are.
+  [[nodiscard]] static FdBag of_nothing() noexcept {
+    FdBag bag;
+    bag.keeps_ = false;
+    return bag;
+  }
+
   /// already_exists for a name that is there, invalid_argument for one that is none, no_space when it is full.
   [[nodiscard]] Result<void> put(std::string name, UniqueFd fd);
   /// A duplicate: whoever has `fd` goes on having it.
@@ -39,6 +47,7 @@ class FdBag {
 
  private:
   std::map<std::string, UniqueFd, std::less<>> fds_;
+  bool keeps_ = true;
 };
 
 /// `kind`/`index`

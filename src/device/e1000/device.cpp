@@ -11,6 +11,8 @@
 namespace vmux::device::e1000 {
 namespace {
 
+constexpr std::uint32_t kStateTag = 1, kPagesTag = 2;  // in the arena
+using RingPages = std::array<std::byte, kRingPagesEnd - kRxPage>;
 constexpr std::uint64_t kUnmapped = 1'000'000'000;  // ns: less than QEMU's x-intx-mmap-timeout-ms of 1100
 constexpr std::uint64_t kQuiet = 20'000'000;        // ns that one trapped doorbell is believed
 constexpr std::uint64_t kSettle = 5'000'000;        // ns until it is believed at all
@@ -34,14 +36,17 @@ pci::FunctionSpec spec_of(const NicOptions& options) {
 
 }  // namespace
 
-Nic::Nic(NicOptions options, runtime::Poller& poller)
+Nic::Nic(NicOptions options, runtime::Poller& poller, state::Arena arena)
     : options_(std::move(options)),
       poller_(poller),
+      arena_(std::move(arena)),
+      state_(arena_.place<State>(kStateTag)),
       registers_(state_),
       interrupts_(state_, registers_, nic_counters_, poller),
       tx_(state_, registers_, nic_counters_, interrupts_, options_.name.c_str()),
       rx_(state_, registers_, nic_counters_, interrupts_, options_.name.c_str()),
       look_again_(poller, [] {}) {  // being awake is all that it is for
+  state_ = {};
   state_.cable = options_.link_up ? 1 : 0;
   program_nvm(state_.nvm, options_.mac);
   reset_phy(state_.phy);
@@ -55,7 +60,9 @@ Nic::~Nic() {
 
 Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
   if ((options.mac[0] & 1) != 0) return fail(Errc::invalid_argument, "a multicast address for a network card");
-  std::unique_ptr<Nic> nic{new Nic(std::move(options), poller)};
+  auto arena = state::Arena::create(sizeof(State) + sizeof(RingPages));
+  if (!arena) return tl::unexpected(arena.error());
+  std::unique_ptr<Nic> nic{new Nic(std::move(options), poller, std::move(*arena))};
   auto function = pci::Function::create(spec_of(nic->options_), *nic);
   if (!function) return tl::unexpected<Error>(function.error());
   nic->connect(std::move(*function));
@@ -66,8 +73,7 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
   function_ = std::move(function);
   std::span<std::byte> pages = function_->shared(pci::Region::bar0);
   if (pages.empty()) {
-    own_ring_pages_.resize(kRingPagesEnd - kRxPage);
-    pages = own_ring_pages_;
+    pages = arena_.place<RingPages>(kPagesTag);  // trap mode
   } else {
     pages = pages.subspan(kRxPage, kRingPagesEnd - kRxPage);
   }
@@ -126,6 +132,7 @@ bool Nic::leaving() noexcept {
 bool Nic::is_link_up() const noexcept { return link_of(state_).up; }
 
 void Nic::link_changed(bool renegotiated) noexcept {
+  if (function_ != nullptr) function_->note_change();
   const bool up = link_of(state_).up;
   if (up == last_link_up_ && !(renegotiated && up)) return;
   last_link_up_ = up;

@@ -164,8 +164,10 @@ void InterruptUnit::pulse() noexcept {
   line_->set_level(false);
 }
 
+void InterruptUnit::note_time() noexcept { paused_ns_ = monotonic_ns(); }
+
 void InterruptUnit::pause() noexcept {
-  paused_ns_ = monotonic_ns();
+  note_time();
   timer_.disarm();
   line_ = nullptr;
 }

@@ -40,6 +40,10 @@ class InterruptUnit {
 
   /// From here to resume() causes are collected, the line stays as it is and no time passes.
   void pause() noexcept;
+  /// The causes are another's: whether their driver has heard of them nobody knows, so it does once more.
+  void causes_taken_over() noexcept { is_asserted_ = false; }
+  /// For save() of a card that runs.
+  void note_time() noexcept;
   void resume() noexcept;
   /// Both while paused.
   void save(SavedState& into) const;

@@ -119,6 +119,7 @@ void Nic::write_register(std::uint32_t offset, std::uint32_t value) noexcept {
 }
 
 void Nic::write_effect(std::uint32_t offset, std::uint32_t value) noexcept {
+  function_->note_change();
   switch (offset) {
     case reg::CTRL:
       return write_ctrl(value);

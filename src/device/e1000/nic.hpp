@@ -17,6 +17,7 @@
 #include "vmux/pci/device.hpp"
 #include "vmux/pci/function.hpp"
 #include "vmux/runtime/poller.hpp"
+#include "vmux/state/arena.hpp"
 
 namespace vmux::device::e1000 {
 
@@ -59,6 +60,9 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   void pause() noexcept override;
   void resume() noexcept override;
   void save(state::Writer& into) const override;
+  void save_running(state::Writer& into) override;
+  state::Arena* arena() noexcept override { return &arena_; }
+  [[nodiscard]] tl::expected<void, std::string> arena_taken_over() override;
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
   // port::Port
@@ -72,7 +76,7 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   [[nodiscard]] bool is_ready() const noexcept override;
 
  private:
-  Nic(NicOptions options, runtime::Poller& poller);
+  Nic(NicOptions options, runtime::Poller& poller, state::Arena arena);
   void connect(std::unique_ptr<pci::Function> function) noexcept;
 
   [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) noexcept;
@@ -91,6 +95,7 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   void device_reset() noexcept;
   void load_station_address() noexcept;
   void link_changed(bool renegotiated) noexcept;
+  [[nodiscard]] struct SavedState saved_state() const;
 
   [[nodiscard]] bool can_transmit() const noexcept;
   [[nodiscard]] bool can_receive() const noexcept;
@@ -99,9 +104,9 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
 
   NicOptions options_;
   runtime::Poller& poller_;
-  State state_;
+  state::Arena arena_;
+  State& state_;  // in the arena
   NicCounters nic_counters_;
-  std::vector<std::byte> own_ring_pages_;  // trap mode: the memory of the ring pages
   std::unique_ptr<pci::Function> function_;
   Registers registers_;
   InterruptUnit interrupts_;

@@ -46,6 +46,8 @@ class Receiver {
   void reset() noexcept;
   void save(SavedState& into) const;
   void load(const SavedState& from) noexcept;
+  /// The head is another's, and so is RDH: what that holds was published.
+  void head_taken_over() noexcept { published_head_ = registers_.get(reg::RDH) & 0xffff; }
 
  private:
   static constexpr std::size_t kPrefetch = 32;    // descriptors read at a time

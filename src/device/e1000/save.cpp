@@ -71,7 +71,29 @@ void Nic::resume() noexcept {
   has_more_to_send_ = true;  // a doorbell may have come meanwhile, or before the state was saved
 }
 
-void Nic::save(state::Writer& into) const {
+void Nic::save(state::Writer& into) const { into.add(saved_state()); }
+
+void Nic::save_running(state::Writer& into) {
+  interrupts_.note_time();
+  save(into);
+}
+
+// Whatever instruction the other one died at: a value that cannot be is found here, before anything goes by it.
+tl::expected<void, std::string> Nic::arena_taken_over() {
+  const auto is_fault = [](Fault fault) { return fault <= Fault::buffer_unmapped; };
+  if (!is_fault(state_.tx_fault) || !is_fault(state_.rx_fault)) {
+    return tl::unexpected(std::string{"what the card's process has left has a fault that there is not"});
+  }
+  state_.cable = options_.link_up ? 1 : 0;
+  if (const char* const problem = problem_of(saved_state())) {
+    return tl::unexpected("what the card's process has left " + std::string{problem});
+  }
+  rx_.head_taken_over();
+  interrupts_.causes_taken_over();
+  return {};
+}
+
+SavedState Nic::saved_state() const {
   SavedState saved;
   saved.station = options_.mac;
   saved.link_up = last_link_up_;
@@ -84,7 +106,7 @@ void Nic::save(state::Writer& into) const {
   tx_.save(saved);
   rx_.save(saved);
   interrupts_.save(saved);
-  into.add(saved);
+  return saved;
 }
 
 tl::expected<void, std::string> Nic::load(state::Reader& from) {

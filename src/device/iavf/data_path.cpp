@@ -32,12 +32,13 @@ class QueueSteering final : public port::Steering {
 }  // namespace
 
 DataPath::DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, nic::Alarm& alarm,
-                   const char* name, unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped)
+                   const char* name, unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped,
+                   state::Arena& arena)
     : registers_(registers), home_(registers, interrupts) {
   for (runtime::Poller* const poller : others.first(std::min<std::size_t>(others.size(), pairs - 1)))
     sides_.push_back(std::make_unique<SideLane>(registers, vectors, *poller, is_mapped));
   for (unsigned index = 0; index < pairs; ++index) {
-    QueuePair& pair = *pairs_.emplace_back(std::make_unique<QueuePair>(name, index, alarm));
+    QueuePair& pair = *pairs_.emplace_back(std::make_unique<QueuePair>(name, index, alarm, arena));
     SideLane* const side = side_of(index);
     side == nullptr ? home_.own(index, pair) : side->own(index, pair);
   }

@@ -34,7 +34,7 @@ class DataPath {
   /// `others`: the pollers beside the home one that own queues too. Queue i belongs to lane i modulo their number plus
   /// one; lane 0 is the home poller's.
   DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, nic::Alarm& alarm, const char* name,
-           unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped);
+           unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped, state::Arena& arena);
   void connect(pci::Function& function);
   void disconnect(pci::Function& function) noexcept;
 
@@ -71,6 +71,9 @@ class DataPath {
   [[nodiscard]] bool is_any_stopped() const noexcept;  ///< a queue; while paused
   void save(SavedState& into) const;
   void load(const SavedState& from);
+  /// The queues' states are another's now: whether they can be, and then, what follows from them is made anew.
+  [[nodiscard]] bool are_cursors() const noexcept;
+  void cursors_taken_over() noexcept;
 
   /// The lane of the home poller.
   [[nodiscard]] Lane& home() noexcept { return home_; }

@@ -12,6 +12,9 @@ namespace {
 // long as a physical function takes, so that both can be seen. One that is reset for what it asked hears of it before.
 constexpr std::uint64_t kResetTakes = 1'000'000, kResetNotice = 10'000'000;  // ns
 
+constexpr std::uint32_t kPagesTag = 1;  // in the arena
+using DataPages = std::array<std::byte, kDataPagesEnd>;
+
 pci::FunctionSpec spec_of(const NicOptions& options) {
   pci::FunctionSpec spec;
   spec.name = options.name;
@@ -36,14 +39,15 @@ pci::FunctionSpec spec_of(const NicOptions& options) {
 
 }  // namespace
 
-Nic::Nic(NicOptions options, runtime::Poller& poller)
+Nic::Nic(NicOptions options, runtime::Poller& poller, state::Arena arena)
     : options_(std::move(options)),
       identity_{options_.mac, options_.queue_pairs, options_.link_mbps, options_.link_up, options_.parent},
       interrupts_(registers_, vectors_, nic_counters_, poller),
       admin_(registers_, nic_counters_, options_.name.c_str()),
       alarm_(poller),
+      arena_(std::move(arena)),
       data_(registers_, vectors_, interrupts_, alarm_, options_.name.c_str(), options_.queue_pairs,
-            options_.more_pollers, options_.doorbell == Doorbell::poll),
+            options_.more_pollers, options_.doorbell == Doorbell::poll, arena_),
       virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_),
       reset_timer_(poller, [this] { reset_timer_expired(); }),
       pump_timer_(poller, [this] { pump(); }),
@@ -60,7 +64,11 @@ Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& po
   if (options.queue_pairs < 1 || options.queue_pairs > kMaxQueuePairs) {
     return fail(Errc::out_of_range, "queue pairs of an iavf: 1 to 16");
   }
-  std::unique_ptr<Nic> nic{new Nic(std::move(options), poller)};
+  constexpr std::size_t kCursors = kMaxQueuePairs * (sizeof(intel::QueueState<intel::TxQueueConfig>) +
+                                                     sizeof(intel::QueueState<intel::RxQueueConfig>));
+  auto arena = state::Arena::create(kCursors + sizeof(DataPages));
+  if (!arena) return tl::unexpected(arena.error());
+  std::unique_ptr<Nic> nic{new Nic(std::move(options), poller, std::move(*arena))};
   auto function = pci::Function::create(spec_of(nic->options_), *nic);
   if (!function) return tl::unexpected<Error>(function.error());
   nic->connect(std::move(*function));
@@ -71,8 +79,7 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
   function_ = std::move(function);
   std::span<std::byte> pages = function_->shared(pci::Region::bar0);
   if (pages.empty()) {
-    own_data_pages_.resize(kDataPagesEnd);
-    pages = own_data_pages_;
+    pages = arena_.place<DataPages>(kPagesTag);  // trap mode
   }
   registers_.place_data_pages(pages.first(kDataPagesEnd));
   interrupts_.connect(function_->interrupts());
@@ -83,6 +90,7 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
 }
 
 void Nic::forget_everything(bool whole) noexcept {
+  function_->note_change();
   reset_timer_.disarm();
   reset_due_ns_ = 0;
   pump_timer_.disarm();
@@ -127,7 +135,9 @@ std::uint64_t Nic::interrupts_sent() const noexcept {
 
 void Nic::pump() noexcept {
   if (is_paused_) return;  // resume() does
+  const std::uint64_t messages = nic_counters_.messages.get();
   if (virtchnl_.pump()) pump_timer_.arm_after(0);
+  if (nic_counters_.messages.get() != messages) function_->note_change();
   publish_steering();
   apply_request();
 }
@@ -155,6 +165,7 @@ void Nic::begin_reset() noexcept {
 }
 
 void Nic::reset_timer_expired() noexcept {
+  function_->note_change();
   reset_due_ns_ = 0;
   const auto active = static_cast<std::uint32_t>(wire::virtchnl::ResetState::vf_active);
   if (registers_.get(reg::VFGEN_RSTAT) == active) return begin_reset();  // the notice is over
@@ -162,6 +173,7 @@ void Nic::reset_timer_expired() noexcept {
 }
 
 void Nic::set_link(bool up) noexcept {
+  function_->note_change();
   identity_.link_up = up;
   data_.set_link(up);
   virtchnl_.link_changed();

@@ -57,6 +57,17 @@ void Lane::restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConf
   if (rx.has_pending) received_ |= 1u << queue;
 }
 
+void Lane::cursors_taken_over(unsigned queue) noexcept {
+  QueuePair& pair = *pairs_[queue];
+  restore(queue, {pair.tx.state(), false, intel::totals_of(pair.tx.counters())},
+          {pair.rx.state(), pair.rx.has_pending(), intel::totals_of(pair.rx.counters())});
+  // Whether their driver has heard of what is done nobody knows: so it does once more.
+  if (pair.tx.is_enabled() && pair.tx_vector.vector != VectorChoice::kNone)
+    interrupts_.raise(pair.tx_vector.vector, pair.tx_vector.itr);
+  if (pair.rx.is_enabled() && pair.rx_vector.vector != VectorChoice::kNone)
+    interrupts_.raise(pair.rx_vector.vector, pair.rx_vector.itr);
+}
+
 // Queues take turns: one of them fills a burst.
 std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
   std::uint32_t left = tx_enabled_;

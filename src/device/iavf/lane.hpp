@@ -16,6 +16,7 @@
 #include "intel/tx.hpp"
 #include "packet/frame.hpp"
 #include "port/port.hpp"
+#include "vmux/state/arena.hpp"
 
 namespace vmux::device::iavf {
 
@@ -27,8 +28,10 @@ struct VectorChoice {
 };
 
 struct QueuePair {
-  QueuePair(const char* name, unsigned index, nic::Alarm& alarm) noexcept
-      : tx(name, index, &alarm), rx(name, index, &alarm) {}
+  QueuePair(const char* name, unsigned index, nic::Alarm& alarm, state::Arena& arena) noexcept
+      : tx(name, index, &alarm, &arena.place<intel::QueueState<intel::TxQueueConfig>>(kTxTag + index)),
+        rx(name, index, &alarm, &arena.place<intel::QueueState<intel::RxQueueConfig>>(kRxTag + index)) {}
+  static constexpr std::uint32_t kTxTag = 0x100, kRxTag = 0x200;  // in the arena
   intel::TxQueue tx;
   intel::RxQueue rx;
   VectorChoice tx_vector, rx_vector;
@@ -50,6 +53,8 @@ class Lane {
   /// Both directions of a queue pair that has just been reset go on as they were.
   void restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConfig>& tx,
                const intel::QueueSnapshot<intel::RxQueueConfig>& rx) noexcept;
+  /// Both go on from where their states in the arena are, which are another's now.
+  void cursors_taken_over(unsigned queue) noexcept;
   /// What flush() would tell, without telling it.
   void raise_received() noexcept;
 

@@ -19,6 +19,7 @@
 #include "vmux/pci/device.hpp"
 #include "vmux/pci/function.hpp"
 #include "vmux/runtime/poller.hpp"
+#include "vmux/state/arena.hpp"
 
 namespace vmux::device::iavf {
 
@@ -71,6 +72,9 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   void pause() noexcept override;
   void resume() noexcept override;
   void save(state::Writer& into) const override;
+  void save_running(state::Writer& into) override;
+  state::Arena* arena() noexcept override { return &arena_; }
+  [[nodiscard]] tl::expected<void, std::string> arena_taken_over() override;
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
   // port::Port
@@ -84,7 +88,7 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   [[nodiscard]] bool is_ready() const noexcept override;
 
  private:
-  Nic(NicOptions options, runtime::Poller& poller);
+  Nic(NicOptions options, runtime::Poller& poller, state::Arena arena);
   void connect(std::unique_ptr<pci::Function> function) noexcept;
 
   [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) noexcept;
@@ -98,6 +102,7 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   void forget_everything(bool whole) noexcept;
   void reset_timer_expired() noexcept;
   void set_reset_due(std::uint64_t when_ns) noexcept;
+  [[nodiscard]] struct SavedState saved_state() const;
 
   NicOptions options_;
   Identity identity_;
@@ -105,11 +110,11 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   Registers registers_;
   VectorStates vectors_;
   NicCounters nic_counters_;
-  std::vector<std::byte> own_data_pages_;  // trap mode: the memory of the data pages
   std::unique_ptr<pci::Function> function_;
   InterruptUnit interrupts_;
   AdminQueue admin_;
   nic::Alarm alarm_;
+  state::Arena arena_;
   DataPath data_;
   Virtchnl virtchnl_;
   runtime::Timer reset_timer_, pump_timer_, alarm_timer_;

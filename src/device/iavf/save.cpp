@@ -90,7 +90,25 @@ void Nic::resume() noexcept {
   pump();
 }
 
-void Nic::save(state::Writer& into) const {
+void Nic::save(state::Writer& into) const { into.add(saved_state()); }
+
+void Nic::save_running(state::Writer& into) {
+  paused_ns_ = monotonic_ns();
+  save(into);
+}
+
+// Whatever instruction the other one died at: a value that cannot be is found here, before anything goes by it.
+tl::expected<void, std::string> Nic::arena_taken_over() {
+  const char* problem = data_.are_cursors() ? nullptr : "has a queue that there cannot be";
+  if (problem == nullptr) problem = problem_of(saved_state(), options_.queue_pairs);
+  if (problem != nullptr) {
+    return tl::unexpected("what the card's process has left " + std::string{problem});
+  }
+  data_.cursors_taken_over();
+  return {};
+}
+
+SavedState Nic::saved_state() const {
   SavedState saved;
   saved.station = identity_.mac;
   saved.link_up = identity_.link_up;
@@ -111,7 +129,7 @@ void Nic::save(state::Writer& into) const {
   if (reset_due_ns_ != 0) saved.reset_due_ns = reset_due_ns_ - std::min(reset_due_ns_, paused_ns_);
   virtchnl_.save(saved);
   data_.save(saved);
-  into.add(saved);
+  return saved;
 }
 
 tl::expected<void, std::string> Nic::load(state::Reader& from) {
@@ -250,6 +268,32 @@ void DataPath::save(SavedState& into) const {
   for (const intel::FlowRule& rule : draft_.flows.rules())
     into.flows.push_back({rule});
   into.channels = list_of(draft_.channels);
+}
+
+bool DataPath::are_cursors() const noexcept {
+  // One that nobody has made a bool of may hold anything.
+  const auto is_bool = [](const bool& value) { return reinterpret_cast<const std::uint8_t&>(value) <= 1; };
+  const auto is_sane = [&](const auto& state, bool is_configured) {
+    if (!is_bool(state.enabled) || state.fault > intel::Fault::frame_too_long) return false;
+    return is_configured || !state.enabled;
+  };
+  return std::all_of(pairs_.begin(), pairs_.end(), [&](const auto& pair) {
+    const auto& tx = pair->tx.state();
+    const auto& rx = pair->rx.state();
+    return is_bool(tx.config.head_writeback) && is_bool(rx.config.wide) && is_bool(rx.config.keep_crc) &&
+           is_bool(rx.config.header_split) && is_sane(tx, pair->has_tx) && is_sane(rx, pair->has_rx);
+  });
+}
+
+void DataPath::cursors_taken_over() noexcept {
+  tx_enabled_ = rx_enabled_ = 0;
+  for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
+    tx_enabled_ |= (pairs_[queue]->tx.is_enabled() ? 1u : 0u) << queue;
+    rx_enabled_ |= (pairs_[queue]->rx.is_enabled() ? 1u : 0u) << queue;
+    change(queue, [&](Lane& lane) { lane.cursors_taken_over(queue); });
+  }
+  note_enabled();
+  publish();
 }
 
 void DataPath::load(const SavedState& from) {

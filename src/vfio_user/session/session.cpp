@@ -183,6 +183,7 @@ void Session::process() {
 }
 
 void Session::settle() {
+  if (negotiated_) context_.endpoint.commit();
   if (!blocked_ || twin_) dma_.pump();  // without a socket for it, what waits for an UNMAP's reply may not serve us
   if (transport_.queued() != 0 && transport_.flush() == Transport::Io::closed) return;  // an event will tell
   if (twin_ && transport_.queued() == 0) twin_->peer_was_sent();
