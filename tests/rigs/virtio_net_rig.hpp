@@ -13,8 +13,8 @@ namespace vmux::rigs {
 
 inline constexpr device::virtio_net::Mac kVirtioStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
-/// The card with the port of its home poller in one.
-class VirtioCard {
+/// The card with the port of its home poller in one, which counts what was lost on the way in.
+class VirtioCard final : public port::Port {
  public:
   using Options = device::virtio_net::NicOptions;
   static Result<std::unique_ptr<VirtioCard>> create(Options options, runtime::Poller& poller) {
@@ -25,20 +25,23 @@ class VirtioCard {
   pci::Function& function() { return card_->function(); }
   device::virtio_net::Nic& nic() { return card_->nic(); }
   void set_link(bool up) { card_->set_link(up); }
-  std::size_t peek_burst(std::span<packet::FrameView> into) { return card_->port().peek_burst(into); }
-  void complete(std::size_t count) { card_->port().complete(count); }
-  port::Delivery deliver(std::span<const packet::FrameView> frames) {
+  port::Port& port() { return *this; }
+  [[nodiscard]] unsigned drops(port::DropReason why) const { return drops_[port::index_of(why)]; }
+  [[nodiscard]] bool is_link_up() const { return card_->nic().is_link_up(); }
+
+  void begin_round() noexcept override { card_->port().begin_round(); }
+  void end_round() noexcept override { card_->port().end_round(); }
+  std::size_t take(std::span<packet::FrameView> into) noexcept override { return card_->port().take(into); }
+  void finish(std::span<const port::FrameResult> results) noexcept override { card_->port().finish(results); }
+  [[nodiscard]] port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
     const port::Delivery done = card_->port().deliver(frames);
     for (std::size_t i = 0; i < done.why.size(); ++i)
       drops_[i] += done.why[i];
     return done;
   }
-  [[nodiscard]] unsigned drops(port::DropReason why) const { return drops_[port::index_of(why)]; }
-  [[nodiscard]] bool is_link_up() const { return card_->nic().is_link_up(); }
-  void flush() { card_->port().flush(); }
-  [[nodiscard]] bool needs_polling() const { return card_->port().needs_polling(); }
-  [[nodiscard]] bool is_ready() const { return card_->port().is_ready(); }
-  [[nodiscard]] packet::Accepts accepts() const { return card_->port().accepts(); }
+  [[nodiscard]] packet::Accepts accepts() const noexcept override { return card_->port().accepts(); }
+  [[nodiscard]] bool needs_polling() const noexcept override { return card_->port().needs_polling(); }
+  [[nodiscard]] bool is_ready() const noexcept override { return card_->port().is_ready(); }
 
  private:
   explicit VirtioCard(std::unique_ptr<device::virtio_net::PciNic> card) : card_(std::move(card)) {}

@@ -119,14 +119,22 @@ void Lane::settle() noexcept {
     pairs_[static_cast<unsigned>(std::countr_zero(tx_fresh_))]->tx.ring().refuse_kicks();
 }
 
-std::size_t Lane::peek_burst(std::span<packet::FrameView> into) noexcept {
-  if (is_home_) at_home_();
-  enter();
-  const std::size_t count = is_open() ? peek(into) : 0;
-  has_burst_ = count > 0;
-  if (!has_burst_) leave();
-  return count;
+void Lane::begin_round() noexcept {
+  if (is_home_) {
+    at_home_();
+  } else {
+    gate_.enter();
+  }
+  is_in_round_ = true;
 }
+
+void Lane::end_round() noexcept {
+  if (is_open()) tell_received();
+  is_in_round_ = false;
+  if (!is_home_) gate_.leave();
+}
+
+std::size_t Lane::take(std::span<packet::FrameView> into) noexcept { return is_open() ? peek(into) : 0; }
 
 // A driver that has been told to be silent is asked to tell before its poller may sleep.
 std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
@@ -166,12 +174,9 @@ std::uint32_t Lane::arm() noexcept {
   return found;
 }
 
-void Lane::complete(std::size_t count) noexcept {
-  if (!has_burst_) return;
+void Lane::finish(std::span<const port::FrameResult> results) noexcept {
   TxQueue& tx = pairs_[last_queue_]->tx;
-  if (tx.complete(count)) signal(2 * last_queue_ + 1, tx.counters());
-  has_burst_ = false;
-  leave();
+  if (tx.complete(results.size())) signal(2 * last_queue_ + 1, tx.counters());
 }
 
 void Lane::signal(unsigned queue, QueueCounters& counters) noexcept {
@@ -180,7 +185,6 @@ void Lane::signal(unsigned queue, QueueCounters& counters) noexcept {
 }
 
 port::Delivery Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
-  const Inside inside{*this};
   port::Delivery done;
   if (!is_open() || !can_receive()) return done;
   frames = frames.first(std::min(frames.size(), infos_.size()));
@@ -214,11 +218,6 @@ void Lane::deliver_run(unsigned queue, std::span<const packet::FrameView> frames
     done.lose(port::DropReason::no_room, view.length);
 }
 
-void Lane::flush() noexcept {
-  const Inside inside{*this};
-  if (is_open()) tell_received();
-}
-
 void Lane::tell_received() noexcept {
   for (; received_ != 0; received_ &= received_ - 1) {
     const auto pair = static_cast<unsigned>(std::countr_zero(received_));
@@ -228,18 +227,15 @@ void Lane::tell_received() noexcept {
 }
 
 packet::Accepts Lane::accepts() const noexcept {
-  const Inside inside{*this};
-  return accepts_;
+  return inside([this] { return accepts_; });
 }
 
 bool Lane::needs_polling() const noexcept {
-  const Inside inside{*this};
-  return is_mapped_ && is_dma_on_ && !is_paused_ && tx_running_ != 0;
+  return inside([this] { return is_mapped_ && is_dma_on_ && !is_paused_ && tx_running_ != 0; });
 }
 
 bool Lane::is_ready() const noexcept {
-  const Inside inside{*this};
-  return is_open() && can_receive();
+  return inside([this] { return is_open() && can_receive(); });
 }
 
 }  // namespace vmux::device::virtio_net

@@ -30,9 +30,9 @@ struct QueuePair {
 };
 
 /// Lanes are alike; the first one's poller is the device's home. A lane's poller has it between enter() and leave() of
-/// its gate: from peek_burst() to complete(), and in each of the other calls. The home thread changes it with change(),
-/// at once and without a message, so that what a driver asks for can be answered right away; the wait is for a burst at
-/// most. At home the two are one thread, and there is nothing to keep apart.
+/// its gate for a round. The home thread changes it with change(), at once and without a message, so that what a driver
+/// asks for can be answered right away; the wait is for a round at most. At home the two are one thread, and there is
+/// nothing to keep apart.
 class Lane final : public port::Port, private memory::Observer {
  public:
   /// `at_home`: called in each of the home lane's rounds; none for other lanes.
@@ -59,30 +59,24 @@ class Lane final : public port::Port, private memory::Observer {
   void resume() noexcept;
 
   // port::Port
-  std::size_t peek_burst(std::span<packet::FrameView> into) noexcept override;
-  void complete(std::size_t count) noexcept override;
+  void begin_round() noexcept override;
+  void end_round() noexcept override;
+  std::size_t take(std::span<packet::FrameView> into) noexcept override;
+  void finish(std::span<const port::FrameResult> results) noexcept override;
   [[nodiscard]] port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
-  void flush() noexcept override;
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override;
   [[nodiscard]] bool is_ready() const noexcept override;
 
  private:
-  class Inside {
-   public:
-    explicit Inside(const Lane& lane) noexcept : lane_(lane) { lane_.enter(); }
-    ~Inside() { lane_.leave(); }
-    Inside(const Inside&) = delete;
-    Inside& operator=(const Inside&) = delete;
-
-   private:
-    const Lane& lane_;
-  };
-  void enter() const noexcept {
-    if (!is_home_) gate_.enter();
-  }
-  void leave() const noexcept {
-    if (!is_home_) gate_.leave();
+  /// For a question that may be asked in a round or beside one.
+  template <class F>
+  auto inside(F&& what) const noexcept {
+    if (is_home_ || is_in_round_) return what();
+    gate_.enter();
+    const auto answer = what();
+    gate_.leave();
+    return answer;
   }
   template <class F>
   auto change(F&& what) noexcept {
@@ -122,12 +116,12 @@ class Lane final : public port::Port, private memory::Observer {
   std::shared_ptr<const RxRules> rules_ = std::make_shared<const RxRules>();
   packet::Accepts accepts_;
   bool is_dma_on_ = false, is_link_up_ = true, is_paused_ = false;
-  bool has_burst_ = false;                         // between peek_burst() and complete()
+  bool is_in_round_ = false;
   std::uint32_t tx_running_ = 0, rx_running_ = 0;  // bit per pair
   std::uint32_t tx_fresh_ = 0, rx_fresh_ = 0;      // of those, with nothing said about kicks yet
   std::uint32_t armed_ = 0;                        // transmit queues that ask for kicks
-  std::uint32_t received_ = 0;                     // queues that have news since the last flush()
-  std::uint32_t last_queue_ = 0;                   // the one that was peeked last
+  std::uint32_t received_ = 0;                     // queues that have news since the last round
+  std::uint32_t last_queue_ = 0;                   // the one that was taken from last
   std::array<RxInfo, port::kMaxBurst> infos_{};
 
   // The home thread's:

@@ -58,12 +58,13 @@ Nic::Nic(NicOptions options, runtime::Poller& poller)
                [this](std::uint8_t group, std::uint8_t command, std::span<const std::byte> data) {
                  return obey(group, command, data);
                }),
-      control_timer_(poller, [this] { serve_control(); }) {
+      control_timer_(poller, [this] { serve_control(); }),
+      alarm_timer_(poller, [this] { look_for_faults(); }) {
   agreed_.max_pairs = options_.queue_pairs;
   const bool is_mapped = options_.doorbell == Doorbell::poll;
   lanes_.push_back(std::make_unique<Lane>(poller, is_mapped, [this] {
     if (alarm_.take()) [[unlikely]]
-      look_for_faults();
+      alarm_timer_.arm_after(0);  // nobody in a round may close gates, and a reset does
   }));
   for (runtime::Poller* const other : options_.more_pollers) {
     if (lanes_.size() < options_.queue_pairs) lanes_.push_back(std::make_unique<Lane>(*other, is_mapped, nullptr));
@@ -310,6 +311,7 @@ void Nic::forget_driver() noexcept {
   reported_ = 0;
   was_loaded_ = false;
   static_cast<void>(alarm_.take());  // of queues that are no more
+  alarm_timer_.disarm();
   publish();
 }
 

@@ -46,14 +46,14 @@ struct TwoPollers {
   }
   std::size_t arrive(unsigned lane, const Bytes& frame) {
     const packet::FrameView view = view_of(frame);
-    const std::size_t taken = lanes[lane]->deliver({&view, 1}).taken;
-    lanes[lane]->flush();
-    return taken;
+    const port::test::Round round{*lanes[lane]};
+    return lanes[lane]->deliver({&view, 1}).taken;
   }
   std::size_t take(unsigned lane) {
     std::array<packet::FrameView, port::kMaxBurst> views;
-    const std::size_t count = lanes[lane]->peek_burst(views);
-    if (count > 0) lanes[lane]->complete(count);
+    const port::test::Round round{*lanes[lane]};
+    const std::size_t count = lanes[lane]->take(views);
+    port::test::finish(*lanes[lane], count);
     return count;
   }
   std::unique_ptr<runtime::Poller> home = *runtime::Poller::create(), other = *runtime::Poller::create();

@@ -174,8 +174,8 @@ TEST(VirtioNetSaveCheck, AnImageWithAnyByteChangedIsRefusedOrWorks) {
     }
     other->function().resume();
     std::array<packet::FrameView, 4> views;
-    other->complete(other->peek_burst(views));
-    other->flush();
+    const port::test::Round round{*other};
+    port::test::finish(*other, other->take(views));
   });
   EXPECT_GT(refused, 0u);
 }

@@ -46,8 +46,8 @@ TEST_P(VirtioNetTx, SendsWhatHasNotBeenCompletedAgain) {
   rig.guest->send(frame);
   rig.guest->send(frame_to({0x52, 0x54, 0, 0, 0, 9}, 300));
   std::array<packet::FrameView, 8> views;
-  ASSERT_EQ(rig.nic->peek_burst(views), 2u);
-  rig.nic->complete(1);
+  ASSERT_EQ(rig.nic->take(views), 2u);
+  port::test::finish(*rig.nic, 1);
   EXPECT_EQ(rig.guest->reap(), 1u);
   EXPECT_EQ(rig.take_bytes().at(0).size(), 300u);
   EXPECT_EQ(rig.guest->reap(), 1u);
@@ -90,9 +90,9 @@ TEST_P(VirtioNetTx, LosesAFrameThatIsNotWhatItsHeaderSays) {
   const FrameSpec udp{.proto = Proto::udp};
   rig.guest->send(test::undone(udp, packet::test::pattern(4000)), {.header = test::net_header(udp, 1, 1448)});
   std::array<packet::FrameView, 8> views;
-  ASSERT_EQ(rig.nic->peek_burst(views), 1u);
+  ASSERT_EQ(rig.nic->take(views), 1u);
   EXPECT_EQ(views[0].length, 0u);
-  rig.nic->complete(1);
+  port::test::finish(*rig.nic, 1);
   EXPECT_EQ(rig.guest->reap(), 1u);
   EXPECT_EQ(rig.model().tx(0).errors.get(), 1u);
   EXPECT_EQ(rig.model().tx(0).guest_fault.get(), 0u);
@@ -103,7 +103,7 @@ TEST_P(VirtioNetTx, LosesAFrameWhoseChecksumFieldLiesOutside) {
   how.header = {1, 0, 0, 0, 0, 0, 190, 0, 100, 0, 0, 0};
   rig.guest->send(frame, how);
   std::array<packet::FrameView, 8> views;
-  ASSERT_EQ(rig.nic->peek_burst(views), 1u);
+  ASSERT_EQ(rig.nic->take(views), 1u);
   EXPECT_EQ(views[0].length, 0u);
 }
 
@@ -114,7 +114,7 @@ TEST_P(VirtioNetTx, LosesAFrameThatIsTooShortToBeOne) {
   shorter.resize(13);
   rig.guest->send(shorter);
   std::array<packet::FrameView, 8> views;
-  ASSERT_EQ(rig.nic->peek_burst(views), 1u);
+  ASSERT_EQ(rig.nic->take(views), 1u);
   EXPECT_EQ(views[0].length, 0u);
 }
 
@@ -177,7 +177,7 @@ TEST(VirtioNetTxOffload, IsNotDoneWhenItWasNotAgreedUpon) {
   const FrameSpec spec{};
   rig.guest->send(test::undone(spec, packet::test::pattern(100)), {.header = test::net_header(spec)});
   std::array<packet::FrameView, 8> views;
-  ASSERT_EQ(rig.nic->peek_burst(views), 1u);
+  ASSERT_EQ(rig.nic->take(views), 1u);
   EXPECT_EQ(views[0].length, 0u);
 }
 
