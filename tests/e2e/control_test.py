@@ -155,11 +155,20 @@ def lone(tmp_path_factory):
 
 @pytest.mark.parametrize("arguments", [["version"], ["port", "list"], ["port", "stats"], ["switch", "list"],
                                        ["switch", "show", "default"], ["uplink", "list"], ["pollers"], ["models"],
-                                       ["backends"], ["log-level"]])
+                                       ["backends"], ["counters"], ["log-level"]])
 def test_every_reading_command_has_json_and_a_table(lone, arguments):
     lone.ctl(*arguments)
     table = lone.ctl_run(*arguments)
     assert table.returncode == 0 and table.stdout.endswith("\n")
+
+
+def test_a_transport_is_shown_and_one_that_is_none_is_refused_in_a_sentence(rig):
+    vmux = rig.vmux()
+    vmux.add_port("vm0", "--transport", "vfio-user")
+    assert vmux.ctl("port", "show", "vm0")["transport"] == "vfio-user"
+    assert vmux.ctl("port", "list", "--columns", "transport") == [{"transport": "vfio-user"}]
+    done = vmux.ctl_run("port", "add", "vm1", "--model", "e1000", "--transport", "pigeon", "--socket", vmux.socket("vm1"))
+    assert (done.returncode, done.stderr) == (2, "vmuxctl: --transport: e1000 is served over vfio-user, got 'pigeon'\n")
 
 
 @pytest.mark.parametrize("vmm, expected", [
@@ -171,6 +180,11 @@ def test_vm_args_are_lines_to_paste(rig, vmm, expected):
     path = vmux.add_port("vm0")
     lines = "\n".join(vmux.ctl("vm-args", "vm0", "--vmm", vmm)["lines"])
     assert expected in lines and str(path) in lines
+
+
+def test_roles_are_flags_too(rig):
+    vmux = rig.vmux("--rpc-read", "all", "--rpc-admin", "user:root")
+    assert vmux.ctl("port", "list") == []
 
 
 def test_vmuxctl_says_when_no_daemon_answers(tmp_path):

@@ -260,6 +260,43 @@ def test_sighup_without_a_file_is_ignored_in_a_line_of_the_log(tmp_path, wrap):
     assert not (tmp_path / "a.sock").exists()
 
 
+# --- what happened ---
+
+def story(events):
+    return [(event["kind"], event.get("name"), event["event"]) for event in events]
+
+
+def test_events_are_followed_as_they_happen(reloaded):
+    vmux = reloaded.vmux
+    known = vmux.ctl("events")
+    assert story(known["events"]) == [("port", name, "added") for name in ("vm0", "vm1", "vm2")]
+    with subprocess.Popen([str(BIN / "vmuxctl"), "--rpc", str(vmux.rpc), "--json", "events", "--follow", "--since", str(known["next"])],
+                          stdout=subprocess.PIPE, text=True) as following:
+        attach(vmux.socket("vm0")).close()
+        assert story(json.loads(following.stdout.readline()) for _ in range(2)) == [
+            ("port", "vm0", "client_attached"), ("port", "vm0", "client_detached")]
+        reloaded.reload(port(vmux, "vm0") + port(vmux, "vm1"))
+        assert story(json.loads(following.stdout.readline()) for _ in range(2)) == [
+            ("port", "vm2", "removed"), ("daemon", None, "reloaded")]
+        following.terminate()
+    assert [line.split()[2:] for line in vmux.ctl_run("events").stdout.splitlines()][-2:] == [
+        ["port", "vm2", "removed"], ["daemon", "reloaded", "(1)"]]
+
+
+def test_those_who_follow_and_do_not_read_keep_nobody_waiting(rig):
+    vmux = rig.vmux()
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            deaf = stack.enter_context(socket.socket(socket.AF_UNIX))
+            deaf.connect(str(vmux.rpc))
+            deaf.sendall(20 * b'{"jsonrpc":"2.0","method":"events","params":{"since":0,"wait_s":3600},"id":1}\n')
+        for _ in range(10):
+            vmux.add_port("vm0")
+            vmux.remove_port("vm0")
+        assert len(vmux.ctl("events")["events"]) == 20
+    assert vmux.ctl("version")["name"] == "vmux"
+
+
 # --- the RPC socket and strangers ---
 
 def test_a_hundred_idle_connections_lock_nobody_out(rig):
@@ -278,7 +315,8 @@ def test_a_hundred_idle_connections_lock_nobody_out(rig):
 
 COMMANDS = [["port", "list"], ["port", "show", "a"], ["port", "stats"], ["port", "add", "a", "--model", "m", "--socket", "/s"],
             ["port", "remove", "a"], ["switch", "list"], ["switch", "show", "a"], ["switch", "add", "a"], ["uplink", "list"],
-            ["uplink", "add", "a", "--backend", "null"], ["vm-args", "a"], ["pollers"], ["models"], ["backends"], ["log-level"],
+            ["uplink", "add", "a", "--backend", "null"], ["vm-args", "a"], ["pollers"], ["models"], ["backends"], ["counters"],
+            ["events"], ["events", "--follow"], ["log-level"],
             ["version"]]
 ANSWERS = {
     "a number": b'{"jsonrpc":"2.0","id":1,"result":5}\n',

@@ -10,6 +10,7 @@
 
 #include "control/config/configuration.hpp"
 #include "control/model/inventory.hpp"
+#include "control/model/kinds.hpp"
 #include "control/model/values.hpp"
 #include "control/rpc/json_rpc.hpp"
 #include "control/test/fake_catalogue.hpp"
@@ -36,9 +37,9 @@ void check_round_trip(const Outcome<Spec>& spec, Outcome<Spec> (*read)(const Jso
 void parameters(std::string_view text) {
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return;
-  check_round_trip(switch_spec(json), &switch_spec);
-  check_round_trip(uplink_spec(json), &uplink_spec);
-  check_round_trip(port_spec(json), &port_spec);
+  check_round_trip(spec_of<SwitchSpec>(json), &spec_of<SwitchSpec>);
+  check_round_trip(spec_of<UplinkSpec>(json), &spec_of<UplinkSpec>);
+  check_round_trip(spec_of<PortSpec>(json), &spec_of<PortSpec>);
   static_cast<void>(name_only(json));
   DaemonSpec daemon;
   static_cast<void>(apply_daemon(json, daemon));
@@ -60,13 +61,13 @@ Methods::Handler add_to(Inventory& inventory, Outcome<Spec> (*read)(const Json&)
 void requests(std::string_view text) {
   Inventory inventory{fake::kCatalogue, {}};
   Methods methods;
-  methods.add("switch.add", add_to<SwitchSpec>(inventory, &switch_spec));
-  methods.add("uplink.add", add_to<UplinkSpec>(inventory, &uplink_spec));
-  methods.add("port.add", add_to<PortSpec>(inventory, &port_spec));
+  methods.add("switch.add", add_to<SwitchSpec>(inventory, &spec_of<SwitchSpec>));
+  methods.add("uplink.add", add_to<UplinkSpec>(inventory, &spec_of<UplinkSpec>));
+  methods.add("port.add", add_to<PortSpec>(inventory, &spec_of<PortSpec>));
   methods.add("port.remove", [&inventory](const Json& params) -> Outcome<Json> {
     const auto name = name_only(params);
     if (!name) return tl::unexpected<Problem>(name.error());
-    inventory.remove_port(*name);
+    inventory.remove<PortSpec>(*name);
     return Json{};
   });
   while (!text.empty()) {
@@ -80,8 +81,8 @@ void requests(std::string_view text) {
     if (json.is_object() && json.contains("error")) static_cast<void>(problem_of(json["error"]));
     VMUX_ASSERT(said.find("a defect in vMux") == std::string::npos);
   }
-  for (const PortSpec& port : inventory.ports())
-    VMUX_ASSERT(is_name(port.name) && inventory.find_switch(port.switch_name) != nullptr);
+  for (const PortSpec& port : inventory.all<PortSpec>())
+    VMUX_ASSERT(is_name(port.name) && inventory.find<SwitchSpec>(port.switch_name) != nullptr);
 }
 
 void file(std::string_view text) {

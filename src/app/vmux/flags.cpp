@@ -11,14 +11,13 @@
 #include "app/vmux/sets.hpp"
 #include "base/format.hpp"
 #include "base/printable.hpp"
+#include "control/model/kinds.hpp"
 #include "control/version.hpp"
 
 namespace vmux::app {
 namespace {
 
 using control::Json;
-using control::kPortAccess;
-using control::kRpcAccess;
 using control::Problem;
 
 constexpr const char* kAbout =
@@ -38,52 +37,26 @@ constexpr const char* kExamples =
     "  vmux --config /etc/vmux/vmux.toml\n"
     "Exit status: 0 after a clean stop, 1 when the machine refused something, 2 for a usage error. See vmux(8).";
 
-/// An option that sets one value of the daemon: the same names as in the configuration file.
+/// An option that sets one value of the daemon: each of the tables of the configuration file.
 struct ValueOption {
-  const char* flags;  // as CLI11 wants them
-  const char* shown;  // in messages
-  const char* field;
+  const control::OptionText* text;
   bool is_poller;  // of [pollers], else of [daemon]
-  bool is_switch;  // takes no value
-  const char* type;
-  const char* help;
+  std::string written;
+  CLI::Option* option = nullptr;
+  [[nodiscard]] std::string shown() const {  // "--base-mac" of "-b,--base-mac"
+    const std::string flags = control::flags_of(*text);
+    return flags.substr(flags.find("--"));
+  }
 };
-constexpr auto kValueOptions = std::to_array<ValueOption>({
-    {"--rpc", "--rpc", "rpc", false, false, "PATH",
-     "RPC socket for vmuxctl, or none (default $VMUX_RPC or /run/vmux/vmux.sock)"},
-    {"--rpc-owner", "--rpc-owner", kRpcAccess.owner, false, false, "USER",
-     "owner of the RPC socket (default: as vmux)"},
-    {"--rpc-group", "--rpc-group", kRpcAccess.group, false, false, "GROUP",
-     "group of the RPC socket (default: as vmux)"},
-    {"--rpc-mode", "--rpc-mode", kRpcAccess.mode, false, false, "MODE",
-     "permissions of the RPC socket, octal (default 0600); who may write to it may do all that vmux can"},
-    {"--socket-owner", "--socket-owner", kPortAccess.owner, false, false, "USER",
-     "owner of the ports' sockets, such as the user of the VMMs, by name or number (default: as vmux)"},
-    {"--socket-group", "--socket-group", kPortAccess.group, false, false, "GROUP",
-     "group of the ports' sockets, such as kvm (default: as vmux)"},
-    {"--socket-mode", "--socket-mode", kPortAccess.mode, false, false, "MODE",
-     "permissions of the ports' sockets, octal, such as 0660 (default 0600)"},
-    {"-b,--base-mac", "--base-mac", "base_mac", false, false, "MAC",
-     "MAC of the first port; the following count up (default: locally administered, the same after each start)"},
-    {"--doorbell", "--doorbell", "doorbell", false, false, "poll|trap",
-     "how guests ring: memory that pollers read, or a message each (default: what suits the model)"},
-    {"-l,--log-level", "--log-level", "log_level", false, false, "LEVEL",
-     "trace, debug, info, warning, error or off (default info)"},
-    {"-p,--pollers", "--pollers", "count", true, false, "N",
-     "threads that move frames (default: one for each CPU of --poller-cpus, or 1)"},
-    {"--poller-cpus", "--poller-cpus", "cpus", true, false, "LIST", "pin the pollers to these CPUs, such as 2,4-6"},
-    {"--poller-busy", "--poller-busy", "busy", true, true, "", "pollers never sleep: for CPUs that are set aside"},
-    {"--poller-spin-us", "--poller-spin-us", "spin_us", true, false, "US",
-     "keep looking this long after the last frame (default 50)"},
-    {"--poller-min-sleep-us", "--poller-min-sleep-us", "min_sleep_us", true, false, "US",
-     "first sleep when idle (default 20)"},
-    {"--poller-max-sleep-us", "--poller-max-sleep-us", "max_sleep_us", true, false, "US",
-     "longest sleep when idle (default 1000)"},
-    {"--poller-linger-us", "--poller-linger-us", "linger_us", true, false, "US",
-     "look for the next event this long, at most, before sleeping, while that pays; 0: never (default 100)"},
-    {"--poller-keep-awake-us", "--poller-keep-awake-us", "keep_awake_us", true, false, "US",
-     "let no idle CPU halt for this long after the last frame; 0: never ask for that (default 1000 in a VM, else 0)"},
-});
+
+std::vector<ValueOption> value_options() {
+  std::vector<ValueOption> all;
+  for (const control::KindText& table : control::setting_tables()) {
+    for (const control::OptionText* text : table.options)
+      all.push_back({text, table.name == std::string_view{"pollers"}, {}});
+  }
+  return all;
+}
 
 /// The flag that stands for a parameter of a step.
 constexpr auto kStepFlags = std::to_array<std::pair<std::string_view, std::pair<const char*, const char*>>>({
@@ -102,8 +75,8 @@ tl::unexpected<Exit> usage(const std::string& text) {
 }
 
 std::string with_flag(const Problem& problem) {
-  for (const ValueOption& option : kValueOptions) {
-    if (problem.field == option.field) return fmt::format("{}: {}", option.shown, problem.text);
+  for (const ValueOption& option : value_options()) {
+    if (problem.field == option.text->name) return fmt::format("{}: {}", option.shown(), problem.text);
   }
   return control::text_of(problem);
 }
@@ -118,12 +91,6 @@ std::string with_flag(const control::StepProblem& found) {
                        problem.text);
   }
   return fmt::format("{}: {}", step.where, control::text_of(problem));
-}
-
-/// "12" to 12; everything else stays text and is judged by its reader.
-Json to_json(const std::string& written) {
-  if (const auto number = control::parse_number(written, ~0ull)) return *number;
-  return written;
 }
 
 class Parser {
@@ -143,8 +110,7 @@ class Parser {
   CLI::App app_{kAbout, "vmux"};
   std::array<CLI::Option*, 4> set_options_{};
   std::array<std::vector<std::string>, 4> set_values_;
-  std::array<std::string, kValueOptions.size()> values_;
-  std::array<CLI::Option*, kValueOptions.size()> value_options_{};
+  std::vector<ValueOption> values_ = value_options();  // CLI11 writes into it
   std::string config_;
   CLI::Option* config_option_ = nullptr;
   std::vector<Occurrence> occurrences_;
@@ -171,11 +137,10 @@ void Parser::declare() {
   }
   config_option_ =
       app_.add_option("-c,--config", config_, "configuration file (TOML); flags come on top of it")->type_name("FILE");
-  for (std::size_t i = 0; i < kValueOptions.size(); ++i) {
-    const ValueOption& option = kValueOptions[i];
-    value_options_[i] = option.is_switch
-                            ? app_.add_flag(option.flags, option.help)->disable_flag_override()
-                            : app_.add_option(option.flags, values_[i], option.help)->type_name(option.type);
+  for (ValueOption& each : values_) {
+    const std::string flags = control::flags_of(*each.text), help = control::help_of(*each.text);
+    each.option = *each.text->type == '\0' ? app_.add_flag(flags, help)->disable_flag_override()
+                                           : app_.add_option(flags, each.written, help)->type_name(each.text->type);
   }
   app_.add_flag("--check", flags_.only_check, "check flags and configuration, start nothing")->disable_flag_override();
 }
@@ -193,13 +158,11 @@ tl::expected<void, Exit> Parser::apply_values() {
   control::DaemonSpec& daemon = flags_.configuration.daemon;
   Json of_daemon = Json::object();
   Json of_pollers = Json::object();
-  for (std::size_t i = 0; i < kValueOptions.size(); ++i) {
-    if (value_options_[i]->count() == 0) continue;
-    const ValueOption& option = kValueOptions[i];
-    Json& table = option.is_poller ? of_pollers : of_daemon;
-    // Numbers read the same as in a file; what is text there stays text.
-    const bool is_number = option.is_poller && option.field != std::string_view{"cpus"};
-    table[option.field] = option.is_switch ? Json(true) : is_number ? to_json(values_[i]) : Json(values_[i]);
+  for (const ValueOption& each : values_) {
+    if (each.option->count() == 0) continue;
+    Json& table = each.is_poller ? of_pollers : of_daemon;
+    const bool is_switch = *each.text->type == '\0';
+    table[each.text->name] = is_switch ? Json(true) : control::from_word(each.text->form, each.written);
   }
   if (auto done = control::apply_daemon(of_daemon, daemon); !done) return usage(with_flag(done.error()));
   if (auto done = control::apply_pollers(of_pollers, daemon.pollers); !done) return usage(with_flag(done.error()));

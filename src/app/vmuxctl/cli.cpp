@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <list>
 #include <map>
@@ -29,6 +28,7 @@ constexpr const char* kExamples =
     "  vmuxctl port list --columns name,mac,socket --filter model=iavf\n"
     "  vmuxctl port remove vm0 vm1 vm2\n"
     "  vmuxctl --json port stats\n"
+    "  vmuxctl events --follow\n"
     "  vmuxctl help port add\n"
     "  vmuxctl host check\n"
     "Exit status: 0 on success, 1 when it failed, 2 for a usage error. See vmuxctl(1).";
@@ -47,7 +47,7 @@ void declare_arguments(Declared& declared) {
   declared.values.resize(arguments.size());
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const Argument& argument = arguments[i];
-    if (argument.take == Take::yes) {
+    if (argument.take == Take::yes || argument.take == Take::follow) {
       declared.options.push_back(declared.app->add_flag(argument.option, argument.help)->disable_flag_override());
       continue;
     }
@@ -60,28 +60,14 @@ void declare_arguments(Declared& declared) {
   }
 }
 
-std::optional<std::uint64_t> hexadecimal(std::string_view written) {
-  if (written.substr(0, 2) != "0x") return std::nullopt;
-  written.remove_prefix(2);
-  std::uint64_t value = 0;
-  const auto [stopped, error] = std::from_chars(written.data(), written.data() + written.size(), value, 16);
-  if (written.empty() || error != std::errc{} || stopped != written.data() + written.size()) return std::nullopt;
-  return value;
-}
-
 Json value_of(const Argument& argument, const std::string& written) {
   if (argument.take == Take::yes) return true;
-  if (argument.take == Take::path) {
+  if (argument.form == control::Form::path) {
     std::error_code error;
     const auto path = std::filesystem::absolute(written, error);  // the daemon's directory is another
     return error ? written : path.lexically_normal().string();
   }
-  if (argument.take == Take::number) {
-    if (const auto number = control::parse_number(written, ~0ull)) return *number;
-    if (const auto number = hexadecimal(written)) return *number;
-  }
-  if (argument.take == Take::flag && (written == "true" || written == "false")) return written == "true";
-  return written;  // the daemon says what it expected
+  return control::from_word(argument.form, written);  // what it cannot be is told by the daemon
 }
 
 /// Declares all commands below `app`; the list is stable, because options write into it.
@@ -111,7 +97,11 @@ void take_values(Call& call, const Declared& declared) {
   for (std::size_t i = 0; i < declared.options.size(); ++i) {
     const Argument& argument = declared.command->arguments[i];
     const bool is_there = declared.options[i]->count() > 0 && argument.take != Take::names;
-    if (is_there) call.params[argument.param] = value_of(argument, declared.values[i]);
+    if (is_there && argument.take == Take::follow) {
+      call.follows = true;
+    } else if (is_there) {
+      call.params[argument.param] = value_of(argument, declared.values[i]);
+    }
   }
 }
 
@@ -120,7 +110,7 @@ void take_values(Call& call, const Declared& declared) {
 std::vector<std::string> first_words() {
   std::vector<std::string> words;
   for (const Command& command : commands()) {
-    const std::string word = *command.group == '\0' ? command.name : command.group;
+    const std::string& word = command.group.empty() ? command.name : command.group;
     if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
   }
   words.emplace_back(kHost);

@@ -22,6 +22,7 @@ struct Call {
   unsigned timeout_s = 30;
   unsigned wait_s = 0;  ///< for a daemon that is not there yet
   bool as_json = false;
+  bool follows = false;
   View view;
   Screen screen;
 };
@@ -38,6 +39,11 @@ struct Call {
 /// that name, and the others are done.
 using Ask = std::function<control::Outcome<control::Json>(const control::Json& params)>;
 [[nodiscard]] Exit perform(const Call& call, const Ask& ask);
+
+/// The same for a call that follows: what comes is handed to `out` as it comes, an event a line. Ends with a problem,
+/// or when `out` is false, as nobody reads any more.
+using Out = std::function<bool(const std::string& lines)>;
+[[nodiscard]] Exit follow(const Call& call, const Ask& ask, const Out& out);
 
 /// What the program prints and its status, for a problem that the daemon told.
 [[nodiscard]] Exit explain(const Call& call, const control::Problem& problem);

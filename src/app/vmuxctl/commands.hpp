@@ -5,40 +5,42 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "app/vmuxctl/table.hpp"
+#include "control/model/option.hpp"
 #include "control/rpc/params.hpp"
 
 namespace vmux::app {
 
 enum class Take : unsigned char {
-  text,
-  number,
-  flag,  ///< true or false
-  path,
-  yes,    ///< no value: true when given
-  names,  ///< one or more; each makes a call of its own
+  value,   ///< of its form
+  yes,     ///< no value: true when given
+  names,   ///< one or more; each makes a call of its own
+  follow,  ///< no value, and no parameter: the call is made again and again
 };
 
 struct Argument {
-  const char* option;  ///< "--model", or "NAME" for one without dashes
-  const char* param;   ///< its name in the call
-  Take take;
-  bool is_required;
-  const char* type;  ///< in --help
-  const char* help;
+  std::string option;  ///< "--model", or "NAME" for one without dashes
+  std::string param;   ///< its name in the call
+  Take take = Take::value;
+  bool is_required = false;
+  std::string type;  ///< in --help
+  std::string help;
+  control::Form form = control::Form::text;
 };
 
 struct Command {
-  const char* group;  ///< "port", or empty for a command of the first level
-  const char* name;
-  const char* method;
-  std::span<const Argument> arguments;
+  std::string group;  ///< "port", or empty for a command of the first level
+  std::string name;
+  std::string method;
+  std::vector<Argument> arguments;
   std::string (*print)(const control::Json& result);  ///< null: always a table
   Table (*table)(const control::Json& result);        ///< null: never one
-  const char* help;
+  std::string help;
 };
 
+/// Those of each kind of object first, whose arguments are the options of its kind (control/model/kinds.hpp).
 [[nodiscard]] std::span<const Command> commands() noexcept;
 
 }  // namespace vmux::app

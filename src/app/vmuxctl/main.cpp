@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // vmuxctl: calls to a running vmux, and their results; or one command about this machine.
 #include <chrono>
+#include <cstdio>
 #include <thread>
 
 #include "app/vmuxctl/cli.hpp"
@@ -35,6 +36,12 @@ Outcome<Json> ask(RpcClient& daemon, const std::string& method, const Json& para
 vmux::app::Exit run(const vmux::app::Call& call) {
   auto client = reach(call);
   if (!client) return vmux::app::explain(call, client.error());
+  const auto print = [](const std::string& lines) {
+    return std::fputs(lines.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  };
+  if (call.follows)
+    return vmux::app::follow(
+        call, [&](const Json& params) { return ask(*client, call.command->method, params); }, print);
   return vmux::app::perform(call, [&](const Json& params) { return ask(*client, call.command->method, params); });
 }
 

@@ -100,6 +100,24 @@ Exit perform(const Call& call, const Ask& ask) {
   return show(call, std::move(results));
 }
 
+Exit follow(const Call& call, const Ask& ask, const Out& out) {
+  Json params = call.params;
+  params["wait_s"] = call.timeout_s / 2;  // an answer comes, though nothing happens, before the wait for it ends
+  for (;;) {
+    const control::Outcome<Json> result = ask(params);
+    if (!result) return explain(call, result.error());
+    std::string lines;
+    if (call.as_json) {
+      for (const Json& event : member(*result, "events"))
+        lines += control::to_line(event) + '\n';
+    } else {
+      lines = call.command->print(*result);
+    }
+    if (!lines.empty() && !out(lines)) return {};
+    params["since"] = member(*result, "next");
+  }
+}
+
 Exit explain(const Call& call, const Problem& problem) {
   const std::string text = text_of(call, problem);
   return {problem.kind == control::ProblemKind::invalid ? kUsageError : kFailure,

@@ -136,6 +136,22 @@ Table table_of_models(const Json& models) {
 
 Table table_of_backends(const Json& backends) { return {backends, {"backend", "built", "description"}}; }
 
+Table table_of_counters(const Json& counters) { return {counters, {"of", "name", "unit", "meaning"}}; }
+
+std::string print_events(const Json& events) {
+  std::string out;
+  if (const Json& lost = member(events, "lost"); lost.is_number() && lost != 0)
+    out += fmt::format("({} older ones are lost)\n", text(lost));
+  for (const Json& event : member(events, "events")) {
+    const Json& name = member(event, "name");
+    const Json& number = member(event, "number");
+    out += fmt::format("{} {} {}{}{}{}\n", text(event, "sequence"), text(event, "time"), text(event, "kind"),
+                       name.is_null() ? "" : " " + text(name), " " + text(event, "event"),
+                       number.is_null() ? "" : " (" + text(number) + ")");
+  }
+  return out;
+}
+
 std::string print_log_level(const Json& level) { return text(level, "level") + '\n'; }
 
 std::string print_version(const Json& version) {

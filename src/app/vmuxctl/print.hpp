@@ -24,6 +24,8 @@ namespace vmux::app {
 [[nodiscard]] Table table_of_pollers(const control::Json& pollers);
 [[nodiscard]] Table table_of_models(const control::Json& models);
 [[nodiscard]] Table table_of_backends(const control::Json& backends);
+[[nodiscard]] Table table_of_counters(const control::Json& counters);
+[[nodiscard]] std::string print_events(const control::Json& events);
 [[nodiscard]] std::string print_log_level(const control::Json& level);
 [[nodiscard]] std::string print_version(const control::Json& version);
 

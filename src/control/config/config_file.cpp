@@ -10,11 +10,22 @@
 #include "base/format.hpp"
 #include "base/toml.hpp"
 #include "control/config/configuration.hpp"
+#include "control/model/kinds.hpp"
 
 namespace vmux::control {
 namespace {
 
 Json to_json(const toml::node& node);
+
+bool is_mode_key(std::string_view key) {
+  std::vector<KindText> tables = object_kinds();
+  for (KindText& table : setting_tables())
+    tables.push_back(std::move(table));
+  return std::any_of(tables.begin(), tables.end(), [key](const KindText& table) {
+    return std::any_of(table.options.begin(), table.options.end(),
+                       [key](const OptionText* option) { return option->form == Form::mode && key == option->name; });
+  });
+}
 
 Json to_json(const toml::table& table) {
   Json object = Json::object();
@@ -23,7 +34,7 @@ Json to_json(const toml::table& table) {
     const bool is_octal =
         number != nullptr && (number->flags() & toml::value_flags::format_as_octal) != toml::value_flags::none;
     // A mode is text elsewhere, so that nobody has to guess what 660 means. TOML's 0o660 leaves no doubt.
-    const bool is_mode = is_octal && (key.str() == kPortAccess.mode || key.str() == kRpcAccess.mode);
+    const bool is_mode = is_octal && is_mode_key(key.str());
     object[std::string{key.str()}] = is_mode ? Json(fmt::format("0o{:o}", number->get())) : to_json(value);
   }
   return object;
@@ -59,7 +70,7 @@ struct Reader {
   }
 
   Outcome<> values(const toml::table& root) const;
-  Outcome<> steps(const toml::table& root, const char* key, const char* method) const;
+  Outcome<> steps(const toml::table& root, const std::string& kind) const;
   Outcome<> all(const toml::table& root) const;
 };
 
@@ -77,15 +88,15 @@ Outcome<> Reader::values(const toml::table& root) const {
   return {};
 }
 
-Outcome<> Reader::steps(const toml::table& root, const char* key, const char* method) const {
-  const toml::node* const node = root.get(key);
+Outcome<> Reader::steps(const toml::table& root, const std::string& kind) const {
+  const toml::node* const node = root.get(kind);
   if (node == nullptr) return {};
   if (!node->is_array_of_tables()) {
-    return refuse(ProblemKind::invalid, "", fmt::format("{}: expected [[{}]], a list of tables", where(*node), key));
+    return refuse(ProblemKind::invalid, "", fmt::format("{}: expected [[{}]], a list of tables", where(*node), kind));
   }
   for (const toml::node& element : *node->as_array()) {
-    const auto place = [&](const toml::node& at) { return fmt::format("{}: [[{}]]", where(at), key); };
-    Step& step = into.steps.emplace_back(Step{method, to_json(element), place(element)});
+    const auto place = [&](const toml::node& at) { return fmt::format("{}: [[{}]]", where(at), kind); };
+    Step& step = into.steps.emplace_back(Step{kind + ".add", to_json(element), place(element)});
     for (const auto& [member, value] : *element.as_table())
       step.where_keys.emplace_back(member.str(), place(value));
   }
@@ -93,17 +104,23 @@ Outcome<> Reader::steps(const toml::table& root, const char* key, const char* me
 }
 
 Outcome<> Reader::all(const toml::table& root) const {
-  constexpr auto kKnown = std::to_array<std::string_view>({"daemon", "pollers", "switch", "uplink", "port"});
+  const std::vector<KindText> kinds = object_kinds();
+  std::vector<std::string_view> known;
+  for (const KindText& table : setting_tables())
+    known.emplace_back(table.name);
+  for (const KindText& kind : kinds)
+    known.emplace_back(kind.name);
   for (const auto& [key, value] : root) {
-    if (std::find(kKnown.begin(), kKnown.end(), key.str()) != kKnown.end()) continue;
+    if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
     return refuse(
         ProblemKind::invalid, "",
-        fmt::format("{}: '{}' is not known here; known are: {}", where(value), key.str(), fmt::join(kKnown, ", ")));
+        fmt::format("{}: '{}' is not known here; known are: {}", where(value), key.str(), fmt::join(known, ", ")));
   }
   if (auto done = values(root); !done) return done;
-  if (auto done = steps(root, "switch", "switch.add"); !done) return done;
-  if (auto done = steps(root, "uplink", "uplink.add"); !done) return done;
-  return steps(root, "port", "port.add");
+  for (const KindText& kind : kinds) {
+    if (auto done = steps(root, kind.name); !done) return done;
+  }
+  return {};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/format.hpp"
+#include "control/model/inventory_kinds.hpp"
 #include "runtime/wakefulness.hpp"
 
 namespace vmux::control {
@@ -26,39 +27,14 @@ std::vector<unsigned> available_cpus() {
 
 Outcome<> apply_daemon(const Json& values, DaemonSpec& spec) {
   Params params{values};
-  if (auto rpc = params.text("rpc")) {
-    if (auto ok = check_socket_path("rpc", *rpc); !ok)
-      params.reject(ok.error().kind, ok.error().field, ok.error().text);
-    spec.rpc = std::move(rpc);
-  }
-  const auto take_access = [&params](SocketAccess& into, const AccessKeys& keys) {
-    SocketAccess given = params.access(keys);
-    if (given.owner) into.owner = std::move(given.owner);
-    if (given.group) into.group = std::move(given.group);
-    if (given.mode) into.mode = given.mode;
-  };
-  take_access(spec.rpc_access, kRpcAccess);
-  take_access(spec.port_access, kPortAccess);
-  if (auto members = params.members("rpc_read")) spec.roles.read = std::move(members);
-  if (auto members = params.members("rpc_operate")) spec.roles.operate = std::move(members);
-  if (auto members = params.members("rpc_admin")) spec.roles.admin = std::move(members);
-  if (const auto level = params.log_level("log_level")) spec.log_level = *level;
-  if (const auto mac = params.mac("base_mac")) spec.base_mac = mac;
-  if (const auto doorbell = params.doorbell("doorbell")) spec.doorbell = doorbell;
-  return params.finish();
+  read_options(params, daemon_options(), spec);
+  if (auto done = params.finish(); !done) return done;
+  return spec.rpc ? check_socket_path("rpc", *spec.rpc) : Outcome<>{};
 }
 
 Outcome<> apply_pollers(const Json& values, PollersSpec& spec) {
-  constexpr std::uint64_t kMaxMicroseconds = 1'000'000;
   Params params{values};
-  if (const auto count = params.number("count", 1, kMaxPollers)) spec.count = static_cast<unsigned>(*count);
-  if (auto cpus = params.cpus("cpus")) spec.cpus = std::move(*cpus);
-  spec.busy = params.flag("busy").value_or(spec.busy);
-  spec.spin_us = params.number("spin_us", 0, kMaxMicroseconds).value_or(spec.spin_us);
-  if (const auto first = params.number("min_sleep_us", 1, kMaxMicroseconds)) spec.min_sleep_us = first;
-  spec.max_sleep_us = params.number("max_sleep_us", 1, kMaxMicroseconds).value_or(spec.max_sleep_us);
-  spec.linger_us = params.number("linger_us", 0, kMaxMicroseconds).value_or(spec.linger_us);
-  if (const auto awake = params.number("keep_awake_us", 0, kMaxMicroseconds)) spec.keep_awake_us = awake;
+  read_options(params, poller_options(), spec);
   return params.finish();
 }
 
@@ -96,16 +72,11 @@ const std::string& place_of(const Step& step, const Problem& problem) {
 }
 
 Outcome<> rehearse(const Step& step, Inventory& inventory) {
-  const auto add = [&inventory](auto spec) -> Outcome<> {
-    if (!spec) return tl::unexpected<Problem>(spec.error());
-    auto added = inventory.add(std::move(*spec));
-    if (!added) return tl::unexpected<Problem>(added.error());
-    return {};
-  };
-  if (step.method == "switch.add") return add(switch_spec(step.params));
-  if (step.method == "uplink.add") return add(uplink_spec(step.params));
-  if (step.method == "port.add") return add(port_spec(step.params));
-  return refuse(ProblemKind::invalid, "", fmt::format("{} cannot be part of a start", step.method));
+  const InventoryKind* const kind = kind_of_method(step.method);
+  if (kind == nullptr || step.method != std::string{kind->name} + ".add") {
+    return refuse(ProblemKind::invalid, "", fmt::format("{} cannot be part of a start", step.method));
+  }
+  return kind->add(inventory, step.params);
 }
 
 tl::expected<void, StepProblem> rehearse(const Configuration& configuration, const Catalogue& catalogue) {

@@ -40,23 +40,24 @@ void spell_out(PortSpec& spec, const ModelEntry& model) {
   spec.socket = std::filesystem::absolute(spec.socket, ignored).lexically_normal();
 }
 
-tl::unexpected<Problem> none(const char* kind, const std::string& name) {
-  return refuse(ProblemKind::not_found, "name", fmt::format("there is no {} named {}", kind, name));
+template <ObjectSpec Spec>
+tl::unexpected<Problem> none(const std::string& name) {
+  return refuse(ProblemKind::not_found, "name", fmt::format("there is no {} named {}", kind_of<Spec>().name, name));
 }
 
 }  // namespace
 
 Outcome<Inventory::Differences> Inventory::differences(const SwitchSpec& wanted) const {
-  const SwitchSpec* const is = find_switch(wanted.name);
-  if (is == nullptr) return none("switch", wanted.name);
+  const SwitchSpec* const is = find<SwitchSpec>(wanted.name);
+  if (is == nullptr) return none<SwitchSpec>(wanted.name);
   return compare(to_json(*is), to_json(wanted));
 }
 
 Outcome<Inventory::Differences> Inventory::differences(const UplinkSpec& wanted) const {
-  const UplinkSpec* const is = find_uplink(wanted.name);
-  if (is == nullptr) return none("uplink", wanted.name);
+  const UplinkSpec* const is = find<UplinkSpec>(wanted.name);
+  if (is == nullptr) return none<UplinkSpec>(wanted.name);
   Inventory others = *this;
-  others.remove_uplink(wanted.name);
+  others.remove<UplinkSpec>(wanted.name);
   auto made = others.add(wanted);
   if (!made) return tl::unexpected<Problem>(made.error());
   if (!wanted.poller) made->poller = is->poller;
@@ -64,11 +65,11 @@ Outcome<Inventory::Differences> Inventory::differences(const UplinkSpec& wanted)
 }
 
 Outcome<Inventory::Differences> Inventory::differences(const PortSpec& wanted) const {
-  const PortSpec* const found = find_port(wanted.name);
-  if (found == nullptr) return none("port", wanted.name);
+  const PortSpec* const found = find<PortSpec>(wanted.name);
+  if (found == nullptr) return none<PortSpec>(wanted.name);
   PortSpec is = *found;
   Inventory others = *this;
-  others.remove_port(wanted.name);
+  others.remove<PortSpec>(wanted.name);
   auto made = others.add(wanted);
   if (!made) return tl::unexpected<Problem>(made.error());
   if (!wanted.mac) made->mac = is.mac;

@@ -2,28 +2,25 @@
 #include "control/config/reload.hpp"
 
 #include <algorithm>
-#include <tuple>
 
 #include "base/format.hpp"
+#include "control/model/inventory_kinds.hpp"
+#include "control/model/kinds.hpp"
 
 namespace vmux::control {
 namespace {
 
 std::string name_of(const Step& step) { return step.params.value("name", std::string{}); }
-std::string kind_of(const Step& step) { return step.method.substr(0, step.method.find('.')); }
-std::string title_of(const Step& step) { return kind_of(step) + ' ' + name_of(step); }
+/// Steps have been rehearsed, so that each is of some kind.
+const InventoryKind& kind_of(const Step& step) { return *kind_of_method(step.method); }
+std::string title_of(const Step& step) { return std::string{kind_of(step).name} + ' ' + name_of(step); }
 
 bool has(const std::vector<Step>& steps, const Step& one) {
   return std::any_of(steps.begin(), steps.end(),
                      [&one](const Step& step) { return step.method == one.method && name_of(step) == name_of(one); });
 }
 
-bool has(const Inventory& inventory, const Step& step) {
-  const std::string name = name_of(step);
-  if (step.method == "port.add") return inventory.find_port(name) != nullptr;
-  if (step.method == "uplink.add") return inventory.find_uplink(name) != nullptr;
-  return inventory.find_switch(name) != nullptr;
-}
+bool has(const Inventory& inventory, const Step& step) { return kind_of(step).has(inventory, name_of(step)); }
 
 class Planner {
  public:
@@ -49,21 +46,16 @@ class Planner {
 
 /// Why what there is cannot count as what is asked for; empty when it can.
 std::string Planner::difference(const Step& step) const {
-  const auto differences = [&]() -> Outcome<Inventory::Differences> {
-    if (step.method == "port.add") return live_.differences(*port_spec(step.params));
-    if (step.method == "uplink.add") return live_.differences(*uplink_spec(step.params));
-    return live_.differences(*switch_spec(step.params));
-  }();
+  const auto differences = kind_of(step).differences(live_, step.params);
   // What cannot be beside the things of now (it is to be on a switch that is yet to be made, say) is another.
   return differences ? fmt::format("{}", fmt::join(*differences, "; ")) : text_of(differences.error());
 }
 
 void Planner::remove(const Step& step) {
+  const InventoryKind& kind = kind_of(step);
   const std::string name = name_of(step);
-  plan_.removals.push_back({kind_of(step) + ".remove", Json{{"name", name}}, title_of(step)});
-  if (step.method == "port.add") then_.remove_port(name);
-  if (step.method == "uplink.add") then_.remove_uplink(name);
-  if (step.method == "switch.add") then_.remove_switch(name);
+  plan_.removals.push_back({std::string{kind.name} + ".remove", Json{{"name", name}}, title_of(step)});
+  kind.remove(then_, name);
 }
 
 void Planner::keep(const Step& step, const char* why, const std::string& difference) {
@@ -75,7 +67,7 @@ void Planner::keep(const Step& step, const char* why, const std::string& differe
 void Planner::judge(const Step& step) {
   const std::string difference = this->difference(step);
   if (difference.empty()) return;
-  if (step.method == "port.add" && is_in_use_(name_of(step))) return keep(step, "a VM uses it", difference);
+  if (kind_of(step).serves_vms && is_in_use_(name_of(step))) return keep(step, "a VM uses it", difference);
   remove(step);
 }
 
@@ -83,10 +75,7 @@ void Planner::judge(const Step& step) {
 void Planner::judge_switch(const Step& step, const std::string& difference) {
   if (difference.empty()) return;
   const std::string name = name_of(step);
-  const auto belongs = [&name](const auto& one) { return one.switch_name == name; };
-  const bool is_used = std::any_of(then_.ports().begin(), then_.ports().end(), belongs) ||
-                       std::any_of(then_.uplinks().begin(), then_.uplinks().end(), belongs);
-  if (is_used) {
+  if (!then_.users_of(name).empty()) {
     keep(step, "ports or uplinks belong to it", difference);
   } else if (name == kDefaultSwitch) {
     made_anew_.push_back(name);  // it cannot go, and may be added again
@@ -96,7 +85,7 @@ void Planner::judge_switch(const Step& step, const std::string& difference) {
 }
 
 Outcome<ReloadPlan> Planner::plan(const std::vector<Step>& before, const std::vector<Step>& wanted) {
-  const auto is_switch = [](const Step& step) { return step.method == "switch.add"; };
+  const auto is_switch = [](const Step& step) { return kind_of(step).is_used_by_others; };
   for (const Step& step : before) {
     if (!is_switch(step) && !has(wanted, step) && has(live_, step)) remove(step);
   }
@@ -105,7 +94,7 @@ Outcome<ReloadPlan> Planner::plan(const std::vector<Step>& before, const std::ve
   }
   for (const Step& step : before) {
     if (!is_switch(step) || has(wanted, step) || !has(live_, step)) continue;
-    if (auto may = then_.may_remove_switch(name_of(step)); may) {
+    if (auto may = kind_of(step).may_remove(then_, name_of(step)); may) {
       remove(step);
     } else {
       plan_.kept.push_back(
@@ -138,31 +127,30 @@ Outcome<ReloadPlan> plan_reload(const Inventory& live, const Configuration& befo
   return Planner{live, is_in_use}.plan(before.steps, wanted.steps);
 }
 
+namespace {
+
+template <class Spec>
+void add_changed(std::vector<std::string>& changed, std::span<const Option<Spec>> options, const Spec& before,
+                 const Spec& wanted) {
+  for (const Option<Spec>& option : options) {
+    const bool is_told = option.text.change == Change::anew && !is_same(option.get(before), option.get(wanted));
+    if (is_told) changed.emplace_back(option.text.name);
+  }
+}
+
+}  // namespace
+
 std::vector<std::string> changed_values(const DaemonSpec& before, const DaemonSpec& wanted) {
   std::vector<std::string> changed;
-  const auto look = [&changed](const char* key, bool is_same) {
-    if (!is_same) changed.emplace_back(key);
-  };
-  const auto look_at_access = [&look](const SocketAccess& a, const SocketAccess& b, const AccessKeys& keys) {
-    look(keys.owner, id_of(a.owner) == id_of(b.owner));
-    look(keys.group, id_of(a.group) == id_of(b.group));
-    look(keys.mode, a.mode == b.mode);
-  };
-  look("rpc", before.rpc == wanted.rpc);
-  look_at_access(before.rpc_access, wanted.rpc_access, kRpcAccess);
-  look_at_access(before.port_access, wanted.port_access, kPortAccess);
-  look("base_mac", before.base_mac == wanted.base_mac);
-  look("doorbell", before.doorbell == wanted.doorbell);
-  const PollersSpec &a = before.pollers, &b = wanted.pollers;
-  look("count", a.count == b.count);
-  look("cpus", a.cpus == b.cpus);
-  look("busy", a.busy == b.busy);
-  look("spin_us", a.spin_us == b.spin_us);
-  look("min_sleep_us", a.min_sleep_us == b.min_sleep_us);
-  look("max_sleep_us", a.max_sleep_us == b.max_sleep_us);
-  look("linger_us", a.linger_us == b.linger_us);
-  look("keep_awake_us", a.keep_awake_us == b.keep_awake_us);
+  add_changed(changed, daemon_options(), before, wanted);
+  add_changed(changed, poller_options(), before.pollers, wanted.pollers);
   return changed;
+}
+
+void take_changes(const DaemonSpec& wanted, DaemonSpec& into) {
+  for (const Option<DaemonSpec>& option : daemon_options()) {
+    if (option.text.change == Change::reload) option.copy(wanted, into);
+  }
 }
 
 }  // namespace vmux::control

@@ -24,7 +24,9 @@ struct ReloadPlan {
                                               const Configuration& wanted,
                                               const std::function<bool(const std::string& port)>& is_in_use);
 
-/// The keys of [daemon] and [pollers] that differ, but for log_level and the roles: they take a restart.
+/// The keys of [daemon] and [pollers] that differ and take a restart.
 [[nodiscard]] std::vector<std::string> changed_values(const DaemonSpec& before, const DaemonSpec& wanted);
+/// Those that do not (Change::reload), as they are wanted.
+void take_changes(const DaemonSpec& wanted, DaemonSpec& into);
 
 }  // namespace vmux::control

@@ -35,11 +35,11 @@ switching::PortConfig port_config(const std::string& name, const VlanSpec& vlan,
   switching::PortConfig config;
   config.name = name;
   config.mac_limit = mac_limit;
-  config.vlan.tag = vlan.native.value_or(0);
-  if (vlan.mode == VlanSpec::Mode::access) config.vlan.mode = switching::VlanMode::access;
-  config.vlan.only_tagged = vlan.mode == VlanSpec::Mode::trunk && !vlan.native;
-  const bool is_all = vlan.allowed == std::vector<VlanRange>{{1, kMaxVlan}};
-  for (const VlanRange range : is_all ? std::vector<VlanRange>{} : vlan.allowed) {
+  config.vlan.tag = vlan.access.value_or(vlan.native.value_or(0));
+  if (vlan.access) config.vlan.mode = switching::VlanMode::access;
+  config.vlan.only_tagged = vlan.trunk && !vlan.native;
+  const std::vector<VlanRange> kAll{{1, kMaxVlan}};
+  for (const VlanRange range : vlan.trunk.value_or(kAll) == kAll ? std::vector<VlanRange>{} : *vlan.trunk) {
     for (unsigned id = range.first; id <= range.last; ++id) {
       config.vlan.allowed.push_back(static_cast<std::uint16_t>(id));
     }
@@ -58,11 +58,11 @@ std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports, const st
 }  // namespace
 
 Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalogue, Hardware& hardware,
-                                                        const DaemonSpec& daemon) {
-  std::unique_ptr<Controller> controller{new Controller(catalogue, hardware, daemon)};
+                                                        EventRing& events, const DaemonSpec& daemon) {
+  std::unique_ptr<Controller> controller{new Controller(catalogue, hardware, events, daemon)};
   if (auto started = controller->start_pollers(); !started) return tl::unexpected<Problem>(started.error());
-  for (const SwitchSpec& spec : controller->inventory_.switches()) {
-    if (auto opened = controller->open_switch(spec); !opened) return tl::unexpected<Problem>(opened.error());
+  for (const SwitchSpec& spec : controller->inventory_.all<SwitchSpec>()) {
+    if (auto opened = controller->open(spec); !opened) return tl::unexpected<Problem>(opened.error());
   }
   return controller;
 }
@@ -80,16 +80,29 @@ Controller::~Controller() {
   ports_.clear();
   uplinks_.clear();
   switches_.clear();
-  pollers_.clear();
+}
+
+Controller::Thread::~Thread() {
+  if (!poller) return;
+  poller->stop();
+  poller->join();  // before its tasks go
+}
+
+Outcome<> Controller::start(Thread& thread, const runtime::PollerOptions& options, const char* field) {
+  auto poller = runtime::Poller::create(options);
+  if (!poller) return refuse(field, "make a thread", poller.error());
+  thread.poller = std::move(*poller);
+  thread.watch = std::make_unique<PortWatch>(*thread.poller, events_);
+  if (auto started = thread.poller->start(); !started) return refuse(field, "start a thread", started.error());
+  return {};
 }
 
 Outcome<> Controller::start_pollers() {
   const unsigned count = std::max(1u, daemon_.pollers.count);
   for (unsigned i = 0; i < count; ++i) {
-    auto poller = runtime::Poller::create(poller_options(daemon_.pollers, i));
-    if (!poller) return refuse("count", "make a poller", poller.error());
-    if (auto started = (*poller)->start(); !started) return refuse("count", "start a poller", started.error());
-    pollers_.push_back(std::move(*poller));
+    Thread& thread = *threads_.emplace_back(std::make_unique<Thread>());
+    if (auto started = start(thread, poller_options(daemon_.pollers, i), "count"); !started) return started;
+    pollers_.push_back(thread.poller.get());
   }
   return {};
 }
@@ -98,21 +111,63 @@ Outcome<> Controller::start_pollers() {
 std::vector<runtime::Poller*> Controller::pollers_for(unsigned home, unsigned queues) const {
   std::vector<runtime::Poller*> out;
   for (std::size_t i = 0; i < std::min<std::size_t>(queues, pollers_.size()); ++i)
-    out.push_back(pollers_.at((home + i) % pollers_.size()).get());
+    out.push_back(pollers_.at((home + i) % pollers_.size()));
   return out;
 }
 
-// --- switches ---
+// --- any kind of object ---
 
-Outcome<> Controller::add(const SwitchSpec& spec) {
-  auto added = inventory_.add(spec);
-  if (!added) return tl::unexpected<Problem>(added.error());
-  auto opened = open_switch(*added);
-  if (!opened && added->name != kDefaultSwitch) inventory_.remove_switch(added->name);
-  return opened;
+namespace {
+
+std::string title_of(const SwitchSpec& spec) { return fmt::format("switch {}", spec.name); }
+std::string title_of(const UplinkSpec& spec) {
+  return fmt::format("uplink {}: {} {} on switch {}", spec.name, spec.backend, spec.device.value_or(""),
+                     spec.switch_name);
+}
+std::string title_of(const PortSpec& spec) {
+  const std::string what =
+      spec.switch_name.empty()
+          ? spec.device.value_or("")
+          : fmt::format("with MAC {} on switch {}", to_text(spec.mac.value_or(MacAddress{})), spec.switch_name);
+  return fmt::format("port {}: {} {}, served over {} at {}", spec.name, spec.model, what, spec.transport.value_or(""),
+                     spec.socket);
 }
 
-Outcome<> Controller::open_switch(const SwitchSpec& spec) {
+}  // namespace
+
+template <ObjectSpec Spec>
+Outcome<> Controller::add(const Spec& spec) {
+  const bool was_there = inventory_.find<Spec>(spec.name) != nullptr;  // the default switch, which may be made anew
+  auto added = inventory_.add(spec);
+  if (!added) return tl::unexpected<Problem>(added.error());
+  auto opened = open(*added);
+  if (!opened && !was_there) inventory_.remove<Spec>(added->name);
+  if (!opened) return opened;
+  logf(LogLevel::info, "{}", title_of(*added));
+  events_.write(EventType::added, kind_of<Spec>().name, added->name);
+  return {};
+}
+
+template <ObjectSpec Spec>
+Outcome<> Controller::remove(const std::string& name) {
+  if (auto may = inventory_.may_remove<Spec>(name); !may) return may;
+  close(*inventory_.find<Spec>(name));
+  inventory_.remove<Spec>(name);
+  logf(LogLevel::info, "{} {}: removed", kind_of<Spec>().name, name);
+  events_.write(EventType::removed, kind_of<Spec>().name, name);
+  return {};
+}
+
+template Outcome<> Controller::add(const SwitchSpec&);
+template Outcome<> Controller::add(const UplinkSpec&);
+template Outcome<> Controller::add(const PortSpec&);
+template Outcome<> Controller::remove<SwitchSpec>(const std::string&);
+template Outcome<> Controller::remove<UplinkSpec>(const std::string&);
+template Outcome<> Controller::remove<PortSpec>(const std::string&);
+
+// --- switches ---
+
+Outcome<> Controller::open(const SwitchSpec& spec) {
   switching::SwitchOptions options;
   options.ageing_seconds = spec.mac_age_s;
   options.forwarded_groups = static_cast<std::uint16_t>(spec.group_forward_mask | (spec.forward_bpdu ? 1u : 0u));
@@ -122,33 +177,13 @@ Outcome<> Controller::open_switch(const SwitchSpec& spec) {
   return {};
 }
 
-Outcome<> Controller::remove_switch(const std::string& name) {
-  if (auto may = inventory_.may_remove_switch(name); !may) return may;
-  switches_.erase(name);
-  inventory_.remove_switch(name);
-  return {};
-}
+void Controller::close(const SwitchSpec& spec) { switches_.erase(spec.name); }
 
 // --- ports ---
 
-Outcome<> Controller::add(const PortSpec& spec) {
-  auto added = inventory_.add(spec);
-  if (!added) return tl::unexpected<Problem>(added.error());
-  auto opened = open_port(*added);
-  if (!opened) inventory_.remove_port(added->name);
-  if (opened) {
-    const std::string what =
-        added->switch_name.empty()
-            ? added->device.value_or("")
-            : fmt::format("with MAC {} on switch {}", to_text(added->mac.value_or(MacAddress{})), added->switch_name);
-    logf(LogLevel::info, "port {}: {} {}, served over {} at {}", added->name, added->model, what, *added->transport,
-         added->socket);
-  }
-  return opened;
-}
-
-Outcome<> Controller::open_port(const PortSpec& spec) {
+Outcome<> Controller::open(const PortSpec& spec) {
   Port port;
+  port.name = spec.name;
   const ModelEntry& model = *catalogue_.model(spec.model);
   if (model.has_port) port.plugged_into = switches_.at(spec.switch_name).get();
   DeviceRequest request{spec.name,
@@ -163,8 +198,9 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
     auto thread = thread_named(model.own_thread(request));
     if (!thread) return tl::unexpected<Problem>(thread.error());
     port.own_thread = std::move(*thread);
-    request.pollers = {port.own_thread.get()};
+    request.pollers = {port.own_thread->poller.get()};
   }
+  port.watch = port.own_thread ? port.own_thread->watch.get() : threads_.at(spec.poller.value_or(0))->watch.get();
   port.pollers = request.pollers;
   port.poller = port.pollers.front();
   auto device = port.poller->call([&] { return model.make(request, *port.poller); });
@@ -184,15 +220,13 @@ Outcome<> Controller::open_port(const PortSpec& spec) {
   return served;
 }
 
-Outcome<std::shared_ptr<runtime::Poller>> Controller::thread_named(const std::string& name) {
-  std::weak_ptr<runtime::Poller>& known = threads_[name];
+Outcome<std::shared_ptr<Controller::Thread>> Controller::thread_named(const std::string& name) {
+  std::weak_ptr<Thread>& known = own_threads_[name];
   if (auto thread = known.lock()) return thread;
   runtime::PollerOptions options;
   options.name = name.substr(0, 15);  // as long as a thread's name can be
-  auto made = runtime::Poller::create(options);
-  if (!made) return refuse("model", "make a thread", made.error());
-  if (auto started = (*made)->start(); !started) return refuse("model", "start a thread", started.error());
-  std::shared_ptr<runtime::Poller> thread = std::move(*made);
+  auto thread = std::make_shared<Thread>();
+  if (auto started = start(*thread, options, "model"); !started) return tl::unexpected<Problem>(started.error());
   known = thread;
   return thread;
 }
@@ -212,6 +246,7 @@ Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
   });
   if (!frontend) return refuse("socket", "listen on " + spec.socket, frontend.error());
   port.frontend = std::move(*frontend);
+  port.poller->call([&] { port.watch->add(port.name, *port.device, *port.frontend); });
   return {};
 }
 
@@ -220,7 +255,10 @@ bool Controller::announce_departure(Port& port, bool for_good) noexcept {
 }
 
 void Controller::close(Port& port) noexcept {
-  port.poller->call([&] { port.frontend.reset(); });
+  port.poller->call([&] {
+    port.watch->remove(port.name);
+    port.frontend.reset();
+  });
   if (std::exchange(port.is_plugged, false)) static_cast<void>(port.plugged_into->detach(port.id));
   port.poller->call([&] { port.device.reset(); });
 }
@@ -235,17 +273,11 @@ void Controller::announce_removal(const std::vector<std::string>& ports) {
   if (is_heard) std::this_thread::sleep_for(kNotice);
 }
 
-Outcome<> Controller::remove_port(const std::string& name) {
-  const auto found = ports_.find(name);
-  if (found == ports_.end()) {
-    return refuse(ProblemKind::not_found, "name", fmt::format("there is no port named {}", name));
-  }
-  announce_removal({name});
+void Controller::close(const PortSpec& spec) {
+  announce_removal({spec.name});
+  const auto found = ports_.find(spec.name);
   close(found->second);
   ports_.erase(found);
-  inventory_.remove_port(name);
-  logf(LogLevel::info, "port {}: removed", name);
-  return {};
 }
 
 Controller::PortState Controller::port_state(const std::string& name) const {
@@ -262,19 +294,7 @@ Controller::PortState Controller::port_state(const std::string& name) const {
 
 // --- uplinks ---
 
-Outcome<> Controller::add(const UplinkSpec& spec) {
-  auto added = inventory_.add(spec);
-  if (!added) return tl::unexpected<Problem>(added.error());
-  auto opened = open_uplink(*added);
-  if (!opened) inventory_.remove_uplink(added->name);
-  if (opened) {
-    logf(LogLevel::info, "uplink {}: {} {} on switch {}", added->name, added->backend, added->device.value_or(""),
-         added->switch_name);
-  }
-  return opened;
-}
-
-Outcome<> Controller::open_uplink(const UplinkSpec& spec) {
+Outcome<> Controller::open(const UplinkSpec& spec) {
   Plug plug;
   plug.pollers = pollers_for(spec.poller.value_or(0), spec.queues);
   plug.poller = plug.pollers.front();
@@ -298,16 +318,10 @@ void Controller::close(Plug& plug) noexcept {
   plug.uplink.reset();
 }
 
-Outcome<> Controller::remove_uplink(const std::string& name) {
-  const auto found = uplinks_.find(name);
-  if (found == uplinks_.end()) {
-    return refuse(ProblemKind::not_found, "name", fmt::format("there is no uplink named {}", name));
-  }
+void Controller::close(const UplinkSpec& spec) {
+  const auto found = uplinks_.find(spec.name);
   close(found->second);
   uplinks_.erase(found);
-  inventory_.remove_uplink(name);
-  logf(LogLevel::info, "uplink {}: removed", name);
-  return {};
 }
 
 bool Controller::uplink_is_ready(const std::string& name) const {
@@ -322,7 +336,7 @@ std::vector<Controller::LaneState> Controller::lanes(const std::string& name) co
   std::vector<LaneState> out;
   for (const switching::Lane& lane : lanes) {
     const auto at = std::find_if(pollers_.begin(), pollers_.end(),
-                                 [&lane](const auto& poller) { return poller.get() == &lane.poller; });
+                                 [&lane](const runtime::Poller* poller) { return poller == &lane.poller; });
     LaneState& state = out.emplace_back();
     if (at != pollers_.end()) state.poller = static_cast<std::size_t>(at - pollers_.begin());
     state.counters = &lane.port.counters();

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "control/live/event_ring.hpp"
+#include "control/live/port_watch.hpp"
 #include "control/model/inventory.hpp"
 #include "control/model/problem.hpp"
 #include "switch/switch.hpp"
@@ -18,23 +20,20 @@ namespace vmux::control {
 /// through Poller::call. Everything that `add` makes is undone when a later part of it fails.
 class Controller {
  public:
-  /// Starts the pollers and makes the default switch. `daemon` has been settled; `catalogue` and `hardware` must
-  /// outlive it.
+  /// Starts the pollers and makes the default switch. `daemon` has been settled; the others must outlive it.
   [[nodiscard]] static Outcome<std::unique_ptr<Controller>> create(const Catalogue& catalogue, Hardware& hardware,
-                                                                   const DaemonSpec& daemon);
+                                                                   EventRing& events, const DaemonSpec& daemon);
   /// Removes ports (guests see their links go down, all at the same time), uplinks, switches, then stops the pollers.
   ~Controller();
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
 
-  Outcome<> add(const SwitchSpec& spec);
-  Outcome<> add(const UplinkSpec& spec);
-  Outcome<> add(const PortSpec& spec);
-  Outcome<> remove_switch(const std::string& name);
-  Outcome<> remove_uplink(const std::string& name);
-  /// The client, if there is one, sees its device go: the guest's link goes down first and the VMM is asked to unplug
-  /// the device, and both have a fifth of a second to take that in.
-  Outcome<> remove_port(const std::string& name);
+  template <ObjectSpec Spec>
+  Outcome<> add(const Spec& spec);
+  /// A port's client, if there is one, sees its device go: the guest's link goes down first and the VMM is asked to
+  /// unplug the device, and both have a fifth of a second to take that in.
+  template <ObjectSpec Spec>
+  Outcome<> remove(const std::string& name);
   /// For whoever is about to remove several: all of their clients have that fifth of a second at the same time. Names
   /// that no port has are passed over.
   void announce_removal(const std::vector<std::string>& ports);
@@ -62,11 +61,20 @@ class Controller {
   [[nodiscard]] const Inventory& inventory() const noexcept { return inventory_; }
   [[nodiscard]] const Catalogue& catalogue() const noexcept { return catalogue_; }
   [[nodiscard]] const DaemonSpec& daemon() const noexcept { return daemon_; }
-  [[nodiscard]] const std::vector<std::unique_ptr<runtime::Poller>>& pollers() const noexcept { return pollers_; }
+  [[nodiscard]] EventRing& events() const noexcept { return events_; }
+  [[nodiscard]] const std::vector<runtime::Poller*>& pollers() const noexcept { return pollers_; }
 
  private:
+  /// A poller, and who looks after its ports.
+  struct Thread {
+    ~Thread();
+    std::unique_ptr<runtime::Poller> poller;
+    std::unique_ptr<PortWatch> watch;
+  };
   struct Port {
-    std::shared_ptr<runtime::Poller> own_thread;  // of models that may block; else one of pollers_ is used
+    std::string name;
+    std::shared_ptr<Thread> own_thread;  // of models that may block; else one of threads_ is used
+    PortWatch* watch = nullptr;          // of poller
     runtime::Poller* poller = nullptr;
     std::vector<runtime::Poller*> pollers;  // of its lanes, that one first
     switching::Switch* plugged_into = nullptr;
@@ -84,27 +92,34 @@ class Controller {
     std::unique_ptr<Uplink> uplink;  // made and destroyed here, used on `poller`
   };
 
-  Controller(const Catalogue& catalogue, Hardware& hardware, const DaemonSpec& daemon)
-      : catalogue_(catalogue), hardware_(hardware), daemon_(daemon), inventory_(catalogue, daemon) {}
+  Controller(const Catalogue& catalogue, Hardware& hardware, EventRing& events, const DaemonSpec& daemon)
+      : catalogue_(catalogue), hardware_(hardware), events_(events), daemon_(daemon), inventory_(catalogue, daemon) {}
   Outcome<> start_pollers();
   [[nodiscard]] std::vector<runtime::Poller*> pollers_for(unsigned home, unsigned queues) const;
-  Outcome<> open_switch(const SwitchSpec& spec);
-  Outcome<> open_port(const PortSpec& spec);
-  Outcome<std::shared_ptr<runtime::Poller>> thread_named(const std::string& name);
+  // What a kind of object is made of, alive: these for each.
+  Outcome<> open(const SwitchSpec& spec);
+  Outcome<> open(const UplinkSpec& spec);
+  Outcome<> open(const PortSpec& spec);
+  void close(const SwitchSpec& spec);
+  void close(const UplinkSpec& spec);
+  void close(const PortSpec& spec);
+  Outcome<> start(Thread& thread, const runtime::PollerOptions& options, const char* field);
+  Outcome<std::shared_ptr<Thread>> thread_named(const std::string& name);
   Outcome<> serve(Port& port, const PortSpec& spec);
-  Outcome<> open_uplink(const UplinkSpec& spec);
   static bool announce_departure(Port& port, bool for_good) noexcept;
   static void close(Port& port) noexcept;
   static void close(Plug& plug) noexcept;
 
   const Catalogue& catalogue_;
   Hardware& hardware_;
+  EventRing& events_;
   DaemonSpec daemon_;
   Inventory inventory_;
-  std::vector<std::unique_ptr<runtime::Poller>> pollers_;
+  std::vector<std::unique_ptr<Thread>> threads_;
+  std::vector<runtime::Poller*> pollers_;  // of these
   std::map<std::string, std::unique_ptr<switching::Switch>> switches_;
   std::map<std::string, Plug> uplinks_;
-  std::map<std::string, std::weak_ptr<runtime::Poller>> threads_;  // of the ports that have their own
+  std::map<std::string, std::weak_ptr<Thread>> own_threads_;  // of the ports that have their own
   std::map<std::string, Port> ports_;
 };
 

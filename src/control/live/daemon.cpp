@@ -49,7 +49,8 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Hardware& hardware, Configur
   auto control = runtime::Poller::create({.name = "control"});
   if (!control) return refuse("", "make the control thread", control.error());
   control_ = std::move(*control);
-  auto controller = Controller::create(catalogue, hardware, spec);
+  events_ = std::make_unique<EventRing>(control_.get());
+  auto controller = Controller::create(catalogue, hardware, *events_, spec);
   if (!controller) return tl::unexpected<Problem>(controller.error());
   controller_ = std::move(*controller);
   add_methods(methods_, *controller_);
@@ -96,14 +97,12 @@ Outcome<> Daemon::reload(Configuration wanted) {
     logf(LogLevel::warning, "reload: {}", kept);
   if (const auto values = changed_values(asked_.daemon, wanted.daemon); !values.empty()) {
     logf(LogLevel::warning, "reload: takes a restart: {}", fmt::join(values, ", "));
-    const LogLevel level = wanted.daemon.log_level;
-    RolesSpec roles = std::move(wanted.daemon.roles);
+    take_changes(wanted.daemon, asked_.daemon);
     wanted.daemon = std::move(asked_.daemon);  // what is still owed is told again the next time
-    wanted.daemon.log_level = level;
-    wanted.daemon.roles = std::move(roles);
   }
   logf(LogLevel::info, "reload: {} removed, {} added, {} failed, {} kept as they were, {} unchanged",
        plan->removals.size(), plan->additions.size(), failed, plan->kept.size(), plan->unchanged);
+  events_->write(EventType::reloaded, "daemon", "", plan->removals.size() + plan->additions.size());
   asked_ = std::move(wanted);
   return {};
 }

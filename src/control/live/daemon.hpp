@@ -37,6 +37,7 @@ class Daemon {
 
   // Destroyed in the opposite order: nobody calls methods when the objects go.
   std::unique_ptr<runtime::Poller> control_;
+  std::unique_ptr<EventRing> events_;
   std::unique_ptr<Controller> controller_;
   Methods methods_;
   Configuration asked_;  // as it was given

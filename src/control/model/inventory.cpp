@@ -10,18 +10,6 @@
 namespace vmux::control {
 namespace {
 
-template <class Spec>
-const Spec* find(const std::vector<Spec>& list, std::string_view name) noexcept {
-  const auto found = std::find_if(list.begin(), list.end(), [name](const Spec& spec) { return spec.name == name; });
-  return found == list.end() ? nullptr : &*found;
-}
-
-template <class Spec>
-void remove(std::vector<Spec>& list, std::string_view name) {
-  list.erase(std::remove_if(list.begin(), list.end(), [name](const Spec& spec) { return spec.name == name; }),
-             list.end());
-}
-
 /// Where a path leads, as far as that can be told without looking.
 std::filesystem::path normal(const std::string& path) {
   std::error_code ignored;
@@ -31,18 +19,18 @@ std::filesystem::path normal(const std::string& path) {
 }  // namespace
 
 Inventory::Inventory(const Catalogue& catalogue, const DaemonSpec& daemon) : catalogue_(catalogue), daemon_(daemon) {
-  switches_.push_back(SwitchSpec{.name = kDefaultSwitch});
+  list<SwitchSpec>().push_back(SwitchSpec{.name = kDefaultSwitch});
 }
 
 Outcome<SwitchSpec> Inventory::add(SwitchSpec spec) {
   if (spec.name == kDefaultSwitch && users_of(spec.name).empty()) {
-    switches_.front() = spec;
+    list<SwitchSpec>().front() = spec;
     return spec;
   }
-  if (find_switch(spec.name) != nullptr) {
+  if (find<SwitchSpec>(spec.name) != nullptr) {
     return refuse(ProblemKind::already_exists, "name", fmt::format("there is a switch named {} already", spec.name));
   }
-  switches_.push_back(spec);
+  list<SwitchSpec>().push_back(spec);
   return spec;
 }
 
@@ -50,7 +38,7 @@ Outcome<UplinkSpec> Inventory::add(UplinkSpec spec) {
   if (auto ok = check_name_on_switch(spec.name, spec.switch_name); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_backend(spec); !ok) return tl::unexpected(ok.error());
   if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
-  uplinks_.push_back(spec);
+  list<UplinkSpec>().push_back(spec);
   return spec;
 }
 
@@ -73,21 +61,21 @@ Outcome<PortSpec> Inventory::add(PortSpec spec) {
   } else if (spec.poller) {
     return refuse(ProblemKind::invalid, "poller", fmt::format("{} has a thread of its own", model.name));
   }
-  ports_.push_back(spec);
+  list<PortSpec>().push_back(spec);
   return spec;
 }
 
 Outcome<> Inventory::check_name_on_switch(std::string_view name, std::string_view switch_name) const {
   // Ports and uplinks share one name space: both are "ports" to a switch and to whoever reads its table.
-  if (find_port(name) != nullptr) {
+  if (find<PortSpec>(name) != nullptr) {
     return refuse(ProblemKind::already_exists, "name", fmt::format("there is a port named {} already", name));
   }
-  if (find_uplink(name) != nullptr) {
+  if (find<UplinkSpec>(name) != nullptr) {
     return refuse(ProblemKind::already_exists, "name", fmt::format("there is an uplink named {} already", name));
   }
-  if (find_switch(switch_name) == nullptr) {
+  if (find<SwitchSpec>(switch_name) == nullptr) {
     std::vector<std::string_view> names;
-    for (const SwitchSpec& one : switches_)
+    for (const SwitchSpec& one : all<SwitchSpec>())
       names.push_back(one.name);
     return refuse(ProblemKind::not_found, "switch",
                   fmt::format("there is no switch named {}; there are: {}", switch_name, fmt::join(names, ", ")));
@@ -143,7 +131,7 @@ Outcome<> Inventory::check_device(PortSpec& spec) const {
     return refuse(ProblemKind::invalid, "device", fmt::format("expected {}, got '{}'", kPciAddressForm, *spec.device));
   }
   spec.device = address->text();
-  for (const PortSpec& port : ports_) {
+  for (const PortSpec& port : all<PortSpec>()) {
     if (port.device != spec.device) continue;
     return refuse(ProblemKind::already_exists, "device", fmt::format("{} is that of port {}", *spec.device, port.name));
   }
@@ -152,11 +140,11 @@ Outcome<> Inventory::check_device(PortSpec& spec) const {
 
 /// What only makes sense on a switch is not for a port that has no side there.
 Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
-  const char* const field = spec.switch_name != kDefaultSwitch       ? "switch"
-                            : spec.mac                               ? "mac"
-                            : spec.vlan.mode != VlanSpec::Mode::none ? "vlan"
-                            : spec.doorbell                          ? "doorbell"
-                                                                     : nullptr;
+  const char* const field = spec.switch_name != kDefaultSwitch ? "switch"
+                            : spec.mac                         ? "mac"
+                            : spec.vlan.is_aware()             ? "vlan"
+                            : spec.doorbell                    ? "doorbell"
+                                                               : nullptr;
   if (field != nullptr) {
     return refuse(ProblemKind::invalid, field,
                   fmt::format("{} has no side on a switch: its frames leave through the device itself", spec.model));
@@ -168,7 +156,7 @@ Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
 Outcome<> Inventory::check_socket(const PortSpec& spec) const {
   if (auto ok = check_socket_path("socket", spec.socket); !ok) return ok;
   const std::filesystem::path path = normal(spec.socket);
-  for (const PortSpec& port : ports_) {
+  for (const PortSpec& port : all<PortSpec>()) {
     if (normal(port.socket) != path) continue;
     return refuse(ProblemKind::already_exists, "socket", fmt::format("{} is that of port {}", spec.socket, port.name));
   }
@@ -216,7 +204,8 @@ Outcome<> Inventory::give_mac(PortSpec& spec) const {
   // given out once in the whole daemon, so that a port may move to another switch.
   for (std::uint32_t offset = 0;; ++offset) {
     const MacAddress mac = offset_mac(base, offset);
-    if (std::none_of(ports_.begin(), ports_.end(), [&](const PortSpec& port) { return port.mac == mac; })) {
+    if (std::none_of(all<PortSpec>().begin(), all<PortSpec>().end(),
+                     [&](const PortSpec& port) { return port.mac == mac; })) {
       spec.mac = mac;
       return {};
     }
@@ -236,56 +225,56 @@ Outcome<> Inventory::give_poller(std::optional<unsigned>& poller) const {
     for (unsigned i = 0; i < std::min(queues, count); ++i)
       ++load[(home + i) % count];
   };
-  for (const PortSpec& port : ports_) {
+  for (const PortSpec& port : all<PortSpec>()) {
     if (port.poller) add(*port.poller, catalogue_.model(port.model)->queues(port.queues));
   }
-  for (const UplinkSpec& uplink : uplinks_)
+  for (const UplinkSpec& uplink : all<UplinkSpec>())
     add(uplink.poller.value_or(0), uplink.queues);
   poller = static_cast<unsigned>(std::min_element(load.begin(), load.end()) - load.begin());
   return {};
 }
 
 bool Inventory::is_mac_used(const MacAddress& mac, std::string_view switch_name) const noexcept {
-  return std::any_of(ports_.begin(), ports_.end(),
+  return std::any_of(all<PortSpec>().begin(), all<PortSpec>().end(),
                      [&](const PortSpec& port) { return port.mac == mac && port.switch_name == switch_name; });
 }
 
 std::vector<std::string_view> Inventory::users_of(std::string_view switch_name) const {
   std::vector<std::string_view> users;
-  for (const PortSpec& port : ports_) {
+  for (const PortSpec& port : all<PortSpec>()) {
     if (port.switch_name == switch_name) users.push_back(port.name);
   }
-  for (const UplinkSpec& uplink : uplinks_) {
+  for (const UplinkSpec& uplink : all<UplinkSpec>()) {
     if (uplink.switch_name == switch_name) users.push_back(uplink.name);
   }
   return users;
 }
 
-Outcome<> Inventory::may_remove_switch(std::string_view name) const {
-  if (find_switch(name) == nullptr) {
-    return refuse(ProblemKind::not_found, "name", fmt::format("there is no switch named {}", name));
+template <ObjectSpec Spec>
+Outcome<> Inventory::may_remove(std::string_view name) const {
+  const char* const kind = kind_of<Spec>().name;
+  if (find<Spec>(name) == nullptr) {
+    return refuse(ProblemKind::not_found, "name", fmt::format("there is no {} named {}", kind, name));
   }
-  if (name == kDefaultSwitch) {
-    return refuse(ProblemKind::invalid, "name", "the default switch is always there and cannot be removed");
+  if constexpr (std::is_same_v<Spec, SwitchSpec>) {
+    if (name == kDefaultSwitch) {
+      return refuse(ProblemKind::invalid, "name", "the default switch is always there and cannot be removed");
+    }
+    if (const auto users = users_of(name); !users.empty()) {
+      return refuse(ProblemKind::busy, "name", fmt::format("switch {} is used by {}", name, fmt::join(users, ", ")));
+    }
   }
-  const std::vector<std::string_view> users = users_of(name);
-  if (users.empty()) return {};
-  return refuse(ProblemKind::busy, "name", fmt::format("switch {} is used by {}", name, fmt::join(users, ", ")));
+  return {};
 }
-
-void Inventory::remove_switch(std::string_view name) { remove(switches_, name); }
-void Inventory::remove_uplink(std::string_view name) { remove(uplinks_, name); }
-void Inventory::remove_port(std::string_view name) { remove(ports_, name); }
-
-const SwitchSpec* Inventory::find_switch(std::string_view name) const noexcept { return find(switches_, name); }
-const UplinkSpec* Inventory::find_uplink(std::string_view name) const noexcept { return find(uplinks_, name); }
-const PortSpec* Inventory::find_port(std::string_view name) const noexcept { return find(ports_, name); }
+template Outcome<> Inventory::may_remove<SwitchSpec>(std::string_view) const;
+template Outcome<> Inventory::may_remove<UplinkSpec>(std::string_view) const;
+template Outcome<> Inventory::may_remove<PortSpec>(std::string_view) const;
 
 const UplinkSpec* Inventory::find_device(std::string_view backend, std::string_view device) const noexcept {
-  const auto found = std::find_if(uplinks_.begin(), uplinks_.end(), [&](const UplinkSpec& uplink) {
-    return uplink.backend == backend && uplink.device == device;
-  });
-  return found == uplinks_.end() ? nullptr : &*found;
+  for (const UplinkSpec& uplink : all<UplinkSpec>()) {
+    if (uplink.backend == backend && uplink.device == device) return &uplink;
+  }
+  return nullptr;
 }
 
 MacAddress machine_base_mac(std::string_view machine_id) noexcept {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Which switches, ports and uplinks there are, as specifications, and the rules between them. Nothing live: the same
-// rules check a whole configuration before anything is created, and each call afterwards.
+// Which objects there are, as specifications, and the rules between them. Nothing live: the same rules check a whole
+// configuration before anything is created, and each call afterwards.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "control/model/catalogue.hpp"
+#include "control/model/kinds.hpp"
 #include "control/model/problem.hpp"
 #include "control/model/spec.hpp"
 
@@ -32,23 +34,41 @@ class Inventory {
   [[nodiscard]] Outcome<Differences> differences(const UplinkSpec& wanted) const;
   [[nodiscard]] Outcome<Differences> differences(const PortSpec& wanted) const;
 
-  /// `may_remove_switch` says who still uses it.
-  [[nodiscard]] Outcome<> may_remove_switch(std::string_view name) const;
-  void remove_switch(std::string_view name);
-  void remove_uplink(std::string_view name);
-  void remove_port(std::string_view name);
+  /// Says who still uses it; not_found when there is none.
+  template <ObjectSpec Spec>
+  [[nodiscard]] Outcome<> may_remove(std::string_view name) const;
+  template <ObjectSpec Spec>
+  void remove(std::string_view name) {
+    std::erase_if(list<Spec>(), [name](const Spec& spec) { return spec.name == name; });
+  }
 
-  [[nodiscard]] const SwitchSpec* find_switch(std::string_view name) const noexcept;
-  [[nodiscard]] const UplinkSpec* find_uplink(std::string_view name) const noexcept;
-  [[nodiscard]] const PortSpec* find_port(std::string_view name) const noexcept;
-  [[nodiscard]] const std::vector<SwitchSpec>& switches() const noexcept { return switches_; }
-  [[nodiscard]] const std::vector<UplinkSpec>& uplinks() const noexcept { return uplinks_; }
-  [[nodiscard]] const std::vector<PortSpec>& ports() const noexcept { return ports_; }
+  template <ObjectSpec Spec>
+  [[nodiscard]] const Spec* find(std::string_view name) const noexcept {
+    for (const Spec& spec : all<Spec>()) {
+      if (spec.name == name) return &spec;
+    }
+    return nullptr;
+  }
+  template <ObjectSpec Spec>
+  [[nodiscard]] const std::vector<Spec>& all() const noexcept {
+    return std::get<std::vector<Spec>>(lists_);
+  }
+  /// The names of what belongs to a switch.
+  [[nodiscard]] std::vector<std::string_view> users_of(std::string_view switch_name) const;
   /// The uplink of any switch that uses `device` through `backend`, or nullptr.
   [[nodiscard]] const UplinkSpec* find_device(std::string_view backend, std::string_view device) const noexcept;
 
  private:
-  [[nodiscard]] std::vector<std::string_view> users_of(std::string_view switch_name) const;
+  template <class List>
+  struct Lists;
+  template <class... Specs>
+  struct Lists<std::tuple<Specs...>> {
+    using Type = std::tuple<std::vector<Specs>...>;
+  };
+  template <ObjectSpec Spec>
+  [[nodiscard]] std::vector<Spec>& list() noexcept {
+    return std::get<std::vector<Spec>>(lists_);
+  }
   Outcome<> check_name_on_switch(std::string_view name, std::string_view switch_name) const;
   Outcome<> check_model(PortSpec& spec) const;
   Outcome<> check_transport(PortSpec& spec, const ModelEntry& model) const;
@@ -62,9 +82,7 @@ class Inventory {
 
   const Catalogue& catalogue_;
   DaemonSpec daemon_;
-  std::vector<SwitchSpec> switches_;
-  std::vector<UplinkSpec> uplinks_;
-  std::vector<PortSpec> ports_;
+  Lists<ObjectSpecs>::Type lists_;
 };
 
 /// The base MAC of a daemon that was given none: locally administered, the same after each start on this machine.

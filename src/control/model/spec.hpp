@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/accounts.hpp"
@@ -16,16 +17,13 @@ namespace vmux::control {
 /// The switch that is always there; ports that name no other join it.
 inline constexpr const char* kDefaultSwitch = "default";
 
-/// Which VLANs a port of a switch carries, and how.
+/// Which VLANs a port of a switch carries, and how. None of these: it is not VLAN aware, frames pass as they are, all
+/// in one domain.
 struct VlanSpec {
-  enum class Mode : unsigned char {
-    none,    ///< not VLAN aware: frames pass as they are, all in one domain
-    access,  ///< untagged outside, VLAN `native` inside
-    trunk,   ///< tagged: `allowed`; untagged frames belong to `native`, if set
-  };
-  Mode mode = Mode::none;
-  std::optional<std::uint16_t> native;
-  std::vector<VlanRange> allowed;
+  std::optional<std::uint16_t> access;          ///< untagged outside, this VLAN inside
+  std::optional<std::vector<VlanRange>> trunk;  ///< tagged: these, and no others
+  std::optional<std::uint16_t> native;          ///< of a trunk: untagged frames belong to this VLAN
+  [[nodiscard]] bool is_aware() const noexcept { return access || trunk; }
 };
 
 /// Who may connect to a socket, as chmod(2) and chown(2) have it.
@@ -73,6 +71,9 @@ struct UplinkSpec {
   VlanSpec vlan;
   std::optional<unsigned> poller;
 };
+
+/// The kinds of objects that can be added and removed, those that others belong to first (kinds.hpp).
+using ObjectSpecs = std::tuple<SwitchSpec, UplinkSpec, PortSpec>;
 
 /// How pollers run and idle.
 struct PollersSpec {

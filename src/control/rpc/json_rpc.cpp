@@ -49,6 +49,12 @@ const char* fault_of(const Json& request) {
   return nullptr;
 }
 
+bool must_wait(const std::string& method, const Json& params, const Methods& methods, const Asker& asker) {
+  if (asker.wait == nullptr || asker.role < methods.role_for(method, params)) return false;
+  *asker.wait = methods.wait_of(method, params);
+  return asker.wait->ns > 0;
+}
+
 /// Makes the call, if its caller may.
 Outcome<Json> make_call(const std::string& method, const Json& params, const Methods& methods, const Asker& asker) {
   const Role needed = methods.role_for(method, params);
@@ -61,7 +67,7 @@ Outcome<Json> make_call(const std::string& method, const Json& params, const Met
   return result;
 }
 
-/// The response to one request; null for a notification.
+/// The response to one request; null for a notification, and for what waits.
 Json answer_one(const Json& request, const Methods& methods, const Asker& asker) {
   if (const char* const fault = fault_of(request)) return error_response(nullptr, rpc_code::invalid_request, fault);
   const Json* const id = member(request, "id");
@@ -71,10 +77,11 @@ Json answer_one(const Json& request, const Methods& methods, const Asker& asker)
     response = error_response(id == nullptr ? Json() : *id, rpc_code::method_not_found,
                               "there is no method " + method.substr(0, 80));
   } else {
-    const Json* const params = member(request, "params");
+    const Json* const given = member(request, "params");
     // Parameters are by name; an empty array means the same as none.
-    const auto result =
-        make_call(method, params == nullptr || params->empty() ? Json::object() : *params, methods, asker);
+    const Json params = given == nullptr || given->empty() ? Json::object() : *given;
+    if (must_wait(method, params, methods, asker)) return {};
+    const auto result = make_call(method, params, methods, asker);
     if (result) {
       response = Json{{"jsonrpc", "2.0"}, {"result", *result}, {"id", id == nullptr ? Json() : *id}};
     } else {
@@ -108,6 +115,11 @@ Outcome<Json> Methods::call(const std::string& name, const Json& params) const {
   }
 }
 
+Wait Methods::wait_of(const std::string& name, const Json& params) const {
+  const WaitFor& wait_for = methods_.at(name).wait_for;
+  return wait_for ? wait_for(params) : Wait{};
+}
+
 bool is_too_deep(std::string_view text) noexcept {
   constexpr int kMaxDepth = 32;
   int depth = 0;
@@ -136,8 +148,11 @@ std::string answer(std::string_view line, const Methods& methods, const Asker& a
     return response.is_null() ? "" : to_line(response);
   }
   Json responses = Json::array();
+  Asker hurried = asker;
+  hurried.wait = nullptr;  // one of a batch would keep the others waiting
   for (const Json& one : request) {
-    if (Json response = answer_one(one, methods, asker); !response.is_null()) responses.push_back(std::move(response));
+    if (Json response = answer_one(one, methods, hurried); !response.is_null())
+      responses.push_back(std::move(response));
   }
   return responses.empty() ? "" : to_line(responses);
 }

@@ -2,6 +2,7 @@
 // JSON-RPC 2.0: a line of text in, a line of text out. No I/O.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -37,13 +38,21 @@ struct Access {
   Role with_parameters = least;
 };
 
+/// What the answer to a call waits for.
+struct Wait {
+  std::uint64_t ns = 0;           ///< at most; 0: for nothing
+  std::function<bool()> is_over;  ///< asked by the server's poller in its rounds; whoever ends a wait wakes it
+};
+
 /// The methods a server answers to.
 class Methods {
  public:
   using Handler = std::function<Outcome<Json>(const Json& params)>;
+  using WaitFor = std::function<Wait(const Json& params)>;
 
-  void add(std::string name, Handler handler, Access access = {}) {
-    methods_[std::move(name)] = {std::move(handler), access};
+  /// `wait_for`: what a call with these parameters waits for, if its caller may wait; null: no call waits.
+  void add(std::string name, Handler handler, Access access = {}, WaitFor wait_for = nullptr) {
+    methods_[std::move(name)] = {std::move(handler), access, std::move(wait_for)};
   }
   [[nodiscard]] bool has(const std::string& name) const { return methods_.find(name) != methods_.end(); }
   /// The least role for a call of a method that there is.
@@ -51,11 +60,14 @@ class Methods {
   [[nodiscard]] std::vector<std::string> names() const;
   /// Calls by name; a handler that throws is our defect and becomes a problem of kind host.
   [[nodiscard]] Outcome<Json> call(const std::string& name, const Json& params) const;
+  /// What a call of a method that there is waits for.
+  [[nodiscard]] Wait wait_of(const std::string& name, const Json& params) const;
 
  private:
   struct Method {
     Handler handler;
     Access access;
+    WaitFor wait_for;
   };
   std::map<std::string, Method> methods_;
 };
@@ -64,6 +76,7 @@ class Methods {
 struct Asker {
   Role role = Role::admin;
   std::function<void(const std::string& method, const Json& params, Role needed, const Outcome<Json>& result)> on_call;
+  Wait* wait = nullptr;  ///< where an answer may wait: set to what for, and then there is none yet
 };
 
 /// Answers one line: a request, a notification or a batch. Empty when there is nothing to say; else without newline.

@@ -4,10 +4,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <ctime>
 #include <span>
 #include <utility>
 
 #include "base/format.hpp"
+#include "control/model/kinds.hpp"
 #include "control/model/vm_args.hpp"
 #include "control/version.hpp"
 
@@ -39,18 +41,6 @@ Outcome<> add_or_have(Controller& controller, const Spec& spec, bool may_exist) 
   if (differences->empty()) return {};
   return refuse(ProblemKind::already_exists, "name",
                 fmt::format("{} is there with other settings: {}", spec.name, fmt::join(*differences, "; ")));
-}
-
-using Remove = Outcome<> (Controller::*)(const std::string&);
-
-/// {"removed": NAME}, or null where there was none and need not be one.
-Outcome<Json> removed(Controller& controller, const Json& params, Remove remove) {
-  bool if_exists = false;
-  const auto name = name_only(params, if_exists);
-  if (!name) return tl::unexpected<Problem>(name.error());
-  auto done = (controller.*remove)(*name);
-  if (!done && if_exists && done.error().kind == ProblemKind::not_found) return Json{{"removed", nullptr}};
-  return after(std::move(done), Json{{"removed", *name}});
 }
 
 // --- shapes ---
@@ -91,7 +81,7 @@ Json of_report(const CounterReport& report) {
   return object;
 }
 
-Json of_port(const Controller& controller, const PortSpec& spec) {
+Json shown(const Controller& controller, const PortSpec& spec) {
   Json object = to_json(spec);
   const auto state = controller.port_state(spec.name);
   object["pollers"] = of_pollers(controller.lanes(spec.name));
@@ -111,7 +101,7 @@ Json of_port_stats(const Controller& controller, const std::string& name) {
               {"client", of_report(state.client)}};
 }
 
-Json of_uplink(const Controller& controller, const UplinkSpec& spec) {
+Json shown(const Controller& controller, const UplinkSpec& spec) {
   Json object = to_json(spec);
   object["ready"] = controller.uplink_is_ready(spec.name);
   const auto lanes = controller.lanes(spec.name);
@@ -121,53 +111,67 @@ Json of_uplink(const Controller& controller, const UplinkSpec& spec) {
   return object;
 }
 
-Json of_switch(const Controller& controller, const SwitchSpec& spec) {
+Json shown(const Controller& controller, const SwitchSpec& spec) {
   const auto count = [&spec](const auto& list) {
     return std::count_if(list.begin(), list.end(), [&spec](const auto& one) { return one.switch_name == spec.name; });
   };
   Json object = to_json(spec);
-  object["ports"] = count(controller.inventory().ports());
-  object["uplinks"] = count(controller.inventory().uplinks());
+  object["ports"] = count(controller.inventory().all<PortSpec>());
+  object["uplinks"] = count(controller.inventory().all<UplinkSpec>());
   return object;
+}
+
+// --- calls of every kind of object; what is shown of one is shown(), above ---
+
+template <ObjectSpec Spec>
+Outcome<Json> add_object(Controller& controller, const Json& params) {
+  bool may_exist = false;
+  const auto spec = spec_of<Spec>(params, [&](Params& more) { may_exist = more.flag("may_exist").value_or(false); });
+  if (!spec) return tl::unexpected<Problem>(spec.error());
+  if (auto added = add_or_have(controller, *spec, may_exist); !added) return tl::unexpected<Problem>(added.error());
+  return shown(controller, *controller.inventory().find<Spec>(spec->name));
+}
+
+/// {"removed": NAME}, or null where there was none and need not be one.
+template <ObjectSpec Spec>
+Outcome<Json> remove_object(Controller& controller, const Json& params) {
+  bool if_exists = false;
+  const auto name = name_only(params, if_exists);
+  if (!name) return tl::unexpected<Problem>(name.error());
+  auto done = controller.remove<Spec>(*name);
+  if (!done && if_exists && done.error().kind == ProblemKind::not_found) return Json{{"removed", nullptr}};
+  return after(std::move(done), Json{{"removed", *name}});
+}
+
+template <ObjectSpec Spec>
+Outcome<Json> list_objects(Controller& controller, const Json& params) {
+  Json list = Json::array();
+  for (const Spec& spec : controller.inventory().all<Spec>())
+    list.push_back(shown(controller, spec));
+  return after(nothing(params), std::move(list));
 }
 
 // --- switch.* ---
 
-Outcome<Json> switch_add(Controller& controller, const Json& params) {
-  bool may_exist = false;
-  const auto spec = switch_spec(params, may_exist);
-  if (!spec) return tl::unexpected<Problem>(spec.error());
-  if (auto added = add_or_have(controller, *spec, may_exist); !added) return tl::unexpected<Problem>(added.error());
-  return of_switch(controller, *spec);
-}
-
-Outcome<Json> switch_remove(Controller& controller, const Json& params) {
-  return removed(controller, params, &Controller::remove_switch);
-}
-
-Outcome<Json> switch_list(Controller& controller, const Json& params) {
-  Json list = Json::array();
-  for (const SwitchSpec& spec : controller.inventory().switches())
-    list.push_back(of_switch(controller, spec));
-  return after(nothing(params), std::move(list));
-}
-
 Outcome<Json> switch_show(Controller& controller, const Json& params) {
   const auto name = name_only(params);
   if (!name) return tl::unexpected<Problem>(name.error());
-  const SwitchSpec* const spec = controller.inventory().find_switch(*name);
+  const SwitchSpec* const spec = controller.inventory().find<SwitchSpec>(*name);
   if (spec == nullptr) return refuse(ProblemKind::not_found, "name", fmt::format("there is no switch named {}", *name));
   Json members = Json::array();
   const auto add = [&](const auto& one, const char* kind) {
     if (one.switch_name != *name) return;
     Json member{{"name", one.name}, {"kind", kind}};
-    add_vlan(member, one.vlan);
+    const Json all = to_json(one);
+    for (const char* key : {"vlan", "trunk", "native"}) {
+      if (all.contains(key)) member[key] = all[key];
+    }
     member["counters"] = of_counters(controller.lanes(one.name));
     members.push_back(std::move(member));
   };
-  for (const PortSpec& port : controller.inventory().ports())
+  for (const PortSpec& port : controller.inventory().all<PortSpec>())
     add(port, "port");
-  for (const UplinkSpec& uplink : controller.inventory().uplinks())
+  for (const UplinkSpec& uplink : controller.inventory().all<UplinkSpec>())
     add(uplink, "uplink");
   Json table = Json::array();
   for (const switching::MacEntry& entry : controller.mac_table(*name)) {
@@ -184,27 +188,8 @@ Outcome<Json> switch_show(Controller& controller, const Json& params) {
 
 // --- port.* ---
 
-Outcome<Json> port_add(Controller& controller, const Json& params) {
-  bool may_exist = false;
-  const auto spec = port_spec(params, may_exist);
-  if (!spec) return tl::unexpected<Problem>(spec.error());
-  if (auto added = add_or_have(controller, *spec, may_exist); !added) return tl::unexpected<Problem>(added.error());
-  return of_port(controller, *controller.inventory().find_port(spec->name));
-}
-
-Outcome<Json> port_remove(Controller& controller, const Json& params) {
-  return removed(controller, params, &Controller::remove_port);
-}
-
-Outcome<Json> port_list(Controller& controller, const Json& params) {
-  Json list = Json::array();
-  for (const PortSpec& spec : controller.inventory().ports())
-    list.push_back(of_port(controller, spec));
-  return after(nothing(params), std::move(list));
-}
-
 Outcome<const PortSpec*> find_port(const Controller& controller, const std::string& name) {
-  const PortSpec* const spec = controller.inventory().find_port(name);
+  const PortSpec* const spec = controller.inventory().find<PortSpec>(name);
   if (spec == nullptr) return refuse(ProblemKind::not_found, "name", fmt::format("there is no port named {}", name));
   return spec;
 }
@@ -214,7 +199,7 @@ Outcome<Json> port_show(Controller& controller, const Json& params) {
   if (!name) return tl::unexpected<Problem>(name.error());
   const auto spec = find_port(controller, *name);
   if (!spec) return tl::unexpected<Problem>(spec.error());
-  return of_port(controller, **spec);
+  return shown(controller, **spec);
 }
 
 Outcome<Json> port_stats(Controller& controller, const Json& object) {
@@ -228,7 +213,7 @@ Outcome<Json> port_stats(Controller& controller, const Json& object) {
     list.push_back(of_port_stats(controller, *name));
     return list;
   }
-  for (const PortSpec& spec : controller.inventory().ports())
+  for (const PortSpec& spec : controller.inventory().all<PortSpec>())
     list.push_back(of_port_stats(controller, spec.name));
   return list;
 }
@@ -247,27 +232,6 @@ Outcome<Json> port_vm_args(Controller& controller, const Json& object) {
   return Json{{"name", name}, {"vmm", vmm}, {"lines", args->lines}, {"notes", args->notes}};
 }
 
-// --- uplink.* ---
-
-Outcome<Json> uplink_add(Controller& controller, const Json& params) {
-  bool may_exist = false;
-  const auto spec = uplink_spec(params, may_exist);
-  if (!spec) return tl::unexpected<Problem>(spec.error());
-  if (auto added = add_or_have(controller, *spec, may_exist); !added) return tl::unexpected<Problem>(added.error());
-  return of_uplink(controller, *controller.inventory().find_uplink(spec->name));
-}
-
-Outcome<Json> uplink_remove(Controller& controller, const Json& params) {
-  return removed(controller, params, &Controller::remove_uplink);
-}
-
-Outcome<Json> uplink_list(Controller& controller, const Json& params) {
-  Json list = Json::array();
-  for (const UplinkSpec& spec : controller.inventory().uplinks())
-    list.push_back(of_uplink(controller, spec));
-  return after(nothing(params), std::move(list));
-}
-
 // --- the rest ---
 
 Outcome<Json> poller_list(Controller& controller, const Json& params) {
@@ -275,7 +239,7 @@ Outcome<Json> poller_list(Controller& controller, const Json& params) {
   const auto& cpus = controller.daemon().pollers.cpus;
   for (std::size_t i = 0; i < controller.pollers().size(); ++i) {
     const auto stats = controller.pollers()[i]->stats();
-    const auto& ports = controller.inventory().ports();
+    const auto& ports = controller.inventory().all<PortSpec>();
     Json object{{"poller", i}, {"cpu", cpus.empty() ? Json() : Json(cpus[i])}};
     object["ports"] = std::count_if(ports.begin(), ports.end(), [i](const PortSpec& port) { return port.poller == i; });
     object["rounds"] = stats.rounds;
@@ -325,6 +289,75 @@ Outcome<Json> log_level(Controller& controller, const Json& object) {
   return Json{{"level", to_text(controller.daemon().log_level)}};
 }
 
+/// What models and transports count of their own; counters of ports are the switch's.
+Outcome<Json> counter_list(Controller& controller, const Json& params) {
+  Json list = Json::array();
+  const auto add = [&list](const std::string& of, DescribeCounters describe) {
+    CounterDescriptions all;
+    if (describe != nullptr) describe(all);
+    for (const CounterDescription& one : all)
+      list.push_back(Json{{"of", of}, {"name", one.name}, {"unit", one.unit}, {"meaning", one.help}});
+  };
+  for (const ModelEntry& entry : controller.catalogue().models)
+    add(fmt::format("model {}", entry.name), entry.describe);
+  for (const TransportEntry& entry : controller.catalogue().transports)
+    add(fmt::format("transport {}", entry.name), entry.describe);
+  return after(nothing(params), std::move(list));
+}
+
+// --- events ---
+
+/// "2026-01-31T23:59:59.123456Z"
+std::string utc(std::uint64_t ns) {
+  const auto seconds = static_cast<std::time_t>(ns / 1'000'000'000);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  return fmt::format("{}.{:06}Z", text, ns % 1'000'000'000 / 1000);
+}
+
+Json of_event(const Event& event) {
+  const EventText& text = text_of(event.type);
+  Json object{{"sequence", event.sequence}, {"time", utc(event.time_ns)}, {"event", text.name}, {"kind", event.kind}};
+  if (event.name[0] != '\0') object["name"] = event.name.data();
+  if (text.number != nullptr) object["number"] = event.number;
+  return object;
+}
+
+struct EventsParams {
+  std::uint64_t since = 0, wait_s = 0;
+};
+Outcome<EventsParams> events_params(const Json& object) {
+  constexpr std::uint64_t kMaxWait = 3600;
+  Params params{object};
+  EventsParams read;
+  read.since = params.number("since", 0, ~0ull).value_or(0);
+  read.wait_s = params.number("wait_s", 0, kMaxWait).value_or(0);
+  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  return read;
+}
+
+Outcome<Json> events_of(Controller& controller, const Json& object) {
+  constexpr std::size_t kMost = 256;  // in an answer
+  const auto params = events_params(object);
+  if (!params) return tl::unexpected<Problem>(params.error());
+  const EventRing::Slice slice = controller.events().read(params->since, kMost);
+  Json list = Json::array();
+  for (const Event& event : slice.events)
+    list.push_back(of_event(event));
+  return Json{{"events", std::move(list)}, {"next", slice.next}, {"lost", slice.lost}};
+}
+
+Wait wait_for_events(EventRing& events, const Json& object) {
+  const auto params = events_params(object);
+  if (!params || events.has_behind(params->since)) return {};
+  return {params->wait_s * 1'000'000'000, [&events, since = params->since] {
+            events.expect();
+            return events.has_behind(since);
+          }};
+}
+
 struct Method {
   const char* name;
   Handle handle;
@@ -336,30 +369,32 @@ constexpr auto kMethods = std::to_array<Method>({
     {"log.level", log_level, {Role::read, Role::admin}},
     {"model.list", model_list, {Role::read}},
     {"backend.list", backend_list, {Role::read}},
+    {"counter.list", counter_list, {Role::read}},
     {"poller.list", poller_list, {Role::read}},
-    {"port.add", port_add, {Role::operate}},
-    {"port.remove", port_remove, {Role::operate}},
-    {"port.list", port_list, {Role::read}},
     {"port.show", port_show, {Role::read}},
     {"port.stats", port_stats, {Role::read}},
     {"port.vm_args", port_vm_args, {Role::read}},
-    {"switch.add", switch_add, {Role::operate}},
-    {"switch.remove", switch_remove, {Role::operate}},
-    {"switch.list", switch_list, {Role::read}},
     {"switch.show", switch_show, {Role::read}},
-    {"uplink.add", uplink_add, {Role::admin}},
-    {"uplink.remove", uplink_remove, {Role::admin}},
-    {"uplink.list", uplink_list, {Role::read}},
 });
 
 }  // namespace
 
 void add_methods(Methods& methods, Controller& controller) {
-  for (const Method& method : kMethods) {
+  const auto add = [&](const std::string& name, Handle handle, Access access) {
     methods.add(
-        method.name, [&controller, handle = method.handle](const Json& params) { return handle(controller, params); },
-        method.access);
-  }
+        name, [&controller, handle](const Json& params) { return handle(controller, params); }, access);
+  };
+  for (const Method& method : kMethods)
+    add(method.name, method.handle, method.access);
+  for_each_kind([&add]<class Spec>() {
+    const std::string name = kind_of<Spec>().name;
+    add(name + ".add", add_object<Spec>, {kind_of<Spec>().changes});
+    add(name + ".remove", remove_object<Spec>, {kind_of<Spec>().changes});
+    add(name + ".list", list_objects<Spec>, {Role::read});
+  });
+  methods.add(
+      "events", [&controller](const Json& params) { return events_of(controller, params); }, {Role::read},
+      [&controller](const Json& params) { return wait_for_events(controller.events(), params); });
   methods.add("rpc.methods", [&methods](const Json& params) { return after(nothing(params), Json(methods.names())); },
               {Role::read});
 }

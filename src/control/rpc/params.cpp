@@ -88,7 +88,46 @@ std::optional<T> Params::parsed(const char* key, Parsed<T> (*parse)(std::string_
   return std::move(*value);
 }
 
-std::optional<MacAddress> Params::mac(const char* key) { return parsed(key, &parse_mac); }
+std::optional<Value> Params::read(const OptionText& option) {
+  const char* const key = option.name;
+  const auto as_value = [](auto value) { return value ? std::optional<Value>{std::move(*value)} : std::nullopt; };
+  switch (option.form) {
+    case Form::text:
+    case Form::path:
+      return as_value(text(key));
+    case Form::name:
+      return as_value(name(key));
+    case Form::number:
+      return as_value(number(key, option.min, option.max));
+    case Form::flag:
+      return as_value(flag(key));
+    case Form::mac:
+      return as_value(parsed(key, &parse_mac));
+    case Form::doorbell:
+      return as_value(doorbell(key));
+    case Form::user:
+      return as_value(account(key, &find_user));
+    case Form::group:
+      return as_value(account(key, &find_group));
+    case Form::mode:
+      return as_value(mode(key));
+    case Form::vlans:
+      return as_value(parsed(key, &parse_vlan_list));
+    case Form::cpus:
+      return as_value(cpus(key));
+    case Form::members:
+      return as_value(parsed(key, &parse_members));
+    case Form::log_level:
+      return as_value(log_level(key));
+  }
+  return std::nullopt;
+}
+
+std::optional<Value> Params::value(const OptionText& option) {
+  auto found = read(option);
+  if (!found && option.fallback == nullptr) reject(ProblemKind::invalid, option.name, "is missing");
+  return found;
+}
 
 std::optional<Doorbell> Params::doorbell(const char* key) {
   const auto written = text(key);
@@ -135,39 +174,13 @@ std::optional<Account> Params::account(const char* key, Parsed<Account> (*find)(
   return std::move(*found);
 }
 
-SocketAccess Params::access(const AccessKeys& keys) {
-  SocketAccess access;
-  access.owner = account(keys.owner, &find_user);
-  access.group = account(keys.group, &find_group);
-  const Json* const mode = take(keys.mode);
-  if (mode == nullptr) return access;
-  const auto* const text = mode->get_ptr<const std::string*>();
-  access.mode = text == nullptr ? std::nullopt : parse_mode(*text);
-  if (!access.mode) expected(keys.mode, kModeRule, *mode);
-  return access;
-}
-
-std::optional<Members> Params::members(const char* key) { return parsed(key, &parse_members); }
-
-VlanSpec Params::vlan() {
-  const auto access = number("vlan", 1, kMaxVlan);
-  const Json* const trunk = take("trunk");
-  const auto native = number("native", 1, kMaxVlan);
-  VlanSpec spec;
-  if (access && (trunk != nullptr || native)) {
-    reject(ProblemKind::invalid, "vlan", "excludes trunk and native: a port is an access port or a trunk");
-  }
-  if (native && trunk == nullptr)
-    reject(ProblemKind::invalid, "native", "goes with trunk only; an access port has vlan");
-  if (access) {
-    spec.mode = VlanSpec::Mode::access;
-    spec.native = static_cast<std::uint16_t>(*access);
-  }
-  if (trunk == nullptr) return spec;
-  spec.mode = VlanSpec::Mode::trunk;
-  if (native) spec.native = static_cast<std::uint16_t>(*native);
-  if (auto list = parsed("trunk", &parse_vlan_list)) spec.allowed = std::move(*list);
-  return spec;
+std::optional<std::uint64_t> Params::mode(const char* key) {
+  const Json* const value = take(key);
+  if (value == nullptr) return std::nullopt;
+  const auto* const text = value->get_ptr<const std::string*>();
+  const auto mode = text == nullptr ? std::nullopt : parse_mode(*text);
+  if (!mode) expected(key, kModeRule, *value);
+  return mode;
 }
 
 std::optional<std::string> Params::name(const char* key) {
@@ -183,18 +196,6 @@ std::string Params::required_name(const char* key) {
   auto written = name(key);
   if (!written) reject(ProblemKind::invalid, key, "is missing");
   return written.value_or("");
-}
-
-std::string Params::required_text(const char* key) {
-  auto written = text(key);
-  if (!written) reject(ProblemKind::invalid, key, "is missing");
-  return written.value_or("");
-}
-
-const Json* Params::object(const char* key) {
-  const Json* const value = take(key);
-  if (value != nullptr && !value->is_object()) expected(key, "an object", *value);
-  return value != nullptr && value->is_object() ? value : nullptr;
 }
 
 Outcome<> check_socket_path(const char* field, const std::string& path) {
@@ -220,6 +221,49 @@ Outcome<> Params::finish() {
   }
   if (first_) return tl::unexpected<Problem>(*first_);
   return {};
+}
+
+Outcome<std::string> name_only(const Json& object) {
+  Params params{object};
+  std::string name = params.required_name("name");
+  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  return name;
+}
+
+Outcome<std::string> name_only(const Json& object, bool& if_exists) {
+  Params params{object};
+  std::string name = params.required_name("name");
+  if_exists = params.flag("if_exists").value_or(false);
+  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  return name;
+}
+
+namespace {
+
+struct ToJson {
+  Form form;
+  Json operator()(std::uint64_t number) const {
+    return form == Form::mode ? Json(mode_text(static_cast<unsigned>(number))) : Json(number);
+  }
+  Json operator()(const std::string& text) const { return text; }
+  Json operator()(bool flag) const { return flag; }
+  Json operator()(const Account& account) const { return account.name; }
+  template <class T>
+  Json operator()(const T& value) const {
+    return to_text(value);
+  }
+};
+
+}  // namespace
+
+Json to_json(const OptionText& option, const Value& value) { return std::visit(ToJson{option.form}, value); }
+
+Json from_word(Form form, const std::string& written) {
+  if (form == Form::number) {
+    if (const auto number = parse_number(written, ~0ull)) return *number;
+  }
+  if (form == Form::flag && (written == "true" || written == "false")) return written == "true";
+  return written;
 }
 
 }  // namespace vmux::control

@@ -94,11 +94,45 @@ Outcome<> RpcServer::adopt(ipc::Connection connection) {
 }
 
 /// Whose role is looked up for each line, as the roles may have changed since it connected.
-Asker RpcServer::asker_of(const Client& client) {
+Asker RpcServer::asker_of(Client& client) {
   return {client.caller ? role_of(roles_, *client.caller) : Role::none,
           [this, &client](const std::string& method, const Json& params, Role needed, const Outcome<Json>& result) {
             tell(client, method, params, needed, result);
-          }};
+          },
+          client.has_waited ? nullptr : &client.wait};
+}
+
+void RpcServer::begin_wait(Client& client) {
+  ++waiters_;
+  client.wait_until_ns = monotonic_ns() + client.wait.ns;
+  // Who ends the wait wakes this poller from now on; what came before that is seen in the task's next round.
+  if (client.wait.is_over()) client.wait_until_ns = 0;
+  patience_.arm_after(0);
+}
+
+void RpcServer::end_wait(Client& client) noexcept {
+  if (!client.is_waiting()) return;
+  client.wait = {};
+  --waiters_;
+}
+
+unsigned RpcServer::end_waits() {
+  const std::uint64_t now = monotonic_ns();
+  unsigned ended = 0;
+  for (auto at = clients_.begin(); at != clients_.end();) {
+    Client& client = *at++;
+    if (!client.is_waiting() || (now < client.wait_until_ns && !client.wait.is_over())) continue;
+    end_wait(client);
+    client.has_waited = true;
+    ++ended;
+    serve(client, 0);
+  }
+  std::uint64_t next = ~0ull;
+  for (const Client& client : clients_) {
+    if (client.is_waiting()) next = std::min(next, client.wait_until_ns);
+  }
+  if (next != ~0ull) patience_.arm_at(next);
+  return ended;
 }
 
 /// A line in the log for each call that may change something, and for those that somebody may not make.
@@ -116,6 +150,7 @@ void RpcServer::tell(const Client& client, const std::string& method, const Json
 }
 
 void RpcServer::serve(Client& client, std::uint32_t events) {
+  if (client.is_waiting() && (events & (EPOLLHUP | EPOLLERR)) != 0) return drop(client);
   const bool was_idle = client.is_idle();
   const std::size_t was_waiting = client.output.size();
   bool is_further = false;
@@ -127,12 +162,12 @@ void RpcServer::serve(Client& client, std::uint32_t events) {
     is_further |= answer_lines(client);
     is_alive = send(client);
   }
-  if (!is_alive || (client.is_closing && client.output.empty())) return drop(client);
+  if (!is_alive || (client.is_closing && client.output.empty() && !client.is_waiting())) return drop(client);
   is_further |= client.output.size() < was_waiting;
   if (was_idle || is_further || client.is_idle()) client.since_ns = monotonic_ns();
   if (!client.is_idle() && !slow_.is_armed()) slow_.arm_after(limits_.request_ns);
   std::uint32_t wanted = client.output.empty() ? 0u : std::uint32_t{EPOLLOUT};
-  if (!client.is_closing && client.output.size() < kMaxPendingOutput) wanted |= EPOLLIN;
+  if (!client.is_closing && !client.is_waiting() && client.output.size() < kMaxPendingOutput) wanted |= EPOLLIN;
   if (wanted != client.events && client.watch.modify(wanted)) client.events = wanted;
 }
 
@@ -150,13 +185,19 @@ bool RpcServer::receive(Client& client) {
 /// True when a line came to its end.
 bool RpcServer::answer_lines(Client& client) {
   std::size_t start = 0;
-  while (client.output.size() < kMaxPendingOutput) {
+  while (client.output.size() < kMaxPendingOutput && !client.is_waiting()) {
     const std::size_t end = client.input.find('\n', start);
     if (end == std::string::npos) break;
     const std::string_view line{client.input.data() + start, end - start};
     start = end + 1;
     if (std::exchange(client.is_skipping, false) || line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     const std::string said = line.size() > kMaxRequest ? answer_too_long() : answer(line, methods_, asker_of(client));
+    if (client.is_waiting()) {
+      start -= line.size() + 1;  // it is answered later
+      begin_wait(client);
+      break;
+    }
+    client.has_waited = false;
     if (!said.empty()) client.output += said + '\n';
   }
   client.input.erase(0, start);
@@ -183,6 +224,7 @@ bool RpcServer::send(Client& client) {
 }
 
 void RpcServer::drop(Client& client) {
+  end_wait(client);
   client.watch.reset();
   clients_.remove_if([&client](const Client& one) { return &one == &client; });
 }

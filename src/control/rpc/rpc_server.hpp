@@ -26,7 +26,8 @@ struct RpcLimits {
 };
 
 /// Lives on the control poller (never one that moves frames). `poller` and `methods` must outlive it. A client that
-/// does not read its answers is not read from either; nobody waits for it. Whoever connects is served, whatever others
+/// does not read its answers is not read from either; nobody waits for it. A call whose answer waits (Wait) keeps those
+/// behind it on its connection waiting, and nobody else. Whoever connects is served, whatever others
 /// do: they are told why they go, and hung up on.
 class RpcServer {
  public:
@@ -42,6 +43,7 @@ class RpcServer {
   /// Serves a connected socket as if it had been accepted.
   Outcome<> adopt(ipc::Connection connection);
   [[nodiscard]] std::size_t clients() const noexcept { return clients_.size(); }
+  [[nodiscard]] std::size_t waiting() const noexcept { return waiters_; }
   /// For those who are connected, too.
   void set_roles(RolesSpec roles) { roles_ = std::move(roles); }
 
@@ -54,14 +56,36 @@ class RpcServer {
     std::string output;        // what was not yet taken
     bool is_skipping = false;  // the rest of a line that was too long
     bool is_closing = false;   // after the output is out
+    Wait wait;                 // of the first line of the input, while it waits
+    std::uint64_t wait_until_ns = 0;
+    bool has_waited = false;  // that line is answered next, whatever there is to say
     std::uint32_t events = 0;
     std::uint64_t since_ns = 0;  // idle since then; or, with something to be done, without a step forward
-    [[nodiscard]] bool is_idle() const noexcept { return input.empty() && output.empty() && !is_skipping; }
+    [[nodiscard]] bool is_waiting() const noexcept { return wait.ns > 0; }
+    [[nodiscard]] bool is_idle() const noexcept {
+      return output.empty() && (is_waiting() || (input.empty() && !is_skipping));
+    }
+  };
+  /// Looks, in each round of the poller, whether a wait is over.
+  class Waiting final : public runtime::Task {
+   public:
+    explicit Waiting(RpcServer& server) : server_(server) { server_.poller_.add_task(*this); }
+    ~Waiting() override { server_.poller_.remove_task(*this); }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+    unsigned poll() noexcept override { return server_.waiters_ == 0 ? 0 : server_.end_waits(); }
+    [[nodiscard]] bool needs_polling() const noexcept override { return false; }
+
+   private:
+    RpcServer& server_;
   };
   RpcServer(runtime::Poller& poller, const Methods& methods, const RpcLimits& limits, RolesSpec roles)
       : poller_(poller), methods_(methods), limits_(limits), roles_(std::move(roles)) {}
   Outcome<> listen();
-  [[nodiscard]] Asker asker_of(const Client& client);
+  [[nodiscard]] Asker asker_of(Client& client);
+  void begin_wait(Client& client);
+  void end_wait(Client& client) noexcept;
+  [[nodiscard]] unsigned end_waits();
   void tell(const Client& client, const std::string& method, const Json& params, Role needed,
             const Outcome<Json>& result);
   void accept_all();
@@ -84,7 +108,10 @@ class RpcServer {
   runtime::Watch watch_;
   runtime::Timer retry_{poller_, [this] { static_cast<void>(listen()); }};
   runtime::Timer slow_{poller_, [this] { drop_the_slow(); }};
+  runtime::Timer patience_{poller_, [this] { static_cast<void>(end_waits()); }};
   std::list<Client> clients_;
+  std::size_t waiters_ = 0;
+  Waiting waiting_{*this};
 };
 
 }  // namespace vmux::control

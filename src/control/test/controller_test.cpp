@@ -26,7 +26,7 @@ class AController : public testing::Test {
     std::filesystem::create_directory(directory_);
     DaemonSpec daemon;
     daemon.pollers.count = 2;
-    controller_ = std::move(*Controller::create(fake::kCatalogue, hardware_, daemon));
+    controller_ = std::move(*Controller::create(fake::kCatalogue, hardware_, events_, daemon));
     add_methods(methods_, *controller_);
   }
   void TearDown() override {
@@ -42,6 +42,7 @@ class AController : public testing::Test {
 
   std::filesystem::path directory_;
   Hardware hardware_;
+  EventRing events_;
   std::unique_ptr<Controller> controller_;
   Methods methods_;
 };
@@ -62,10 +63,10 @@ TEST_F(AController, ServesAPortUntilItIsRemoved) {
   EXPECT_TRUE(std::filesystem::is_socket(socket("vm0")));
   EXPECT_TRUE(controller_->port_state("vm0").is_ready);
   EXPECT_FALSE(controller_->port_state("vm0").is_connected);
-  ASSERT_TRUE(controller_->remove_port("vm0"));
+  ASSERT_TRUE(controller_->remove<PortSpec>("vm0"));
   EXPECT_FALSE(std::filesystem::exists(socket("vm0")));
   EXPECT_EQ(fake::SilentNic::alive, 0);
-  EXPECT_EQ(controller_->remove_port("vm0").error().kind, ProblemKind::not_found);
+  EXPECT_EQ(controller_->remove<PortSpec>("vm0").error().kind, ProblemKind::not_found);
 }
 
 TEST_F(AController, TellsHowMuchOfAVmAPortReaches) {
@@ -102,7 +103,7 @@ TEST_F(AController, WarnsTheGuestAndItsVmmOfAPortThatIsRemoved) {
   ASSERT_TRUE(controller_->add(port("vm0")));
   ASSERT_TRUE(controller_->add(port("vm1")));
   const Vmm removed{socket("vm0")}, kept{socket("vm1")};
-  ASSERT_TRUE(controller_->remove_port("vm0"));
+  ASSERT_TRUE(controller_->remove<PortSpec>("vm0"));
   EXPECT_EQ(fake::SilentNic::warned, 1);
   EXPECT_TRUE(removed.was_asked());
   EXPECT_FALSE(kept.was_asked());
@@ -116,7 +117,7 @@ TEST_F(AController, WarnsTheGuestsOfSeveralPortsOnceAndTogether) {
   controller_->announce_removal({"vm0", "vm1", "vm2"});
   EXPECT_EQ(fake::SilentNic::warned, 2);
   EXPECT_TRUE(one.was_asked() && other.was_asked());
-  ASSERT_TRUE(controller_->remove_port("vm0") && controller_->remove_port("vm1"));
+  ASSERT_TRUE(controller_->remove<PortSpec>("vm0") && controller_->remove<PortSpec>("vm1"));
   EXPECT_EQ(fake::SilentNic::warned, 2);
 }
 
@@ -137,7 +138,7 @@ TEST_F(AController, UndoesAPortWhoseModelCannotBeMade) {
   ASSERT_FALSE(added);
   EXPECT_EQ(added.error().kind, ProblemKind::host);
   EXPECT_EQ(added.error().text, "cannot make port broken: no room for the device");
-  EXPECT_TRUE(controller_->inventory().ports().empty());
+  EXPECT_TRUE(controller_->inventory().all<PortSpec>().empty());
   EXPECT_EQ(fake::SilentNic::alive, 0);
 }
 
@@ -168,7 +169,7 @@ TEST_F(AController, ServesADeviceFromAThreadOfItsOwn) {
   EXPECT_FALSE(shown.contains("switch"));
   EXPECT_FALSE(shown.contains("poller"));
   EXPECT_TRUE(methods_.call("switch.show", Json{{"name", "default"}}).value()["ports"].empty());
-  ASSERT_TRUE(controller_->remove_port("vm0"));
+  ASSERT_TRUE(controller_->remove<PortSpec>("vm0"));
 }
 
 TEST_F(AController, ExplainsWhyADeviceCannotBeHad) {
@@ -190,7 +191,7 @@ TEST_F(AController, SpreadsQueuesOverPollersFromTheHomeOn) {
   ASSERT_TRUE(controller_->add(port("vm0")));
   EXPECT_EQ(methods_.call("port.show", Json{{"name", "vm0"}}).value()["pollers"], Json{0});
   EXPECT_EQ(methods_.call("port.stats", Json{{"name", "vm0"}}).value()[0]["lanes"].size(), 1u);
-  ASSERT_TRUE(controller_->remove_uplink("up"));
+  ASSERT_TRUE(controller_->remove<UplinkSpec>("up"));
 }
 
 // An uplink with these keys sends one untagged frame: how many are let in.
@@ -260,9 +261,9 @@ TEST_F(AController, LacksWhatIsRemovedIfItExists) {
 TEST_F(AController, RefusesToRemoveASwitchInUse) {
   ASSERT_TRUE(controller_->add(SwitchSpec{.name = "br0"}));
   ASSERT_TRUE(controller_->add(UplinkSpec{.name = "up", .switch_name = "br0", .backend = "null"}));
-  EXPECT_EQ(controller_->remove_switch("br0").error().kind, ProblemKind::busy);
-  ASSERT_TRUE(controller_->remove_uplink("up"));
-  EXPECT_TRUE(controller_->remove_switch("br0"));
+  EXPECT_EQ(controller_->remove<SwitchSpec>("br0").error().kind, ProblemKind::busy);
+  ASSERT_TRUE(controller_->remove<UplinkSpec>("up"));
+  EXPECT_TRUE(controller_->remove<SwitchSpec>("br0"));
 }
 
 TEST_F(AController, SetsUpTheDefaultSwitchBeforeItIsUsed) {

@@ -74,8 +74,7 @@ INSTANTIATE_TEST_SUITE_P(
                     DifferenceCase{[](PortSpec& p) { p.switch_name = "br0"; }, {"switch is default, not br0"}},
                     DifferenceCase{[](PortSpec& p) { p.doorbell = Doorbell::poll; }, {"doorbell is trap, not poll"}},
                     DifferenceCase{[](PortSpec& p) {
-                                     p.vlan.mode = VlanSpec::Mode::access;
-                                     p.vlan.native = 20;
+                                     p.vlan.access = 20;
                                      p.poller = 1;
                                    },
                                    {"poller is 0, not 1", "vlan is not set, not 20"}}));
@@ -107,7 +106,7 @@ TEST_P(PortRules, RefuseAndChangeNothing) {
   EXPECT_EQ(added.error().kind, GetParam().kind);
   EXPECT_EQ(added.error().field, GetParam().field);
   EXPECT_THAT(added.error().text, HasSubstr(GetParam().text));
-  EXPECT_EQ(inventory.ports().size(), 1u);
+  EXPECT_EQ(inventory.all<PortSpec>().size(), 1u);
 }
 INSTANTIATE_TEST_SUITE_P(
     Bad, PortRules,
@@ -199,7 +198,7 @@ TEST_F(AnInventory, CountsEveryPollerThatHasSomeOfTheQueues) {
 TEST_F(AnInventory, CountsMacsUpFromTheBase) {
   EXPECT_EQ(to_text(*inventory_.add(port("a"))->mac), "02:00:00:00:00:10");
   EXPECT_EQ(to_text(*inventory_.add(port("b"))->mac), "02:00:00:00:00:11");
-  inventory_.remove_port("a");
+  inventory_.remove<PortSpec>("a");
   EXPECT_EQ(to_text(*inventory_.add(port("c"))->mac), "02:00:00:00:00:10");
 }
 
@@ -235,11 +234,11 @@ TEST_F(AnInventory, ServesAPortOverItsModelsFirstTransport) {
 
 TEST_F(AnInventory, SetsUpTheDefaultSwitchUntilSomethingBelongsToIt) {
   ASSERT_TRUE(inventory_.add(SwitchSpec{.name = "default", .forward_bpdu = false}));
-  EXPECT_FALSE(inventory_.find_switch("default")->forward_bpdu);
-  EXPECT_EQ(inventory_.switches().size(), 1u);
+  EXPECT_FALSE(inventory_.find<SwitchSpec>("default")->forward_bpdu);
+  EXPECT_EQ(inventory_.all<SwitchSpec>().size(), 1u);
   ASSERT_TRUE(inventory_.add(UplinkSpec{.name = "up", .backend = "null"}));
   EXPECT_EQ(inventory_.add(SwitchSpec{.name = "default"}).error().kind, ProblemKind::already_exists);
-  EXPECT_FALSE(inventory_.find_switch("default")->forward_bpdu);
+  EXPECT_FALSE(inventory_.find<SwitchSpec>("default")->forward_bpdu);
 }
 
 TEST_F(AnInventory, KeepsASwitchThatIsUsed) {
@@ -247,11 +246,11 @@ TEST_F(AnInventory, KeepsASwitchThatIsUsed) {
   PortSpec spec = port("a");
   spec.switch_name = "br0";
   ASSERT_TRUE(inventory_.add(spec));
-  EXPECT_EQ(inventory_.may_remove_switch("br0").error().kind, ProblemKind::busy);
-  inventory_.remove_port("a");
-  EXPECT_TRUE(inventory_.may_remove_switch("br0"));
-  EXPECT_EQ(inventory_.may_remove_switch("default").error().kind, ProblemKind::invalid);
-  EXPECT_EQ(inventory_.may_remove_switch("none").error().kind, ProblemKind::not_found);
+  EXPECT_EQ(inventory_.may_remove<SwitchSpec>("br0").error().kind, ProblemKind::busy);
+  inventory_.remove<PortSpec>("a");
+  EXPECT_TRUE(inventory_.may_remove<SwitchSpec>("br0"));
+  EXPECT_EQ(inventory_.may_remove<SwitchSpec>("default").error().kind, ProblemKind::invalid);
+  EXPECT_EQ(inventory_.may_remove<SwitchSpec>("none").error().kind, ProblemKind::not_found);
 }
 
 struct UplinkCase {

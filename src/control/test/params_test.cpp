@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "control/rpc/params.hpp"
+#include "control/model/kinds.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ struct Case {
 
 class PortParams : public testing::TestWithParam<Case> {};
 TEST_P(PortParams, AreRefusedByName) {
-  const auto spec = port_spec(Json::parse(GetParam().params));
+  const auto spec = spec_of<PortSpec>(Json::parse(GetParam().params));
   ASSERT_FALSE(spec);
   EXPECT_EQ(spec.error().field, GetParam().field);
   EXPECT_THAT(spec.error().text, HasSubstr(GetParam().text));
@@ -64,19 +64,21 @@ TEST(PortParams, RoundTrip) {
     "socket_mode": "0660", "switch": "br0",
     "mac": "02:00:00:00:00:01", "trunk": "10-20", "native": 5, "doorbell": "trap",
     "variant": "old", "poller": 0})");
-  const auto spec = port_spec(params);
+  const auto spec = spec_of<PortSpec>(params);
   ASSERT_TRUE(spec);
   EXPECT_EQ(to_json(*spec), params);
 }
 
 TEST(PortParams, TakeAnOwnerByNumber) {
-  const auto spec = port_spec(Json::parse(R"({"name": "a", "model": "m", "socket": "/s", "socket_owner": 107})"));
+  const auto spec =
+      spec_of<PortSpec>(Json::parse(R"({"name": "a", "model": "m", "socket": "/s", "socket_owner": 107})"));
   ASSERT_TRUE(spec);
   EXPECT_EQ(spec->access.owner->id, 107u);
 }
 
 TEST(PortParams, NullCountsAsLeftOut) {
-  const auto spec = port_spec(Json::parse(R"({"name": "a", "model": "m", "socket": "/s", "mac": null, "vlan": null})"));
+  const auto spec =
+      spec_of<PortSpec>(Json::parse(R"({"name": "a", "model": "m", "socket": "/s", "mac": null, "vlan": null})"));
   ASSERT_TRUE(spec);
   EXPECT_FALSE(spec->mac);
   EXPECT_EQ(spec->switch_name, "default");
@@ -85,26 +87,26 @@ TEST(PortParams, NullCountsAsLeftOut) {
 TEST(UplinkParams, RoundTrip) {
   const Json params = Json::parse(
       R"({"name": "up", "switch": "br0", "backend": "tap", "device": "tap0", "queues": 2, "vlan": 7, "poller": 1})");
-  const auto spec = uplink_spec(params);
+  const auto spec = spec_of<UplinkSpec>(params);
   ASSERT_TRUE(spec);
   EXPECT_EQ(to_json(*spec), params);
 }
 
 TEST(SwitchParams, PassSpanningTreeAloneUnlessToldOtherwise) {
-  const auto plain = switch_spec(Json::parse(R"({"name": "br0"})"));
+  const auto plain = spec_of<SwitchSpec>(Json::parse(R"({"name": "br0"})"));
   ASSERT_TRUE(plain);
   EXPECT_TRUE(plain->forward_bpdu);
   EXPECT_EQ(plain->group_forward_mask, 0u);
   const Json told =
       Json::parse(R"({"name": "br0", "mac_age_s": 10, "forward_bpdu": false, "group_forward_mask": 16396})");
-  const auto spec = switch_spec(told);
+  const auto spec = spec_of<SwitchSpec>(told);
   ASSERT_TRUE(spec);
   EXPECT_EQ(to_json(*spec), told);
 }
 
 class GroupMask : public testing::TestWithParam<const char*> {};
 TEST_P(GroupMask, IsRefused) {
-  const auto spec = switch_spec(Json{{"name", "br0"}, {"group_forward_mask", Json::parse(GetParam())}});
+  const auto spec = spec_of<SwitchSpec>(Json{{"name", "br0"}, {"group_forward_mask", Json::parse(GetParam())}});
   ASSERT_FALSE(spec);
   EXPECT_EQ(spec.error().field, "group_forward_mask");
 }
@@ -112,7 +114,7 @@ INSTANTIATE_TEST_SUITE_P(WithSpanningTreeWithPauseOrBeyondTheBlock, GroupMask,
                          testing::Values("1", "2", "65536", "-4", "\"0x4000\"", "true"));
 
 TEST(SwitchParams, RefuseAnAgeThatIsNoNumber) {
-  const auto spec = switch_spec(Json::parse(R"({"name": "br0", "mac_age_s": "long"})"));
+  const auto spec = spec_of<SwitchSpec>(Json::parse(R"({"name": "br0", "mac_age_s": "long"})"));
   ASSERT_FALSE(spec);
   EXPECT_EQ(spec.error().field, "mac_age_s");
 }

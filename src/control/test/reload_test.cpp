@@ -107,7 +107,7 @@ TEST_F(Reload, LeavesAloneWhatWasAddedByACall) {
 
 TEST_F(Reload, MakesAgainWhatACallRemoved) {
   start(port("vm0"));
-  live_.remove_port("vm0");
+  live_.remove<PortSpec>("vm0");
   EXPECT_THAT(calls(this->plan(port("vm0"))->additions), ElementsAre("port.add vm0"));
   EXPECT_THAT(this->plan("")->removals, IsEmpty());
 }

@@ -75,23 +75,35 @@ TEST(Caller, IsWhoMadeTheSocketPair) {
 
 /// All methods of the daemon, and the least role for each: without parameters, and with.
 const std::map<std::string, std::pair<Role, Role>> kWho{
-    {"backend.list", {Role::read, Role::read}},      {"log.level", {Role::read, Role::admin}},
-    {"model.list", {Role::read, Role::read}},        {"poller.list", {Role::read, Role::read}},
-    {"port.add", {Role::operate, Role::operate}},    {"port.list", {Role::read, Role::read}},
-    {"port.remove", {Role::operate, Role::operate}}, {"port.show", {Role::read, Role::read}},
-    {"port.stats", {Role::read, Role::read}},        {"port.vm_args", {Role::read, Role::read}},
-    {"rpc.methods", {Role::read, Role::read}},       {"switch.add", {Role::operate, Role::operate}},
-    {"switch.list", {Role::read, Role::read}},       {"switch.remove", {Role::operate, Role::operate}},
-    {"switch.show", {Role::read, Role::read}},       {"uplink.add", {Role::admin, Role::admin}},
-    {"uplink.list", {Role::read, Role::read}},       {"uplink.remove", {Role::admin, Role::admin}},
+    {"backend.list", {Role::read, Role::read}},
+    {"log.level", {Role::read, Role::admin}},
+    {"model.list", {Role::read, Role::read}},
+    {"poller.list", {Role::read, Role::read}},
+    {"port.add", {Role::operate, Role::operate}},
+    {"port.list", {Role::read, Role::read}},
+    {"port.remove", {Role::operate, Role::operate}},
+    {"port.show", {Role::read, Role::read}},
+    {"port.stats", {Role::read, Role::read}},
+    {"port.vm_args", {Role::read, Role::read}},
+    {"rpc.methods", {Role::read, Role::read}},
+    {"switch.add", {Role::operate, Role::operate}},
+    {"switch.list", {Role::read, Role::read}},
+    {"switch.remove", {Role::operate, Role::operate}},
+    {"switch.show", {Role::read, Role::read}},
+    {"uplink.add", {Role::admin, Role::admin}},
+    {"uplink.list", {Role::read, Role::read}},
+    {"uplink.remove", {Role::admin, Role::admin}},
     {"version", {Role::read, Role::read}},
+    {"counter.list", {Role::read, Role::read}},
+    {"events", {Role::read, Role::read}},
 };
 
 class RolesOfMethods : public testing::Test {
  protected:
   RolesOfMethods() { add_methods(methods_, *controller_); }
   Hardware hardware;
-  std::unique_ptr<Controller> controller_ = std::move(*Controller::create(fake::kCatalogue, hardware, {}));
+  EventRing events;
+  std::unique_ptr<Controller> controller_ = std::move(*Controller::create(fake::kCatalogue, hardware, events, {}));
   Methods methods_;
 };
 

@@ -10,8 +10,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 #include <vector>
 
+#include "control/live/event_ring.hpp"
 #include "control/rpc/rpc_client.hpp"
 
 namespace vmux::control {
@@ -204,6 +206,131 @@ TEST_F(RpcSocket, DropsAClientThatTakesNoneOfItsAnswers) {
   const UniqueFd slow{connect()};
   for (int i = 0; i < 8; ++i)
     send(slow, "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n");
+  for (int round = 0; round < 30'000 && server_->clients() == 1; ++round)
+    poller_->run_once(1'000'000);
+  EXPECT_EQ(server_->clients(), 0u);
+}
+
+/// With a method whose answers wait until the test lets them go.
+class RpcSocketThatWaits : public RpcSocket {
+ protected:
+  void SetUp() override {
+    RpcSocket::SetUp();
+    methods_.add(
+        "later", [](const Json& params) -> Outcome<Json> { return params; }, {Role::read},
+        [this](const Json& params) -> Wait {
+          ++asked_;
+          return {is_over_ ? 0 : params.value("ns", 3'600'000'000'000u), [this] { return is_over_; }};
+        });
+  }
+  bool is_over_ = false;
+  int asked_ = 0;
+  const std::string later_ = "{\"jsonrpc\":\"2.0\",\"method\":\"later\",\"id\":2}\n";
+  const std::string answered_ = "{\"jsonrpc\":\"2.0\",\"result\":{},\"id\":2}\n";
+};
+
+TEST_F(RpcSocketThatWaits, AnswersWhenTheWaitIsOverAndWhatIsBehindItThen) {
+  const UniqueFd client{connect()}, other{connect()};
+  send(client, later_ + kEcho + "\n");
+  settle();
+  EXPECT_EQ(receive(client), "");
+  send(other, std::string{kEcho} + "\n");
+  settle();
+  EXPECT_EQ(receive(other), kEchoed);
+  is_over_ = true;
+  poller_->run_once();
+  settle();
+  EXPECT_EQ(receive(client), answered_ + kEchoed);
+}
+
+TEST_F(RpcSocketThatWaits, AnswersAtTheEndOfTheTimeThoughThereIsNothingToSay) {
+  const UniqueFd client{connect()};
+  send(client, "{\"jsonrpc\":\"2.0\",\"method\":\"later\",\"params\":{\"ns\":1000},\"id\":2}\n");
+  std::string said;
+  for (int round = 0; round < 30'000 && said.empty(); ++round) {
+    poller_->run_once(1'000'000);
+    said = receive(client);
+  }
+  EXPECT_EQ(said, "{\"jsonrpc\":\"2.0\",\"result\":{\"ns\":1000},\"id\":2}\n");
+}
+
+TEST_F(RpcSocketThatWaits, AnswersAtOnceInABatchOrWhereThereIsSomethingToSay) {
+  const UniqueFd client{connect()};
+  send(client, "[" + later_.substr(0, later_.size() - 1) + "]\n");
+  settle();
+  EXPECT_EQ(receive(client), "[" + answered_.substr(0, answered_.size() - 1) + "]\n");
+  EXPECT_EQ(asked_, 0);
+  is_over_ = true;
+  send(client, later_);
+  settle();
+  EXPECT_EQ(receive(client), answered_);
+}
+
+TEST_F(RpcSocketThatWaits, AnswersOneThatSendsNoMoreAndForgetsOneThatHasGone) {
+  UniqueFd half{connect()}, gone{connect()};
+  send(half, later_);
+  send(gone, later_);
+  settle();
+  ::shutdown(half.get(), SHUT_WR);
+  gone.reset();
+  settle();
+  EXPECT_EQ(server_->clients(), 1u);
+  is_over_ = true;
+  poller_->run_once();
+  settle();
+  EXPECT_EQ(receive(half), answered_);
+  EXPECT_EQ(server_->clients(), 0u);
+}
+
+TEST_F(RpcSocketThatWaits, CountsAsIdleMeanwhile) {
+  server_.reset();
+  server_ = std::move(*RpcServer::create(*poller_, methods_, path_, {}, {.clients = 2, .request_ns = 1'000}));
+  const UniqueFd waiting{connect()}, slow{connect()};
+  send(waiting, later_);
+  settle();
+  send(slow, "{");
+  for (int round = 0; round < 30'000 && server_->clients() == 2; ++round)
+    poller_->run_once(1'000'000);
+  EXPECT_EQ(server_->clients(), 1u);
+  EXPECT_EQ(receive(waiting), "");
+  is_over_ = true;
+  poller_->run_once();
+  settle();
+  EXPECT_EQ(receive(waiting), answered_);
+}
+
+TEST_F(RpcSocketThatWaits, WakesUpForWhatAnotherThreadLetsGo) {
+  EventRing events{poller_.get()};
+  methods_.add(
+      "events", [&events](const Json&) -> Outcome<Json> { return Json(events.read(0, 9).next); }, {Role::read},
+      [&events](const Json&) -> Wait {
+        return {events.has_behind(0) ? 0 : 3'600'000'000'000u, [&events] {
+                  events.expect();
+                  return events.has_behind(0);
+                }};
+      });
+  ASSERT_TRUE(poller_->start());
+  auto client = RpcClient::connect(path_, 100);
+  ASSERT_TRUE(client);
+  std::thread writer{[&] {
+    while (poller_->call([this] { return server_->waiting(); }) == 0)
+      std::this_thread::yield();
+    events.write(EventType::added, "port", "vm0");
+  }};
+  EXPECT_EQ(client->call("events").value(), 1);
+  writer.join();
+  poller_->stop();
+  poller_->join();
+}
+
+// A subscriber that does not read gets no further event, and is hung up on when it has had its time.
+TEST_F(RpcSocketThatWaits, DropsASubscriberThatDoesNotRead) {
+  server_.reset();
+  server_ = std::move(*RpcServer::create(*poller_, methods_, path_, {}, {.request_ns = 1'000, .answer_ns = 2'000'000}));
+  const UniqueFd deaf{connect()};
+  for (int i = 0; i < 8; ++i)
+    send(deaf, "{\"jsonrpc\":\"2.0\",\"method\":\"big\",\"id\":1}\n");
+  send(deaf, later_);
   for (int round = 0; round < 30'000 && server_->clients() == 1; ++round)
     poller_->run_once(1'000'000);
   EXPECT_EQ(server_->clients(), 0u);

@@ -16,7 +16,7 @@ TEST(Cli, MakesOneCallOfACommand) {
   const auto call = parse_call(
       {"port", "add", "vm0", "--model", "e1000", "--socket", "/a", "--vlan", "7", "--json", "--rpc", "/rpc"});
   ASSERT_TRUE(call);
-  EXPECT_STREQ(call->command->method, "port.add");
+  EXPECT_EQ(call->command->method, "port.add");
   EXPECT_EQ(call->params, Json::parse(R"({"name":"vm0","model":"e1000","socket":"/a","vlan":7})"));
   EXPECT_EQ(call->rpc, "/rpc");
   EXPECT_TRUE(call->as_json);
@@ -116,7 +116,7 @@ TEST(Cli, TakesHelpForAWordAndWrapsItToTheScreen) {
 TEST(Cli, TakesSeveralNamesAndTheBeginningOfACommand) {
   const auto call = parse_call({"port", "rem", "a", "b", "--wait", "3"});
   ASSERT_TRUE(call);
-  EXPECT_STREQ(call->command->method, "port.remove");
+  EXPECT_EQ(call->command->method, "port.remove");
   EXPECT_EQ(call->names, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(call->wait_s, 3u);
 }

@@ -31,6 +31,9 @@ Json good_result(const std::string& method) {
     "client":{"requests":1},"notes":["n"],"lines":["l"],"mac_table":[{"mac":"m","vlan":0,"port":"p","age_s":1}]})");
   thing["counters"] = counters;
   thing["lanes"] = Json::array({lane, lane});
+  thing["events"] = method == "events" ? Json::parse(R"([{"sequence":1,"time":"t","event":"added","kind":"port",
+    "name":"vm0","number":3}])")
+                                       : Json(7);
   thing["ports"] = method == "switch.show" ? Json::array({Json{{"name", "p"}, {"counters", counters}}}) : Json(2);
   const bool is_list = !fault_of(method, Json::array());
   return is_list ? Json::array({thing, Json{{"name", "vm1"}}}) : thing;
@@ -103,14 +106,16 @@ struct Odd {
 };
 class OddResult : public testing::TestWithParam<Odd> {};
 TEST_P(OddResult, IsAFault) { EXPECT_TRUE(fault_of(GetParam().method, Json::parse(GetParam().result))); }
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, OddResult,
-    testing::Values(Odd{"port.list", "5"}, Odd{"port.list", "null"}, Odd{"port.list", R"({"a":[1]})"},
-                    Odd{"port.list", R"([null,1,"x",[],{}])"}, Odd{"port.show", "[]"}, Odd{"version", "[]"},
-                    Odd{"version", "null"}, Odd{"port.stats", R"([{"counters":7}])"},
-                    Odd{"port.stats", R"([{"lanes":{}}])"}, Odd{"port.stats", R"([{"lanes":[7]}])"},
-                    Odd{"switch.show", R"({"ports":7})"}, Odd{"switch.show", R"({"mac_table":[[]]})"},
-                    Odd{"port.vm_args", R"({"lines":"x"})"}, Odd{"port.list", R"([{"pollers":7}])"}));
+INSTANTIATE_TEST_SUITE_P(Shapes, OddResult,
+                         testing::Values(Odd{"port.list", "5"}, Odd{"port.list", "null"},
+                                         Odd{"port.list", R"({"a":[1]})"}, Odd{"port.list", R"([null,1,"x",[],{}])"},
+                                         Odd{"port.show", "[]"}, Odd{"version", "[]"}, Odd{"version", "null"},
+                                         Odd{"port.stats", R"([{"counters":7}])"},
+                                         Odd{"port.stats", R"([{"lanes":{}}])"},
+                                         Odd{"port.stats", R"([{"lanes":[7]}])"}, Odd{"switch.show", R"({"ports":7})"},
+                                         Odd{"switch.show", R"({"mac_table":[[]]})"},
+                                         Odd{"port.vm_args", R"({"lines":"x"})"}, Odd{"events", R"({"events":7})"},
+                                         Odd{"port.list", R"([{"pollers":7}])"}));
 
 TEST(Shape, OfANewerDaemonMayHaveMore) {
   EXPECT_FALSE(fault_of("port.list", Json::parse(R"([{"name":"vm0","new":{"deep":[1]}}])")));
