@@ -132,10 +132,11 @@ bool set_pairs(Settings& settings, const Agreed& agreed, Body& body) {
   return true;
 }
 
+// Since Linux 6.12 a byte of padding comes behind the key.
 bool take_key(Body& body, Hashing& hashing) {
   const auto size = body.take<std::uint8_t>();
   const auto key = body.bytes(size);
-  if (!body.is_whole() || size > kHashKey) return false;
+  if (body.is_short() || size > kHashKey) return false;
   hashing.key = {};
   std::memcpy(hashing.key.data(), key.data(), key.size());
   return true;

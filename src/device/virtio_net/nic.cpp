@@ -7,6 +7,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/logf.hpp"
+
 namespace vmux::device::virtio_net {
 namespace {
 
@@ -214,6 +216,10 @@ bool Nic::obey(std::uint8_t group, std::uint8_t command, std::span<const std::by
   nic_counters_.commands.add();
   if (!virtio_net::obey(settings_, agreed_, group, command, data)) {
     nic_counters_.refused.add();
+    if (log_limit_.allow()) {
+      logf(LogLevel::info, "{}: command {} of class {}, {} bytes long, refused", options_.name, command, group,
+           data.size());
+    }
     return false;
   }
   publish();

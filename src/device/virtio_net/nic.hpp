@@ -118,7 +118,8 @@ class Nic final : public virtio::Device {
   runtime::Timer alarm_timer_;    // a queue has stopped, see look_for_faults()
   virtio::Signals* signals_ = nullptr;
   memory::AddressSpace* space_ = nullptr;
-  std::uint32_t started_ = 0;   // receive queues, bit per pair
+  std::uint32_t started_ = 0;  // receive queues, bit per pair
+  RateLimit log_limit_;
   std::uint64_t reported_ = 0;  // queues whose fault the transport knows, bit per queue
   bool is_link_up_ = true, is_leaving_ = false, is_dma_on_ = false, is_paused_ = false, was_loaded_ = false;
 };
