@@ -24,6 +24,7 @@ class VirtioCard final : public port::Port {
   }
   pci::Function& function() { return card_->function(); }
   device::virtio_net::Nic& nic() { return card_->nic(); }
+  std::vector<port::Port*> lanes() { return card_->lanes(); }
   void set_link(bool up) { card_->set_link(up); }
   port::Port& port() { return *this; }
   [[nodiscard]] unsigned drops(port::DropReason why) const { return drops_[port::index_of(why)]; }

@@ -28,15 +28,17 @@ RxQueue::Delivered RxQueue::deliver(std::span<const packet::FrameView> frames, s
   chains_ = ring_.ready(frames.size());
   staged_ = lost_ = 0;
   std::uint64_t bytes = 0;
-  for (std::size_t i = 0; i < frames.size(); ++i) {
-    const packet::FrameView& view = frames[i];
-    if (i + 1 < frames.size()) packet::prefetch_payload(frames[i + 1]);
+  while (done.taken < frames.size()) {
+    const auto rest = frames.subspan(done.taken);
+    const std::size_t plain = take_plain(rest, infos.subspan(done.taken), accepts);
+    for (const packet::FrameView& view : rest.first(plain))
+      bytes += view.length;
+    done.taken += plain;
+    if (plain > 0) continue;
     const std::size_t lost = lost_;
-    const bool is_plain =
-        view.payload.size() <= 1 && packet::passes_unchanged(view, accepts) && take_plain(view, infos[i]);
-    if (!is_plain && !take_any(view, infos[i], accepts)) break;
+    if (!take_any(rest[0], infos[done.taken], accepts)) break;
     ++done.taken;
-    (lost_ == lost ? bytes : done.lost_bytes) += view.length;
+    (lost_ == lost ? bytes : done.lost_bytes) += rest[0].length;
   }
   publish();
   done.lost = lost_;
@@ -65,24 +67,39 @@ void RxQueue::fill_header(std::byte* to, const virtio::NetHeader& header, const 
   std::memcpy(to, &longer, sizeof longer);
 }
 
-// The common case: nothing is to be done to the frame, and it fits into one buffer. False, and nothing done, if not.
-bool RxQueue::take_plain(const packet::FrameView& view, const RxInfo& info) noexcept {
-  if (staged_ == chains_.size()) return false;
-  const auto buffers = ring_.writable(chains_[staged_]);
-  const std::uint32_t total = format_.header + view.length;
-  if (buffers.empty() || buffers[0].length < total) return false;
-  const auto room = buffers_.borrow_for_write(buffers[0].at, ByteCount{total});
-  if (room.size() != total) return false;
-  virtio::NetHeader header = virtio::net_header_of(view.offload, view.header);
-  header.num_buffers = 1;
-  fill_header(room.data(), header, info);
-  std::byte* const to = room.data() + format_.header;
-  std::memcpy(to, view.header.data(), view.header.size());
-  if (!view.payload.empty()) {  // two ports of a VM may be given the same memory
-    std::memmove(to + view.header.size(), view.payload[0].data(), view.length - view.header.size());
+// The common case: nothing is to be done to a frame, and it fits into one buffer. Returns how many such there are, from
+// the front; the first that is anything else, or finds no chain, is left to take_any().
+std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::span<const RxInfo> infos,
+                                const packet::Accepts& accepts) noexcept {
+  constexpr std::size_t kAhead = 128;  // bytes asked for in every buffer before the first copy
+  const std::size_t limit = std::min(frames.size(), chains_.size() - staged_);
+  std::array<std::byte*, virtio::Queue::kMaxReady> rooms;
+  std::size_t count = 0;
+  for (; count < limit; ++count) {
+    const packet::FrameView& view = frames[count];
+    if (view.payload.size() > 1 || !packet::passes_unchanged(view, accepts)) break;
+    const auto buffers = ring_.writable(chains_[staged_ + count]);
+    const std::uint32_t total = format_.header + view.length;
+    if (buffers.empty() || buffers[0].length < total) break;
+    const auto room = buffers_.borrow_for_write(buffers[0].at, ByteCount{total});
+    if (room.size() != total) break;
+    rooms[count] = room.data();
+    packet::prefetch_for_writing(room.first(std::min<std::size_t>(total, kAhead)));
   }
-  written_[staged_++] = total;
-  return true;
+  for (std::size_t i = 0; i < count; ++i) {
+    const packet::FrameView& view = frames[i];
+    if (i + 1 < count) packet::prefetch_payload(frames[i + 1]);
+    virtio::NetHeader header = virtio::net_header_of(view.offload, view.header);
+    header.num_buffers = 1;
+    fill_header(rooms[i], header, infos[i]);
+    std::byte* const to = rooms[i] + format_.header;
+    std::memcpy(to, view.header.data(), view.header.size());
+    if (!view.payload.empty()) {  // two ports of a VM may be given the same memory
+      std::memmove(to + view.header.size(), view.payload[0].data(), view.length - view.header.size());
+    }
+    written_[staged_++] = format_.header + view.length;
+  }
+  return count;
 }
 
 // A frame of whatever kind. False: no room, or the queue has stopped.

@@ -47,7 +47,8 @@ class RxQueue {
   static constexpr std::size_t kMaxSpans = 2 * virtio::Queue::kMaxChain;  // pieces of guest memory of one frame
   enum class Placed : std::uint8_t { yes, no_room, too_long, stopped };
 
-  [[nodiscard]] bool take_plain(const packet::FrameView& view, const RxInfo& info) noexcept;
+  [[nodiscard]] std::size_t take_plain(std::span<const packet::FrameView> frames, std::span<const RxInfo> infos,
+                                       const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool take_any(const packet::FrameView& view, const RxInfo& info,
                               const packet::Accepts& accepts) noexcept;
   [[nodiscard]] Placed place(std::uint32_t length) noexcept;

@@ -44,6 +44,8 @@ class TxQueue {
   static constexpr std::size_t kSliceRoom = 2 * virtio::Queue::kMaxChain + 4 * kBurst;
   static constexpr std::size_t kLongHeaders = 4;  // frames of one burst that have them
 
+  [[nodiscard]] std::size_t take_plain(std::span<const virtio::Chain> chains,
+                                       std::span<packet::FrameView> into) noexcept;
   enum class Taken : std::uint8_t { yes, later, never };
   [[nodiscard]] Taken take(const virtio::Chain& chain, packet::FrameView& view) noexcept;
   [[nodiscard]] bool gather(const virtio::Chain& chain, virtio::NetHeader& header) noexcept;
