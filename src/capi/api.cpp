@@ -186,7 +186,6 @@ int vfu_device_quiesced(vfu_ctx_t* ctx, int quiesce_errno) {
 
 void vfu_destroy_ctx(vfu_ctx_t* ctx) {
   if (ctx == nullptr) return;
-  ctx->quiesce = nullptr;
   forget_client(*ctx);
   delete ctx;
 }

@@ -20,10 +20,10 @@ namespace {
 using Io = vfio_user::Transport::Io;
 namespace flags = wire::vfio_user::header_flags;
 
-// What is read before the length of a message is known: all of an access of 8 bytes or less. Programs wait for the
-// socket itself (and look up who its peer is), so what is not served yet has to stay in there. This much leaves a part
-// of the next message in it at least, but for a few that are shorter: see has_buffered().
-constexpr std::size_t kFirstRead = 40;
+// What is read before the length of a message is known: all of a DMA_MAP, or of an access of up to 16 bytes. Programs
+// wait for the socket itself (and look up who its peer is), so what is not served yet has to stay in there, a part of
+// it at least. That fails for what is shorter than this together with the request before it: see has_buffered().
+constexpr std::size_t kFirstRead = 48;
 
 /// Sleeps until `fd` has room, or its peer is gone.
 void wait_for_room(int fd) noexcept {

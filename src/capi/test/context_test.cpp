@@ -127,14 +127,14 @@ TEST(CapiContext, IsReadableForWhatCameBehindARequestThatWaits) {
   one.with_bar0().with_quiesce().attach();
   one.device.quiesce_errno = EBUSY;
   one.client.send(13, "");
-  one.client.send(9, Bytes{}.u64(8).u32(0).u32(4));
+  one.client.send(10, Bytes{}.u64(8).u32(0).u32(4).text("abcd"));
   EXPECT_EQ(vfu_run_ctx(one.ctx), -1);
   EXPECT_EQ(errno, EBUSY);
   EXPECT_EQ(vfu_device_quiesced(one.ctx, 0), 0);
   EXPECT_EQ(one.client.receive().command, 13u);
   EXPECT_TRUE(is_readable(vfu_get_poll_fd(one.ctx)));
   EXPECT_EQ(vfu_run_ctx(one.ctx), 1);
-  EXPECT_EQ(one.client.receive().command, 9u);
+  EXPECT_EQ(one.client.receive().command, 10u);
 }
 
 TEST(CapiContext, ServesAShortRequestThatCameWithTheOneThatWaits) {

@@ -131,20 +131,21 @@ TEST_F(CapiIrq, IsTriggeredFromAnyThreadWhileClientsChangeTheirMinds) {
       sent += vfu_irq_trigger(one.ctx, 0) == 0 ? 1 : 0;
   }};
   std::uint64_t received = 0;
-  for (int round = 0; round < 200 || sent < 100; ++round) {
+  for (int round = 0; round < 200 || received == 0; ++round) {
     EXPECT_EQ(set(kTrigger | kEventfd, kMsix, 0, 1, {fds[0]}), 0u);
     std::this_thread::yield();
     EXPECT_EQ(set(kTrigger | kNone, kMsix, 0, 0), 0u);
-    received += take(fds[0]);
     const int stranger = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);  // has a number that was free
     std::this_thread::yield();
     EXPECT_EQ(take(stranger), 0u);
-    EXPECT_EQ(take(fds[0]), 0u);  // nothing comes after the answer
     ::close(stranger);
+    received += take(fds[0]);  // one may come after the answer: it was under way
   }
   stop = true;
   device.join();
+  received += take(fds[0]);
   EXPECT_LE(received, sent);
+  EXPECT_GT(received, 0u);
 }
 
 }  // namespace
