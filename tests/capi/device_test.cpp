@@ -29,25 +29,40 @@ struct Engine {
   std::uint32_t length, go, status, padding;
 };
 
-class CapiDevice : public testing::Test {
- protected:
-  CapiDevice() {
-    path = "/tmp/capi_device." + std::to_string(::getpid());
-    std::string program = CAPI_DEVICE;
-    char* arguments[] = {program.data(), path.data(), nullptr};
-    EXPECT_EQ(::posix_spawn(&child, CAPI_DEVICE, nullptr, nullptr, arguments, environ), 0);
-    while (::access(path.c_str(), F_OK) != 0 && ::waitpid(child, nullptr, WNOHANG) == 0)
+/// A program that serves at a path of its own.
+class Program {
+ public:
+  explicit Program(const char* file) : path("/tmp/capi_device." + std::to_string(::getpid())) {
+    std::string name = file;
+    char* arguments[] = {name.data(), path.data(), nullptr};
+    EXPECT_EQ(::posix_spawn(&child_, file, nullptr, nullptr, arguments, environ), 0);
+    while (::access(path.c_str(), F_OK) != 0 && ::waitpid(child_, nullptr, WNOHANG) == 0)
       std::this_thread::yield();
   }
-  ~CapiDevice() override {
-    ::kill(child, SIGTERM);
+  ~Program() { ::unlink(path.c_str()); }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+  /// Its status as of waitpid().
+  int terminate() {
+    ::kill(child_, SIGTERM);
     int status = -1;
-    EXPECT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_EQ(status, 0);
-    EXPECT_NE(::access(path.c_str(), F_OK), 0);
+    EXPECT_EQ(::waitpid(child_, &status, 0), child_);
+    return status;
+  }
+  std::string path;
+
+ private:
+  pid_t child_ = -1;
+};
+
+class CapiDevice : public testing::Test {
+ protected:
+  ~CapiDevice() override {
+    EXPECT_EQ(program.terminate(), 0);
+    EXPECT_NE(::access(program.path.c_str(), F_OK), 0);
   }
   std::unique_ptr<Client> attach() {
-    auto made = Client::connect(path, {.minor = 1, .twin_socket = true});
+    auto made = Client::connect(program.path, {.minor = 1, .twin_socket = true});
     EXPECT_TRUE(made) << made.error().text();
     return made ? std::move(*made) : nullptr;
   }
@@ -60,8 +75,7 @@ class CapiDevice : public testing::Test {
     EXPECT_TRUE(client.read(pci::Region::bar0, RegionOffset{0}, bytes));
     return engine.status;
   }
-  std::string path;
-  pid_t child = -1;
+  Program program{CAPI_DEVICE};
 };
 
 TEST_F(CapiDevice, CopiesMemoryOfADescriptorAndInterrupts) {
@@ -118,6 +132,22 @@ TEST_F(CapiDevice, ServesOneClientAfterAnother) {
     }
     EXPECT_EQ(seen, "000111");  // reset when the last one went
   }
+}
+
+TEST(CapiDocs, HaveAProgramThatServesOneClientAfterAnother) {
+  Program program{CAPI_SHORTEST};
+  for (const std::uint32_t value : {0x1234'5678u, 0x9abc'def0u}) {
+    const auto client = Client::connect(program.path);
+    ASSERT_TRUE(client) << client.error().text();
+    std::uint32_t copy = 0;
+    EXPECT_TRUE((*client)->write(pci::Region::bar0, RegionOffset{0}, std::as_bytes(std::span{&value, 1})));
+    EXPECT_TRUE((*client)->read(pci::Region::bar0, RegionOffset{0}, std::as_writable_bytes(std::span{&copy, 1})));
+    EXPECT_EQ(copy, value);
+    const auto beyond =
+        (*client)->read(pci::Region::bar0, RegionOffset{2}, std::as_writable_bytes(std::span{&copy, 1}));
+    EXPECT_FALSE(beyond);
+  }
+  EXPECT_TRUE(WIFSIGNALED(program.terminate()));
 }
 
 // It is a guest in its program: a program in C gets no second C++ run-time library from it, and no names but the

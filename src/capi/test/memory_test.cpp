@@ -122,6 +122,16 @@ TEST_F(CapiMemory, IsTheSameBytesAsTheClients) {
   EXPECT_EQ(errno, ENOTSUP);
 }
 
+TEST_F(CapiMemory, MayBeginInTheMiddleOfAPageOfItsFile) {
+  one.attach();
+  ASSERT_EQ(one.map(0x10000, 0x1000, fd, 3, 0x1ff8), 0u);
+  ASSERT_EQ(::pwrite(fd, "straddle", 8, 0x1ffc), 8);
+  Pieces piece{one, 0x10004, 8};
+  std::string copy(8, '\0');
+  EXPECT_EQ(vfu_sgl_read(one.ctx, piece.get(), 1, copy.data(), VFU_SGL_DIRECT_ACCESS), 0);
+  EXPECT_EQ(copy, "straddle");
+}
+
 TEST_F(CapiMemory, IsNotTouchedThroughAPieceOfWhatIsGone) {
   one.attach();
   ASSERT_EQ(one.map(0x10000, 0x2000, fd), 0u);
