@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 
 #include "vmux/memory/ordered.hpp"
 #include "vmux/runtime/poller.hpp"
@@ -13,23 +15,29 @@ namespace vmux::nic {
 /// tells its physical function of a malicious driver (MDD).
 class Alarm {
  public:
-  /// `home` must outlive this.
-  explicit Alarm(runtime::Poller& home) noexcept : home_(home) {}
+  /// `home` must outlive this. `stopped` runs there, and in nobody's round: it may close gates.
+  Alarm(runtime::Poller& home, std::function<void()> stopped) : home_(home), timer_(home, std::move(stopped)) {}
   /// Any poller.
   void raise() noexcept {
     memory::store_release32(std::as_writable_bytes(std::span{&raised_, 1}), 0, 1);
     home_.wake();
   }
-  /// The home thread: whether it was raised since this was asked last.
-  [[nodiscard]] bool take() noexcept {
+  /// The home thread, in each round: hands on what was raised.
+  void look() noexcept {
     if (memory::load_acquire32(std::as_bytes(std::span{&raised_, 1}), 0) == 0) [[likely]]
-      return false;
+      return;
+    silence();
+    timer_.arm_after(0);
+  }
+  /// The home thread: what was raised is of queues that are no more.
+  void silence() noexcept {
+    timer_.disarm();
     memory::store_release32(std::as_writable_bytes(std::span{&raised_, 1}), 0, 0);
-    return true;
   }
 
  private:
   runtime::Poller& home_;
+  runtime::Timer timer_;
   std::uint32_t raised_ = 0;
 };
 

@@ -18,7 +18,7 @@ class E1000Arena : public NicArena<device::e1000::Nic> {
         }) {}
 
   void take_burst(std::optional<std::uint8_t> fill_with, std::size_t complete) {
-    NicArena::take_burst(nic(), nic(), fill_with, complete);
+    NicArena::take_burst(nic().port(), nic().port(), fill_with, complete);
   }
   void arrive(Provider& input) {
     const auto bytes = input.bytes(input.in_range<std::size_t>(0, 300));
@@ -31,7 +31,7 @@ class E1000Arena : public NicArena<device::e1000::Nic> {
     what.offload.has_vlan = input.boolean();
     what.offload.vlan_tci = input.number<std::uint16_t>();
     static_cast<void>(input.boolean());  // seeds have one here
-    NicArena::arrive(nic(), what);
+    NicArena::arrive(nic().port(), what);
   }
 };
 

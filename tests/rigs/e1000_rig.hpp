@@ -32,7 +32,7 @@ inline std::vector<Sent> take_all(E1000Rig& rig) {
   for (unsigned rounds = 0; rounds < 100; ++rounds) {
     for (Sent& sent : rig.take())
       all.push_back(std::move(sent));
-    if (!rig.nic->needs_polling() && rig.guest->read(0x3810) == rig.guest->read(0x3818)) break;
+    if (!rig.nic->port().needs_polling() && rig.guest->read(0x3810) == rig.guest->read(0x3818)) break;
   }
   return all;
 }

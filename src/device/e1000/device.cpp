@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Glue: owns the parts, is the pci::Device and the port::Port.
-#include <algorithm>
-#include <array>
+// Glue: owns the parts, is the pci::Device.
 #include <utility>
 
 #include "device/e1000/nic.hpp"
@@ -14,8 +12,6 @@ namespace {
 constexpr std::uint32_t kStateTag = 1, kPagesTag = 2;  // in the arena
 using RingPages = std::array<std::byte, kRingPagesEnd - kRxPage>;
 constexpr std::uint64_t kUnmapped = 1'000'000'000;  // ns: less than QEMU's x-intx-mmap-timeout-ms of 1100
-constexpr std::uint64_t kQuiet = 20'000'000;        // ns that one trapped doorbell is believed
-constexpr std::uint64_t kSettle = 5'000'000;        // ns until it is believed at all
 
 pci::FunctionSpec spec_of(const NicOptions& options) {
   pci::FunctionSpec spec;
@@ -43,9 +39,10 @@ Nic::Nic(NicOptions options, runtime::Poller& poller, state::Arena arena)
       state_(arena_.place<State>(kStateTag)),
       registers_(state_),
       interrupts_(state_, registers_, nic_counters_, poller),
-      tx_(state_, registers_, nic_counters_, interrupts_, options_.name.c_str()),
-      rx_(state_, registers_, nic_counters_, interrupts_, options_.name.c_str()),
-      look_again_(poller, [] {}) {  // being awake is all that it is for
+      lane_(poller, true, run_state_, run_state_, state_, registers_, nic_counters_, interrupts_, poller,
+            options_.doorbell == Doorbell::poll, options_.name.c_str()),
+      tx_(lane_.queues().tx),
+      rx_(lane_.queues().rx) {
   state_ = {};
   state_.cable = options_.link_up ? 1 : 0;
   program_nvm(state_.nvm, options_.mac);
@@ -53,9 +50,7 @@ Nic::Nic(NicOptions options, runtime::Poller& poller, state::Arena arena)
 }
 
 Nic::~Nic() {
-  if (function_ == nullptr) return;
-  function_->detach(tx_.memory());
-  function_->detach(rx_.memory());
+  if (function_ != nullptr) lane_.disconnect(*function_);
 }
 
 Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
@@ -79,8 +74,7 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
   }
   registers_.place_ring_pages(pages);
   interrupts_.connect(function_->interrupts());
-  function_->attach(tx_.memory());
-  function_->attach(rx_.memory());
+  lane_.connect(*function_);
   device_reset();
 }
 
@@ -92,7 +86,7 @@ void Nic::device_reset() noexcept {
   interrupts_.reset();
   eecd_write(state_.nvm, 0);  // lets go of the EEPROM's wires
   load_station_address();
-  last_link_up_ = link_of(state_).up;
+  run_state_.set_link(link_of(state_).up);
   nic_counters_.resets.add();
 }
 
@@ -129,73 +123,19 @@ bool Nic::leaving() noexcept {
   return true;
 }
 
+void Nic::bus_master_changed(bool enabled) noexcept {
+  run_state_.set_dma(enabled);
+  lane_.dma_changed();
+}
+
 bool Nic::is_link_up() const noexcept { return link_of(state_).up; }
 
 void Nic::link_changed(bool renegotiated) noexcept {
   if (function_ != nullptr) function_->note_change();
   const bool up = link_of(state_).up;
-  if (up == last_link_up_ && !(renegotiated && up)) return;
-  last_link_up_ = up;
+  if (up == run_state_.is_link_up() && !(renegotiated && up)) return;
+  run_state_.set_link(up);
   interrupts_.raise(icr::LSC);
-}
-
-bool Nic::is_loopback() const noexcept {
-  return rctl::lbm::get(registers_.get(reg::RCTL)) != 0 || is_phy_loopback(state_.phy);
-}
-
-bool Nic::can_transmit() const noexcept {
-  return !is_paused_ && tctl::en::is_set(registers_.get(reg::TCTL)) && state_.tx_fault == Fault::none &&
-         last_link_up_ && function_->is_bus_master();
-}
-
-bool Nic::can_receive() const noexcept {
-  return !is_paused_ && rctl::en::is_set(registers_.get(reg::RCTL)) && state_.rx_fault == Fault::none &&
-         last_link_up_ && function_->is_bus_master();
-}
-
-// 13.4.22 LBM and the PHY's loopback: what is sent comes back, and the cable is silent.
-void Nic::loop_back() noexcept {
-  std::array<packet::FrameView, port::kMaxBurst> frames;
-  const std::size_t count = tx_.peek(frames);
-  has_more_to_send_ = tx_.is_unfinished() || count == frames.size();  // the switch sees none of these
-  if (count == 0) return;
-  if (can_receive()) static_cast<void>(rx_.deliver(std::span{frames}.first(count)));
-  tx_.complete(count);
-}
-
-void Nic::begin_round() noexcept {
-  if (can_receive()) rx_.drain();
-  if (is_loopback() && can_transmit()) loop_back();
-}
-
-void Nic::end_round() noexcept {
-  if (!is_paused_) rx_.flush();
-}
-
-std::size_t Nic::take(std::span<packet::FrameView> into) noexcept {
-  if (!can_transmit()) {
-    has_more_to_send_ = false;
-    return 0;
-  }
-  if (is_loopback()) return 0;
-  const std::size_t count = tx_.peek(into);
-  has_more_to_send_ = tx_.is_unfinished();
-  return count;
-}
-
-void Nic::finish(std::span<const port::FrameResult> results) noexcept { tx_.complete(results.size()); }
-
-port::Delivery Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
-  return {.taken = is_ready() ? rx_.deliver(frames) : 0};
-}
-
-packet::Accepts Nic::accepts() const noexcept { return rx_.accepts(); }
-
-bool Nic::needs_polling() const noexcept {
-  if (has_more_to_send_) return true;
-  if (options_.doorbell != Doorbell::poll || !(can_transmit() || can_receive())) return false;
-  const std::uint64_t now = poller_.now_ns();
-  return now >= quiet_until_ns_ || now - trapped_since_ns_ < kSettle;
 }
 
 // QEMU turns the mapping off for 1.1 s with each INTx, unless KVM resamples the line: a busy guest's doorbells all come
@@ -206,11 +146,7 @@ void Nic::note_trapped_doorbell() noexcept {
   const std::uint64_t now = poller_.now_ns();
   const std::uint64_t mapped_again = interrupts_.last_asserted_ns() + kUnmapped;
   if (options_.doorbell != Doorbell::poll || now >= mapped_again) return;
-  if (now >= quiet_until_ns_) trapped_since_ns_ = now;
-  quiet_until_ns_ = std::min(now + kQuiet, mapped_again);
-  look_again_.arm_at(quiet_until_ns_);
+  lane_.queues().doorbell_trapped(mapped_again);
 }
-
-bool Nic::is_ready() const noexcept { return can_receive() && !is_loopback(); }
 
 }  // namespace vmux::device::e1000

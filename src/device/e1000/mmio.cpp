@@ -65,7 +65,7 @@ void Nic::ring_register_written(std::uint32_t offset, std::uint32_t value) noexc
   if (offset == reg::RDLEN) state_.rx_short_ring = short_ring;
   if (offset == reg::TDT) tx_.rang();  // the port is polled before this round ends
   // Whichever is written last makes the ring: teaching systems enable the receiver before they tell of it.
-  if (offset < reg::RDBAL || offset > reg::RDT || !can_receive()) return;
+  if (offset < reg::RDBAL || offset > reg::RDT || !lane_.queues().receives()) return;
   rx_.drain();
   rx_.flush();
 }

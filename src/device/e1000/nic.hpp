@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "device/e1000/interrupts.hpp"
-#include "device/e1000/rx.hpp"
+#include "device/e1000/rings.hpp"
 #include "device/e1000/state.hpp"
-#include "device/e1000/tx.hpp"
+#include "nic/run_state.hpp"
 #include "port/port.hpp"
 #include "vmux/pci/device.hpp"
 #include "vmux/pci/function.hpp"
@@ -34,14 +34,14 @@ struct NicOptions {
 };
 
 /// Everything happens on the poller's thread. The nic must be destroyed there, or while the poller does not run.
-class Nic final : public pci::Device, public pci::Savable, public port::Port {
+class Nic final : public pci::Device, public pci::Savable {
  public:
   /// `poller` is the home thread and must outlive the nic.
   [[nodiscard]] static Result<std::unique_ptr<Nic>> create(NicOptions options, runtime::Poller& poller);
   ~Nic() override;
 
   [[nodiscard]] pci::Function& function() noexcept { return *function_; }
-  [[nodiscard]] port::Port& port() noexcept { return *this; }
+  [[nodiscard]] port::Port& port() noexcept { return lane_; }
   [[nodiscard]] const Mac& mac() const noexcept { return options_.mac; }
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
   /// Pulls or plugs the cable: the guest sees its link change (LSC).
@@ -54,6 +54,7 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   void shared_written(pci::Region bar, RegionOffset offset, std::size_t size) noexcept override;
   void reset(pci::ResetKind kind) noexcept override;
   bool leaving() noexcept override;
+  void bus_master_changed(bool enabled) noexcept override;
   pci::Savable* savable() noexcept override { return this; }
 
   // pci::Savable
@@ -64,16 +65,6 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   state::Arena* arena() noexcept override { return &arena_; }
   [[nodiscard]] tl::expected<void, std::string> arena_taken_over() override;
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
-
-  // port::Port
-  void begin_round() noexcept override;
-  void end_round() noexcept override;
-  std::size_t take(std::span<packet::FrameView> into) noexcept override;
-  void finish(std::span<const port::FrameResult> results) noexcept override;
-  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
-  [[nodiscard]] packet::Accepts accepts() const noexcept override;
-  [[nodiscard]] bool needs_polling() const noexcept override;
-  [[nodiscard]] bool is_ready() const noexcept override;
 
  private:
   Nic(NicOptions options, runtime::Poller& poller, state::Arena arena);
@@ -97,11 +88,6 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   void link_changed(bool renegotiated) noexcept;
   [[nodiscard]] struct SavedState saved_state() const;
 
-  [[nodiscard]] bool can_transmit() const noexcept;
-  [[nodiscard]] bool can_receive() const noexcept;
-  [[nodiscard]] bool is_loopback() const noexcept;
-  void loop_back() noexcept;
-
   NicOptions options_;
   runtime::Poller& poller_;
   state::Arena arena_;
@@ -110,15 +96,11 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   std::unique_ptr<pci::Function> function_;
   Registers registers_;
   InterruptUnit interrupts_;
-  Transmitter tx_;
-  Receiver rx_;
-  bool last_link_up_ = true;
-  bool is_leaving_ = false;        // the cable is pulled until the client has gone
-  bool is_paused_ = false;         // neither memory nor interrupts are touched
-  bool has_more_to_send_ = false;  // what no doorbell tells of again, nor a full burst
-  // Poll mode, while the client has its mapping turned off: see note_trapped_doorbell().
-  std::uint64_t trapped_since_ns_ = 0, quiet_until_ns_ = 0;
-  runtime::Timer look_again_;
+  nic::RunState run_state_;
+  Lane lane_;
+  Transmitter& tx_;
+  Receiver& rx_;
+  bool is_leaving_ = false;  // the cable is pulled until the client has gone
 };
 
 }  // namespace vmux::device::e1000

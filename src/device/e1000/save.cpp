@@ -56,19 +56,19 @@ const char* problem_of(const SavedState& saved) noexcept {
 }
 
 void Nic::pause() noexcept {
-  is_paused_ = true;
+  run_state_.set_paused(true);
   interrupts_.pause();
 }
 
 void Nic::resume() noexcept {
-  is_paused_ = false;
+  run_state_.set_paused(false);
   interrupts_.resume();
   link_changed(false);
-  if (can_receive()) {
+  if (lane_.queues().receives()) {
     rx_.drain();
     rx_.flush();
   }
-  has_more_to_send_ = true;  // a doorbell may have come meanwhile, or before the state was saved
+  lane_.queues().look_for_more();  // a doorbell may have come meanwhile, or before the state was saved
 }
 
 void Nic::save(state::Writer& into) const { into.add(saved_state()); }
@@ -96,7 +96,7 @@ tl::expected<void, std::string> Nic::arena_taken_over() {
 SavedState Nic::saved_state() const {
   SavedState saved;
   saved.station = options_.mac;
-  saved.link_up = last_link_up_;
+  saved.link_up = run_state_.is_link_up();
   for_each_register([&](std::uint32_t at, std::uint32_t reset) {
     if (const std::uint32_t value = registers_.get(at); value != reset) saved.registers.push_back({at, value});
   });
@@ -124,7 +124,7 @@ tl::expected<void, std::string> Nic::load(state::Reader& from) {
   state_.nvm = saved.nvm;
   state_.phy = saved.phy;
   state_.io_address = saved.io_address;
-  last_link_up_ = saved.link_up;
+  run_state_.set_link(saved.link_up);
   tx_.load(saved);
   rx_.load(saved);
   interrupts_.load(saved);

@@ -31,62 +31,74 @@ class QueueSteering final : public port::Steering {
 
 }  // namespace
 
-DataPath::DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, nic::Alarm& alarm,
-                   const char* name, unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped,
-                   state::Arena& arena)
-    : registers_(registers), home_(registers, interrupts) {
-  for (runtime::Poller* const poller : others.first(std::min<std::size_t>(others.size(), pairs - 1)))
-    sides_.push_back(std::make_unique<SideLane>(registers, vectors, *poller, is_mapped));
-  for (unsigned index = 0; index < pairs; ++index) {
-    QueuePair& pair = *pairs_.emplace_back(std::make_unique<QueuePair>(name, index, alarm, arena));
-    SideLane* const side = side_of(index);
-    side == nullptr ? home_.own(index, pair) : side->own(index, pair);
+DataPath::DataPath(const Shared& shared, const nic::RunState& state, const char* name, unsigned pairs,
+                   runtime::Poller& home, std::span<runtime::Poller* const> others)
+    : registers_(shared.registers) {
+  std::vector<runtime::Poller*> pollers{&home};
+  for (runtime::Poller* const other : others.first(std::min<std::size_t>(others.size(), pairs - 1)))
+    pollers.push_back(other);
+  for (runtime::Poller* const poller : pollers) {
+    const bool is_home = lanes_.empty();
+    Lane* const lane =
+        lanes_.emplace_back(std::make_unique<Lane>(*poller, is_home, state, shared, *poller, is_home)).get();
+    lane->queues().interrupts().on_timer(
+        [lane] { lane->visit([](LaneQueues& queues) { queues.interrupts().expired(); }); });
   }
-  publish();
+  for (unsigned index = 0; index < pairs; ++index) {
+    QueuePair& pair = *pairs_.emplace_back(std::make_unique<QueuePair>(name, index, shared.alarm, shared.arena));
+    lane_of(index).queues().own(index, pair);
+  }
+  publish(0);
 }
 
 void DataPath::connect(pci::Function& function) {
-  for (std::size_t i = 0; i < pairs_.size(); ++i) {
-    if (side_of(i) != nullptr) continue;
-    function.attach(pairs_[i]->tx.memory());
-    function.attach(pairs_[i]->rx.memory());
+  for (const auto& lane : lanes_) {
+    lane->queues().interrupts().connect(function.interrupts());
+    lane->connect(function);
   }
-  for (const auto& side : sides_)
-    side->connect(function.interrupts(), function.memory());
 }
 
 void DataPath::disconnect(pci::Function& function) noexcept {
-  for (std::size_t i = 0; i < pairs_.size(); ++i) {
-    if (side_of(i) != nullptr) continue;
-    function.detach(pairs_[i]->tx.memory());
-    function.detach(pairs_[i]->rx.memory());
-  }
-  for (const auto& side : sides_)
-    side->disconnect();
+  for (const auto& lane : lanes_)
+    lane->disconnect(function);
+}
+
+std::uint32_t DataPath::tx_enabled() const noexcept {
+  std::uint32_t all = 0;
+  for (const auto& lane : lanes_)
+    all |= lane->queues().tx_enabled();
+  return all;
+}
+
+std::uint32_t DataPath::rx_enabled() const noexcept {
+  std::uint32_t all = 0;
+  for (const auto& lane : lanes_)
+    all |= lane->queues().rx_enabled();
+  return all;
 }
 
 // As the ice physical function does it. It leaves the receive tail alone, too: Linux writes it before it tells of the
 // ring, and whoever tells of a ring while the last one runs may do so as well.
 void DataPath::configure_tx(unsigned queue, const intel::TxQueueConfig& config) noexcept {
-  static_cast<void>(set_enabled(0, 1u << queue & tx_enabled_, false));
-  change(queue, [&](Lane&) { pairs_[queue]->tx.configure(config); });
+  static_cast<void>(set_enabled(0, 1u << queue & tx_enabled(), false));
+  change(queue, [&](LaneQueues&) { pairs_[queue]->tx.configure(config); });
   pairs_[queue]->has_tx = true;
 }
 
 void DataPath::configure_rx(unsigned queue, const intel::RxQueueConfig& config) noexcept {
   const std::uint32_t at = reg::QRX_TAIL1 + queue * 4, tail = registers_.get(at);
-  static_cast<void>(set_enabled(1u << queue & rx_enabled_, 0, false));
-  change(queue, [&](Lane&) { pairs_[queue]->rx.configure(config); });
+  static_cast<void>(set_enabled(1u << queue & rx_enabled(), 0, false));
+  change(queue, [&](LaneQueues&) { pairs_[queue]->rx.configure(config); });
   registers_.set(at, tail < config.length ? tail : 0);
   pairs_[queue]->has_rx = true;
 }
 
 void DataPath::map_rx(unsigned queue, VectorChoice choice) noexcept {
-  change(queue, [&](Lane&) { pairs_[queue]->rx_vector = choice; });
+  change(queue, [&](LaneQueues&) { pairs_[queue]->rx_vector = choice; });
 }
 
 void DataPath::map_tx(unsigned queue, VectorChoice choice) noexcept {
-  change(queue, [&](Lane&) { pairs_[queue]->tx_vector = choice; });
+  change(queue, [&](LaneQueues&) { pairs_[queue]->tx_vector = choice; });
 }
 
 // Rules first and queues then, so that a lane never receives by rules of a time when it had no queue; published once.
@@ -98,13 +110,10 @@ bool DataPath::set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noe
   }
   const bool ok = !enabled || ((rx & ~rx_ready) | (tx & ~tx_ready)) == 0;
   if (enabled) {  // those that run would begin their rings anew
-    rx &= rx_ready & ~rx_enabled_;
-    tx &= tx_ready & ~tx_enabled_;
+    rx &= rx_ready & ~rx_enabled();
+    tx &= tx_ready & ~tx_enabled();
   }
-  rx_enabled_ = enabled ? rx_enabled_ | rx : rx_enabled_ & ~rx;
-  tx_enabled_ = enabled ? tx_enabled_ | tx : tx_enabled_ & ~tx;
-  note_enabled();
-  if (rx != 0) publish();
+  if (rx != 0) publish(enabled ? rx_enabled() | rx : rx_enabled() & ~rx);
   for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
     if ((tx >> queue & 1) != 0) set_tx_enabled(queue, enabled);
     if ((rx >> queue & 1) != 0) set_rx_enabled(queue, enabled);
@@ -112,21 +121,16 @@ bool DataPath::set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noe
   return ok;
 }
 
-// Rules lead to no queue above the highest that runs.
-void DataPath::note_enabled() noexcept {
-  draft_.queues = static_cast<std::uint16_t>(std::max(1u, static_cast<unsigned>(std::bit_width(rx_enabled_))));
-}
-
 // Tails fall back to 0 when a queue stops. Linux writes the receive tail before it sends the set-up of the ring, and
 // under load the transmit tail too, and never again once the ring is full: so neither configuring nor enabling is the
 // time for it.
 void DataPath::set_tx_enabled(unsigned queue, bool enabled) noexcept {
-  change(queue, [&](Lane& lane) { lane.set_tx_enabled(queue, enabled); });
+  change(queue, [&](LaneQueues& queues) { queues.set_tx_enabled(queue, enabled); });
   if (!enabled) registers_.set(reg::QTX_TAIL1 + queue * 4, 0);
 }
 
 void DataPath::set_rx_enabled(unsigned queue, bool enabled) noexcept {
-  change(queue, [&](Lane& lane) { lane.set_rx_enabled(queue, enabled); });
+  change(queue, [&](LaneQueues& queues) { queues.set_rx_enabled(queue, enabled); });
   if (!enabled) registers_.set(reg::QRX_TAIL1 + queue * 4, 0);
 }
 
@@ -156,31 +160,33 @@ FrameStatistics DataPath::statistics() const noexcept {
   return sum;
 }
 
-void DataPath::publish() noexcept {
+// `enabled`: the receive queues that run, or will at once. Rules lead to no queue above the highest of them.
+void DataPath::publish(std::uint32_t enabled) noexcept {
+  is_edited_ = false;
+  draft_.queues = static_cast<std::uint16_t>(std::max(1u, static_cast<unsigned>(std::bit_width(enabled))));
   draft_.prepare_hash();
   const auto rules = std::make_shared<const intel::RxRules>(draft_);
-  change_all([&, takes = accepts()](Lane& lane) { lane.set_rules(rules, takes); });
-  if (!sides_.empty()) steering_ = std::make_shared<const QueueSteering>(rules, rx_enabled_, sides_.size() + 1);
+  change_all([&, takes = accepts(enabled)](LaneQueues& queues) { queues.set_rules(rules, takes); });
+  if (lanes_.size() > 1) {
+    lanes_.front()->publish(std::make_shared<const QueueSteering>(rules, enabled, lanes_.size()));
+  }
 }
 
 // All lanes take the same.
-packet::Accepts DataPath::accepts() const noexcept {
+packet::Accepts DataPath::accepts(std::uint32_t enabled) const noexcept {
   std::uint32_t longest = 0;
   for (std::size_t queue = 0; queue < pairs_.size(); ++queue) {
-    if ((rx_enabled_ >> queue & 1) == 0) continue;
+    if ((enabled >> queue & 1) == 0) continue;
     longest = std::max(longest, std::min(pairs_[queue]->rx.state().config.max_frame, intel::kMaxFrameWithFcs));
   }
   return intel::accepts(draft_, longest);
 }
 
 void DataPath::reset() noexcept {
-  home_.reset();
-  for (const auto& side : sides_)
-    side->reset();
-  tx_enabled_ = rx_enabled_ = 0;
-  draft_ = {};
+  change_all([](LaneQueues& queues) { queues.reset(); });
+  edit() = {};
   draft_.rss.hena = intel::kHashedPackets;  // as physical functions leave it: Linux sends key and table only
-  publish();
+  publish_changes();
 }
 
 void DataPath::forget_driver() noexcept {
@@ -189,37 +195,37 @@ void DataPath::forget_driver() noexcept {
 }
 
 void DataPath::set_station_address(const intel::Mac& mac) noexcept {
-  static_cast<void>(draft_.filters.add(mac));
-  publish();
+  static_cast<void>(filters().add(mac));
+  publish_changes();
 }
 
-void DataPath::set_link(bool up) noexcept {
-  for (const auto& side : sides_)
-    side->set_link(up);
+void DataPath::link_changed() noexcept {
+  for (const auto& lane : lanes_)
+    lane->settle();
 }
 
-void DataPath::set_dma(bool enabled) noexcept {
-  for (const auto& side : sides_)
-    side->set_dma(enabled);
+void DataPath::dma_changed() noexcept {
+  for (const auto& lane : lanes_)
+    lane->dma_changed();
 }
 
 // A driver that has not yet seen a reset goes on writing the tails of rings that are no more. When it opens its admin
 // queue it has seen it, and what it writes from then on is of its next rings.
 void DataPath::admin_queue_opened() noexcept {
   for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
-    if ((tx_enabled_ >> queue & 1) == 0) registers_.set(reg::QTX_TAIL1 + queue * 4, 0);
+    if ((tx_enabled() >> queue & 1) == 0) registers_.set(reg::QTX_TAIL1 + queue * 4, 0);
   }
 }
 
 void DataPath::register_written(std::uint32_t offset) noexcept {
   if (offset >= reg::VFINT_DYN_CTLN1 &&
       offset < reg::VFINT_DYN_CTLN1 + kQueueVectors * 4) {  // whoever has news for that vector may tell them
-    for (const auto& side : sides_)
-      side->wake();
+    for (const auto& lane : lanes_)
+      lane->wake();
     return;
   }
   if (offset < reg::QTX_TAIL1 || offset >= reg::QTX_TAIL1 + kMaxQueuePairs * 4) return;
-  if (SideLane* const side = side_of((offset - reg::QTX_TAIL1) / 4)) side->wake();
+  lane_of((offset - reg::QTX_TAIL1) / 4).wake();
 }
 
 }  // namespace vmux::device::iavf

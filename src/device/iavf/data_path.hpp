@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The queues and what they share, as control (virtchnl) sees them; the switch's side of them is lane.hpp. Home thread.
+// The queues and what they share, as control (virtchnl) sees them; the switch's side of them is lane_queues.hpp. Home
+// thread.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +10,7 @@
 #include <vector>
 
 #include "device/iavf/interrupts.hpp"
-#include "device/iavf/lane.hpp"
-#include "device/iavf/side_lane.hpp"
+#include "device/iavf/lane_queues.hpp"
 #include "device/iavf/state.hpp"
 #include "intel/queue_config.hpp"
 #include "intel/rules/filter.hpp"
@@ -33,8 +33,8 @@ class DataPath {
  public:
   /// `others`: the pollers beside the home one that own queues too. Queue i belongs to lane i modulo their number plus
   /// one; lane 0 is the home poller's.
-  DataPath(Registers& registers, VectorStates& vectors, InterruptUnit& interrupts, nic::Alarm& alarm, const char* name,
-           unsigned pairs, std::span<runtime::Poller* const> others, bool is_mapped, state::Arena& arena);
+  DataPath(const Shared& shared, const nic::RunState& state, const char* name, unsigned pairs, runtime::Poller& home,
+           std::span<runtime::Poller* const> others);
   void connect(pci::Function& function);
   void disconnect(pci::Function& function) noexcept;
 
@@ -48,24 +48,29 @@ class DataPath {
   /// Of all these queues (bit per queue) that have been configured; one that runs goes on. False: one has not been.
   bool set_enabled(std::uint32_t rx, std::uint32_t tx, bool enabled) noexcept;
   [[nodiscard]] FrameStatistics statistics() const noexcept;
-  /// What decides about frames, to be edited; takes effect with publish().
-  [[nodiscard]] intel::Filters& filters() noexcept { return draft_.filters; }
-  [[nodiscard]] intel::Rss& rss() noexcept { return draft_.rss; }
-  [[nodiscard]] intel::VlanOffload& vlan() noexcept { return draft_.vlan; }
-  [[nodiscard]] intel::FlowTable& flows() noexcept { return draft_.flows; }
-  [[nodiscard]] intel::Channels& channels() noexcept { return draft_.channels; }
-  void publish() noexcept;
+  /// What decides about frames.
+  [[nodiscard]] const intel::RxRules& rules() const noexcept { return draft_; }
+  /// The same, to be edited; takes effect with the next publish_changes().
+  [[nodiscard]] intel::Filters& filters() noexcept { return edit().filters; }
+  [[nodiscard]] intel::Rss& rss() noexcept { return edit().rss; }
+  [[nodiscard]] intel::VlanOffload& vlan() noexcept { return edit().vlan; }
+  [[nodiscard]] intel::FlowTable& flows() noexcept { return edit().flows; }
+  [[nodiscard]] intel::Channels& channels() noexcept { return edit().channels; }
+  /// After each message, and whatever else may have edited the rules: costs a test if nothing has.
+  void publish_changes() noexcept {
+    if (is_edited_) publish(rx_enabled());
+  }
   void reset() noexcept;
   /// A reset, and the registers of the data path as it leaves them: for when the driver that wrote them is gone.
   void forget_driver() noexcept;
   void set_station_address(const intel::Mac& mac) noexcept;
-  void set_link(bool up) noexcept;
-  void set_dma(bool enabled) noexcept;
+  /// RunState has changed: its link, its DMA.
+  void link_changed() noexcept;
+  void dma_changed() noexcept;
   /// By the driver: it knows of the last reset.
   void admin_queue_opened() noexcept;
   /// A register of the data pages was written by message: whose poller sleeps has to be told.
   void register_written(std::uint32_t offset) noexcept;
-  /// Of the lanes beside the home one; resume() tells what the home lane has received, too.
   void pause() noexcept;
   void resume() noexcept;
   [[nodiscard]] bool is_any_stopped() const noexcept;  ///< a queue; while paused
@@ -75,44 +80,41 @@ class DataPath {
   [[nodiscard]] bool are_cursors() const noexcept;
   void cursors_taken_over() noexcept;
 
-  /// The lane of the home poller.
-  [[nodiscard]] Lane& home() noexcept { return home_; }
-  [[nodiscard]] const Lane& home() const noexcept { return home_; }
-  [[nodiscard]] const std::vector<std::unique_ptr<SideLane>>& sides() const noexcept { return sides_; }
-  /// How frames choose among several lanes, when that has changed since it was asked for last; else null.
-  [[nodiscard]] std::shared_ptr<const port::Steering> take_steering() noexcept { return std::move(steering_); }
+  /// The home poller's first.
+  [[nodiscard]] const std::vector<std::unique_ptr<Lane>>& lanes() const noexcept { return lanes_; }
+  /// Those of the home lane, which tell of the admin queue too.
+  [[nodiscard]] InterruptUnit& interrupts() noexcept { return lanes_.front()->queues().interrupts(); }
 
   [[nodiscard]] const intel::TxQueue& tx(unsigned queue) const noexcept { return pairs_[queue]->tx; }
   [[nodiscard]] const intel::RxQueue& rx(unsigned queue) const noexcept { return pairs_[queue]->rx; }
 
  private:
-  [[nodiscard]] SideLane* side_of(std::size_t queue) const noexcept {
-    const std::size_t lane = queue % (sides_.size() + 1);
-    return lane == 0 ? nullptr : sides_[lane - 1].get();
-  }
+  [[nodiscard]] Lane& lane_of(std::size_t queue) const noexcept { return *lanes_[queue % lanes_.size()]; }
   template <class F>
   void change(std::size_t queue, F&& what) noexcept {
-    SideLane* const side = side_of(queue);
-    side == nullptr ? what(home_) : side->change(what);
+    lane_of(queue).change(what);
   }
   template <class F>
   void change_all(F&& what) noexcept {
-    what(home_);
-    for (const auto& side : sides_)
-      side->change(what);
+    for (const auto& lane : lanes_)
+      lane->change(what);
   }
+  [[nodiscard]] intel::RxRules& edit() noexcept {
+    is_edited_ = true;
+    return draft_;
+  }
+  [[nodiscard]] std::uint32_t tx_enabled() const noexcept;  // bit per queue
+  [[nodiscard]] std::uint32_t rx_enabled() const noexcept;
   void set_tx_enabled(unsigned queue, bool enabled) noexcept;
   void set_rx_enabled(unsigned queue, bool enabled) noexcept;
-  [[nodiscard]] packet::Accepts accepts() const noexcept;
-  void note_enabled() noexcept;
+  [[nodiscard]] packet::Accepts accepts(std::uint32_t rx_enabled) const noexcept;
+  void publish(std::uint32_t rx_enabled) noexcept;
 
   Registers& registers_;
   std::vector<std::unique_ptr<QueuePair>> pairs_;
-  Lane home_;
-  std::vector<std::unique_ptr<SideLane>> sides_;
-  intel::RxRules draft_;                           // what control edits
-  std::uint32_t tx_enabled_ = 0, rx_enabled_ = 0;  // bit per queue
-  std::shared_ptr<const port::Steering> steering_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  intel::RxRules draft_;  // what control edits
+  bool is_edited_ = false;
 };
 
 }  // namespace vmux::device::iavf

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Glue: owns the parts, is the pci::Device and the port::Port.
+// Glue: owns the parts, is the pci::Device.
 #include <utility>
 
 #include "device/iavf/nic.hpp"
@@ -41,17 +41,18 @@ pci::FunctionSpec spec_of(const NicOptions& options) {
 
 Nic::Nic(NicOptions options, runtime::Poller& poller, state::Arena arena)
     : options_(std::move(options)),
-      identity_{options_.mac, options_.queue_pairs, options_.link_mbps, options_.link_up, options_.parent},
-      interrupts_(registers_, vectors_, nic_counters_, poller),
-      admin_(registers_, nic_counters_, options_.name.c_str()),
-      alarm_(poller),
+      identity_{options_.mac, options_.queue_pairs, options_.link_mbps, options_.parent},
+      alarm_(poller, [this] { queue_stopped(); }),
       arena_(std::move(arena)),
-      data_(registers_, vectors_, interrupts_, alarm_, options_.name.c_str(), options_.queue_pairs,
-            options_.more_pollers, options_.doorbell == Doorbell::poll, arena_),
-      virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_),
+      data_({registers_, vectors_, alarm_, arena_, options_.doorbell == Doorbell::poll}, run_state_,
+            options_.name.c_str(), options_.queue_pairs, poller, options_.more_pollers),
+      interrupts_(data_.interrupts()),
+      admin_(registers_, nic_counters_, options_.name.c_str()),
+      virtchnl_(admin_, data_, interrupts_, nic_counters_, identity_, run_state_),
       reset_timer_(poller, [this] { reset_timer_expired(); }),
-      pump_timer_(poller, [this] { pump(); }),
-      alarm_timer_(poller, [this] { queue_stopped(); }) {}
+      pump_timer_(poller, [this] { pump(); }) {
+  run_state_.set_link(options_.link_up);
+}
 
 Nic::~Nic() {
   if (function_ == nullptr) return;
@@ -82,10 +83,8 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
     pages = arena_.place<DataPages>(kPagesTag);  // trap mode
   }
   registers_.place_data_pages(pages.first(kDataPagesEnd));
-  interrupts_.connect(function_->interrupts());
   function_->attach(admin_.memory());
   data_.connect(*function_);
-  data_.set_link(identity_.link_up);
   forget_everything(true);
 }
 
@@ -95,50 +94,45 @@ void Nic::forget_everything(bool whole) noexcept {
   reset_due_ns_ = 0;
   pump_timer_.disarm();
   data_.reset();
-  static_cast<void>(alarm_.take());  // of queues that are no more
-  alarm_timer_.disarm();
-  interrupts_.reset();
+  alarm_.silence();  // of queues that are no more
   registers_.reset();
   virtchnl_.reset(whole);
   data_.set_station_address(virtchnl_.mac());
-  publish_steering();
   nic_counters_.resets.add();
 }
 
 void Nic::reset(pci::ResetKind kind) noexcept {
   if (kind == pci::ResetKind::client_gone && std::exchange(is_leaving_, false)) {
-    identity_.link_up = true;
-    data_.set_link(true);
+    run_state_.set_link(true);
+    data_.link_changed();
   }
   if (function_ != nullptr) forget_everything(true);
 }
 
-void Nic::bus_master_changed(bool enabled) noexcept { data_.set_dma(enabled); }
-
-void Nic::publish_steering() noexcept {
-  if (auto steering = data_.take_steering()) publish(std::move(steering));
+void Nic::bus_master_changed(bool enabled) noexcept {
+  run_state_.set_dma(enabled);
+  data_.dma_changed();
 }
 
 std::vector<port::Port*> Nic::lanes() noexcept {
-  std::vector<port::Port*> lanes{this};
-  for (const auto& side : data_.sides())
-    lanes.push_back(side.get());
+  std::vector<port::Port*> lanes;
+  for (const auto& lane : data_.lanes())
+    lanes.push_back(lane.get());
   return lanes;
 }
 
 std::uint64_t Nic::interrupts_sent() const noexcept {
-  std::uint64_t sum = nic_counters_.interrupts.get();
-  for (const auto& side : data_.sides())
-    sum += side->nic_counters().interrupts.get();
+  std::uint64_t sum = 0;
+  for (const auto& lane : data_.lanes())
+    sum += lane->queues().interrupts_sent();
   return sum;
 }
 
 void Nic::pump() noexcept {
-  if (is_paused_) return;  // resume() does
+  if (run_state_.is_paused()) return;  // resume() does
   const std::uint64_t messages = nic_counters_.messages.get();
   if (virtchnl_.pump()) pump_timer_.arm_after(0);
   if (nic_counters_.messages.get() != messages) function_->note_change();
-  publish_steering();
   apply_request();
 }
 
@@ -154,6 +148,7 @@ void Nic::apply_request() noexcept {
 }
 
 void Nic::queue_stopped() noexcept {
+  if (run_state_.is_paused()) return;  // resume() raises the alarm once more
   virtchnl_.queue_stopped();
   apply_request();
 }
@@ -174,51 +169,17 @@ void Nic::reset_timer_expired() noexcept {
 
 void Nic::set_link(bool up) noexcept {
   function_->note_change();
-  identity_.link_up = up;
-  data_.set_link(up);
+  run_state_.set_link(up);
+  data_.link_changed();
   virtchnl_.link_changed();
   pump();
 }
 
 bool Nic::leaving() noexcept {
-  if (!identity_.link_up) return false;
+  if (!run_state_.is_link_up()) return false;
   is_leaving_ = true;
   set_link(false);
   return true;
-}
-
-// What a stopped queue leads to closes the gates of other lanes: not in a round, in which others may be kept out.
-void Nic::begin_round() noexcept {
-  if (is_paused_) [[unlikely]]
-    return;
-  interrupts_.service();
-  if (alarm_.take()) [[unlikely]]
-    alarm_timer_.arm_after(0);
-}
-
-void Nic::end_round() noexcept {
-  if (!is_paused_) data_.home().flush();
-}
-
-std::size_t Nic::take(std::span<packet::FrameView> into) noexcept {
-  return !is_paused_ && identity_.link_up && function_->is_bus_master() ? data_.home().peek(into) : 0;
-}
-
-void Nic::finish(std::span<const port::FrameResult> results) noexcept { data_.home().complete(results.size()); }
-
-port::Delivery Nic::deliver(std::span<const packet::FrameView> frames) noexcept {
-  return is_ready() ? data_.home().deliver(frames) : port::Delivery{};
-}
-
-packet::Accepts Nic::accepts() const noexcept { return data_.home().accepts(); }
-
-bool Nic::needs_polling() const noexcept {
-  return !is_paused_ && options_.doorbell == Doorbell::poll && data_.home().is_any_enabled() &&
-         function_->is_bus_master();
-}
-
-bool Nic::is_ready() const noexcept {
-  return !is_paused_ && identity_.link_up && data_.home().can_receive() && function_->is_bus_master();
 }
 
 }  // namespace vmux::device::iavf

@@ -22,21 +22,6 @@ std::uint32_t itr_register(unsigned vector, unsigned itr) noexcept {
 
 }  // namespace
 
-InterruptUnit::InterruptUnit(Registers& registers, VectorStates& vectors, NicCounters& counters,
-                             runtime::Poller& poller)
-    : registers_(registers), states_(vectors), counters_(counters), poller_(poller), is_home_(true) {
-  timer_.emplace(poller, [this] { expired(); });
-}
-
-InterruptUnit::InterruptUnit(Registers& registers, VectorStates& vectors, NicCounters& counters,
-                             runtime::Poller& poller, std::function<void()> on_timer)
-    : registers_(registers),
-      states_(vectors),
-      counters_(counters),
-      poller_(poller),
-      is_home_(false),
-      on_timer_(std::move(on_timer)) {}
-
 void InterruptUnit::raise_admin(std::uint32_t cause) noexcept {
   registers_.set(reg::VFINT_ICR01, registers_.get(reg::VFINT_ICR01) | cause);
   unreported_ |= cause;
@@ -124,7 +109,7 @@ std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
   causes_[vector] = 0;
   if (vector == 0) unreported_ = 0;
   rearm_poll_ns_ = kFirstRearmPoll_ns;
-  counters_.interrupts.add();
+  sent_.add();
   if (vectors_ != nullptr) static_cast<void>(vectors_->trigger(vector));
   return kNever;
 }
@@ -159,7 +144,7 @@ void InterruptUnit::look_for_software_triggers() noexcept {
 
 // By the home thread: the timer of another lane's unit stays as it is and will find nothing.
 void InterruptUnit::reset() noexcept {
-  if (is_home_) timer_->disarm();
+  if (is_home_ && timer_) timer_->disarm();
   pending_ = unreported_ = 0;
   causes_ = {};
   rearm_poll_ns_ = kFirstRearmPoll_ns;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <utility>
 
 #include "device/iavf/state.hpp"
 #include "vmux/pci/interrupts.hpp"
@@ -24,13 +25,13 @@ class InterruptUnit {
  public:
   static constexpr std::uint64_t kLongestInterval = 0xfff * 2000;  ///< ns
 
-  /// The home poller's: it is told of registers that are written by message. Made and destroyed on its poller, or while
-  /// that does not run.
-  InterruptUnit(Registers& registers, VectorStates& vectors, NicCounters& counters, runtime::Poller& poller);
-  /// Another lane's. It makes its timer when it first needs one, so on its poller, where release_timer() takes it away
-  /// again; `on_timer` calls expired(), with whatever else that takes.
-  InterruptUnit(Registers& registers, VectorStates& vectors, NicCounters& counters, runtime::Poller& poller,
-                std::function<void()> on_timer);
+  /// Of the home poller's queues, where it is told of registers that are written by message, or of another lane's. It
+  /// makes its timer when it first needs one, so on its poller, where release_timer() takes it away again. `sent`
+  /// counts messages.
+  InterruptUnit(Registers& registers, VectorStates& vectors, Counter& sent, runtime::Poller& poller, bool is_home)
+      : registers_(registers), states_(vectors), sent_(sent), poller_(poller), is_home_(is_home) {}
+  /// What the timer calls: expired(), with whatever else that takes. Before any other call.
+  void on_timer(std::function<void()> call) { on_timer_ = std::move(call); }
   /// The vectors exist once the function does; they outlive this object's use.
   void connect(pci::Interrupts& vectors) noexcept { vectors_ = &vectors; }
 
@@ -83,10 +84,10 @@ class InterruptUnit {
 
   Registers& registers_;
   VectorStates& states_;
-  NicCounters& counters_;
+  Counter& sent_;
   runtime::Poller& poller_;
   const bool is_home_;
-  const std::function<void()> on_timer_;
+  std::function<void()> on_timer_;
   pci::Interrupts* vectors_ = nullptr;
   std::optional<runtime::Timer> timer_;
   bool is_paused_ = false;

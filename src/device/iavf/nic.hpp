@@ -15,6 +15,7 @@
 #include "device/iavf/state.hpp"
 #include "device/iavf/virtchnl/virtchnl.hpp"
 #include "nic/alarm.hpp"
+#include "nic/run_state.hpp"
 #include "port/port.hpp"
 #include "vmux/pci/device.hpp"
 #include "vmux/pci/function.hpp"
@@ -39,17 +40,17 @@ struct NicOptions {
   std::vector<runtime::Poller*> more_pollers;  ///< beside the home one: queue pairs are spread over all, home first
 };
 
-/// Everything happens on the poller's thread, but for the lanes beside the first (side_lane.hpp). The nic must be
+/// Everything happens on the poller's thread, but for the lanes beside the first (nic/lane.hpp). The nic must be
 /// destroyed there, or while the poller does not run; and no other poller may use its lanes any more.
-class Nic final : public pci::Device, public pci::Savable, public port::Port {
+class Nic final : public pci::Device, public pci::Savable {
  public:
   /// `poller` is the home thread and must outlive the nic.
   [[nodiscard]] static Result<std::unique_ptr<Nic>> create(NicOptions options, runtime::Poller& poller);
   ~Nic() override;
 
   [[nodiscard]] pci::Function& function() noexcept { return *function_; }
-  [[nodiscard]] port::Port& port() noexcept { return *this; }
-  /// One for each poller that owns queues, this object first.
+  [[nodiscard]] port::Port& port() noexcept { return *data_.lanes().front(); }
+  /// One for each poller that owns queues, port() first.
   [[nodiscard]] std::vector<port::Port*> lanes() noexcept;
   [[nodiscard]] const intel::Mac& mac() const noexcept { return virtchnl_.mac(); }
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
@@ -57,7 +58,7 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   [[nodiscard]] const DataPath& data_path() const noexcept { return data_; }
   /// Pulls or plugs the cable: the guest is sent a link event.
   void set_link(bool up) noexcept;
-  [[nodiscard]] bool is_link_up() const noexcept { return identity_.link_up; }
+  [[nodiscard]] bool is_link_up() const noexcept { return run_state_.is_link_up(); }
 
   // pci::Device
   void read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept override;
@@ -77,16 +78,6 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   [[nodiscard]] tl::expected<void, std::string> arena_taken_over() override;
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
-  // port::Port
-  void begin_round() noexcept override;
-  void end_round() noexcept override;
-  std::size_t take(std::span<packet::FrameView> into) noexcept override;
-  void finish(std::span<const port::FrameResult> results) noexcept override;
-  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
-  [[nodiscard]] packet::Accepts accepts() const noexcept override;
-  [[nodiscard]] bool needs_polling() const noexcept override;
-  [[nodiscard]] bool is_ready() const noexcept override;
-
  private:
   Nic(NicOptions options, runtime::Poller& poller, state::Arena arena);
   void connect(std::unique_ptr<pci::Function> function) noexcept;
@@ -96,7 +87,6 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
   void write_effect(std::uint32_t offset, std::uint32_t value) noexcept;
   void pump() noexcept;
   void apply_request() noexcept;
-  void publish_steering() noexcept;
   void queue_stopped() noexcept;
   void begin_reset() noexcept;
   void forget_everything(bool whole) noexcept;
@@ -106,20 +96,20 @@ class Nic final : public pci::Device, public pci::Savable, public port::Port {
 
   NicOptions options_;
   Identity identity_;
+  nic::RunState run_state_;
   bool is_leaving_ = false;  // the cable is pulled until the client has gone
   Registers registers_;
   VectorStates vectors_;
   NicCounters nic_counters_;
   std::unique_ptr<pci::Function> function_;
-  InterruptUnit interrupts_;
-  AdminQueue admin_;
   nic::Alarm alarm_;
   state::Arena arena_;
   DataPath data_;
+  InterruptUnit& interrupts_;  // of the home lane, and the admin queue's
+  AdminQueue admin_;
   Virtchnl virtchnl_;
-  runtime::Timer reset_timer_, pump_timer_, alarm_timer_;
+  runtime::Timer reset_timer_, pump_timer_;
   std::uint64_t reset_due_ns_ = 0;  // when reset_timer_ fires, or would if it were not for the pause; 0: never
-  bool is_paused_ = false;          // neither memory nor interrupts are touched
   std::uint64_t paused_ns_ = 0;     // since when
 };
 

@@ -70,21 +70,18 @@ intel::Filters filters_of(const SavedState::Filters& from) {
 }  // namespace
 
 void Nic::pause() noexcept {
-  is_paused_ = true;
+  run_state_.set_paused(true);
   paused_ns_ = monotonic_ns();
   reset_timer_.disarm();
   pump_timer_.disarm();
-  alarm_timer_.disarm();
-  interrupts_.pause();
   data_.pause();
 }
 
 void Nic::resume() noexcept {
-  is_paused_ = false;
+  run_state_.set_paused(false);
   const std::uint64_t passed = monotonic_ns() - paused_ns_;
   if (reset_due_ns_ != 0) set_reset_due(reset_due_ns_ + passed);
   vectors_.delay(passed);
-  interrupts_.resume();
   data_.resume();
   if (data_.is_any_stopped()) alarm_.raise();  // it may have been raised before the state was saved
   pump();
@@ -111,7 +108,7 @@ tl::expected<void, std::string> Nic::arena_taken_over() {
 SavedState Nic::saved_state() const {
   SavedState saved;
   saved.station = identity_.mac;
-  saved.link_up = identity_.link_up;
+  saved.link_up = run_state_.is_link_up();
   saved.link_mbps = identity_.link_mbps;
   for (const Register& row : kRegisters) {
     for (std::uint32_t i = 0; i < row.count; ++i) {
@@ -124,7 +121,6 @@ SavedState Nic::saved_state() const {
     saved.interrupts.vectors[vector].rest_ns = rested - std::min(rested, paused_ns_);
     saved.interrupts.vectors[vector].seen = vectors_.seen(vector);
   }
-  interrupts_.save(saved);
   saved.wants_completion = admin_.is_completion_wanted();
   if (reset_due_ns_ != 0) saved.reset_due_ns = reset_due_ns_ - std::min(reset_due_ns_, paused_ns_);
   virtchnl_.save(saved);
@@ -156,8 +152,7 @@ tl::expected<void, std::string> Nic::load(state::Reader& from) {
   reset_due_ns_ = saved.reset_due_ns ? paused_ns_ + *saved.reset_due_ns : 0;
   virtchnl_.load(saved);
   data_.load(saved);
-  if (saved.link_up != identity_.link_up || saved.link_mbps != identity_.link_mbps) virtchnl_.link_changed();
-  publish_steering();
+  if (saved.link_up != run_state_.is_link_up() || saved.link_mbps != identity_.link_mbps) virtchnl_.link_changed();
   return {};
 }
 
@@ -174,7 +169,7 @@ void VectorStates::delay(std::uint64_t passed_ns) noexcept {
 
 void InterruptUnit::pause() noexcept {
   is_paused_ = true;
-  if (is_home_) timer_->disarm();
+  if (is_home_ && timer_) timer_->disarm();
 }
 
 void InterruptUnit::resume() noexcept {
@@ -228,14 +223,11 @@ void Virtchnl::load(const SavedState& from) noexcept {
 }
 
 void DataPath::pause() noexcept {
-  for (const auto& side : sides_)
-    side->pause();
+  change_all([](LaneQueues& queues) { queues.pause(); });
 }
 
 void DataPath::resume() noexcept {
-  home_.flush();
-  for (const auto& side : sides_)
-    side->resume();
+  change_all([](LaneQueues& queues) { queues.resume(); });
 }
 
 bool DataPath::is_any_stopped() const noexcept {
@@ -248,7 +240,7 @@ void DataPath::save(SavedState& into) const {
   for (std::size_t queue = 0; queue < pairs_.size(); ++queue) {
     const QueuePair& pair = *pairs_[queue];
     SavedState::QueuePair& saved = into.pairs.emplace_back();
-    const auto look = [&] {
+    const auto look = [&](const LaneQueues&) {
       saved.tx.vector = pair.tx_vector;
       saved.rx.vector = pair.rx_vector;
       if ((saved.tx.is_configured = pair.has_tx)) saved.tx.queue.state = pair.tx.state();
@@ -257,11 +249,10 @@ void DataPath::save(SavedState& into) const {
       saved.tx.queue.totals = intel::totals_of(pair.tx.counters());
       saved.rx.queue.totals = intel::totals_of(pair.rx.counters());
     };
-    SideLane* const side = side_of(queue);
-    side == nullptr ? look() : side->look(look);
+    lane_of(queue).look(look);
   }
-  for (const auto& side : sides_)
-    side->look([&] { side->interrupts().save(into); });
+  for (const auto& lane : lanes_)
+    lane->look([&](const LaneQueues& queues) { queues.interrupts().save(into); });
   save_filters(draft_.filters, into.filters);
   into.vlan = draft_.vlan;
   into.rss = draft_.rss;
@@ -286,14 +277,10 @@ bool DataPath::are_cursors() const noexcept {
 }
 
 void DataPath::cursors_taken_over() noexcept {
-  tx_enabled_ = rx_enabled_ = 0;
   for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
-    tx_enabled_ |= (pairs_[queue]->tx.is_enabled() ? 1u : 0u) << queue;
-    rx_enabled_ |= (pairs_[queue]->rx.is_enabled() ? 1u : 0u) << queue;
-    change(queue, [&](Lane& lane) { lane.cursors_taken_over(queue); });
+    change(queue, [&](LaneQueues& queues) { queues.cursors_taken_over(queue); });
   }
-  note_enabled();
-  publish();
+  publish(rx_enabled());
 }
 
 void DataPath::load(const SavedState& from) {
@@ -304,25 +291,18 @@ void DataPath::load(const SavedState& from) {
   for (const SavedState::FlowRule& flow : from.flows)
     static_cast<void>(draft_.flows.add(flow.rule));
   draft_.channels = channels_of(from.channels);
-  tx_enabled_ = rx_enabled_ = 0;
-  for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
-    const SavedState::QueuePair& saved = from.pairs[queue];
-    tx_enabled_ |= (saved.tx.queue.state.enabled ? 1u : 0u) << queue;
-    rx_enabled_ |= (saved.rx.queue.state.enabled ? 1u : 0u) << queue;
-  }
-  note_enabled();
   for (unsigned queue = 0; queue < pairs_.size(); ++queue) {
     const SavedState::QueuePair& saved = from.pairs[queue];
     QueuePair& pair = *pairs_[queue];
-    change(queue, [&](Lane& lane) {
+    change(queue, [&](LaneQueues& queues) {
       pair.has_tx = saved.tx.is_configured;
       pair.has_rx = saved.rx.is_configured;
       pair.tx_vector = saved.tx.vector;
       pair.rx_vector = saved.rx.vector;
-      lane.restore(queue, saved.tx.queue, saved.rx.queue);
+      queues.restore(queue, saved.tx.queue, saved.rx.queue);
     });
   }
-  publish();  // what is taken depends on the queues
+  publish(rx_enabled());  // what is taken depends on the queues
 }
 
 }  // namespace vmux::device::iavf

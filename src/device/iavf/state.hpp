@@ -72,7 +72,6 @@ class VectorStates {
 
 /// The model's own statistics, beside those of the queues.
 struct NicCounters {
-  Counter interrupts;         ///< messages sent, all vectors
   Counter resets;             ///< of the virtual function, whoever asked
   Counter messages;           ///< virtchnl messages taken
   Counter refused;            ///< those answered with an error

@@ -55,19 +55,15 @@ class QueueSteering final : public port::Steering {
 
 Nic::Nic(NicOptions options, runtime::Poller& poller)
     : options_(std::move(options)),
-      alarm_(poller),
+      alarm_(poller, [this] { look_for_faults(); }),
       control_(options_.name.c_str(), alarm_,
                [this](std::uint8_t group, std::uint8_t command, std::span<const std::byte> data) {
                  return obey(group, command, data);
                }),
-      control_timer_(poller, [this] { serve_control(); }),
-      alarm_timer_(poller, [this] { look_for_faults(); }) {
+      control_timer_(poller, [this] { serve_control(); }) {
   agreed_.max_pairs = options_.queue_pairs;
   const bool is_mapped = options_.doorbell == Doorbell::poll;
-  lanes_.push_back(std::make_unique<Lane>(poller, is_mapped, [this] {
-    if (alarm_.take()) [[unlikely]]
-      alarm_timer_.arm_after(0);  // nobody in a round may close gates, and a reset does
-  }));
+  lanes_.push_back(std::make_unique<Lane>(poller, is_mapped, [this] { alarm_.look(); }));
   for (runtime::Poller* const other : options_.more_pollers) {
     if (lanes_.size() < options_.queue_pairs) lanes_.push_back(std::make_unique<Lane>(*other, is_mapped, nullptr));
   }
@@ -316,8 +312,7 @@ void Nic::forget_driver() noexcept {
   settings_ = {.station = options_.mac};
   reported_ = 0;
   was_loaded_ = false;
-  static_cast<void>(alarm_.take());  // of queues that are no more
-  alarm_timer_.disarm();
+  alarm_.silence();  // of queues that are no more
   publish();
 }
 

@@ -115,7 +115,6 @@ class Nic final : public virtio::Device {
   std::vector<std::unique_ptr<Lane>> lanes_;
   ControlQueue control_;
   runtime::Timer control_timer_;  // commands that one round had no time for
-  runtime::Timer alarm_timer_;    // a queue has stopped, see look_for_faults()
   virtio::Signals* signals_ = nullptr;
   memory::AddressSpace* space_ = nullptr;
   std::uint32_t started_ = 0;  // receive queues, bit per pair

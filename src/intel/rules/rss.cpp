@@ -20,4 +20,9 @@ Toeplitz::Toeplitz(std::span<const std::uint8_t, Rss::kKeySize> key) noexcept {
   }
 }
 
+const std::shared_ptr<const Toeplitz>& Toeplitz::of_zeros() {
+  static const auto zeros = std::make_shared<const Toeplitz>();
+  return zeros;
+}
+
 }  // namespace vmux::intel

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 namespace vmux::intel {
@@ -51,6 +52,8 @@ class Toeplitz {
 
   Toeplitz() noexcept = default;
   explicit Toeplitz(std::span<const std::uint8_t, Rss::kKeySize> key) noexcept;
+  /// That of a key that nobody has set.
+  [[nodiscard]] static const std::shared_ptr<const Toeplitz>& of_zeros();
   template <std::size_t N>
   [[nodiscard]] std::uint32_t operator()(std::span<const std::byte, N> input) const noexcept {
     std::uint32_t hash = 0;

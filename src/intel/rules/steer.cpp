@@ -178,14 +178,14 @@ std::uint32_t hash_of_chosen(const RxRules& rules, packet::Slice bytes, const Rx
   if (ports != 0 && (chosen & kHashDestinationPort) != 0) take(ports + 2, 2);
   if (rules.rss.symmetric && addresses == 2 * address) fold(std::span{input}.first(addresses));
   if (rules.rss.symmetric && size - addresses == 4) fold(std::span{input}.subspan(addresses, 4));
-  return rules.toeplitz(packet::Slice{input}.first(size));
+  return (*rules.toeplitz)(packet::Slice{input}.first(size));
 }
 
 std::uint32_t hash_of(const RxRules& rules, packet::Slice bytes, const RxInfo& info, std::size_t ports) noexcept {
   const bool v4 = info.is_ipv4();
   const std::size_t addresses = v4 ? 8 : 32, from = info.l3 + (v4 ? 12u : 8u);
   if (!rules.rss.symmetric && from + addresses == ports) {  // no options: all of it side by side
-    return v4 ? rules.toeplitz(bytes.subspan(from).first<12>()) : rules.toeplitz(bytes.subspan(from).first<36>());
+    return v4 ? (*rules.toeplitz)(bytes.subspan(from).first<12>()) : (*rules.toeplitz)(bytes.subspan(from).first<36>());
   }
   std::array<std::byte, Toeplitz::kMaxInput> input{};
   std::size_t size = addresses;
@@ -198,7 +198,7 @@ std::uint32_t hash_of(const RxRules& rules, packet::Slice bytes, const RxInfo& i
     fold(std::span{input}.first(addresses));
     if (ports != 0) fold(std::span{input}.subspan(addresses, 4));
   }
-  return rules.toeplitz(packet::Slice{input}.first(size));
+  return (*rules.toeplitz)(packet::Slice{input}.first(size));
 }
 
 // False: a rule drops the frame.
@@ -307,7 +307,10 @@ class HeaderCache {
 }  // namespace
 
 void RxRules::prepare_hash() noexcept {
-  toeplitz = Toeplitz{rss.key};
+  if (hashed_key != rss.key) {  // 36 KiB, and most changes are of something else
+    toeplitz = std::make_shared<const Toeplitz>(rss.key);
+    hashed_key = rss.key;
+  }
   lut = rss.lut;
   if (channels.count == 0) return;
   for (std::uint8_t& queue : lut)

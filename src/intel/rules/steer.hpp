@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "intel/ptypes.hpp"
@@ -32,8 +33,9 @@ struct RxRules {
   Filters filters;
   VlanOffload vlan;
   Rss rss;
-  Toeplitz toeplitz;                              ///< of rss.key
-  std::array<std::uint8_t, Rss::kLutSize> lut{};  ///< rss.lut within traffic class 0
+  std::shared_ptr<const Toeplitz> toeplitz = Toeplitz::of_zeros();  ///< of `hashed_key`
+  std::array<std::uint8_t, Rss::kKeySize> hashed_key{};             ///< rss.key when the hash was prepared last
+  std::array<std::uint8_t, Rss::kLutSize> lut{};                    ///< rss.lut within traffic class 0
   FlowTable flows;
   Channels channels;
   std::uint16_t queues = 1;  ///< in use; whatever leads to another leads to queue 0

@@ -124,8 +124,8 @@ TEST(E1000Registers, TrapModeOffersNothingToMap) {
   EXPECT_FALSE(poll.nic->function().region(pci::Region::bar0).shared.empty());
   trap.guest->bring_up();
   poll.guest->bring_up();
-  EXPECT_FALSE(trap.nic->needs_polling());
-  EXPECT_TRUE(poll.nic->needs_polling());
+  EXPECT_FALSE(trap.nic->port().needs_polling());
+  EXPECT_TRUE(poll.nic->port().needs_polling());
 }
 
 TEST(E1000Eeprom, HoldsTheMacAndTheFactoryChecksum) {

@@ -72,7 +72,9 @@ Virtchnl::Status Virtchnl::handle(const AdminMessage& message, Reply& reply) noe
   if (!row->is_first && !session_.has_resources) return Status::err_param;
   if (row->needs != 0 && !has(row->needs)) return Status::err_not_supported;
   if (message.body.size() < row->size) return Status::err_param;
-  return (this->*row->handler)(message.body, reply);
+  const Status status = (this->*row->handler)(message.body, reply);
+  data_.publish_changes();
+  return status;
 }
 
 bool Virtchnl::pump() noexcept {

@@ -26,7 +26,6 @@ struct Identity {
   intel::Mac mac{};             ///< as the daemon gave it
   unsigned queue_pairs = 1;     ///< at most kMaxQueuePairs
   std::uint32_t link_mbps = 0;  ///< speed that the guest is told
-  bool link_up = true;
   Parent parent = Parent::e810;
 };
 
@@ -38,8 +37,9 @@ class Virtchnl {
   using Status = wire::virtchnl::Status;
   using Body = std::span<const std::byte>;
 
-  Virtchnl(AdminQueue& queue, DataPath& data, InterruptUnit& interrupts, NicCounters& counters, Identity& identity)
-      : queue_(queue), data_(data), interrupts_(interrupts), counters_(counters), identity_(identity) {}
+  Virtchnl(AdminQueue& queue, DataPath& data, InterruptUnit& interrupts, NicCounters& counters,
+           const Identity& identity, const nic::RunState& state)
+      : queue_(queue), data_(data), interrupts_(interrupts), counters_(counters), identity_(identity), state_(state) {}
 
   /// Answers what the driver has sent, as far as the answers find room, and tells it what is due. A few messages at a
   /// time, for others share the poller: true when there may be more.
@@ -180,7 +180,8 @@ class Virtchnl {
   DataPath& data_;
   InterruptUnit& interrupts_;
   NicCounters& counters_;
-  Identity& identity_;
+  const Identity& identity_;
+  const nic::RunState& state_;
   Session session_;
   intel::Channels channels_;  // survive the driver's resets, but not the driver
   Reply reply_;

@@ -88,24 +88,23 @@ Virtchnl::Status Virtchnl::disable_channels(Body /*body*/, Reply& reply) noexcep
 Virtchnl::Status Virtchnl::add_cloud_filter(Body body, Reply& /*reply*/) noexcept {
   auto rule = rule_of(read_at<vc::CloudFilter>(body), std::span{channels_.ranges}.first(channels_.count));
   if (!rule) return Status::err_param;
-  if (data_.flows().find_if([&](const intel::FlowRule& other) { return intel::is_same(*rule, other); }) != nullptr) {
+  if (data_.rules().flows.find_if([&](const intel::FlowRule& other) { return intel::is_same(*rule, other); }) !=
+      nullptr) {
     return Status::err_param;
   }
   rule->id = ++session_.last_flow_id;
   if (!data_.flows().add(*rule)) return Status::err_no_memory;
-  data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::del_cloud_filter(Body body, Reply& /*reply*/) noexcept {
   const auto rule = rule_of(read_at<vc::CloudFilter>(body), std::span{channels_.ranges}.first(channels_.count));
   if (!rule) return Status::err_param;
-  const intel::FlowRule* const found = data_.flows().find_if([&](const intel::FlowRule& other) {
+  const intel::FlowRule* const found = data_.rules().flows.find_if([&](const intel::FlowRule& other) {
     return other.is_cloud && other.queue == rule->queue && intel::is_same(*rule, other);
   });
   if (found == nullptr) return Status::err_param;
   data_.flows().remove(found->id);
-  data_.publish();
   return Status::success;
 }
 

@@ -29,8 +29,8 @@ void Virtchnl::note_added(const vc::EtherAddr& entry) noexcept {
 
 /// After the addresses of a message are gone.
 void Virtchnl::note_deleted() noexcept {
-  session_.has_deleted_mac = !data_.filters().has(session_.mac);
-  const bool has_other = is_address(session_.last_added) && data_.filters().has(session_.last_added);
+  session_.has_deleted_mac = !data_.rules().filters.has(session_.mac);
+  const bool has_other = is_address(session_.last_added) && data_.rules().filters.has(session_.last_added);
   if (!session_.has_deleted_mac || !has_other) return;
   session_.mac = session_.last_added;
   session_.has_deleted_mac = false;
@@ -60,7 +60,6 @@ Virtchnl::Status Virtchnl::add_eth_addr(Body body, Reply& /*reply*/) noexcept {
     }
   }
   if (beyond_before == 0 && filters.groups_beyond() != 0) counters_.all_groups.add();
-  data_.publish();
   return status;
 }
 
@@ -73,7 +72,6 @@ Virtchnl::Status Virtchnl::del_eth_addr(Body body, Reply& /*reply*/) noexcept {
   for (std::size_t i = 0; i < count; ++i)
     data_.filters().remove(read_at<vc::EtherAddr>(body, sizeof head + i * sizeof(vc::EtherAddr)).addr);
   note_deleted();
-  data_.publish();
   return Status::success;
 }
 
@@ -82,7 +80,6 @@ Virtchnl::Status Virtchnl::config_promiscuous_mode(Body body, Reply& /*reply*/) 
   if (info.vsi_id != kVsiId) return Status::err_param;
   data_.filters().unicast_promisc = (info.flags & vc::kUnicastPromisc) != 0;
   data_.filters().multicast_promisc = (info.flags & vc::kMulticastPromisc) != 0;
-  data_.publish();
   return Status::success;
 }
 

@@ -166,12 +166,12 @@ Virtchnl::Status Virtchnl::add_fdir_filter(Body body, Reply& reply) noexcept {
   auto rule = rule_of(message, data_.queue_pairs());
   if (!rule) return answer(vc::FdirStatus::invalid);
   if (message.validate_only != 0) return answer(vc::FdirStatus::success);
-  if (data_.flows().find_if([&](const intel::FlowRule& other) { return intel::is_same(*rule, other); }) != nullptr) {
+  if (data_.rules().flows.find_if([&](const intel::FlowRule& other) { return intel::is_same(*rule, other); }) !=
+      nullptr) {
     return answer(vc::FdirStatus::exists);
   }
   rule->id = ++session_.last_flow_id;
   if (!data_.flows().add(*rule)) return answer(vc::FdirStatus::no_resource);
-  data_.publish();
   message.flow_id = rule->id;
   return answer(vc::FdirStatus::success);
 }
@@ -182,7 +182,6 @@ Virtchnl::Status Virtchnl::del_fdir_filter(Body body, Reply& reply) noexcept {
   const bool was_there = data_.flows().remove(message.flow_id);
   message.status = static_cast<std::uint32_t>(was_there ? vc::FdirStatus::success : vc::FdirStatus::not_existing);
   reply.put(message);
-  if (was_there) data_.publish();
   return Status::success;
 }
 

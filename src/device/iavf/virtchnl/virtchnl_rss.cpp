@@ -91,7 +91,6 @@ Virtchnl::Status Virtchnl::config_rss_key(Body body, Reply& /*reply*/) noexcept 
   if (head.vsi_id != kVsiId || head.key_len != kRssKeySize) return Status::err_param;
   if (body.size() < sizeof head + kRssKeySize) return Status::err_param;
   std::memcpy(data_.rss().key.data(), body.data() + sizeof head, kRssKeySize);
-  data_.publish();
   return Status::success;
 }
 
@@ -106,7 +105,6 @@ Virtchnl::Status Virtchnl::config_rss_lut(Body body, Reply& /*reply*/) noexcept 
   }
   data_.rss().lut = lut;
   data_.rss().enabled = true;
-  data_.publish();
   return Status::success;
 }
 
@@ -117,7 +115,6 @@ Virtchnl::Status Virtchnl::config_rss_hfunc(Body body, Reply& /*reply*/) noexcep
     return Status::err_not_supported;
   }
   data_.rss().symmetric = function.rss_algorithm == vc::kToeplitzSymmetric;
-  data_.publish();
   return Status::success;
 }
 
@@ -132,7 +129,6 @@ Virtchnl::Status Virtchnl::set_rss_hena(Body body, Reply& /*reply*/) noexcept {
   rss.fields = {};  // all that was chosen by headers is gone: drivers clear it with 0 before they choose anew
   rss.by_transport = 0;
   rss.all_of_ipv4 = rss.all_of_ipv6 = 0;
-  data_.publish();
   return Status::success;
 }
 
@@ -162,7 +158,6 @@ Virtchnl::Status Virtchnl::add_rss_cfg(Body body, Reply& /*reply*/) noexcept {
     (choice->is_v4 ? rss.all_of_ipv4 : rss.all_of_ipv6) = choice->fields;
     hash(rss, choice->types & ~rss.by_transport, choice->fields);
   }
-  data_.publish();
   return Status::success;
 }
 
@@ -178,7 +173,6 @@ Virtchnl::Status Virtchnl::del_rss_cfg(Body body, Reply& /*reply*/) noexcept {
   }
   rss.hena &= ~(choice->types & ~rss.by_transport);
   if (rest != 0) hash(rss, choice->types, rest);
-  data_.publish();
   return Status::success;
 }
 

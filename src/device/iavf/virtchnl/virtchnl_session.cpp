@@ -71,7 +71,6 @@ Virtchnl::Status Virtchnl::get_vf_resources(Body body, Reply& reply) noexcept {
   data_.vlan().outer.strip = has(cap::kVlan);  // the first dialect starts so, with either parent; the second asks
   if (!has(cap::kAdq)) channels_ = {};
   data_.channels() = channels_;
-  data_.publish();
 
   vc::VfResource answer{};
   answer.num_vsis = 1;
@@ -124,8 +123,8 @@ void Virtchnl::tell_what_is_due() noexcept {
     session_.link_event_due = false;
     vc::PfEvent event{};
     event.event = static_cast<std::uint32_t>(vc::Event::link_change);
-    event.link_speed = identity_.link_up ? link_speed() : 0;
-    event.link_status = identity_.link_up ? 1 : 0;
+    event.link_speed = state_.is_link_up() ? link_speed() : 0;
+    event.link_status = state_.is_link_up() ? 1 : 0;
     event.severity = vc::kSeverityInfo;
     post(vc::Op::event, Status::success, std::as_bytes(std::span{&event, 1}));
   }

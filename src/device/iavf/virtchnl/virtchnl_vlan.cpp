@@ -51,7 +51,6 @@ Virtchnl::Status Virtchnl::set_vlans(Body body, bool wanted) noexcept {
       if (apply) set_vlan(data_.filters(), intel::kTpid, vid, wanted);
     }
   }
-  data_.publish();
   return Status::success;
 }
 
@@ -60,13 +59,11 @@ Virtchnl::Status Virtchnl::del_vlan(Body body, Reply& /*reply*/) noexcept { retu
 
 Virtchnl::Status Virtchnl::enable_vlan_stripping(Body /*body*/, Reply& /*reply*/) noexcept {
   data_.vlan().outer.strip = true;
-  data_.publish();
   return Status::success;
 }
 
 Virtchnl::Status Virtchnl::disable_vlan_stripping(Body /*body*/, Reply& /*reply*/) noexcept {
   data_.vlan().outer.strip = false;
-  data_.publish();
   return Status::success;
 }
 
@@ -97,7 +94,6 @@ Virtchnl::Status Virtchnl::set_vlans_v2(Body body, bool wanted) noexcept {
       if (apply) set_vlan(data_.filters(), filter.outer.tpid, filter.outer.tci, wanted);
     }
   }
-  data_.publish();
   return Status::success;
 }
 
@@ -114,7 +110,6 @@ Virtchnl::Status Virtchnl::set_vlan_offload(Body body, bool intel::VlanTag::*wha
     if (enabled) vlan.outer.tpid = outer == vs::kEthertype88a8 ? intel::kServiceTpid : intel::kTpid;
   }
   if (setting.inner_ethertype_setting != 0) vlan.inner.*what = enabled;
-  data_.publish();
   return Status::success;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The queue pairs that one poller owns, as the switch uses them: all of a NIC's, or those of a lane of its port.
+// The queue pairs that one poller owns, as its lane uses them.
 #pragma once
 
 #include <array>
@@ -14,6 +14,8 @@
 #include "intel/rules/steer.hpp"
 #include "intel/rx.hpp"
 #include "intel/tx.hpp"
+#include "nic/alarm.hpp"
+#include "nic/lane.hpp"
 #include "packet/frame.hpp"
 #include "port/port.hpp"
 #include "vmux/state/arena.hpp"
@@ -38,50 +40,94 @@ struct QueuePair {
   bool has_tx = false, has_rx = false;  // configured
 };
 
-/// One thread at a time: the poller that owns it, or the home poller while that one is kept out (side_lane.hpp).
-class Lane {
+/// What the queues of a lane share with those of all others.
+struct Shared {
+  Registers& registers;
+  VectorStates& vectors;
+  nic::Alarm& alarm;
+  state::Arena& arena;
+  bool is_mapped;  ///< doorbells are memory: pollers have to look
+};
+
+/// The queues of a nic::Lane. One thread at a time: the poller that owns them, or the home poller while that one is
+/// kept out.
+class LaneQueues {
  public:
-  Lane(Registers& registers, InterruptUnit& interrupts) noexcept : registers_(registers), interrupts_(interrupts) {}
+  LaneQueues(const Shared& shared, runtime::Poller& poller, bool is_home)
+      : registers_(shared.registers),
+        interrupts_(shared.registers, shared.vectors, interrupts_sent_, poller, is_home),
+        alarm_(shared.alarm),
+        is_mapped_(shared.is_mapped),
+        is_home_(is_home) {}
 
   // For control.
   void own(unsigned queue, QueuePair& pair) noexcept { pairs_[queue] = &pair; }
   void set_tx_enabled(unsigned queue, bool enabled) noexcept;
   void set_rx_enabled(unsigned queue, bool enabled) noexcept;
+  [[nodiscard]] std::uint32_t tx_enabled() const noexcept { return tx_enabled_; }  ///< bit per queue
+  [[nodiscard]] std::uint32_t rx_enabled() const noexcept { return rx_enabled_; }
   void set_rules(const std::shared_ptr<const intel::RxRules>& rules, const packet::Accepts& accepts) noexcept;
-  void set_memory(const std::shared_ptr<const memory::Table>& table) noexcept;
   void reset() noexcept;
+  void pause() noexcept { interrupts_.pause(); }
+  /// What was received is told; by a lane of another poller when that looks.
+  void resume() noexcept;
   /// Both directions of a queue pair that has just been reset go on as they were.
   void restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConfig>& tx,
                const intel::QueueSnapshot<intel::RxQueueConfig>& rx) noexcept;
   /// Both go on from where their states in the arena are, which are another's now.
   void cursors_taken_over(unsigned queue) noexcept;
-  /// What flush() would tell, without telling it.
-  void raise_received() noexcept;
+  [[nodiscard]] InterruptUnit& interrupts() noexcept { return interrupts_; }
+  [[nodiscard]] const InterruptUnit& interrupts() const noexcept { return interrupts_; }
+  [[nodiscard]] std::uint64_t interrupts_sent() const noexcept { return interrupts_sent_.get(); }  ///< any thread
 
-  // For the port.
-  [[nodiscard]] bool is_any_enabled() const noexcept { return tx_enabled_ != 0 || rx_enabled_ != 0; }
-  [[nodiscard]] bool can_receive() const noexcept { return rx_enabled_ != 0; }
-  std::size_t peek(std::span<packet::FrameView> into) noexcept;
-  void complete(std::size_t count) noexcept;
+  // For the lane.
+  template <class F>
+  void for_each_memory(F&& visit) noexcept {
+    for (QueuePair* const pair : pairs_) {
+      if (pair == nullptr) continue;
+      visit(pair->tx.memory());
+      visit(pair->rx.memory());
+    }
+  }
+  void set_memory(const std::shared_ptr<const memory::Table>& table) noexcept {
+    for_each_memory([&](memory::GuestMemory& each) { each.adopt(table); });
+  }
+  void begin_round() noexcept {
+    interrupts_.service();
+    if (is_home_) alarm_.look();
+  }
+  void end_round() noexcept;
+  std::size_t take(std::span<packet::FrameView> into) noexcept;
+  void finish(std::span<const port::FrameResult> results) noexcept;
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept;
-  void flush() noexcept;
   [[nodiscard]] const packet::Accepts& accepts() const noexcept { return accepts_; }
+  [[nodiscard]] bool can_receive() const noexcept { return rx_enabled_ != 0; }
+  [[nodiscard]] bool needs_polling() const noexcept { return is_mapped_ && (tx_enabled_ | rx_enabled_) != 0; }
+  void released() noexcept {
+    if (!is_home_) interrupts_.release_timer();
+  }
 
  private:
+  void raise_received() noexcept;
   [[nodiscard]] std::uint32_t tail_of(std::uint32_t first, std::size_t queue) const noexcept {
     return registers_.get(first + static_cast<std::uint32_t>(queue) * 4) & 0x1fff;
   }
 
   Registers& registers_;
-  InterruptUnit& interrupts_;
+  Counter interrupts_sent_;
+  InterruptUnit interrupts_;
+  nic::Alarm& alarm_;
+  const bool is_mapped_, is_home_;
   std::array<QueuePair*, kMaxQueuePairs> pairs_{};  // null: another lane's
   std::shared_ptr<const intel::RxRules> rules_;
   packet::Accepts accepts_;
   std::uint32_t tx_enabled_ = 0, rx_enabled_ = 0;  // bit per queue
-  std::uint32_t received_ = 0;                     // queues with news since the last flush()
-  std::uint32_t last_queue_ = 0;                   // the queue that was peeked last
+  std::uint32_t received_ = 0;                     // queues with news since the last round ended
+  std::uint32_t last_queue_ = 0;                   // the queue whose frames were taken last
   std::size_t fallback_queue_ = 0;                 // the queue for frames whose own does not run, or is not here
   std::array<intel::RxInfo, port::kMaxBurst> infos_{};
 };
+
+using Lane = nic::Lane<LaneQueues>;
 
 }  // namespace vmux::device::iavf

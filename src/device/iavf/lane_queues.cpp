@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "device/iavf/lane.hpp"
+#include "device/iavf/lane_queues.hpp"
 
 #include <algorithm>
 #include <bit>
 
 namespace vmux::device::iavf {
 
-void Lane::set_tx_enabled(unsigned queue, bool enabled) noexcept {
+void LaneQueues::set_tx_enabled(unsigned queue, bool enabled) noexcept {
   const std::uint32_t bit = 1u << queue;
   tx_enabled_ = enabled ? tx_enabled_ | bit : tx_enabled_ & ~bit;
   enabled ? pairs_[queue]->tx.enable() : pairs_[queue]->tx.disable();
 }
 
-void Lane::set_rx_enabled(unsigned queue, bool enabled) noexcept {
+void LaneQueues::set_rx_enabled(unsigned queue, bool enabled) noexcept {
   const std::uint32_t bit = 1u << queue;
   rx_enabled_ = enabled ? rx_enabled_ | bit : rx_enabled_ & ~bit;
   received_ &= ~bit;
@@ -20,7 +20,7 @@ void Lane::set_rx_enabled(unsigned queue, bool enabled) noexcept {
   fallback_queue_ = rx_enabled_ == 0 ? 0 : static_cast<std::size_t>(std::countr_zero(rx_enabled_));
 }
 
-void Lane::set_rules(const std::shared_ptr<const intel::RxRules>& rules, const packet::Accepts& accepts) noexcept {
+void LaneQueues::set_rules(const std::shared_ptr<const intel::RxRules>& rules, const packet::Accepts& accepts) noexcept {
   rules_ = rules;
   accepts_ = accepts;
   for (QueuePair* const pair : pairs_) {
@@ -28,15 +28,7 @@ void Lane::set_rules(const std::shared_ptr<const intel::RxRules>& rules, const p
   }
 }
 
-void Lane::set_memory(const std::shared_ptr<const memory::Table>& table) noexcept {
-  for (QueuePair* const pair : pairs_) {
-    if (pair == nullptr) continue;
-    pair->tx.memory().adopt(table);
-    pair->rx.memory().adopt(table);
-  }
-}
-
-void Lane::reset() noexcept {
+void LaneQueues::reset() noexcept {
   for (QueuePair* const pair : pairs_) {
     if (pair == nullptr) continue;
     pair->tx.disable();
@@ -46,9 +38,15 @@ void Lane::reset() noexcept {
   }
   tx_enabled_ = rx_enabled_ = received_ = 0;
   fallback_queue_ = 0;
+  interrupts_.reset();
 }
 
-void Lane::restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConfig>& tx,
+void LaneQueues::resume() noexcept {
+  raise_received();
+  interrupts_.resume();
+}
+
+void LaneQueues::restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConfig>& tx,
                    const intel::QueueSnapshot<intel::RxQueueConfig>& rx) noexcept {
   set_tx_enabled(queue, tx.state.enabled);
   set_rx_enabled(queue, rx.state.enabled);
@@ -69,7 +67,7 @@ void Lane::cursors_taken_over(unsigned queue) noexcept {
 }
 
 // Queues take turns: one of them fills a burst.
-std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
+std::size_t LaneQueues::take(std::span<packet::FrameView> into) noexcept {
   std::uint32_t left = tx_enabled_;
   while (left != 0) {
     const std::uint32_t later = left & ~((2u << last_queue_) - 1);
@@ -81,15 +79,14 @@ std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
   return 0;
 }
 
-void Lane::complete(std::size_t count) noexcept {
-  if (count == 0) return;
+void LaneQueues::finish(std::span<const port::FrameResult> results) noexcept {
   QueuePair& pair = *pairs_[last_queue_];
-  if (!pair.tx.complete(count) || pair.tx_vector.vector == VectorChoice::kNone) return;
+  if (!pair.tx.complete(results.size()) || pair.tx_vector.vector == VectorChoice::kNone) return;
   interrupts_.raise(pair.tx_vector.vector, pair.tx_vector.itr);
   interrupts_.service();
 }
 
-port::Delivery Lane::deliver(std::span<const packet::FrameView> frames) noexcept {
+port::Delivery LaneQueues::deliver(std::span<const packet::FrameView> frames) noexcept {
   frames = frames.first(std::min(frames.size(), infos_.size()));
   intel::steer(*rules_, frames, infos_);
   port::Delivery done;
@@ -120,13 +117,13 @@ port::Delivery Lane::deliver(std::span<const packet::FrameView> frames) noexcept
   return done;
 }
 
-void Lane::flush() noexcept {
+void LaneQueues::end_round() noexcept {
   if (received_ == 0) return;
   raise_received();
   interrupts_.service();
 }
 
-void Lane::raise_received() noexcept {
+void LaneQueues::raise_received() noexcept {
   for (std::uint32_t left = received_; left != 0; left &= left - 1) {
     QueuePair& pair = *pairs_[static_cast<unsigned>(std::countr_zero(left))];
     if (pair.rx.flush() && pair.rx_vector.vector != VectorChoice::kNone) {
