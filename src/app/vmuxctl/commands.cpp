@@ -78,7 +78,8 @@ const std::array kOthers{
     Command{"", "pollers", "poller.list", {}, nullptr, table_of_pollers, "list pollers and how busy they are"},
     Command{"", "models", "model.list", {}, nullptr, table_of_models, "list device models"},
     Command{"", "backends", "backend.list", {}, nullptr, table_of_backends, "list uplink backends"},
-    Command{"", "counters", "counter.list", {}, nullptr, table_of_counters, "list what models and transports count"},
+    Command{
+        "", "counters", "counter.list", {}, nullptr, table_of_counters, "list what ports, models and transports count"},
     Command{"",
             "events",
             "events",

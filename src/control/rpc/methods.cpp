@@ -289,9 +289,11 @@ Outcome<Json> log_level(Controller& controller, const Json& object) {
   return Json{{"level", to_text(controller.daemon().log_level)}};
 }
 
-/// What models and transports count of their own; counters of ports are the switch's.
+/// What the switch counts of every port, and models and transports of their own.
 Outcome<Json> counter_list(Controller& controller, const Json& params) {
   Json list = Json::array();
+  for (const port::CounterRow& row : port::kPortCounters)
+    list.push_back(Json{{"of", "port"}, {"name", row.name}, {"unit", row.unit}, {"meaning", row.help}});
   const auto add = [&list](const std::string& of, DescribeCounters describe) {
     CounterDescriptions all;
     if (describe != nullptr) describe(all);

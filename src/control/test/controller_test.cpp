@@ -278,6 +278,16 @@ TEST_F(AController, SetsUpTheDefaultSwitchBeforeItIsUsed) {
   EXPECT_FALSE(methods_.call("switch.add", quiet));
 }
 
+TEST_F(AController, TellsWhatIsCounted) {
+  const Json list = methods_.call("counter.list", {}).value();
+  const auto has = [&list](const Json& row) { return std::find(list.begin(), list.end(), row) != list.end(); };
+  EXPECT_TRUE(has(Json{{"of", "transport vfio-user"},
+                       {"name", "dma_bytes"},
+                       {"unit", "bytes"},
+                       {"meaning", "of guest memory that the device reaches now"}}));
+  EXPECT_TRUE(std::any_of(list.begin(), list.end(), [](const Json& row) { return row["of"] == "port"; }));
+}
+
 TEST_F(AController, AnswersCalls) {
   const auto added =
       methods_.call("port.add", Json{{"name", "vm0"}, {"model", "silent-emu"}, {"socket", socket("vm0")}});
