@@ -12,6 +12,7 @@
 
 #include "fuzz/input.hpp"
 #include "fuzz/nic_arena.hpp"
+#include "port/test/rounds.hpp"
 #include "rigs/virtio_net_rig.hpp"
 
 namespace vmux::fuzz {
@@ -107,14 +108,13 @@ class VirtioArena : private OtherPoller, public NicArena<VirtioCard> {
     is_last_away_ = true;
     beside_.begin([this] {
       port::Port& lane = *lanes_.back();
+      const port::test::Round round{lane};
       std::array<packet::FrameView, port::kMaxBurst> views;
-      const std::size_t count = lane.peek_burst(views);
+      const std::size_t count = lane.take(views);
       for (std::size_t i = 0; i < count; ++i)
         away_.take(views[i]);
       static_cast<void>(lane.deliver(std::span{views}.first(count)));
-      lane.complete(count);
-      lane.flush();
-      other->run_once(0);
+      port::test::finish(lane, count);
     });
   }
   void finish() {
@@ -238,7 +238,6 @@ void arrive(VirtioArena& arena, Input& input) {
   what.length = input.u16() % 10'000;
   what.bytes = input.bytes(input.u8());
   what.is_for_all = (how & 1) != 0;
-  what.is_last = (how & 2) != 0;
   what.offload.has_vlan = (how & 4) != 0;
   what.offload.vlan_tci = what.offload.has_vlan ? input.u16() : std::uint16_t{0};
   what.offload.needs_checksum = (how & 8) != 0;

@@ -175,6 +175,7 @@ std::uint32_t Lane::arm() noexcept {
 }
 
 void Lane::finish(std::span<const port::FrameResult> results) noexcept {
+  if (results.empty()) return;  // of a lane that has sent nothing yet there is no last queue
   TxQueue& tx = pairs_[last_queue_]->tx;
   if (tx.complete(results.size())) signal(2 * last_queue_ + 1, tx.counters());
 }
