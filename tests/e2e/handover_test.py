@@ -101,6 +101,8 @@ def test_linux_notices_nothing(rig, tmp_path, any_kernel):
         give_address(a, f"{A}/24", cards[a])
         give_address(b, f"{B}/24", cards[b])
         wait_for_peer(a, B)
+        for guest, card in cards.items():  # the last that Linux says of a link that has come up, up to a second later
+            script(guest, f"has_address() {{ ip -6 addr show dev {card} | grep -q fe80; }}; until_true has_address")
         changes = {guest: carrier_changes(guest, card) for guest, card in cards.items()}
         for guest in cards:
             guest.check("dmesg -c >/dev/null")

@@ -9,6 +9,9 @@
 #include "device/iavf/nic.hpp"
 #include "fake_guest/iavf_guest.hpp"
 #include "switch/switch.hpp"
+#include "vmux/state/fd_bag.hpp"
+#include "vmux/state/reader.hpp"
+#include "vmux/state/writer.hpp"
 
 namespace vmux {
 namespace {
@@ -184,6 +187,36 @@ TEST_F(IavfOnASwitch, ComesAndGoesUnderTraffic) {
     }
     attach();
   }
+}
+
+// Its lanes run until it is suspended; the next one has the same queues on the same pollers.
+TEST_F(IavfOnASwitch, IsHandedOverUnderTrafficFromAllItsPollers) {
+  bring_up();
+  for (int round = 0; round < kRounds; ++round) {
+    receive_on_all();
+    state::Suspended suspended;
+    at_home([&] {
+      state::Writer writer;
+      ASSERT_TRUE(nic_->function().suspend(writer, suspended.fds));
+      suspended.image = std::move(writer).finish();
+    });
+    expect_silence();
+    ASSERT_TRUE(switch_->detach(id_));
+    at_home([&] {
+      nic_ = *Nic::create({.name = "test",
+                           .mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56},
+                           .queue_pairs = kQueues,
+                           .more_pollers = {other_.get()}},
+                          *home_);
+      auto reader = *state::Reader::open(suspended.image);
+      ASSERT_TRUE(nic_->function().adopt(reader, suspended.fds, nullptr));
+      guest_->follow(nic_->function());
+      nic_->function().go_on();
+    });
+    attach();
+  }
+  receive_on_all();
+  EXPECT_EQ(guest_faults(), 0u);
 }
 
 }  // namespace

@@ -164,6 +164,10 @@ void Receiver::write_back(std::uint32_t slot, std::uint16_t length, std::uint8_t
 }
 
 // The driver looks at these lines all the time: each changes hands once for a burst, not once for a frame.
+//
+// The head, which lies in the arena, has moved already: a process that dies before the last store leaves descriptors
+// without DD behind it, for which the driver waits for ever. `write_backs_` is what a successor needs to finish this:
+// it is to become the log that stands beside the head, as for an iavf's queues (intel/rx.cpp).
 void Receiver::publish() noexcept {
   memory::publish_fence();  // the data is there before DD is
   for (std::size_t i = 0; i < write_back_count_; ++i) {
