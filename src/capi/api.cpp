@@ -72,6 +72,31 @@ int run(vfu_ctx& context, bool may_receive) {
   }
 }
 
+/// Takes a client and agrees on the version with it: 0 or an errno.
+int meet_client(vfu_ctx& context) {
+  for (;;) {
+    if (!context.link.has_client()) {
+      if (const int error = context.link.accept(); error != 0) return error;
+    }
+    context.message.fds.clear();
+    switch (context.link.read(context.message, /*may_receive=*/true)) {
+      case Link::Got::message:
+        return negotiate(context, context.message);
+      case Link::Got::broken:
+        static_cast<void>(context.link.reply(context.message.header, {}, EINVAL));
+        return EINVAL;
+      case Link::Got::gone:  // before it said its version: whoever looks for open sockets does that
+        if (context.link.is_pipe()) return ENOMSG;
+        context.link.drop_client();
+        break;
+      case Link::Got::interrupted:
+        return EINTR;
+      case Link::Got::nothing:
+        if (!is_blocking(context)) return EAGAIN;  // it may take its time, and so may we
+    }
+  }
+}
+
 }  // namespace
 }  // namespace vmux::capi
 
@@ -122,29 +147,9 @@ int vfu_attach_ctx(vfu_ctx_t* ctx) {
   }
   const NoCancel guard{is_blocking(*ctx)};
   ctx->link.set_cancel_state(guard.before());
-  if (!ctx->link.has_client()) {
-    if (const int error = ctx->link.accept(); error != 0) return failed(error);
-  }
-  ctx->message.fds.clear();
-  int error = 0;
-  switch (ctx->link.read(ctx->message, /*may_receive=*/true)) {
-    case Link::Got::message:
-      error = negotiate(*ctx, ctx->message);
-      break;
-    case Link::Got::broken:
-      static_cast<void>(ctx->link.reply(ctx->message.header, {}, EINVAL));
-      error = EINVAL;
-      break;
-    case Link::Got::gone:
-      error = ENOMSG;
-      break;
-    case Link::Got::interrupted:
-      return failed(EINTR);
-    case Link::Got::nothing:
-      return failed(EAGAIN);  // it may take its time, and so may we
-  }
+  const int error = meet_client(*ctx);
   ctx->is_negotiated = error == 0;
-  if (error != 0) ctx->link.drop_client();
+  if (error != 0 && error != EAGAIN && error != EINTR) ctx->link.drop_client();
   return result(error);
 }
 

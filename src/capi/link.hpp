@@ -63,6 +63,7 @@ class Link {
   [[nodiscard]] int open(vfu_trans_t transport, const char* path, bool is_nonblocking);
   ~Link();
 
+  [[nodiscard]] bool is_pipe() const noexcept { return is_pipe_; }
   [[nodiscard]] bool has_client() const noexcept { return transport_.has_value(); }
   /// Takes the next client: 0, or an errno.
   [[nodiscard]] int accept();
