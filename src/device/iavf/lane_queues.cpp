@@ -20,7 +20,8 @@ void LaneQueues::set_rx_enabled(unsigned queue, bool enabled) noexcept {
   fallback_queue_ = rx_enabled_ == 0 ? 0 : static_cast<std::size_t>(std::countr_zero(rx_enabled_));
 }
 
-void LaneQueues::set_rules(const std::shared_ptr<const intel::RxRules>& rules, const packet::Accepts& accepts) noexcept {
+void LaneQueues::set_rules(const std::shared_ptr<const intel::RxRules>& rules,
+                           const packet::Accepts& accepts) noexcept {
   rules_ = rules;
   accepts_ = accepts;
   for (QueuePair* const pair : pairs_) {
@@ -47,7 +48,7 @@ void LaneQueues::resume() noexcept {
 }
 
 void LaneQueues::restore(unsigned queue, const intel::QueueSnapshot<intel::TxQueueConfig>& tx,
-                   const intel::QueueSnapshot<intel::RxQueueConfig>& rx) noexcept {
+                         const intel::QueueSnapshot<intel::RxQueueConfig>& rx) noexcept {
   set_tx_enabled(queue, tx.state.enabled);
   set_rx_enabled(queue, rx.state.enabled);
   pairs_[queue]->tx.restore(tx);
@@ -55,7 +56,7 @@ void LaneQueues::restore(unsigned queue, const intel::QueueSnapshot<intel::TxQue
   if (rx.has_pending) received_ |= 1u << queue;
 }
 
-void Lane::cursors_taken_over(unsigned queue) noexcept {
+void LaneQueues::cursors_taken_over(unsigned queue) noexcept {
   QueuePair& pair = *pairs_[queue];
   restore(queue, {pair.tx.state(), false, intel::totals_of(pair.tx.counters())},
           {pair.rx.state(), pair.rx.has_pending(), intel::totals_of(pair.rx.counters())});
