@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <utility>
 
 namespace vmux::device::virtio_net {
@@ -91,6 +92,22 @@ virtio::QueueState Lane::stop_rx(unsigned pair) noexcept {
   });
 }
 
+// RFC 903: a reverse request for the station's own address, which every bridge learns from.
+void Lane::announce(const Mac& station) noexcept {
+  constexpr std::array<std::uint8_t, 10> kReverseRequest{0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
+  announcement_ = {};
+  const auto put = [this](std::size_t at, const auto& bytes) {
+    std::memcpy(announcement_.data() + at, bytes.data(), bytes.size());
+  };
+  put(0, Mac{0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
+  put(6, station);
+  put(12, kReverseRequest);
+  put(22, station);
+  put(32, station);
+  is_announcing_ = true;
+  poller_.wake();
+}
+
 void Lane::pause() noexcept {
   change([this] {
     if (is_dma_on_) tell_received();
@@ -134,7 +151,15 @@ void Lane::end_round() noexcept {
   if (!is_home_) gate_.leave();
 }
 
-std::size_t Lane::take(std::span<packet::FrameView> into) noexcept { return is_open() ? peek(into) : 0; }
+std::size_t Lane::take(std::span<packet::FrameView> into) noexcept {
+  if (!is_open() || into.empty()) return 0;
+  if (is_announcing_) [[unlikely]] {
+    into[0] = packet::FrameView{.header = announcement_, .payload = {}, .length = sizeof announcement_, .offload = {}};
+    has_announced_ = true;
+    return 1;
+  }
+  return peek(into);
+}
 
 // A driver that has been told to be silent is asked to tell before its poller may sleep.
 std::size_t Lane::peek(std::span<packet::FrameView> into) noexcept {
@@ -176,6 +201,10 @@ std::uint32_t Lane::arm() noexcept {
 
 void Lane::finish(std::span<const port::FrameResult> results) noexcept {
   if (results.empty()) return;  // of a lane that has sent nothing yet there is no last queue
+  if (std::exchange(has_announced_, false)) [[unlikely]] {
+    is_announcing_ = false;
+    return;
+  }
   TxQueue& tx = pairs_[last_queue_]->tx;
   if (tx.complete(results.size())) signal(2 * last_queue_ + 1, tx.counters());
 }

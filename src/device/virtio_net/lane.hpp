@@ -54,6 +54,8 @@ class Lane final : public port::Port, private memory::Observer {
   virtio::QueueState stop_tx(unsigned pair) noexcept;
   virtio::QueueState stop_rx(unsigned pair) noexcept;
   void wake() noexcept { poller_.wake(); }
+  /// Of the home lane: the network is told where this station is, in a frame of the card's own.
+  void announce(const Mac& station) noexcept;
   /// From here to resume() nothing of the guest's is touched, and no interrupt is sent.
   void pause() noexcept;
   void resume() noexcept;
@@ -123,6 +125,9 @@ class Lane final : public port::Port, private memory::Observer {
   std::uint32_t received_ = 0;                     // queues that have news since the last round
   std::uint32_t last_queue_ = 0;                   // the one that was taken from last
   std::array<RxInfo, port::kMaxBurst> infos_{};
+  bool is_announcing_ = false;  // announcement_ is to be sent, or is being sent
+  bool has_announced_ = false;  // the burst that was taken last is that
+  std::array<std::byte, 60> announcement_{};
 
   // The home thread's:
   memory::AddressSpace* space_ = nullptr;

@@ -329,6 +329,12 @@ void Nic::set_link(bool up) noexcept {
   if (signals_ != nullptr && !is_paused_) signals_->config_changed();
 }
 
+void Nic::announce(std::span<const std::uint8_t, 6> station) noexcept {
+  Mac mac;
+  std::ranges::copy(station, mac.begin());
+  lanes_.front()->announce(mac);
+}
+
 bool Nic::leaving() noexcept {
   if (!is_link_up_) return false;
   is_leaving_ = true;

@@ -82,6 +82,7 @@ class Nic final : public virtio::Device {
   [[nodiscard]] virtio::QueueState queue_state(unsigned queue) const noexcept override;
   void kicked(unsigned queue) noexcept override;
   void reset(bool client_gone) noexcept override;
+  void announce(std::span<const std::uint8_t, 6> station) noexcept override;
   bool leaving() noexcept override;
   void pause() noexcept override;
   void resume() noexcept override;

@@ -160,6 +160,25 @@ TEST_P(VirtioNetTx, AsksForKicksWhenItFindsNothingAndNoMoreWhenItFindsSomething)
   EXPECT_FALSE(rig.guest->ring(1).wants_kick(rig.guest->has(bit::event_idx)));
 }
 
+TEST(VirtioNetAnnounce, SendsAReverseRequestForTheStationOnce) {
+  VirtioNetRig rig;
+  rig.guest->bring_up();
+  rig.guest->send(frame_to({2, 0, 0, 0, 0, 9}, 100));
+  rig.model().announce(std::array<std::uint8_t, 6>{2, 0, 0, 0, 0, 7});
+  const auto sent = rig.take_bytes();
+  ASSERT_EQ(sent.size(), 1u);
+  Bytes expected = frame_to({0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 14, 0x8035);
+  for (std::size_t i = 0; i < 6; ++i)
+    expected[6 + i] = std::byte{std::array<std::uint8_t, 6>{2, 0, 0, 0, 0, 7}[i]};
+  for (const unsigned value :
+       {0u, 1u, 8u, 0u, 6u, 4u, 0u, 3u, 2u, 0u, 0u, 0u, 0u, 7u, 0u, 0u, 0u, 0u, 2u, 0u, 0u, 0u, 0u, 7u})
+    expected.push_back(std::byte(value));
+  expected.resize(60);
+  EXPECT_EQ(sent[0], expected);
+  EXPECT_EQ(rig.take_bytes().at(0).size(), 100u);  // the driver's frame has waited
+  EXPECT_EQ(rig.guest->reap(), 1u);
+}
+
 TEST(VirtioNetTxPolled, NeverAsksForKicks) {
   VirtioNetRig rig{VirtioNetRig::Doorbell::poll};
   rig.guest->bring_up({.features = ~bit::packed});
