@@ -81,6 +81,7 @@ def serving(directory, **models):
     try:
         with in_use(server):
             yield server
+            print(f"{server.count} hand-overs, the slowest {server.slowest_us} us")
             assert server.stop() == 0, server.story()
     finally:
         server.process.kill()
