@@ -70,7 +70,14 @@ int Link::accept() {
   return 0;
 }
 
+// `twin_` comes and goes on this thread only.
+void Link::hang_up() noexcept {
+  is_dead_ = true;
+  if (twin_) ::shutdown(twin_->fd(), SHUT_RDWR);
+}
+
 void Link::drop_client() noexcept {
+  hang_up();
   const std::scoped_lock lock{dma_mutex_};
   dma_.reset();
   twin_.reset();

@@ -67,6 +67,8 @@ class Link {
   [[nodiscard]] bool has_client() const noexcept { return transport_.has_value(); }
   /// Takes the next client: 0, or an errno.
   [[nodiscard]] int accept();
+  /// The client is gone: whoever waits in dma_transfer(), on another thread, waits no longer.
+  void hang_up() noexcept;
   void drop_client() noexcept;
   [[nodiscard]] int poll_fd() const noexcept;
 

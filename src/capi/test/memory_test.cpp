@@ -221,6 +221,23 @@ TEST_F(CapiMemory, WithoutADescriptorIsReachedByMessagesOnTheTwinSocket) {
   EXPECT_EQ(one.device.calls.back(), "reset 1");
 }
 
+TEST_F(CapiMemory, IsNotWaitedForWhenTheClientGoes) {
+  one.attach(R"({"capabilities":{"max_msg_fds":8,"twin_socket":{"supported":true}}})");
+  const Peer twin{one.greeting.fds.at(0)};  // stays open, and answers nothing
+  ASSERT_EQ(one.map(0x10000, 0x4000, -1), 0u);
+  std::thread device{[&] {
+    char byte = 0;
+    Pieces piece{one, 0x10000, 1};
+    EXPECT_EQ(vfu_sgl_read(one.ctx, piece.get(), 1, &byte, 0), -1);
+    EXPECT_EQ(errno, ENOTCONN);
+  }};
+  EXPECT_EQ(twin.receive().command, 11u);
+  one.client.close();
+  EXPECT_EQ(vfu_run_ctx(one.ctx), -1);
+  EXPECT_EQ(errno, ENOTCONN);
+  device.join();
+}
+
 TEST_F(CapiMemory, GivesTheErrnoOfTheClient) {
   one.attach(R"({"capabilities":{"max_msg_fds":8,"twin_socket":{"supported":true}}})");
   const Peer twin{one.greeting.fds.at(0)};
