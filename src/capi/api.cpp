@@ -8,9 +8,6 @@
 #include "capi/cancel.hpp"
 #include "capi/context.hpp"
 
-using vmux::capi::Link;
-using vmux::capi::Pending;
-
 namespace vmux::capi {
 namespace {
 

@@ -56,7 +56,7 @@ struct vfu_ctx {
   vmux::capi::Link link;
   bool is_negotiated = false;
   bool write_multiple = false;
-  std::uint64_t max_transfer = VFIO_USER_DEFAULT_MAX_DATA_XFER_SIZE;  // of the client
+  std::uint64_t max_transfer = vmux::capi::kMaxTransfer;  // of the client
 
   std::array<vmux::capi::Region, VFU_PCI_DEV_NUM_REGIONS> regions;
   vmux::capi::ConfigSpace config;

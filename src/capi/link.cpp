@@ -118,16 +118,16 @@ Link::Got Link::read(Message& into, bool may_receive) {
     if (is_dead_ || is_broken_) return Got::gone;
     if (const Got got = take_buffered(into); got != Got::nothing) return got;
     if (!may_receive) return Got::nothing;
-    const Io io = receive(*transport_, !is_nonblocking_);
+    const Io io = receive(*transport_, !is_nonblocking_, cancel_state_);
     if (io == Io::closed) return Got::gone;
     if (io == Io::would_block) return errno == EINTR ? Got::interrupted : Got::nothing;
   }
 }
 
 // With would_block, errno says whether a signal was the reason.
-Io Link::receive(vfio_user::Transport& from, bool may_sleep) {
+Io Link::receive(vfio_user::Transport& from, bool may_sleep, int cancel_state) {
   errno = 0;
-  const SleepsHere window{may_sleep ? cancel_state_ : PTHREAD_CANCEL_DISABLE};
+  const SleepsHere window{may_sleep ? cancel_state : PTHREAD_CANCEL_DISABLE};
   if (!is_pipe_) return from.receive(may_sleep, from.missing() != 0 ? from.missing() : kFirstRead);
   const Io io = from.receive();
   if (io != Io::would_block) return io;
@@ -174,6 +174,7 @@ void Link::agreed(UniqueFd twin, std::uint64_t max_transfer, bool may_be_qemu) {
 }
 
 int Link::dma_transfer(bool is_write, std::uint64_t address, std::span<std::byte> data) {
+  const NoCancel guard{true};  // the answer goes to this thread's stack
   const std::scoped_lock lock{dma_mutex_};
   if (!dma_ || is_dead_) return ENOTCONN;
   bool is_done = false;
@@ -203,7 +204,7 @@ int Link::wait_for_reply(const bool& is_done) {
     auto next = transport.next();
     if (!next) return EPROTO;
     if (!*next) {
-      if (receive(transport, /*may_sleep=*/true) == Io::closed) return ENOTCONN;
+      if (receive(transport, /*may_sleep=*/true, PTHREAD_CANCEL_DISABLE) == Io::closed) return ENOTCONN;
       continue;
     }
     vfio_user::Incoming& message = **next;

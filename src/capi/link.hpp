@@ -90,7 +90,7 @@ class Link {
 
  private:
   [[nodiscard]] Got take_buffered(Message& into);
-  [[nodiscard]] vfio_user::Transport::Io receive(vfio_user::Transport& from, bool may_sleep);
+  [[nodiscard]] vfio_user::Transport::Io receive(vfio_user::Transport& from, bool may_sleep, int cancel_state);
   [[nodiscard]] bool flush(vfio_user::Transport& to) noexcept;
   [[nodiscard]] int wait_for_reply(const bool& is_done);
 
