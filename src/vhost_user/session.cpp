@@ -139,7 +139,6 @@ void Session::on_ready(std::uint32_t events) {
   if ((events & EPOLLOUT) != 0 && stream_.flush() == MessageStream::Io::closed) end(LogLevel::info, "disconnected");
   if (may_read() && ((events & EPOLLIN) != 0 || is_broken)) {
     const auto io = stream_.receive();
-    process();  // first: what came before the end of the stream counts
     if (io == MessageStream::Io::closed) end(LogLevel::info, "disconnected");
   } else if (is_broken) {
     end(LogLevel::info, "disconnected");  // nobody is left to read what is queued
