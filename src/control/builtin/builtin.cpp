@@ -10,13 +10,15 @@
 #include "backend/traffic/traffic_port.hpp"
 #include "control/builtin/builtin_passthrough.hpp"
 #include "control/builtin/vfio_user_frontend.hpp"
+#include "control/builtin/vhost_user_frontend.hpp"
 #include "control/model/catalogue.hpp"
 #include "device/e1000/counter_rows.hpp"
 #include "device/e1000/nic.hpp"
 #include "device/iavf/counter_rows.hpp"
 #include "device/iavf/nic.hpp"
 #include "device/virtio_net/counter_rows.hpp"
-#include "device/virtio_net/pci_nic.hpp"
+#include "device/virtio_net/nic.hpp"
+#include "virtio/pci_transport.hpp"
 #if VMUX_HAS_DPDK
 #include "backend/dpdk/dpdk_port.hpp"
 #endif
@@ -156,15 +158,18 @@ Result<std::unique_ptr<Device>> make_iavf(const DeviceRequest& request, runtime:
   return std::make_unique<IavfDevice>(std::move(*nic));
 }
 
+/// For vfio-user behind PCI; for vhost-user as it is, since there the front end has the PCI side.
 class VirtioNetDevice final : public Device {
  public:
-  explicit VirtioNetDevice(std::unique_ptr<device::virtio_net::PciNic> nic) noexcept : nic_(std::move(nic)) {}
-  [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return &nic_->function(); }
+  VirtioNetDevice(std::unique_ptr<device::virtio_net::Nic> nic, std::unique_ptr<virtio::PciTransport> pci) noexcept
+      : nic_(std::move(nic)), pci_(std::move(pci)) {}
+  [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return pci_ == nullptr ? nullptr : &pci_->function(); }
+  [[nodiscard]] virtio::Device* virtio_device() noexcept override { return pci_ == nullptr ? nic_.get() : nullptr; }
   [[nodiscard]] std::vector<port::Port*> lanes() override { return nic_->lanes(); }
   [[nodiscard]] bool is_ready() noexcept override { return nic_->port().is_ready(); }
-  [[nodiscard]] std::uint64_t faults() const noexcept override { return device::virtio_net::guest_faults(nic_->nic()); }
+  [[nodiscard]] std::uint64_t faults() const noexcept override { return device::virtio_net::guest_faults(*nic_); }
   void report(CounterReport& into) const override {
-    const device::virtio_net::Nic& nic = nic_->nic();
+    const device::virtio_net::Nic& nic = *nic_;
     control::report(into, device::virtio_net::kCounterRows, nic);
     for (unsigned pair = 0; pair < nic.pairs(); ++pair) {
       const std::string number = std::to_string(pair);
@@ -174,7 +179,8 @@ class VirtioNetDevice final : public Device {
   }
 
  private:
-  std::unique_ptr<device::virtio_net::PciNic> nic_;
+  std::unique_ptr<device::virtio_net::Nic> nic_;
+  std::unique_ptr<virtio::PciTransport> pci_;  // goes first
 };
 
 void describe_virtio_net(CounterDescriptions& into) {
@@ -192,12 +198,21 @@ Result<std::unique_ptr<Device>> make_virtio_net(const DeviceRequest& request, ru
   options.queue_pairs = request.queues;
   if (request.variant == "split") options.features_withheld = wire::virtio::feature::ring_packed;
   options.more_pollers.assign(request.pollers.begin() + 1, request.pollers.end());
-  auto nic = device::virtio_net::PciNic::create(std::move(options), poller);
+  auto nic = device::virtio_net::Nic::create(std::move(options), poller);
   if (!nic) return tl::unexpected<Error>(nic.error());
-  return std::make_unique<VirtioNetDevice>(std::move(*nic));
+  std::unique_ptr<virtio::PciTransport> pci;
+  if (request.transport == kVfioUser) {
+    constexpr std::uint32_t kEthernet = 0x020000;
+    const virtio::PciOptions description{request.name, kEthernet, request.doorbell == Doorbell::poll};
+    auto made = virtio::PciTransport::create(description, **nic);
+    if (!made) return tl::unexpected<Error>(made.error());
+    pci = std::move(*made);
+  }
+  return std::make_unique<VirtioNetDevice>(std::move(*nic), std::move(pci));
 }
 
 constexpr std::string_view kVirtioVariants[] = {"packed", "split"};
+constexpr std::string_view kVirtioTransports[] = {kVfioUser, kVhostUser};
 constexpr std::string_view kIavfVariants[] = {"e810", "xl710"};
 
 constexpr auto kModels = std::to_array<ModelEntry>({
@@ -226,6 +241,7 @@ constexpr auto kModels = std::to_array<ModelEntry>({
      .doorbell = Doorbell::poll,
      .make = make_virtio_net,
      .variants = kVirtioVariants,
+     .transports = kVirtioTransports,
      .describe = describe_virtio_net},
     // name         mode           description                                             device queues doorbell make
     {"e810", "emulation", "Intel E810, emulated", false, 16, Doorbell::poll, nullptr},
@@ -255,7 +271,7 @@ constexpr auto kBackends = std::to_array<BackendEntry>({
      "size=BYTES (60 to 9018) and, if wanted, to=MAC, from=MAC, flows=N, frames=N (1 to 1024)", 1, make_generator},
 });
 
-constexpr TransportEntry kTransports[] = {kVfioUserTransport};
+constexpr TransportEntry kTransports[] = {kVfioUserTransport, kVhostUserTransport};
 
 constexpr Catalogue kCatalogue{kModels, kBackends, kTransports};
 

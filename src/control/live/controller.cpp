@@ -193,7 +193,8 @@ Outcome<> Controller::open(const PortSpec& spec) {
                         spec.device,
                         spec.variant.value_or(model.variants.empty() ? "" : std::string{model.variants.front()}),
                         pollers_for(spec.poller.value_or(0), model.queues(spec.queues)),
-                        hardware_};
+                        hardware_,
+                        *spec.transport};
   if (model.own_thread != nullptr) {
     auto thread = thread_named(model.own_thread(request));
     if (!thread) return tl::unexpected<Problem>(thread.error());
@@ -242,7 +243,7 @@ Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
   }
   const MakeFrontend make = catalogue_.transport(*spec.transport)->make;
   auto frontend = port.poller->call([&] {
-    return make({spec.name, spec.socket, spec.access}, *port.device, *port.poller);
+    return make({spec.name, spec.socket, spec.access, spec.connect.value_or(false)}, *port.device, *port.poller);
   });
   if (!frontend) return refuse("socket", "listen on " + spec.socket, frontend.error());
   port.frontend = std::move(*frontend);

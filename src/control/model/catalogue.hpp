@@ -32,8 +32,9 @@ struct TransportEntry {
   const char* description;
   MakeFrontend make;
   DescribeCounters describe;
+  bool can_connect = false;  ///< the VMM may be the one that listens
 };
-inline constexpr std::string_view kVfioUser = "vfio-user";
+inline constexpr std::string_view kVfioUser = "vfio-user", kVhostUser = "vhost-user";
 inline constexpr std::string_view kOverVfioUser[] = {kVfioUser};
 
 struct ModelEntry {

@@ -10,6 +10,7 @@
 #include "control/model/counters.hpp"
 #include "control/model/spec.hpp"
 #include "port/port.hpp"
+#include "virtio/device.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/pci/endpoint.hpp"
 #include "vmux/runtime/poller.hpp"
@@ -27,6 +28,8 @@ class Device {
 
   /// What a transport needs of it; nullptr: such a transport cannot serve it. For vfio-user, a PCI function.
   [[nodiscard]] virtual pci::Endpoint* endpoint() noexcept { return nullptr; }
+  /// For vhost-user, a virtio device that no other transport has been given.
+  [[nodiscard]] virtual virtio::Device* virtio_device() noexcept { return nullptr; }
 
   /// Its side towards the switch (port/port.hpp): the first lane on the home poller, each next one on the next of the
   /// request's pollers. Empty: it has none, as frames go another way or it has no frames. Always the same; any thread.
@@ -48,6 +51,7 @@ struct DeviceRequest {
   std::string variant;                    ///< one of the model's; empty when it has none
   std::vector<runtime::Poller*> pollers;  ///< home first; queue pair i may go to poller i modulo their number
   Hardware& hardware;                     ///< for models that use some
+  std::string transport;                  ///< that will serve it: one of the model's
 };
 
 /// A live uplink. Made on the control thread (set-up may block), attached and destroyed on its poller.

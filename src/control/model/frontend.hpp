@@ -30,6 +30,7 @@ struct FrontendRequest {
   std::string name;    ///< of the port
   std::string socket;  ///< path
   SocketAccess access;
+  bool connects = false;  ///< the VMM listens at the path
 };
 
 }  // namespace vmux::control

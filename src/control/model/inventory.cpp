@@ -118,7 +118,11 @@ Outcome<> Inventory::check_model(PortSpec& spec) const {
 
 Outcome<> Inventory::check_transport(PortSpec& spec, const ModelEntry& model) const {
   if (!spec.transport) spec.transport = std::string{model.transports.front()};
-  if (std::find(model.transports.begin(), model.transports.end(), *spec.transport) != model.transports.end()) return {};
+  if (std::find(model.transports.begin(), model.transports.end(), *spec.transport) != model.transports.end()) {
+    if (!spec.connect.value_or(false) || catalogue_.transport(*spec.transport)->can_connect) return {};
+    return refuse(ProblemKind::invalid, "connect",
+                  fmt::format("over {} it is always the VMM that connects", *spec.transport));
+  }
   const bool is_known = catalogue_.transport(*spec.transport) != nullptr;
   return refuse(is_known ? ProblemKind::not_supported : ProblemKind::invalid, "transport",
                 fmt::format("{} is served over {}, {}", model.name, fmt::join(model.transports, " or "),

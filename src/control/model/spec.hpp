@@ -51,6 +51,7 @@ struct PortSpec {
   std::string model;                         ///< as the catalogue names it
   std::optional<std::string> transport;      ///< how a VM reaches it; the model's first when not given
   std::string socket;                        ///< path
+  std::optional<bool> connect;               ///< the VMM listens there; transports that can be let in only
   SocketAccess access;                       ///< to it; the daemon's where not given
   std::string switch_name = kDefaultSwitch;  ///< emptied for a model that has no side on a switch
   std::optional<MacAddress> mac;             ///< derived from the base MAC when not given

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "control/model/problem.hpp"
+#include "control/model/values.hpp"
 
 namespace vmux::control {
 
@@ -17,9 +18,16 @@ struct VmArgs {
 
 inline constexpr const char* kVmms = "qemu, libvirt or cloud-hypervisor";
 
-/// `vmm` is one of kVmms; `transport` and `socket` the port's; `memory_mb` the VM's memory, which must be shared with
-/// vMux. not_supported where that VMM does not have that transport.
-[[nodiscard]] Outcome<VmArgs> vm_args(std::string_view vmm, std::string_view transport, const std::string& socket,
-                                      unsigned memory_mb);
+/// What a VMM has to know of a port.
+struct VmPort {
+  std::string name, transport, socket;
+  MacAddress mac{};
+  unsigned queues = 1;    ///< pairs
+  bool connects = false;  ///< the VMM listens at the socket
+};
+
+/// `vmm` is one of kVmms; `memory_mb` the VM's memory, which must be shared with vMux. not_supported where that VMM
+/// does not have the port's transport.
+[[nodiscard]] Outcome<VmArgs> vm_args(std::string_view vmm, const VmPort& port, unsigned memory_mb);
 
 }  // namespace vmux::control

@@ -227,7 +227,15 @@ Outcome<Json> port_vm_args(Controller& controller, const Json& object) {
   if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
   const auto spec = find_port(controller, name);
   if (!spec) return tl::unexpected<Problem>(spec.error());
-  const auto args = vm_args(vmm, *(*spec)->transport, (*spec)->socket, static_cast<unsigned>(memory));
+  const PortSpec& port = **spec;
+  const ModelEntry& model = *controller.catalogue().model(port.model);
+  const VmPort for_vm{name,
+                      *port.transport,
+                      port.socket,
+                      port.mac.value_or(MacAddress{}),
+                      model.queues(port.queues),
+                      port.connect.value_or(false)};
+  const auto args = vm_args(vmm, for_vm, static_cast<unsigned>(memory));
   if (!args) return tl::unexpected<Problem>(args.error());
   return Json{{"name", name}, {"vmm", vmm}, {"lines", args->lines}, {"notes", args->notes}};
 }

@@ -134,6 +134,8 @@ INSTANTIATE_TEST_SUITE_P(
                     PortCase{"unknown transport", [](PortSpec& p) { p.transport = "carrier-pigeon"; },
                              ProblemKind::invalid, "transport",
                              "silent is served over vfio-user, got 'carrier-pigeon'"},
+                    PortCase{"connection where the VMM connects", [](PortSpec& p) { p.connect = true; },
+                             ProblemKind::invalid, "connect", "over vfio-user it is always the VMM that connects"},
                     PortCase{"transport that does not serve the model", [](PortSpec& p) { p.transport = "wire"; },
                              ProblemKind::not_supported, "transport", "silent is served over vfio-user, not over wire"},
                     PortCase{"socket of another", [](PortSpec& p) { p.socket = "/tmp/vm0"; },

@@ -8,10 +8,11 @@ namespace vmux::control {
 namespace {
 
 using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(VmArgs, ShareTheMemoryWithQemu) {
-  const auto args = vm_args("qemu", "vfio-user", "/tmp/a.sock", 512);
+  const auto args = vm_args("qemu", VmPort{"vm0", "vfio-user", "/tmp/a.sock"}, 512);
   ASSERT_TRUE(args);
   EXPECT_THAT(args->lines, Contains("-object memory-backend-memfd,id=vmux-mem,size=512M,share=on"));
   EXPECT_THAT(args->lines,
@@ -19,22 +20,63 @@ TEST(VmArgs, ShareTheMemoryWithQemu) {
 }
 
 TEST(VmArgs, QuoteAPathForTheShell) {
-  EXPECT_THAT(vm_args("qemu", "vfio-user", "/tmp/it's", 512)->lines, Contains(HasSubstr(R"(/tmp/it'\''s)")));
-  EXPECT_THAT(vm_args("cloud-hypervisor", "vfio-user", "/tmp/a b", 512)->lines,
+  EXPECT_THAT(vm_args("qemu", VmPort{"vm0", "vfio-user", "/tmp/it's"}, 512)->lines,
+              Contains(HasSubstr(R"(/tmp/it'\''s)")));
+  EXPECT_THAT(vm_args("cloud-hypervisor", VmPort{"vm0", "vfio-user", "/tmp/a b"}, 512)->lines,
               Contains("--user-device 'socket=/tmp/a b'"));
 }
 
 TEST(VmArgs, QuoteAPathForXml) {
-  EXPECT_THAT(vm_args("libvirt", "vfio-user", "/tmp/a&b", 512)->lines, Contains(HasSubstr("/tmp/a&amp;b")));
+  EXPECT_THAT(vm_args("libvirt", VmPort{"vm0", "vfio-user", "/tmp/a&b"}, 512)->lines,
+              Contains(HasSubstr("/tmp/a&amp;b")));
+}
+
+VmPort vhost_port(unsigned queues = 4, bool connects = false) {
+  return {"vm0", "vhost-user", "/tmp/a.sock", MacAddress{{0x52, 0x54, 0, 0, 0, 1}}, queues, connects};
+}
+
+TEST(VmArgs, GiveQemuACardOfItsOwnOverVhostUser) {
+  EXPECT_THAT(vm_args("qemu", vhost_port(), 512)->lines,
+              ElementsAre("-m 512", "-object memory-backend-memfd,id=vmux-mem,size=512M,share=on",
+                          "-machine q35,memory-backend=vmux-mem",
+                          "-chardev socket,id=vmux-vm0,path=/tmp/a.sock,reconnect-ms=100",
+                          "-netdev vhost-user,id=vmux-vm0-net,chardev=vmux-vm0,queues=4",
+                          "-device virtio-net-pci,netdev=vmux-vm0-net,mac=52:54:00:00:00:01,mq=on,vectors=10,"
+                          "rx_queue_size=1024"));
+  EXPECT_THAT(vm_args("qemu", vhost_port(1), 512)->lines, Contains(HasSubstr("mq=off,vectors=4")));
+}
+
+TEST(VmArgs, LetTheVmmListenWhereVmuxConnects) {
+  EXPECT_THAT(vm_args("qemu", vhost_port(4, true), 512)->lines,
+              Contains("-chardev socket,id=vmux-vm0,path=/tmp/a.sock,server=on,wait=off"));
+  EXPECT_THAT(vm_args("libvirt", vhost_port(4, true), 512)->lines,
+              Contains("      <source type='unix' path='/tmp/a.sock' mode='server'/>"));
+  EXPECT_THAT(vm_args("cloud-hypervisor", vhost_port(4, true), 512)->lines, Contains(HasSubstr("vhost_mode=server")));
+}
+
+TEST(VmArgs, GiveLibvirtAndCloudHypervisorTheSame) {
+  const auto libvirt = vm_args("libvirt", vhost_port(), 512)->lines;
+  EXPECT_THAT(libvirt, Contains("    <interface type='vhostuser'>"));
+  EXPECT_THAT(libvirt, Contains("      <source type='unix' path='/tmp/a.sock' mode='client'>"));
+  EXPECT_THAT(libvirt, Contains(HasSubstr("queues='4'")));
+  EXPECT_THAT(
+      vm_args("cloud-hypervisor", vhost_port(), 512)->lines,
+      Contains("--net vhost_user=true,socket=/tmp/a.sock,mac=52:54:00:00:00:01,num_queues=8,vhost_mode=client"));
+}
+
+TEST(VmArgs, WriteACommaInAPathTwiceForQemu) {
+  VmPort port = vhost_port();
+  port.socket = "/tmp/a,b";
+  EXPECT_THAT(vm_args("qemu", port, 512)->lines, Contains(HasSubstr("path=/tmp/a,,b,reconnect")));
 }
 
 TEST(VmArgs, RefuseAnUnknownVmm) {
-  EXPECT_EQ(vm_args("xen", "vfio-user", "/tmp/a", 512).error().text,
+  EXPECT_EQ(vm_args("xen", VmPort{"vm0", "vfio-user", "/tmp/a"}, 512).error().text,
             "expected qemu, libvirt or cloud-hypervisor, got 'xen'");
 }
 
 TEST(VmArgs, RefuseATransportThatTheVmmHasNot) {
-  const auto args = vm_args("qemu", "wire", "/tmp/a", 512);
+  const auto args = vm_args("qemu", VmPort{"vm0", "wire", "/tmp/a"}, 512);
   ASSERT_FALSE(args);
   EXPECT_EQ(args.error().kind, ProblemKind::not_supported);
   EXPECT_EQ(args.error().text, "qemu has no wire");
