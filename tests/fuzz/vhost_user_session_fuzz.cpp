@@ -16,6 +16,7 @@
 
 #include "fuzz/input.hpp"
 #include "fuzz/socket.hpp"
+#include "fuzz/steps.hpp"
 #include "protocol/bytes.hpp"
 #include "vhost_user/server.hpp"
 #include "vmux/base/assert.hpp"
@@ -69,6 +70,10 @@ class Target final : public virtio::Device {
     for (auto& queue : queues_)
       VMUX_ASSERT(!queue.is_started());
   }
+  [[nodiscard]] unsigned started() const noexcept {
+    return static_cast<unsigned>(
+        std::count_if(queues_.begin(), queues_.end(), [](const auto& queue) { return queue.is_started(); }));
+  }
   void pause() noexcept override {}
   void resume() noexcept override {}
   void save(state::Writer&) const override {}
@@ -96,6 +101,14 @@ struct World {
   std::unique_ptr<runtime::Poller> poller = runtime::Poller::create().value();
   std::unique_ptr<vhost_user::Server> server;
 };
+
+/// Whoever is asked says the same of which rings run, and without a front end there is neither a ring nor memory.
+void check(const World& world) {
+  VMUX_ASSERT(world.device->started() == world.server->agreement().running_rings);
+  const bool is_alone = !world.server->stats().is_connected;
+  VMUX_ASSERT(!is_alone || (world.device->started() == 0 && world.server->memory().size() == 0));
+  if (fuzz::checks_each_step) ++fuzz::steps_checked;
+}
 
 void drop_replies(int socket) {
   std::array<char, 65536> sink;
@@ -140,10 +153,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::send_piece(front_end.get(), std::as_bytes(std::span{bytes}), fds.first(how & 3));
     if ((how & 8) != 0) signal_eventfd(world.event);
     world.settle();
+    check(world);
     drop_replies(front_end.get());
   }
   ::shutdown(front_end.get(), SHUT_RDWR);
   world.settle();
-  VMUX_ASSERT(world.server->memory().size() == 0);
+  VMUX_ASSERT(!world.server->stats().is_connected);
+  check(world);
   return 0;
 }
