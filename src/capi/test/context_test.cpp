@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <thread>
 
 #include "capi/test/rig.hpp"
@@ -296,6 +297,7 @@ TEST(CapiContext, ServesPipes) {
   int to[2], from[2];
   ASSERT_EQ(::pipe(to), 0);
   ASSERT_EQ(::pipe(from), 0);
+  std::fflush(nullptr);  // what is buffered is not the child's to print
   const pid_t child = ::fork();
   if (child == 0) {
     ::dup2(to[0], STDIN_FILENO);
