@@ -198,7 +198,7 @@ TEST_P(HandoverTraffic, OfAnIavfGoesOnFromTheCursorsOfOneThatDied) {
 template <class Rig>
 void tamper(Rig& rig) {
   unsigned refused = 0;
-  for (std::size_t at = 0, size = 1; at < size; at += at < 8192 ? 11 : 997) {
+  for (std::size_t at = 0, size = 1; at < size; at += at < 8192 ? 29 : 4999) {
     rig.start_record();
     size = static_cast<std::size_t>(::lseek(rig.cursors.get(), 0, SEEK_END));
     auto mapping = Mapping::create(rig.cursors.get(), 0, size, true);
