@@ -44,7 +44,8 @@ class FrontEnd {
     nic = *Nic::create({.name = "card", .mac = mac_, .doorbell = device::virtio_net::Doorbell::trap, .queue_pairs = 2},
                        poller);
     id = *network.attach(nic->port(), poller, {.name = "port" + std::to_string(number)});
-    server = *vhost_user::Server::create(poller, *nic, {.name = "card"});
+    server = *vhost_user::Server::create(
+        poller, *nic, {.name = "card", .announce = [this](const Mac& station) { nic->announce(station); }});
   }
 
   void connect() {
@@ -52,7 +53,7 @@ class FrontEnd {
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     ASSERT_TRUE(server->adopt(UniqueFd{ends[1]}));
     socket_.reset(ends[0]);
-    tell(number(kSetProtocol, kMq | kLogShm | kAck | kSlots | kStatus));
+    tell(number(kSetProtocol, kMq | kLogShm | kRarp | kAck | kSlots | kStatus));
     tell(number(kSetFeatures, features()));
     tell(both_regions(), {memory.get(), memory.get()});
   }
@@ -328,6 +329,19 @@ TEST_P(VhostUserCard, LogsEachPageThatItWritesTo) {
   EXPECT_TRUE(logged.contains(buffer_at(0, 0) / 4096));
   EXPECT_GE(changed.size(), 6u);                 // five buffers, and a ring
   EXPECT_LE(logged.size(), changed.size() + 4);  // and not just everything
+}
+
+// After a migration, for a guest that does not do so itself: RARP, from its address to everybody.
+TEST_P(VhostUserCard, AnnouncesAGuestThatHasMoved) {
+  a.bring_up();
+  b.bring_up();
+  a.tell(number(kSendRarp, 0x0000'7700'0000'0002));  // 02:00:00:00:77:00, the first byte lowest
+  a.settle();
+  const auto frame = b.receive();
+  ASSERT_TRUE(frame);
+  EXPECT_EQ(frame->number_at(0, 6), 0xffff'ffff'ffffu);
+  EXPECT_EQ(frame->number_at(6, 6), 0x0000'7700'0000'0002u);
+  EXPECT_EQ(frame->number_at(12, 2), 0x3580u);  // 0x8035 in network order
 }
 
 TEST_P(VhostUserCard, TellsOfARingThatMakesNoSenseAndGoesOnWhenItIsStartedAnew) {
