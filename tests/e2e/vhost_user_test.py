@@ -221,7 +221,7 @@ def test_virtio_user_that_listens(daemon, tmp_path):
     daemon.ctl("switch", "add", "listening")
     sockets = [tmp_path / name for name in MACS]
     for path, mac in zip(sockets, MACS.values()):
-        daemon.ctl("port", "add", f"listening-{path.name}", "--model", "virtio-net", "--transport", "vhost-user", "--queues", 1, "--connect", "--socket", path,
+        daemon.ctl("port", "add", f"listening-{path.name}", "--model", "virtio-net", "--transport", "vhost-user", "--queues", 1, "--connect", "true", "--socket", path,
                    "--mac", mac, "--switch", "listening")
     for _ in range(2):
         with looped(sockets, tmp_path, "server=1") as loop:

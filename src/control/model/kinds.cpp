@@ -84,8 +84,8 @@ constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
     option<&PortSpec::transport>({"transport", Form::text, "TRANSPORT", "how the VM reaches it: see `vmuxctl models`",
                                   "the model's first, vfio-user"}),
     option<&PortSpec::socket>({"socket", Form::path, "PATH", "where the VMM connects", nullptr}),
-    option<&PortSpec::connect>(
-        {"connect", Form::flag, "", "the VMM listens at the socket, and vMux connects (vhost-user only)", "false"}),
+    option<&PortSpec::connect>({"connect", Form::flag, "true|false",
+                                "the VMM listens at the socket, and vMux connects (vhost-user only)", "false"}),
     option<&PortSpec::access, &SocketAccess::owner>({"socket_owner", Form::user, "USER",
                                                      "owner of the socket, such as the VMM's user, by name or number",
                                                      "the daemon's"}),
