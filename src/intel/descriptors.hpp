@@ -43,8 +43,17 @@ using l4t_cs = Bits<23>;       // compute the external UDP checksum (X722, E810)
 using l2tag2 = Bits<32, 16>;
 }  // namespace tx_low
 namespace tx_type {
-inline constexpr std::uint64_t data = 0, context = 1, done = 0xf;
+inline constexpr std::uint64_t data = 0, context = 1, flow_program = 8, done = 0xf;
 }
+namespace flow_program_low {  // of a descriptor that programs Flow Director: E810 data sheet, FD filter programming
+using qindex = Bits<0, 11>;
+using drop = Bits<40>;
+}  // namespace flow_program_low
+namespace flow_program_high {
+using removes = Bits<4>;
+using swap = Bits<24>;  // the frame that follows is as those that are meant; otherwise, as a reply to them
+using id = Bits<32, 32>;
+}  // namespace flow_program_high
 namespace tx_cmd {  // 8.4.2.1.1
 inline constexpr std::uint32_t EOP = 0x001, RS = 0x002, ICRC = 0x004, IL2TAG1 = 0x008, DUMMY = 0x010, FCOET = 0x080;
 using iipt = Bits<5, 2>;  // 0 not IP, 1 IPv6, 2 IPv4, 3 IPv4 with its checksum to be computed

@@ -40,6 +40,7 @@ struct TxQueueConfig {
   std::uint16_t length = 0;     ///< descriptors
   bool head_writeback = false;  ///< tell progress by an index instead of by descriptors
   Iova head_writeback_at{};
+  bool programs_flows = false;  ///< takes descriptors of Flow Director, each with a frame that is not for the wire
 };
 
 struct RxQueueConfig {

@@ -156,6 +156,7 @@ bool TxQueue::take_any(std::uint32_t tail, packet::FrameView& view) noexcept {
     return false;
   }
   account(view);
+  programs_[count_] = draft.program;
   peeked_[count_++] = so_far_;
   return true;
 }
@@ -189,6 +190,10 @@ bool TxQueue::take(const TxDescriptor& raw, Draft& draft) noexcept {
     draft.request.context_low = low;
     draft.request.context_high = high;
     draft.request.has_context = true;
+    return true;
+  }
+  if (type == tx_type::flow_program && state_.config.programs_flows && !draft.has_data) {
+    draft.program = {low, high};
     return true;
   }
   if (type != tx_type::data) return stop(Fault::bad_descriptor);

@@ -17,6 +17,11 @@
 
 namespace vmux::intel {
 
+/// The two words of a descriptor that programs Flow Director.
+struct FlowProgram {
+  std::uint64_t low = 0, high = 0;
+};
+
 class TxQueue {
  public:
   static constexpr std::size_t kBurst = 32;  ///< frames of one peek()
@@ -44,6 +49,8 @@ class TxQueue {
   /// The next frames, borrowed until complete(); at most into.size() and kBurst. One that could not be made is there as
   /// a view without bytes, which the switch counts as malformed. `tail`: the tail register, read with acquire.
   [[nodiscard]] std::size_t peek(std::span<packet::FrameView> into, std::uint32_t tail) noexcept;
+  /// What each of the peeked frames programs, of a queue that is configured for it: the frame tells the fields.
+  [[nodiscard]] std::span<const FlowProgram> programs() const noexcept { return std::span{programs_}.first(count_); }
   /// The oldest `count` of those are done; the others will be peeked again. True when a report that the driver asked
   /// for was written: cause for an interrupt.
   [[nodiscard]] bool complete(std::size_t count) noexcept;
@@ -75,6 +82,7 @@ class TxQueue {
     std::uint32_t length = 0, descriptors = 0;
     std::size_t first_slice = 0;
     bool has_data = false, is_done = false;
+    FlowProgram program;
   };
 
   [[nodiscard]] std::span<const TxDescriptor> descriptors(std::uint32_t head, std::uint32_t tail) noexcept;
@@ -107,6 +115,7 @@ class TxQueue {
   std::uint32_t fetched_first_ = 0, fetched_count_ = 0;
   std::array<TxDescriptor, kFetch> fetched_{};
   std::array<Peeked, kBurst> peeked_{};
+  std::array<FlowProgram, kBurst> programs_{};
   std::array<std::uint16_t, kReportRoom> reports_{};  // indices of descriptors
   std::array<packet::Slice, kSliceRoom> slices_{};
   // The first bytes of each frame. Not cleared: written before they are read.

@@ -56,7 +56,7 @@ def pytest_configure(config):
 
 
 USUAL_KERNEL = "6.12"
-OF_A_KERNEL = ("iavf_net", "virtio_net", "any_kernel")  # fixtures and parameters whose value is one
+OF_A_KERNEL = ("iavf_net", "e810_net", "virtio_net", "any_kernel")  # fixtures and parameters whose value is one
 
 
 def pytest_addoption(parser):

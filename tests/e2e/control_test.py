@@ -60,7 +60,7 @@ def test_signals_stop_cleanly(rig, tmp_path, number):
     (["--nonsense"], "--nonsense"),
     (["-m", "e1000-emu"], "-m: expected a -s PATH as well"),
     (["-s", "{dir}/a.sock", "-m", "ne2000"], "'ne2000' is not known; known are: e1000-emu, iavf, virtio-net"),
-    (["-s", "{dir}/a.sock", "-m", "emulation"], "not built yet; built are: e1000-emu, iavf, virtio-net, passthrough"),
+    (["-s", "{dir}/a.sock", "-m", "mediation", "-d", "0000:00:01.0"], "not built yet; built are: e1000-emu, iavf, virtio-net, emulation, passthrough"),
     (["-s", "{dir}/a.sock", "-s", "{dir}/a.sock"], "is that of port a"),
     (["-s", "{dir}/a.sock", "-t", "a/b"], "-t (for -s"),
     (["-s", "{dir}/a.sock", "--base-mac", "x"], "--base-mac: expected a unicast MAC address"),

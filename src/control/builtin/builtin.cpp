@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The tables that name models, transports and backends.
+#include <fmt/format.h>
+
 #include <array>
 #include <string>
 #include <utility>
@@ -14,6 +16,8 @@
 #include "control/model/catalogue.hpp"
 #include "device/e1000/counter_rows.hpp"
 #include "device/e1000/nic.hpp"
+#include "device/e810/counter_rows.hpp"
+#include "device/e810/nic.hpp"
 #include "device/iavf/counter_rows.hpp"
 #include "device/iavf/nic.hpp"
 #include "device/virtio_net/counter_rows.hpp"
@@ -158,6 +162,54 @@ Result<std::unique_ptr<Device>> make_iavf(const DeviceRequest& request, runtime:
   return std::make_unique<IavfDevice>(std::move(*nic));
 }
 
+class E810Device final : public Device {
+ public:
+  explicit E810Device(std::unique_ptr<device::e810::Nic> nic) noexcept : nic_(std::move(nic)) {}
+  [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return &nic_->function(); }
+  [[nodiscard]] std::vector<port::Port*> lanes() override { return {&nic_->port()}; }
+  [[nodiscard]] bool is_ready() noexcept override { return nic_->port().is_ready(); }
+  [[nodiscard]] std::uint64_t faults() const noexcept override {
+    return device::e810::guest_faults(*nic_) + nic_->nic_counters().admin_faults.get();
+  }
+  void report(CounterReport& into) const override {
+    control::report(into, device::e810::kCounterRows, *nic_);
+    report("unknown_command.", nic_->nic_counters().unknown_commands, into);
+    report("unknown_register.", nic_->nic_counters().unknown_registers, into);
+    for (unsigned queue = 0; queue < nic_->data_path().queues(); ++queue) {
+      const std::string number = std::to_string(queue);
+      control::report(into, device::e810::kTxCounterRows, nic_->data_path().tx(queue).counters(), "tx" + number + ".");
+      control::report(into, device::e810::kRxCounterRows, nic_->data_path().rx(queue).counters(), "rx" + number + ".");
+    }
+  }
+
+ private:
+  static void report(const char* name, const device::e810::Unknown& unknown, CounterReport& into) {
+    for (std::size_t i = 0; i < unknown.used.get(); ++i) {
+      const auto& entry = unknown.entries[i];
+      into.emplace_back(fmt::format("{}{:#x}", name, entry.number.get()), entry.times.get());
+    }
+  }
+
+  std::unique_ptr<device::e810::Nic> nic_;
+};
+
+void describe_e810(CounterDescriptions& into) {
+  describe(into, device::e810::kCounterRows);
+  describe(into, device::e810::kTxCounterRows, "txN.");
+  describe(into, device::e810::kRxCounterRows, "rxN.");
+}
+
+Result<std::unique_ptr<Device>> make_e810(const DeviceRequest& request, runtime::Poller& poller) {
+  device::e810::NicOptions options;
+  options.name = request.name;
+  options.mac = request.mac.bytes;
+  options.doorbell = request.doorbell == Doorbell::poll ? device::e810::Doorbell::poll : device::e810::Doorbell::trap;
+  options.queue_pairs = request.queues;
+  auto nic = device::e810::Nic::create(std::move(options), poller);
+  if (!nic) return tl::unexpected<Error>(nic.error());
+  return std::make_unique<E810Device>(std::move(*nic));
+}
+
 /// For vfio-user behind PCI; for vhost-user as it is, since there the front end has the PCI side.
 class VirtioNetDevice final : public Device {
  public:
@@ -244,7 +296,14 @@ constexpr auto kModels = std::to_array<ModelEntry>({
      .transports = kVirtioTransports,
      .describe = describe_virtio_net},
     // name         mode           description                                             device queues doorbell make
-    {"e810", "emulation", "Intel E810, emulated", false, 16, Doorbell::poll, nullptr},
+    {.name = "e810",
+     .mode = "emulation",
+     .description = "Intel E810, emulated",
+     .takes_device = false,
+     .max_queues = 64,
+     .doorbell = Doorbell::poll,
+     .make = make_e810,
+     .describe = describe_e810},
     {"mediation", "mediation", "Intel E810 whose offloads a physical NIC does", true, 16, Doorbell::poll, nullptr},
     {.name = "passthrough",
      .mode = "passthrough",

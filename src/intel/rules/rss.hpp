@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 namespace vmux::intel {
 
@@ -26,9 +27,11 @@ inline constexpr std::uint64_t kHashedPackets =
 
 /// What a driver has set, in plain form.
 struct Rss {
-  static constexpr std::size_t kKeySize = 52, kLutSize = 64;  ///< bytes
+  static constexpr std::size_t kKeySize = 52, kLutSize = 64, kMaxLutSize = 2048;  ///< bytes
   std::array<std::uint8_t, kKeySize> key{};
   std::array<std::uint8_t, kLutSize> lut{};
+  /// A physical function's, in place of `lut`: 128, 512 or 2048 queues. Empty: there is none.
+  std::vector<std::uint8_t> large_lut;
   std::uint64_t hena = 0;
   bool enabled = false;
   bool symmetric = false;  ///< both directions of a flow hash alike

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "intel/rules/steer.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -229,19 +230,19 @@ std::uint64_t destination_of(packet::Slice header) noexcept {
 // What is left once the headers are known: the hash, the rules, the queue.
 inline void choose_queue(const RxRules& rules, bool has_flows, const packet::FrameView& view, const Look& look,
                          RxInfo& info) noexcept {
-  info.queue = 0;
+  info.queue = rules.first_queue;
   if (rules.rss.enabled && (rules.rss.hena >> look.classifier & 1) != 0 && look.classifier != pctype::none) {
     const unsigned chosen = rules.rss.fields[look.classifier];
     info.hash = chosen == 0 ? hash_of(rules, view.header, info, look.ports)
                             : hash_of_chosen(rules, view.header, info, look.ports, chosen);
     info.flags |= RxInfo::has_hash;
-    info.queue = rules.lut[info.hash % Rss::kLutSize];
+    info.queue = rules.lut[info.hash & rules.lut_mask];
   }
   if (has_flows && !apply_flow_rule(rules, view, info)) {
     info.queue = RxInfo::kNobody;
     return;
   }
-  if (info.queue >= rules.queues) info.queue = 0;
+  if (info.queue >= rules.queues) info.queue = rules.first_queue;
 }
 
 // False: it is not for this station.
@@ -311,9 +312,12 @@ void RxRules::prepare_hash() noexcept {
     toeplitz = std::make_shared<const Toeplitz>(rss.key);
     hashed_key = rss.key;
   }
-  lut = rss.lut;
+  const std::span<const std::uint8_t> table =
+      rss.large_lut.empty() ? std::span<const std::uint8_t>{rss.lut} : std::span<const std::uint8_t>{rss.large_lut};
+  std::copy(table.begin(), table.end(), lut.begin());
+  lut_mask = static_cast<std::uint32_t>(table.size()) - 1;
   if (channels.count == 0) return;
-  for (std::uint8_t& queue : lut)
+  for (std::uint8_t& queue : std::span{lut}.first(table.size()))
     queue = static_cast<std::uint8_t>(queue % channels.ranges[0].queues);
 }
 

@@ -35,10 +35,12 @@ struct RxRules {
   Rss rss;
   std::shared_ptr<const Toeplitz> toeplitz = Toeplitz::of_zeros();  ///< of `hashed_key`
   std::array<std::uint8_t, Rss::kKeySize> hashed_key{};             ///< rss.key when the hash was prepared last
-  std::array<std::uint8_t, Rss::kLutSize> lut{};                    ///< rss.lut within traffic class 0
+  std::array<std::uint8_t, Rss::kMaxLutSize> lut{};                 ///< rss.lut within traffic class 0
+  std::uint32_t lut_mask = Rss::kLutSize - 1;                       ///< the bits of a hash that choose of it
   FlowTable flows;
   Channels channels;
-  std::uint16_t queues = 1;  ///< in use; whatever leads to another leads to queue 0
+  std::uint16_t queues = 1;       ///< in use; whatever leads to another leads to first_queue
+  std::uint16_t first_queue = 0;  ///< takes what no rule and no hash leads elsewhere
 
   /// After a change of `rss` or `channels`.
   void prepare_hash() noexcept;

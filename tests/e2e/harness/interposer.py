@@ -43,10 +43,10 @@ class Testpmd(testpmd.Testpmd):
 
     __test__ = False
 
-    def __init__(self, name, sockets, eal=("--no-huge", "-m", "128"), options=(), vdevs=()):
+    def __init__(self, name, sockets, eal=("--no-huge", "-m", "128"), options=(), vdevs=(), devargs=""):
         line = ["-l", "0,1", *eal]
         for number in range(len(sockets)):
-            line += ["-a", f"0000:40:00.{number}"]
+            line += ["-a", f"0000:40:00.{number}{devargs}"]
         for vdev in vdevs:
             line += ["--vdev", vdev]
         super().__init__(name, line, ["--total-num-mbufs=4096", "--rxd=512", "--txd=512", *options],

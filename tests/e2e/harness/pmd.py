@@ -46,7 +46,7 @@ class Loop(Testpmd):
 
     __test__ = False
 
-    def __init__(self, daemon, directory, near="near", far="far", eal=(), options=()):
+    def __init__(self, daemon, directory, near="near", far="far", eal=(), options=(), devargs=""):
         self.inputs = [directory / f"in{number}.pcap" for number in range(QUEUES)]
         self.outputs = [directory / f"out{number}.pcap" for number in range(QUEUES)]
         for path in self.inputs:
@@ -55,7 +55,7 @@ class Loop(Testpmd):
                          eal=("--no-huge", "-m", "256", "--log-level=pmd.net.iavf.driver:debug", *eal),
                          options=[f"--rxq={QUEUES}", f"--txq={QUEUES}", "--total-num-mbufs=8192", *options],
                          vdevs=["net_pcap0," + ",".join(f"rx_pcap={path}" for path in self.inputs),
-                                "net_pcap1," + ",".join(f"tx_pcap={path}" for path in self.outputs)])
+                                "net_pcap1," + ",".join(f"tx_pcap={path}" for path in self.outputs)], devargs=devargs)
         self.greeting = self.text
         self.near, self.far = self.port(BDF), self.port(BDF.replace(".0", ".1"))
         self.source, self.sink = self.port("net_pcap0"), self.port("net_pcap1")
