@@ -22,6 +22,18 @@
 
 namespace vmux::device::e810 {
 
+/// Apart from SavedState, for an optional of it is a member there.
+struct SavedPackage {
+  wire::ice::PackageMetadata metadata;
+  static void describe(auto& fields, auto& self) {
+    if constexpr (std::is_const_v<std::remove_reference_t<decltype(self)>>) {
+      fields.bytes("package", std::as_bytes(std::span{&self.metadata, 1}));
+    } else {
+      fields.bytes("package", std::as_writable_bytes(std::span{&self.metadata, 1}));
+    }
+  }
+};
+
 struct SavedState {
   static constexpr std::string_view kSection = "e810";
   static constexpr std::uint16_t kVersion = 1;
@@ -120,10 +132,7 @@ struct SavedState {
       fields("leaf.teid", self.teid);
     }
   };
-  struct Package {
-    wire::ice::PackageMetadata metadata{};
-    static void describe(auto& fields, auto& self) { fields.bytes("package", raw(self.metadata)); }
-  };
+  using Package = SavedPackage;
   struct Firmware {
     intel::Mac mac{};
     std::vector<Vsi> vsis;  // the default one, and those of the driver, the oldest first
