@@ -12,6 +12,7 @@
 #include "pci/config_space.hpp"
 #include "pci/msix_table.hpp"
 #include "pci/state_stream.hpp"
+#include "vmux/base/log.hpp"
 #include "vmux/pci/function.hpp"
 #include "vmux/state/control_slots.hpp"
 
@@ -36,8 +37,9 @@ struct Function::Impl {
   MessageDma* message_dma = nullptr;
   std::optional<state::ControlSlots> slots;  // where commit() writes
   bool has_changed = false;                  // since it did
-  bool stays_paused = false;                 // at go_on()
-  std::unique_ptr<StateStream> stream;       // of a model that is savable
+  RateLimit record_complaints;
+  bool stays_paused = false;            // at go_on()
+  std::unique_ptr<StateStream> stream;  // of a model that is savable
 
   // function.cpp
   [[nodiscard]] std::uint64_t size_of(Region region) const noexcept;

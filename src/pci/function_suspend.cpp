@@ -44,7 +44,10 @@ StateStream::Saved Function::Impl::move_under_way(bool was_paused) const {
 
 Result<Function::Record> Function::start_record() {
   if (!is_savable()) return fail(Errc::not_supported, "the device cannot be handed over");
-  auto slots = state::ControlSlots::create(StateStream::Saved::kMostBytes);
+  if (impl_->device.savable()->arena() == nullptr) {
+    return fail(Errc::not_supported, "the device keeps no cursors that outlive it");
+  }
+  auto slots = state::ControlSlots::create(state::kMaxImage);
   if (!slots) return tl::unexpected(slots.error());
   impl_->slots.emplace(std::move(*slots));
   note_change();
@@ -68,7 +71,8 @@ void Function::commit() noexcept {
   }
   writer.add(impl_->move_under_way(impl_->is_paused));
   if (auto written = impl_->slots->write(std::move(writer).finish()); !written) {
-    logf(LogLevel::error, "{}: {}", name(), written.error().text());
+    impl_->has_changed = true;
+    if (impl_->record_complaints.allow()) logf(LogLevel::error, "{}: {}", name(), written.error().text());
   }
 }
 

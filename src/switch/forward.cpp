@@ -24,7 +24,8 @@ inline bool is_too_long(const packet::FrameView& view, const packet::Accepts& ac
   const packet::Offload& offload = view.offload;
   const std::uint32_t tag = offload.has_vlan ? std::uint32_t{kTag} : 0;
   if (offload.gso == packet::Gso::none) return view.length + tag > accepts.max_frame;
-  if (takes_whole(accepts, offload)) return false;
+  constexpr std::uint32_t kLongestWhole = 0xffff;  // bytes; longer ones are cut, see packet::Pieces
+  if (view.length <= kLongestWhole && takes_whole(accepts, offload)) return false;
   return std::min<std::uint32_t>(view.length, std::uint32_t{offload.header_length} + offload.gso_size) + tag >
          accepts.max_frame;
 }

@@ -63,6 +63,7 @@ struct Server::Impl final : runtime::Task {
   runtime::Timer retry;
   std::unique_ptr<Session> session;
   std::shared_ptr<Anchor> anchor;
+  RateLimit complaints;   // about connections that cannot be taken
   bool draining = false;  // the last client's memory may still be touched
 };
 
@@ -87,7 +88,7 @@ void Server::Impl::accept() {
   }
   const int why = connection.error().sys;
   if (why == EAGAIN || why == EINTR || why == ECONNABORTED) return;
-  logf(LogLevel::error, "{}: {}", endpoint.name(), connection.error().text());
+  if (complaints.allow()) logf(LogLevel::error, "{}: {}", endpoint.name(), connection.error().text());
   listen_watch.reset();
   retry.arm_after(kAcceptRetry_ns);
 }

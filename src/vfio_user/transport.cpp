@@ -47,7 +47,9 @@ std::size_t Transport::missing() const noexcept {
 
 Transport::Io Transport::receive(bool may_sleep, std::size_t limit) {
   make_room();
-  if (in_end_ == in_.size()) return Io::progress;  // full of complete messages: take them first
+  // Full of complete messages: take them first. So is what has two messages with descriptors in it, of which the first
+  // is complete: a client must not make us hold as many as it can send.
+  if (in_end_ == in_.size() || arrived_.size() > 1) return Io::progress;
   iovec part{in_.data() + in_end_, std::min(in_.size() - in_end_, limit)};
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
   msghdr message{};

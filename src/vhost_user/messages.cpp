@@ -35,7 +35,9 @@ void MessageStream::make_room() noexcept {
 
 MessageStream::Io MessageStream::receive() {
   make_room();
-  if (end_ == in_.size()) return Io::progress;  // full of messages: take them first
+  // Full of messages: take them first. So is what has two with descriptors in it: a front end must not make us hold as
+  // many as it can send.
+  if (end_ == in_.size() || arrived_.size() > 1) return Io::progress;
   iovec part{in_.data() + end_, in_.size() - end_};
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
   msghdr message{};

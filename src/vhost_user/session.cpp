@@ -21,6 +21,7 @@ namespace pf = wire::vhost_user::protocol_feature;
 namespace wv = wire::vhost_user;
 
 constexpr std::size_t kOutputLimit = 16 << 10;     // unsent answers beyond which no request is read
+constexpr std::uint64_t kTurn_ns = 500'000;        // requests of one session, then the others of the poller
 constexpr std::uint64_t kPatrol_ns = 200'000'000;  // how soon a truncated memory file is noticed while idle
 constexpr std::size_t kTable = sizeof(wv::MemoryTable);
 constexpr std::size_t kLongestTable = kTable + wv::kMaxTableRegions * sizeof(wv::Region);
@@ -87,6 +88,12 @@ Session::Session(SessionContext context, ipc::Connection socket, std::function<v
       patrol_(context.poller, [this] { on_patrol(); }),
       rings_(ring_count(context.device)),
       map_(context.memory),
+      more_(context.poller,
+            [this] {
+              in_event_ = true;
+              process();
+              finish_event();
+            }),
       log_timer_(context.poller, [this] { on_log_timer(); }) {
   context_.memory.attach(reader_);
   context_.poller.add_task(*this);
@@ -104,6 +111,7 @@ void Session::detach() noexcept {
   ended_ = true;
   patrol_.disarm();
   log_timer_.disarm();
+  more_.disarm();
   watch_.reset();
   for (Ring& ring : rings_)
     ring.watch.reset();
@@ -172,7 +180,10 @@ void Session::on_quiet() {
   finish_event();
 }
 
+// Some requests take long, and one read can bring a thousand of them: what is left when the session's time is up comes
+// in the next round.
 void Session::process() {
+  const std::uint64_t until = monotonic_ns() + kTurn_ns;
   while (may_read()) {
     auto message = stream_.next();
     if (!message) return end(LogLevel::warning, message.error().what);
@@ -182,6 +193,7 @@ void Session::process() {
     if (stream_.queued() > kOutputLimit && stream_.flush() == MessageStream::Io::closed) {
       end(LogLevel::info, "disconnected");
     }
+    if (monotonic_ns() >= until) return more_.arm_after(0);
   }
 }
 

@@ -179,6 +179,7 @@ class Session final : private runtime::Task {
   MemoryMap map_;
   memory::GuestMemory reader_;
   std::unique_ptr<DirtyLog> log_;
+  runtime::Timer more_;  ///< requests that one turn had no time for
   runtime::Timer log_timer_;
 
   std::optional<Header> held_up_;  ///< of the request whose answer is due when nothing holds it up any more

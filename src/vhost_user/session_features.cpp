@@ -73,7 +73,7 @@ Result<void> Session::set_protocol_features(const Message& message) {
   return {};
 }
 
-// Nothing starts or stops here. While rings run, which they do when a migration begins and when it is called off, the
+// Nothing stops here. While rings run, which they do when a migration begins and when it is called off, the
 // log is all that can change.
 Result<void> Session::set_features(const Message& message) {
   const std::uint64_t wanted = body_of<wv::U64>(message.payload);
@@ -86,7 +86,9 @@ Result<void> Session::set_features(const Message& message) {
     accepted_ = of_device;
   }
   features_ = wanted;
-  return set_logging((wanted & wv::feature::log_all) != 0);
+  auto logging = set_logging((wanted & wv::feature::log_all) != 0);
+  start_rings();  // features may be the last thing that is said
+  return logging;
 }
 
 Result<void> Session::set_owner(const Message&) { return {}; }
@@ -112,7 +114,16 @@ Result<void> Session::get_status(const Message& message) {
 Result<void> Session::set_status(const Message& message) {
   const std::uint64_t wanted = body_of<wv::U64>(message.payload);
   if (wanted > 0xff) return fail(Errc::invalid_argument, "a status has 8 bits");
-  if (wanted == 0) stop_rings();  // [VIRTIO] 2.1: a reset; what rings there are, the front end says anew
+  if (wanted == 0) {  // [VIRTIO] 2.1: a reset; what rings there are, the front end says anew
+    stop_rings();
+    for (Ring& ring : rings_) {
+      ring.watch.reset();
+      ring.kick.reset();
+      ring.has_kick = false;
+      ring.state = {};
+      ring.base.reset();
+    }
+  }
   status_ = static_cast<std::uint8_t>(wanted);
   if (!accepted_) status_ &= static_cast<std::uint8_t>(~kFeaturesOk);
   return {};

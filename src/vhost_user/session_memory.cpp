@@ -36,6 +36,7 @@ Result<void> Session::set_mem_table(const Message& message) {
   stop_rings();
   carry_over_log();
   auto replaced = map_.replace(std::span{regions}.first(count), message.fds, hold_up());
+  if (!replaced) is_held_up_ = false;
   start_rings();
   return replaced;
 }

@@ -5,6 +5,7 @@
 // been accepted; from then on, without a first kick being waited for, as that may have come before. It stops when one
 // of these ends, and at GET_VRING_BASE. A ring that is not enabled stands still: what its driver sends waits.
 #include <sys/epoll.h>
+#include <cstring>
 
 #include <utility>
 
@@ -72,6 +73,7 @@ Result<void> Session::set_vring_addr(const Message& message) {
   Ring* const ring = this->ring(body.index);
   if (ring == nullptr) return fail(Errc::protocol, "there is no such ring");
   const auto& old = ring->addresses;
+  if (old && std::memcmp(&*old, &body, sizeof body) == 0) return update_ring(body.index);
   const bool stays =
       old && old->descriptors == body.descriptors && old->available == body.available && old->used == body.used;
   if (!stays) stop_ring(body.index);
@@ -94,12 +96,15 @@ Result<void> Session::get_vring_base(const Message& message) {
   const auto body = body_of<wv::RingState>(message.payload);
   Ring* const ring = this->ring(body.index);
   if (ring == nullptr) return fail(Errc::protocol, "there is no such ring");
+  const bool ran = ring->runs;
   stop_ring(body.index);
   ring->watch.reset();
   ring->kick.reset();
   ring->has_kick = false;
-  carry_over_log();
-  carry_over_log();  // readers of other pollers: see AddressSpace::take_dirty()
+  if (ran) {
+    carry_over_log();
+    carry_over_log();  // readers of other pollers: see AddressSpace::take_dirty()
+  }
   put_reply(stream_, message.header, wv::RingState{body.index, ring->base.value_or(base_of(ring->state, is_packed()))});
   return {};
 }
@@ -127,10 +132,12 @@ Result<void> Session::set_vring_kick(const Message& message) {
   ring.kick = std::move(taken->fd);
   ring.has_kick = true;
   if (ring.kick) {
-    auto watch = context_.poller.watch(ring.kick.get(), EPOLLIN, [this, index](std::uint32_t) { on_kick(index); });
+    auto watch =
+        context_.poller.watch(ring.kick.get(), EPOLLIN | EPOLLET, [this, index](std::uint32_t) { on_kick(index); });
     if (!watch) return tl::unexpected(watch.error());
     ring.watch = std::move(*watch);
   }
+  if (ring.runs) context_.device.kicked(index);  // a signal may be left in the one before
   return update_ring(index);
 }
 

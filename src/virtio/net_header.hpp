@@ -54,8 +54,9 @@ using NetHeader = wire::virtio::net::Header;
   return reduced ? static_cast<std::uint8_t>(type | gso::ecn) : type;
 }
 
-/// For whoever gets the frame so.
-[[nodiscard]] inline NetHeader net_header_of(const packet::Offload& offload, packet::Slice frame_header) noexcept {
+/// For whoever gets the frame so. A driver without GUEST_CSUM is told nothing of checksums ([VIRTIO] 5.1.6.4.1).
+[[nodiscard]] inline NetHeader net_header_of(const packet::Offload& offload, packet::Slice frame_header,
+                                             bool takes_checksum = true) noexcept {
   namespace flag = wire::virtio::net::flag;
   NetHeader header;
   header.gso_type = gso_type_of(offload, frame_header);
@@ -63,7 +64,7 @@ using NetHeader = wire::virtio::net::Header;
     header.flags = flag::needs_csum;
     header.csum_start = offload.csum_start;
     header.csum_offset = offload.csum_offset;
-  } else if (offload.checksum_verified) {
+  } else if (offload.checksum_verified && takes_checksum) {
     header.flags = flag::data_valid;
   }
   if (offload.gso != packet::Gso::none) {

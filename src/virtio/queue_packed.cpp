@@ -41,7 +41,7 @@ bool Queue::walk_packed() noexcept {
     if (raw == nullptr) return fail(Fault::ring_unmapped);
     const std::uint16_t flags = memory::load_acquire16({raw + kFlagsAt, 2}, 0);
     if (chain.slots == 0 && !is_available(flags, wrap)) return false;
-    if (chain.slots == setup_.size) return fail(Fault::chain_too_long);
+    if (chain.slots == std::min<std::size_t>(setup_.size, kMaxChain)) return fail(Fault::chain_too_long);
     wv::PackedDescriptor rest;
     std::memcpy(reinterpret_cast<std::byte*>(&rest), raw, kFlagsAt);
     ++chain.slots;

@@ -45,7 +45,8 @@ bool Queue::walk_split(std::uint16_t head) noexcept {
   std::uint16_t index = head;
   for (std::uint32_t seen = 0;; ++seen) {
     if (index >= setup_.size) return fail(Fault::ring_index);
-    if (seen == setup_.size) return fail(Fault::chain_too_long);  // a loop
+    // A loop, or descriptors without bytes in masses: each costs a look. One more than buffers, for an indirect table.
+    if (seen == std::min<std::uint32_t>(setup_.size, kMaxChain + 1)) return fail(Fault::chain_too_long);
     const auto raw = memory_.fetch<wv::SplitDescriptor>(descriptor(index));
     if (!raw) return fail(Fault::ring_unmapped);
     const std::uint16_t flags = raw->flags;

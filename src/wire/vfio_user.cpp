@@ -110,6 +110,7 @@ Result<std::uint64_t> decode_write_multi(Payload payload) noexcept {
   if (rest % sizeof(SingleWrite) != 0 || raw->wr_cnt != rest / sizeof(SingleWrite)) {
     return fail(Errc::invalid_argument, "wr_cnt does not fit the message");
   }
+  if (raw->wr_cnt > kMaxSingleWrites) return fail(Errc::invalid_argument, "more writes than one message may have");
   return raw->wr_cnt;
 }
 

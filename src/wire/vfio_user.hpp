@@ -392,6 +392,7 @@ struct VersionMessage {
   Capabilities capabilities;
 };
 inline constexpr std::size_t kMaxVersionData = 4096;
+inline constexpr std::size_t kMaxSingleWrites = 1024;  // of one REGION_WRITE_MULTI; QEMU sends 200 at most
 
 /// Version data is optional; when there, it must be a JSON object, with its NUL.
 [[nodiscard]] Result<VersionMessage> decode_version(std::span<const std::byte> payload);

@@ -132,7 +132,7 @@ def test_a_port_that_is_refused_leaves_no_trace(rig):
     (["port", "add", "vm0", "--model", "ne2000", "--socket", "/tmp/x"], 2, "--model: 'ne2000' is not known"),
     (["port", "add", "vm0", "--model", "e1000", "--socket", "/tmp/x", "--vlan", "5000"], 2, "--vlan: expected a number"),
     (["port", "add", "vm0"], 2, "--model"),
-    (["port", "add", "vm0", "--model", "e810", "--socket", "/tmp/x"], 1, "not built yet"),
+    (["port", "add", "vm0", "--model", "mediation", "--device", "0000:00:01.0", "--socket", "/tmp/x"], 1, "not built yet"),
     (["port", "remove", "ghost"], 1, "NAME: there is no port named ghost"),
     (["uplink", "add", "u", "--backend", "tap"], 2, "--device: is missing"),
     (["switch", "remove", "default"], 2, "cannot be removed"),

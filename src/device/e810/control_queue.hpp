@@ -60,7 +60,8 @@ class CommandHandler {
 
 class ControlQueue {
  public:
-  static constexpr std::size_t kMaxBuffer = 4096;  ///< bytes
+  static constexpr std::size_t kMaxBuffer = 4096;     ///< bytes
+  static constexpr std::uint64_t kTurn_ns = 500'000;  ///< others of the poller want theirs
 
   struct Names {  ///< offsets of a ring's registers
     std::uint32_t low, high, length, head, tail;
@@ -74,8 +75,11 @@ class ControlQueue {
   [[nodiscard]] const Names& send() const noexcept { return send_; }
   [[nodiscard]] const Names& receive() const noexcept { return receive_; }
 
-  /// Executes all commands up to the tail. True when there was one whose completion is to be told by an interrupt.
+  /// Executes commands up to the tail, or for as long as kTurn_ns. True when there was one whose completion is to be
+  /// told by an interrupt.
   bool serve(CommandHandler& handler) noexcept;
+  /// serve() left some for the next time.
+  [[nodiscard]] bool has_more() const noexcept { return has_more_; }
   /// Puts an event into the receive queue; false when there is no room (or no queue) for it.
   bool post(std::uint16_t opcode, std::span<const std::byte> params, std::span<const std::byte> body) noexcept;
 
@@ -97,6 +101,7 @@ class ControlQueue {
   memory::GuestMemory memory_;
   RateLimit log_limit_;
   std::array<std::byte, kMaxBuffer> buffer_{};
+  bool has_more_ = false;
 };
 
 inline constexpr ControlQueue::Names kFirmwareSend{reg::PF_FW_ATQBAL, reg::PF_FW_ATQBAH, reg::PF_FW_ATQLEN,

@@ -64,7 +64,8 @@ Nic::Nic(NicOptions options, runtime::Poller& poller)
       data_(registers_, interrupts_, nic_counters_, alarm_, options_.name.c_str(), options_.queue_pairs + 2),
       firmware_(registers_, nic_counters_, interrupts_, data_, admin_queue_, identity_),
       port_(data_, interrupts_, alarm_, options_.doorbell == Doorbell::poll),
-      reset_timer_(poller, [this] { end_core_reset(); }) {}
+      reset_timer_(poller, [this] { end_core_reset(); }),
+      serve_timer_(poller, [this] { serve_all(); }) {}
 
 Nic::~Nic() {
   if (function_ == nullptr) return;
@@ -105,6 +106,7 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
 void Nic::forget(ClearedBy kind) noexcept {
   data_.reset();
   alarm_.silence();  // of queues that are no more
+  serve_timer_.disarm();
   interrupts_.reset();
   registers_.reset(kind);
   const std::uint32_t last = options_.queue_pairs + 1, valid = 1u << 31;

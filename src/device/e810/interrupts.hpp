@@ -43,6 +43,7 @@ class InterruptUnit {
   void reset() noexcept;
 
   /// From here to resume() nothing fires; what is pending is remembered.
+  [[nodiscard]] bool is_paused() const noexcept { return is_paused_; }
   void pause() noexcept;
   void resume(std::uint64_t passed_ns) noexcept;
   /// `now`: when it was paused.

@@ -107,6 +107,7 @@ void Nic::serve_all() noexcept {
   firmware_.event_room();
   serve(mailbox_, nobody_, reg::PFINT_MBX_CTL);
   serve(sideband_, nobody_, reg::PFINT_SB_CTL);
+  if (admin_queue_.has_more() || mailbox_.has_more() || sideband_.has_more()) serve_timer_.arm_after(0);
 }
 
 void Nic::write_effect(const Register& row, std::uint32_t offset, std::uint32_t value) noexcept {

@@ -104,6 +104,7 @@ class Nic final : public pci::Device, public pci::Savable {
   NobodyThere nobody_;
   WirePort port_;
   runtime::Timer reset_timer_;
+  runtime::Timer serve_timer_;      // commands that one turn had no time for
   std::uint64_t reset_due_ns_ = 0;  // when reset_timer_ fires, or would if it were not for the pause; 0: never
   bool is_paused_ = false;          // neither memory nor interrupts are touched
   std::uint64_t paused_ns_ = 0;     // since when

@@ -14,6 +14,7 @@ namespace vmux::device::e810 {
 void Nic::pause() noexcept {
   paused_ns_ = monotonic_ns();
   reset_timer_.disarm();
+  serve_timer_.disarm();
   interrupts_.pause();
   port_.set_paused(true);
   is_paused_ = true;

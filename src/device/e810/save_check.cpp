@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "device/e810/firmware/firmware.hpp"
 #include "device/e810/interrupts.hpp"
 #include "device/e810/saved_state.hpp"
 
@@ -39,7 +40,7 @@ bool is_tree(const SavedState::Firmware& saved) {
   }
   return std::all_of(parents.begin(), parents.end(), [&parents](const auto& entry) {
     std::uint32_t parent = entry.second;
-    for (std::size_t steps = 0; steps < parents.size(); ++steps) {
+    for (std::size_t steps = 0; steps < Scheduler::kDeepest; ++steps) {
       if (parent == Scheduler::kNone) return true;
       const auto above = parents.find(parent);
       if (above == parents.end()) return false;
@@ -72,6 +73,20 @@ bool are_rules(const std::vector<SavedState::SwitchRule>& rules) noexcept {
                      [](const SavedState::SwitchRule& each) { return each.rule.index != 0; });
 }
 
+bool are_numbers(const SavedState::Firmware& saved) noexcept {
+  const auto are_below = [](const SavedState::Numbers& each, std::uint16_t last) {
+    return std::all_of(each.numbers.begin(), each.numbers.end(),
+                       [last](std::uint16_t number) { return number <= last; });
+  };
+  return std::all_of(saved.lists.begin(), saved.lists.end(),
+                     [&](const auto& list) {
+                       return list.of <= Switching::kLastList && are_below(list, wire::ice::vsi::number_mask);
+                     }) &&
+         std::all_of(saved.resources.begin(), saved.resources.end(), [&](const auto& type) {
+           return type.of <= wire::ice::resource::type_mask && type.numbers.size() <= Firmware::most_of(type.of);
+         });
+}
+
 bool is_lut_size(std::size_t size) noexcept {
   return size == 0 || size == 64 || size == 128 || size == 512 || size == 2048;
 }
@@ -87,6 +102,7 @@ const char* problem_of(const SavedState& saved, unsigned queues) noexcept {
   if (!is_tree(saved.firmware) || !are_leaves(saved, queues)) return "has a scheduler that cannot be";
   if (!are_vsis(saved.firmware.vsis)) return "has stations that cannot be";
   if (!are_rules(saved.firmware.rules)) return "has a switch rule without a number";
+  if (!are_numbers(saved.firmware)) return "has more of something than there is";
   if (!is_lut_size(saved.firmware.rss_lut.size())) return "has a table of RSS of an unknown size";
   return nullptr;
 }

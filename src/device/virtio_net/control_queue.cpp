@@ -7,7 +7,7 @@
 namespace vmux::device::virtio_net {
 namespace {
 
-constexpr unsigned kAtOnce = 64;  // commands
+constexpr unsigned kAtOnce = 8;  // commands; drivers have one at a time, and each may change all lanes
 
 }  // namespace
 
@@ -29,14 +29,14 @@ void ControlQueue::start(const virtio::QueueSetup& setup, const virtio::QueueSta
 ControlQueue::Served ControlQueue::serve() noexcept {
   Served served;
   for (unsigned count = 0; ring_.runs(); ++count) {
+    if (count >= kAtOnce) {
+      served.has_more = true;
+      break;
+    }
     const auto chains = ring_.ready(1);
     if (chains.empty()) {
       if (!ring_.ask_for_kicks()) break;
       continue;
-    }
-    if (count >= kAtOnce) {
-      served.has_more = true;
-      break;
     }
     if (!answer(chains.front()) || !ring_.use(std::span{&written_, 1})) break;
   }

@@ -218,7 +218,8 @@ bool Nic::obey(std::uint8_t group, std::uint8_t command, std::span<const std::by
     }
     return false;
   }
-  publish();
+  namespace control = wire::virtio::net::control;
+  if (group != control::notf_coal && group != control::announce) publish();  // lanes know nothing of those
   return true;
 }
 

@@ -89,7 +89,7 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
   for (std::size_t i = 0; i < count; ++i) {
     const packet::FrameView& view = frames[i];
     if (i + 1 < count) packet::prefetch_payload(frames[i + 1]);
-    virtio::NetHeader header = virtio::net_header_of(view.offload, view.header);
+    virtio::NetHeader header = virtio::net_header_of(view.offload, view.header, accepts.checksum);
     header.num_buffers = 1;
     fill_header(rooms[i], header, infos[i]);
     std::byte* const to = rooms[i] + format_.header;
@@ -118,7 +118,7 @@ bool RxQueue::take_any(const packet::FrameView& view, const RxInfo& info, const 
     const bool is_lost = placed == Placed::too_long || (placed == Placed::no_room && !is_first);
     if (is_lost) ++lost_;
     if (placed != Placed::yes) return is_lost;
-    store(pieces, *piece, info);
+    store(pieces, *piece, info, accepts.checksum);
     is_first = false;
   }
   return true;
@@ -160,8 +160,9 @@ RxQueue::Placed RxQueue::add_chain(const virtio::Chain& chain, std::uint32_t lef
   return Placed::yes;
 }
 
-void RxQueue::store(packet::Pieces& pieces, const packet::Piece& piece, const RxInfo& info) noexcept {
-  virtio::NetHeader header = virtio::net_header_of(piece.offload, piece.header);
+void RxQueue::store(packet::Pieces& pieces, const packet::Piece& piece, const RxInfo& info,
+                    bool takes_checksum) noexcept {
+  virtio::NetHeader header = virtio::net_header_of(piece.offload, piece.header, takes_checksum);
   header.num_buffers = static_cast<std::uint16_t>(placed_);
   std::array<std::byte, kHashHeader> bytes;
   fill_header(bytes.data(), header, info);

@@ -53,7 +53,7 @@ class RxQueue {
                               const packet::Accepts& accepts) noexcept;
   [[nodiscard]] Placed place(std::uint32_t length) noexcept;
   [[nodiscard]] Placed add_chain(const virtio::Chain& chain, std::uint32_t left) noexcept;
-  void store(packet::Pieces& pieces, const packet::Piece& piece, const RxInfo& info) noexcept;
+  void store(packet::Pieces& pieces, const packet::Piece& piece, const RxInfo& info, bool takes_checksum) noexcept;
   void fill_header(std::byte* to, const virtio::NetHeader& header, const RxInfo& info) const noexcept;
   void publish() noexcept;
 

@@ -11,11 +11,11 @@
 namespace vmux::device::virtio_net {
 namespace {
 
-constexpr std::uint32_t kUsualHeader = 128;             // bytes: Ethernet, two tags, IPv6 and TCP with options fit
-constexpr std::uint32_t kShortest = 14;                 // an Ethernet header
-constexpr std::uint32_t kLongest = 65'535 + 22;         // one IP packet, header and tags
-constexpr std::uint32_t kLongestSuperFrame = 1u << 18;  // as an 800-series card's
-constexpr std::uint32_t kMostTcp = 60;                  // bytes of a TCP header
+constexpr std::uint32_t kUsualHeader = 128;      // bytes: Ethernet, two tags, IPv6 and TCP with options fit
+constexpr std::uint32_t kShortest = 14;          // an Ethernet header
+constexpr std::uint32_t kLongest = 65'535 + 22;  // one IP packet, header and tags
+constexpr std::uint32_t kMostTcp = 60;           // bytes of a TCP header
+constexpr std::uint16_t kTcpChecksum = 16, kUdpChecksum = 6;  // offset of the field in the L4 header
 
 }  // namespace
 
@@ -108,7 +108,7 @@ TxQueue::Taken TxQueue::take(const virtio::Chain& chain, packet::FrameView& view
     total += buffer.length;
   if (total < format_.header) return ring_.fail(virtio::Fault::bad_header) ? Taken::yes : Taken::never;
   view = packet::FrameView{};
-  if (total < format_.header + kShortest || total > format_.header + kLongestSuperFrame) {
+  if (total < format_.header + kShortest || total > format_.header + kLongest) {
     lose(view, "a frame lost, which is too short or too long to be one");
     return Taken::yes;
   }
@@ -190,6 +190,9 @@ bool TxQueue::apply(const virtio::NetHeader& header, packet::FrameView& view) co
   const auto headers = packet::parse(view.header);
   if (!headers) return false;
   offload.header_length = headers->payload_offset;
+  // The fields must be the headers' own: who gets the frame whole goes by them.
+  const std::uint16_t field = headers->l4 == packet::L4::tcp ? kTcpChecksum : kUdpChecksum;
+  if (offload.csum_start != headers->l4_offset || offload.csum_offset != field) return false;
   return packet::is_consistent(view);
 }
 

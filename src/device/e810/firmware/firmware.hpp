@@ -57,6 +57,8 @@ class Firmware final : public CommandHandler {
   /// The cable is plugged, and the driver has not switched the PHY off.
   [[nodiscard]] bool is_link_up() const noexcept;
   [[nodiscard]] const intel::Mac& mac() const noexcept { return mac_; }
+  /// How many numbers of a type of resources there are. Drivers have tables by the numbers of profiles.
+  [[nodiscard]] static std::uint16_t most_of(std::uint16_t type) noexcept;
   [[nodiscard]] const Switching& switching() const noexcept { return switching_; }
 
   void save(SavedState& into) const;

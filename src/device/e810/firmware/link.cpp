@@ -89,7 +89,7 @@ Firmware::Status Firmware::set_event_mask(Command& command) {
 // Linux hears of it by the queue; DPDK's handler looks at the bits of PFINT_OICR.
 void Firmware::link_changed() noexcept {
   is_link_event_due_ = are_link_events_on_ && (event_mask_ & kEventLinkUpDown) == 0;
-  post_link_event();
+  if (!interrupts_.is_paused()) post_link_event();  // else resume() does
   interrupts_.raise_other(oicr::INTEVENT | oicr::LINK_STAT_CHANGE);
 }
 

@@ -43,13 +43,21 @@ Element* Scheduler::find(std::uint32_t teid) {
 }
 
 std::optional<std::uint32_t> Scheduler::add(std::uint32_t parent, const ElementBody& body) {
-  if (find(parent) == nullptr || nodes_.size() >= kMostNodes || next_ == kNone) return std::nullopt;
+  const bool has_room = nodes_.size() < kMostNodes && next_ != kNone && depth(parent) < kDeepest;
+  if (find(parent) == nullptr || !has_room) return std::nullopt;
   Element node{};
   node.parent = parent;
   node.teid = next_;
   node.body = body;
   nodes_[next_] = node;
   return next_++;
+}
+
+std::size_t Scheduler::depth(std::uint32_t teid) const {
+  std::size_t steps = 0;
+  for (const Element* node = find(teid); node != nullptr; node = find(node->parent))
+    ++steps;
+  return steps;
 }
 
 bool Scheduler::remove(std::uint32_t teid) {
@@ -60,7 +68,7 @@ bool Scheduler::remove(std::uint32_t teid) {
 
 bool Scheduler::move(std::uint32_t teid, std::uint32_t parent) {
   Element* const node = find(teid);
-  if (node == nullptr || find(parent) == nullptr) return false;
+  if (node == nullptr || find(parent) == nullptr || depth(parent) != depth(node->parent)) return false;
   for (const Element* above = find(parent); above != nullptr; above = find(above->parent)) {
     if (std::uint32_t{above->teid} == teid) return false;
   }

@@ -13,12 +13,6 @@ namespace {
 
 constexpr std::uint16_t kSwitchId = 1;
 
-/// How many numbers of a type there are. Drivers have tables by the numbers of profiles.
-std::uint16_t most_of(std::uint16_t type) noexcept {
-  const bool is_profile = type == 0x48 || type == 0x50 || type == 0x58 || type == 0x60;
-  return is_profile ? 127 : 511;
-}
-
 bool is_block(std::uint16_t type) noexcept {
   return type >= wi::resource::flow_counters && type <= wi::resource::shared_flows;
 }
@@ -52,6 +46,11 @@ Firmware::Status Firmware::get_switch_config(Command& command) {
   return Status::ok;
 }
 
+std::uint16_t Firmware::most_of(std::uint16_t type) noexcept {
+  const bool is_profile = type == 0x48 || type == 0x50 || type == 0x58 || type == 0x60;
+  return is_profile ? 127 : 511;
+}
+
 // The lowest free numbers, from 1 on: 0 would do as well, but not for every driver.
 Firmware::Status Firmware::alloc_resource(Command& command) {
   std::size_t at = 0;
@@ -63,7 +62,7 @@ Firmware::Status Firmware::alloc_resource(Command& command) {
     const unsigned numbers = is_block(type) ? 1u : unsigned{request.count};
     if (numbers > (command.buffer.size() - at) / sizeof(wi::U16)) return Status::invalid;
     std::set<std::uint16_t>& used = resources_[type];
-    if (numbers > most_of(type) - used.size()) return Status::no_space;
+    if (used.size() + numbers > most_of(type)) return Status::no_space;
     std::uint16_t number = 1;
     for (unsigned i = 0; i < numbers; ++i, at += sizeof(wi::U16)) {
       while (used.contains(number))
@@ -210,10 +209,13 @@ Firmware::Status Firmware::apply_list(Command& command, std::size_t& at) {
     switching_.forget_list(list.index);
     return Status::ok;
   }
-  std::vector<std::uint16_t> vsis;
-  for (std::size_t i = 0; i < list.count; ++i)
-    vsis.push_back(command.get<wi::U16>(first + i * sizeof(wi::U16)) & wi::vsi::number_mask);
   const bool is_set = list.header.type == wi::rule::vsi_list_set || list.header.type == wi::rule::prune_list_set;
+  if (list.index > Switching::kLastList) return Status::no_space;
+  std::vector<std::uint16_t> vsis;
+  for (std::size_t i = 0; i < list.count; ++i) {
+    vsis.push_back(command.get<wi::U16>(first + i * sizeof(wi::U16)) & wi::vsi::number_mask);
+    if (is_set && switching_.vsi(vsis.back()) == nullptr) return Status::no_entry;
+  }
   switching_.set_list(list.index, vsis, is_set);
   return Status::ok;
 }

@@ -45,6 +45,7 @@ void Switching::reset() {
   vsis_.clear();
   order_.clear();
   rules_.clear();
+  matches_.clear();
   lists_.clear();
   macs_ = 0;
   VsiContext context{};
@@ -115,18 +116,15 @@ bool Switching::free_vsi(std::uint16_t number) {
   return true;
 }
 
-bool Switching::is_same(const Rule& a, const Rule& b) noexcept {
-  return a.type == b.type && a.recipe == b.recipe && a.source == b.source && a.header == b.header;
-}
-
 Status Switching::add(Rule& rule) {
-  const auto same = [&rule](const auto& entry) { return is_same(entry.second, rule); };
-  if (std::any_of(rules_.begin(), rules_.end(), same)) return Status::exists;
+  if (matches_.contains(match_of(rule))) return Status::exists;
   // Linux turns promiscuous when it hears that there is no room for one more station.
   const bool is_station = names_station(rule) && (destination(rule)[0] & 1) == 0;
   if (rules_.size() >= kMostRules || (is_station && macs_ >= intel::Filters::kMaxMacs)) return Status::no_space;
-  rule.index = 1;
-  while (rules_.contains(rule.index))
+  // Behind the last one, so that nobody has to look for a gap among thousands.
+  const std::uint16_t last = rules_.empty() ? std::uint16_t{0} : rules_.rbegin()->first;
+  rule.index = static_cast<std::uint16_t>(last + 1);
+  while (rule.index == 0 || rules_.contains(rule.index))
     ++rule.index;
   restore(rule);
   return Status::ok;
@@ -135,6 +133,7 @@ Status Switching::add(Rule& rule) {
 void Switching::restore(Rule rule) {
   if (names_station(rule) && (destination(rule)[0] & 1) == 0) ++macs_;
   const std::uint16_t index = rule.index;
+  matches_.insert(match_of(rule));
   rules_[index] = std::move(rule);
 }
 
@@ -149,6 +148,7 @@ Status Switching::remove(std::uint16_t index) {
   const auto at = rules_.find(index);
   if (at == rules_.end()) return Status::no_entry;
   if (names_station(at->second) && (destination(at->second)[0] & 1) == 0) --macs_;
+  matches_.erase(match_of(at->second));
   rules_.erase(at);
   return Status::ok;
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include "intel/rules/filter.hpp"
@@ -26,6 +27,7 @@ class Switching {
  public:
   static constexpr std::uint16_t kDefaultVsi = 1;  ///< there before any driver: network boot uses it
   static constexpr std::size_t kMostVsis = 32, kMostRules = 4096;
+  static constexpr std::uint16_t kLastList = 511;  ///< of VSIs: as many as can be allocated
 
   Switching() { reset(); }
   void reset();
@@ -60,13 +62,15 @@ class Switching {
 
  private:
   [[nodiscard]] bool leads_to_main(const Rule& rule) const;
-  [[nodiscard]] static bool is_same(const Rule& a, const Rule& b) noexcept;
   void note(const Rule& rule, intel::Filters& filters) const;
 
   std::map<std::uint16_t, wire::ice::VsiContext> vsis_;
   std::vector<std::uint16_t> order_;  // VSIs that a driver has added, the oldest first
   std::uint16_t main_ = kDefaultVsi;
+  using Match = std::tuple<std::uint16_t, std::uint16_t, std::uint16_t, std::vector<std::uint8_t>>;
+  [[nodiscard]] static Match match_of(const Rule& rule) { return {rule.type, rule.recipe, rule.source, rule.header}; }
   std::map<std::uint16_t, Rule> rules_;
+  std::set<Match> matches_;                                 // of these rules: no two are for the same frames
   std::map<std::uint16_t, std::set<std::uint16_t>> lists_;  // of VSIs, which several rules may lead to
   std::size_t macs_ = 0;                                    // rules that name a single station
 };

@@ -160,7 +160,7 @@ void add_control_queue(E810Rig& rig) {
 /// What a driver says of frames to this port from anywhere: a reply to them, and zero for all else.
 Bytes reply_of_flow_to(unsigned port) {
   Bytes frame = flow(port);
-  for (const std::size_t at : {26, 27, 28, 29, 30, 31, 32, 33, 36, 37})
+  for (const std::size_t at : {26u, 27u, 28u, 29u, 30u, 31u, 32u, 33u, 36u, 37u})
     frame[at] = std::byte{0};
   return frame;
 }
