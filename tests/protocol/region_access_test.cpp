@@ -172,6 +172,17 @@ TEST(WriteMulti, RefusesCountThatDoesNotFit) {
   EXPECT_TRUE(is_error(rig.ask(message(3, kWriteMulti, Bytes{}.u32(0))), EINVAL));
 }
 
+// A message of a mebibyte would keep the poller for seconds.
+TEST(WriteMulti, HasNoMoreWritesThanAThousand) {
+  Rig rig{Profile::qemu};
+  Bytes writes;
+  for (unsigned i = 0; i < 1024; ++i)
+    writes.append(one_write(kBar2, 0, 4, i));
+  EXPECT_TRUE(is_success(rig.ask(write_multi(3, writes, 1024)), 3, kWriteMulti, 8));
+  writes.append(one_write(kBar2, 0, 4, 0));
+  EXPECT_TRUE(is_error(rig.ask(write_multi(3, writes, 1025)), EINVAL));
+}
+
 TEST(WriteMulti, RefusesSingleWriteOfNineBytes) {
   Rig rig{Profile::qemu};
   EXPECT_TRUE(is_error(rig.ask(write_multi(3, one_write(kBar2, 0, 9, 1), 1)), EINVAL));

@@ -146,6 +146,20 @@ TEST(VhostStatus, ZeroStopsRings) {
   EXPECT_FALSE(rig.device.runs[1]);
 }
 
+// The guest that it belonged to has been reset: nothing may run where that one's ring was.
+TEST(VhostStatus, ZeroForgetsRings) {
+  Rig rig;
+  rig.greet();
+  rig.give_memory();
+  rig.start_ring(1);
+  rig.send(number(kSetStatus, 0));
+  rig.send(ring_state(kSetNum, 1, 16));
+  rig.settle();
+  EXPECT_FALSE(rig.device.runs[1]);
+  rig.start_ring(1);
+  EXPECT_TRUE(rig.device.runs[1]);
+}
+
 TEST(VhostReset, StopsAndDisablesAllRingsAndKeepsTheConnection) {
   Rig rig;
   rig.greet();

@@ -68,6 +68,46 @@ TEST(E810Scheduler, RefusesAnUnknownParentAndATreeThatGrowsWithoutEnd) {
   EXPECT_EQ(last, 16);
 }
 
+// Each step up is paid for by whoever looks at a node.
+TEST(E810Scheduler, GrowsNoDeeperThanAQueueNeeds) {
+  E810Rig rig;
+  rig.start();
+  Bytes group(8 + 24);
+  put_number(group, 4, 1, 2);
+  std::uint64_t parent = 2;  // the traffic class
+  unsigned depth = 0;
+  for (; depth < 100; ++depth) {
+    put_number(group, 0, parent, 4);
+    const auto added = rig.guest->call(0x0401, {1}, group);
+    if (added.retval != 0) break;
+    parent = added.number(12, 4);
+  }
+  EXPECT_LT(depth, 20u);
+  EXPECT_GT(depth, 6u);
+}
+
+TEST(E810Scheduler, MovesANodeWithinItsLayerOnly) {
+  E810Rig rig;
+  rig.start();
+  const auto add = [&](std::uint64_t parent) {
+    Bytes group(8 + 24);
+    put_number(group, 0, parent, 4);
+    put_number(group, 4, 1, 2);
+    return rig.guest->call(0x0401, {1}, group).number(12, 4);
+  };
+  const auto move = [&](std::uint64_t node, std::uint64_t from, std::uint64_t to) {
+    Bytes group(12 + 4);
+    put_number(group, 0, from, 4);
+    put_number(group, 4, to, 4);
+    put_number(group, 8, 1, 2);
+    put_number(group, 12, node, 4);
+    return rig.guest->call(0x0408, {1}, group).retval;
+  };
+  const auto a = add(2), b = add(2), below_a = add(a);
+  EXPECT_EQ(move(below_a, a, b), 0);
+  EXPECT_EQ(move(below_a, b, 2), 2);
+}
+
 TEST(E810Scheduler, ANodeWithChildrenStays) {
   E810Rig rig;
   rig.start();
@@ -130,6 +170,22 @@ TEST(E810Rules, ForAnotherStationChangeNothing) {
   static_cast<void>(rig.guest->add_rule(3, kAnyUnicast, kForward | 9u << 4));
   static_cast<void>(rig.arrive(frame_to({0x52, 0x54, 0x00, 0x99, 0, 1}, 64)));
   EXPECT_FALSE(rig.guest->receive().has_value());
+}
+
+TEST(E810Rules, OfListsKnowListsAndStationsThatThereAre) {
+  E810Rig rig;
+  rig.start();
+  const auto list = [&](unsigned index, unsigned vsi) {
+    Bytes rule(10);
+    put_number(rule, 0, 3, 2);
+    put_number(rule, 4, index, 2);
+    put_number(rule, 6, 1, 2);
+    put_number(rule, 8, vsi, 2);
+    return rig.guest->call(0x02a0, {1}, rule).retval;
+  };
+  EXPECT_EQ(list(511, rig.guest->vsi()), 0);
+  EXPECT_EQ(list(512, rig.guest->vsi()), 16);
+  EXPECT_EQ(list(1, 700), 2);
 }
 
 TEST(E810Rules, EndWhereTheTableOfStationsIsFull) {
