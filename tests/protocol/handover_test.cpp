@@ -373,7 +373,7 @@ struct Asking : HandoverRig {
   [[nodiscard]] int socket() const { return twin ? twin.get() : peer.get(); }
   void fetch(std::size_t size) {
     served->function->dma_read(Iova{0x10000}, std::span{served->device.fetched}.first(size),
-                               [this](Result<void>) { FAIL() << "the one before has been handed over"; });
+                               [](Result<void>) { FAIL() << "the one before has been handed over"; });
   }
   Bytes request() {
     settle();
