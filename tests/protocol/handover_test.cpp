@@ -10,8 +10,8 @@
 namespace vmux::protocol_test {
 namespace {
 
-constexpr unsigned kIntx = 0, kMsix = 2, kReq = 4;                                              // VFIO_PCI_*_IRQ_INDEX
-constexpr unsigned kNone = 1, kBool = 2, kEventfd = 4, kMask = 8, kUnmask = 16, kTrigger = 32;  // flags of SET_IRQS
+constexpr unsigned kIntx = 0, kMsix = 2, kReq = 4;                                   // VFIO_PCI_*_IRQ_INDEX
+constexpr unsigned kNone = 1, kEventfd = 4, kMask = 8, kUnmask = 16, kTrigger = 32;  // flags of SET_IRQS
 
 struct Step {
   const char* what;
