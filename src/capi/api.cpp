@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 
 #include "capi/cancel.hpp"
@@ -105,7 +106,9 @@ vfu_ctx_t* vfu_create_ctx(vfu_trans_t trans, const char* path, int flags, void* 
   const auto refused = [](int error) -> vfu_ctx_t* { return errno = error, nullptr; };
   if ((flags & ~LIBVFIO_USER_FLAG_ATTACH_NB) != 0) return refused(EINVAL);
   if (trans != VFU_TRANS_SOCK && trans != VFU_TRANS_PIPE) return refused(ENOTSUP);
-  if (dev_type != VFU_DEV_TYPE_PCI) return refused(ENOTSUP);
+  int kind = 0;  // a C program can pass any number as an enumerator
+  std::memcpy(&kind, &dev_type, sizeof kind);
+  if (kind != VFU_DEV_TYPE_PCI) return refused(ENOTSUP);
   if (path == nullptr) return refused(EINVAL);
   auto context = std::make_unique<vfu_ctx>();
   context->flags = flags;

@@ -105,7 +105,7 @@ void E810Guest::queue_command(std::uint16_t opcode, std::initializer_list<std::u
   store<std::uint16_t>(memory(), at, static_cast<std::uint16_t>(flags));
   store<std::uint16_t>(memory(), at + 2, opcode);
   store<std::uint16_t>(memory(), at + 4, static_cast<std::uint16_t>(buffer.size()));
-  std::memcpy(memory_.data() + at + 16, params.begin(), params.size());
+  std::ranges::copy(std::as_bytes(std::span{params.begin(), params.size()}), memory_.data() + at + 16);
   if (!buffer.empty()) {
     std::memcpy(memory_.data() + data, buffer.data(), buffer.size());
     store<std::uint32_t>(memory(), at + 28, static_cast<std::uint32_t>(data));

@@ -20,28 +20,29 @@ void Lane::disconnect() noexcept {
   if (space_ != nullptr) space_->detach(*this);
   space_ = nullptr;
   table_.reset();
-  hand_out_memory();
+  change([this] { hand_out_memory(); });
 }
 
 void Lane::adopt(std::shared_ptr<const memory::Table> table, std::uint64_t generation) noexcept {
   table_ = std::move(table);
-  hand_out_memory();
+  change([this] { hand_out_memory(); });
   space_->adopted(*this, generation);  // nobody uses the old one any more
 }
 
 void Lane::hand_out_memory() noexcept {
-  change([this] {
-    for (QueuePair* const pair : pairs_) {
-      if (pair == nullptr) continue;
-      pair->tx.adopt(is_dma_on_ ? table_ : nullptr);
-      pair->rx.adopt(is_dma_on_ ? table_ : nullptr);
-    }
-  });
+  for (QueuePair* const pair : pairs_) {
+    if (pair == nullptr) continue;
+    pair->tx.adopt(is_dma_on_ ? table_ : nullptr);
+    pair->rx.adopt(is_dma_on_ ? table_ : nullptr);
+  }
 }
 
+// Both at once: a round between the two would find queues without memory, and stop them.
 void Lane::set_dma(bool enabled) noexcept {
-  change([&] { is_dma_on_ = enabled; });
-  hand_out_memory();
+  change([&] {
+    is_dma_on_ = enabled;
+    hand_out_memory();
+  });
 }
 
 void Lane::set_link(bool up) noexcept {
