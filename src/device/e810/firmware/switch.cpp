@@ -189,8 +189,8 @@ Firmware::Status Firmware::apply_lookup(Command& command, std::size_t& at) {
   const std::size_t lookup_at = at;
   at = header_at + length;
   Rule rule{lookup.index, lookup.header.type, lookup.recipe, lookup.source, lookup.action, {}};
-  rule.header.resize(length);
-  std::memcpy(rule.header.data(), command.buffer.data() + header_at, length);
+  const auto* const header = reinterpret_cast<const std::uint8_t*>(command.buffer.data()) + header_at;
+  rule.header.assign(header, header + length);  // which may be nothing
   if (command.descriptor.opcode == wi::op::remove_rules) return switching_.remove(rule.index);
   if (command.descriptor.opcode == wi::op::update_rules) return switching_.update(rule);
   const Status status = switching_.add(rule);
