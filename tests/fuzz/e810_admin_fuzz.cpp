@@ -145,7 +145,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   arena.restart();
   arena.open_admin_queue();
   arena.bring_up();
-  for (unsigned steps = 0; steps < 200 && !input.is_empty(); ++steps)
+  for (unsigned steps = 0; steps < 200 && !input.is_empty(); ++steps) {
     fuzz::step(arena, input);
+    arena.step_done();
+  }
   return 0;
 }
