@@ -20,14 +20,20 @@ bool takes_whole(const packet::Accepts& accepts, const packet::Offload& offload)
          (gso == packet::Gso::udp && accepts.gso_udp);
 }
 
-inline bool is_too_long(const packet::FrameView& view, const packet::Accepts& accepts) noexcept {
-  const packet::Offload& offload = view.offload;
-  const std::uint32_t tag = offload.has_vlan ? std::uint32_t{kTag} : 0;
-  if (offload.gso == packet::Gso::none) return view.length + tag > accepts.max_frame;
+// Not a part of what is done for every frame.
+[[gnu::noinline]] bool is_super_frame_too_long(const packet::FrameView& view, const packet::Accepts& accepts,
+                                               std::uint32_t tag) noexcept {
   constexpr std::uint32_t kLongestWhole = 0xffff;  // bytes; longer ones are cut, see packet::Pieces
+  const packet::Offload& offload = view.offload;
   if (view.length <= kLongestWhole && takes_whole(accepts, offload)) return false;
   return std::min<std::uint32_t>(view.length, std::uint32_t{offload.header_length} + offload.gso_size) + tag >
          accepts.max_frame;
+}
+
+inline bool is_too_long(const packet::FrameView& view, const packet::Accepts& accepts) noexcept {
+  const std::uint32_t tag = view.offload.has_vlan ? std::uint32_t{kTag} : 0;
+  if (view.offload.gso == packet::Gso::none) return view.length + tag > accepts.max_frame;
+  return is_super_frame_too_long(view, accepts, tag);
 }
 
 // A port sees its own VLAN without a tag, every other with.
