@@ -109,6 +109,14 @@ void Lane::announce(const Mac& station) noexcept {
   poller_.wake();
 }
 
+virtio::Fault Lane::tx_fault(unsigned pair) noexcept {
+  return change([&] { return pairs_[pair]->tx.ring().fault(); });
+}
+
+virtio::Fault Lane::rx_fault(unsigned pair) noexcept {
+  return change([&] { return pairs_[pair]->rx.ring().fault(); });
+}
+
 void Lane::pause() noexcept {
   change([this] {
     if (is_dma_on_) tell_received();

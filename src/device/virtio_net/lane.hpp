@@ -53,6 +53,9 @@ class Lane final : public port::Port, private memory::Observer {
                 const FrameFormat& format) noexcept;
   virtio::QueueState stop_tx(unsigned pair) noexcept;
   virtio::QueueState stop_rx(unsigned pair) noexcept;
+  /// Why the queue has stopped: its poller may be finding out at this moment.
+  [[nodiscard]] virtio::Fault tx_fault(unsigned pair) noexcept;
+  [[nodiscard]] virtio::Fault rx_fault(unsigned pair) noexcept;
   void wake() noexcept { poller_.wake(); }
   /// Of the home lane: the network is told where this station is, in a frame of the card's own.
   void announce(const Mac& station) noexcept;

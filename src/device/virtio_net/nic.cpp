@@ -226,11 +226,13 @@ bool Nic::obey(std::uint8_t group, std::uint8_t command, std::span<const std::by
 void Nic::look_for_faults() noexcept {
   for (unsigned queue = 0; queue < queue_count() && signals_ != nullptr; ++queue) {
     const unsigned pair = queue / 2;
-    const virtio::Queue& ring = is_control(queue) || pair >= pairs() ? control_.ring()
-                                : queue % 2 != 0                     ? pairs_[pair]->tx.ring()
-                                                                     : pairs_[pair]->rx.ring();
+    const bool is_data = !is_control(queue) && pair < pairs(), is_tx = queue % 2 != 0;
+    const virtio::Queue& ring = !is_data ? control_.ring() : is_tx ? pairs_[pair]->tx.ring() : pairs_[pair]->rx.ring();
     const std::uint64_t bit = std::uint64_t{1} << queue;
-    if (!ring.is_started() || ring.fault() == virtio::Fault::none || (reported_ & bit) != 0) continue;
+    if (!ring.is_started() || (reported_ & bit) != 0) continue;
+    Lane& lane = lane_of(pair);
+    const virtio::Fault fault = !is_data ? ring.fault() : is_tx ? lane.tx_fault(pair) : lane.rx_fault(pair);
+    if (fault == virtio::Fault::none) continue;
     reported_ |= bit;
     signals_->queue_failed(queue);
   }
