@@ -67,10 +67,10 @@ class Lane final : public port::Port, private memory::Observer {
   void settle() noexcept {
     change([](Queues&) {});
   }
-  /// RunState::has_dma() has.
-  void dma_changed() noexcept {
+  /// The queues get the guest's memory, or lose it: nic::set_dma() says when.
+  void set_dma(bool on) noexcept {
+    has_dma_ = on;
     hand_out_memory();
-    wake();
   }
   void wake() noexcept {  ///< its poller, if that is another
     if (!is_home_) poller_.wake();
@@ -127,7 +127,7 @@ class Lane final : public port::Port, private memory::Observer {
  private:
   void hand_out_memory() noexcept {
     if (is_home_) return;  // the function does that
-    look([this](Queues& queues) { queues.set_memory(state_.has_dma() ? table_ : nullptr); });
+    look([this](Queues& queues) { queues.set_memory(has_dma_ ? table_ : nullptr); });
   }
   void adopt(std::shared_ptr<const memory::Table> table, std::uint64_t generation) noexcept override {
     table_ = std::move(table);
@@ -161,6 +161,20 @@ class Lane final : public port::Port, private memory::Observer {
   // The home thread's:
   memory::AddressSpace* space_ = nullptr;
   std::shared_ptr<const memory::Table> table_;
+  bool has_dma_ = false;
 };
+
+/// The function may, or may no longer, master the bus. Lanes run only while their queues have memory: a round between
+/// the two would find none, and stop the queues as if the guest had lied.
+template <class Lanes>
+void set_dma(RunState& state, const Lanes& lanes, bool on) noexcept {
+  if (!on) state.set_dma(false);
+  for (const auto& lane : lanes)
+    lane->set_dma(on);
+  if (!on) return;
+  state.set_dma(true);
+  for (const auto& lane : lanes)
+    lane->wake();
+}
 
 }  // namespace vmux::nic

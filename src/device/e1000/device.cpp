@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Glue: owns the parts, is the pci::Device.
+#include <array>
 #include <utility>
 
 #include "device/e1000/nic.hpp"
@@ -123,10 +124,7 @@ bool Nic::leaving() noexcept {
   return true;
 }
 
-void Nic::bus_master_changed(bool enabled) noexcept {
-  run_state_.set_dma(enabled);
-  lane_.dma_changed();
-}
+void Nic::bus_master_changed(bool enabled) noexcept { nic::set_dma(run_state_, std::array{&lane_}, enabled); }
 
 bool Nic::is_link_up() const noexcept { return link_of(state_).up; }
 

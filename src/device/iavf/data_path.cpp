@@ -204,11 +204,6 @@ void DataPath::link_changed() noexcept {
     lane->settle();
 }
 
-void DataPath::dma_changed() noexcept {
-  for (const auto& lane : lanes_)
-    lane->dma_changed();
-}
-
 // A driver that has not yet seen a reset goes on writing the tails of rings that are no more. When it opens its admin
 // queue it has seen it, and what it writes from then on is of its next rings.
 void DataPath::admin_queue_opened() noexcept {

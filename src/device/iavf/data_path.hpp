@@ -64,9 +64,8 @@ class DataPath {
   /// A reset, and the registers of the data path as it leaves them: for when the driver that wrote them is gone.
   void forget_driver() noexcept;
   void set_station_address(const intel::Mac& mac) noexcept;
-  /// RunState has changed: its link, its DMA.
+  /// RunState's link has changed.
   void link_changed() noexcept;
-  void dma_changed() noexcept;
   /// By the driver: it knows of the last reset.
   void admin_queue_opened() noexcept;
   /// A register of the data pages was written by message: whose poller sleeps has to be told.

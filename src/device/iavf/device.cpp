@@ -109,10 +109,7 @@ void Nic::reset(pci::ResetKind kind) noexcept {
   if (function_ != nullptr) forget_everything(true);
 }
 
-void Nic::bus_master_changed(bool enabled) noexcept {
-  run_state_.set_dma(enabled);
-  data_.dma_changed();
-}
+void Nic::bus_master_changed(bool enabled) noexcept { nic::set_dma(run_state_, data_.lanes(), enabled); }
 
 std::vector<port::Port*> Nic::lanes() noexcept {
   std::vector<port::Port*> lanes;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -20,7 +21,9 @@ struct NotedQueues {
   explicit NotedQueues(bool can) : can_it(can) {}
   template <class F>
   void for_each_memory(F&&) noexcept {}
-  void set_memory(const std::shared_ptr<const memory::Table>&) noexcept {}
+  void set_memory(const std::shared_ptr<const memory::Table>&) noexcept {
+    if (state != nullptr) notes += state->has_dma() ? '!' : 'm';
+  }
   void begin_round() noexcept { notes += 'b'; }
   void end_round() noexcept { notes += 'e'; }
   std::size_t take(std::span<packet::FrameView>) noexcept {
@@ -39,6 +42,7 @@ struct NotedQueues {
 
   bool can_it;
   std::string notes;
+  const RunState* state = nullptr;  // to be looked at when memory comes and goes
 };
 
 class NicLane : public testing::TestWithParam<bool> {
@@ -129,6 +133,18 @@ TEST(NicLaneAway, AChangeWaitsForTheEndOfARound) {
   lane.end_round();
   home.join();
   EXPECT_EQ(lane.queues().notes, "bec");
+}
+
+TEST(NicLaneAway, RunsOnlyWhileItHasMemory) {
+  const auto poller = *runtime::Poller::create();
+  RunState state;
+  Lane<NotedQueues> lane{*poller, false, state, true};
+  lane.queues().state = &state;
+  set_dma(state, std::array{&lane}, true);
+  EXPECT_TRUE(state.has_dma());
+  set_dma(state, std::array{&lane}, false);
+  EXPECT_FALSE(state.has_dma());
+  EXPECT_EQ(lane.queues().notes, "mm");
 }
 
 TEST(NicAlarm, IsHeardOutsideOfRoundsAndOnce) {

@@ -426,6 +426,7 @@ TEST(IavfLanesOnThreads, NothingIsWrittenAfterBusMasteringWentOff) {
     rig.guest->set_bus_master(true);
   }
   EXPECT_GT(received, 200u);
+  EXPECT_EQ(rig.nic->data_path().rx(1).counters().guest_fault.get(), 0u);
 }
 
 TEST(IavfLanesOnThreads, NothingIsWrittenWhilePausedAndTheStateStandsStill) {
