@@ -200,4 +200,12 @@ class HandoverRig {
   bool has_ended = false;
 };
 
+inline constexpr unsigned kIntx = 0, kMsix = 2, kReq = 4;                                   // VFIO_PCI_*_IRQ_INDEX
+inline constexpr unsigned kNone = 1, kEventfd = 4, kMask = 8, kUnmask = 16, kTrigger = 32;  // flags of SET_IRQS
+
+/// DEVICE_FEATURE.
+inline Bytes feature(unsigned id, unsigned flags, const Bytes& data) {
+  return message(id, kDeviceFeature, Bytes{}.u32(8 + data.size() + 64).u32(flags).append(data));
+}
+
 }  // namespace vmux::protocol_test
