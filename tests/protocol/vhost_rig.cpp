@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "rigs/sending.hpp"
 #include "vmux/base/mapping.hpp"
 
 namespace vmux::vhost_protocol_test {
@@ -85,21 +86,7 @@ void Rig::hang_up() {
 }
 
 void Rig::send(const Bytes& bytes, const std::vector<int>& fds) {
-  iovec part{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  std::vector<char> control(CMSG_SPACE(fds.size() * sizeof(int)));
-  if (!fds.empty()) {
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    cmsghdr* const head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-    std::memcpy(CMSG_DATA(head), fds.data(), fds.size() * sizeof(int));
-  }
-  ASSERT_EQ(::sendmsg(peer_.get(), &message, MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+  ASSERT_EQ(send_with_fds(peer_.get(), {bytes.data(), bytes.size()}, fds), static_cast<ssize_t>(bytes.size()));
 }
 
 void Rig::settle() {

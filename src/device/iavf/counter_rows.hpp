@@ -6,6 +6,7 @@
 
 #include "base/counter_row.hpp"
 #include "device/iavf/nic.hpp"
+#include "intel/counter_rows.hpp"
 
 namespace vmux::device::iavf {
 
@@ -44,14 +45,7 @@ inline constexpr auto kCounterRows = std::to_array<CounterRow<Nic>>({
     {{"guest_fault", "faults", "times that any queue stopped for what the guest gave it"}, guest_faults},
 });
 
-inline constexpr auto kTxCounterRows = std::to_array<CounterRow<intel::QueueCounters>>({
-    {{"frames", "frames", "sent by this queue, as they would be on a wire"}, count_of<&intel::QueueCounters::frames>},
-    {{"errors", "frames", "that asked for what cannot be done: sent without, or not at all"},
-     count_of<&intel::QueueCounters::errors>},
-});
-inline constexpr auto kRxCounterRows = std::to_array<CounterRow<intel::QueueCounters>>({
-    {{"frames", "frames", "received by this queue"}, count_of<&intel::QueueCounters::frames>},
-    {{"dropped", "frames", "without a descriptor, or too long"}, count_of<&intel::QueueCounters::dropped>},
-});
+using intel::kRxCounterRows;
+using intel::kTxCounterRows;
 
 }  // namespace vmux::device::iavf
