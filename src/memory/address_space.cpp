@@ -147,6 +147,9 @@ ByteCount AddressSpace::unmap_all(std::function<void()> quiet) noexcept {
   return impl_->remove(0, ~0ull, std::move(quiet));
 }
 
+void AddressSpace::keep_departed() noexcept { impl_->files.keep_departed(); }
+void AddressSpace::forget_departed() noexcept { impl_->files.forget_departed(); }
+
 std::size_t AddressSpace::size() const noexcept { return impl_->table->size(); }
 
 Reach AddressSpace::reach() const noexcept { return {impl_->table->size(), impl_->bytes, impl_->bytes_peak}; }

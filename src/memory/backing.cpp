@@ -123,6 +123,7 @@ void BackingFiles::release(const Backing& backing) noexcept {
   const auto entry = find(backing);
   if (entry == entries_.end() || --entry->ranges > 0) return;
   if (!entry->is_shareable) {
+    depart(*entry);
     entries_.erase(entry);
     return;
   }
@@ -132,10 +133,18 @@ void BackingFiles::release(const Backing& backing) noexcept {
 void BackingFiles::drop_oldest_idle() noexcept {
   const auto is_idle = [](const Entry& entry) { return entry.ranges == 0; };
   if (static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), is_idle)) <= kMaxIdle) return;
-  entries_.erase(std::find_if(entries_.begin(), entries_.end(), is_idle));
+  const auto oldest = std::find_if(entries_.begin(), entries_.end(), is_idle);
+  depart(*oldest);
+  entries_.erase(oldest);
+}
+
+void BackingFiles::depart(Entry& entry) {
+  if (keeps_departed_) departed_.push_back(std::move(entry.backing));
 }
 
 void BackingFiles::clear() noexcept {
+  for (Entry& entry : entries_)
+    depart(entry);
   entries_.clear();
   poison_ = std::make_shared<PoisonFlag>(false);
 }

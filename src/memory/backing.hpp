@@ -63,6 +63,8 @@ class BackingFiles {
   void release(const Backing& backing) noexcept;
   /// Forgets all files, and the poison with them. Those still shown by a table stay mapped until that is gone.
   void clear() noexcept;
+  void keep_departed() noexcept { keeps_departed_ = true; }
+  void forget_departed() noexcept { departed_.clear(); }
   [[nodiscard]] bool is_poisoned() const noexcept { return poison_->load(std::memory_order_acquire); }
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
 
@@ -79,6 +81,10 @@ class BackingFiles {
   [[nodiscard]] std::vector<Entry>::iterator find(const Backing& backing) noexcept;
   void drop_oldest_idle() noexcept;
 
+  void depart(Entry& entry);
+
+  std::vector<std::shared_ptr<Backing>> departed_;  // see AddressSpace::keep_departed()
+  bool keeps_departed_ = false;
   std::vector<Entry> entries_;  // a handful; the order is that of last use, oldest first
   std::shared_ptr<PoisonFlag> poison_ = std::make_shared<PoisonFlag>(false);
 };

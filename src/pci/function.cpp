@@ -106,6 +106,7 @@ Result<void> Function::write(Region region, RegionOffset offset, std::span<const
   if (auto checked = impl_->check(region, offset.raw, from.size()); !checked) return checked;
   if (region == Region::rom) return fail(Errc::permission, "the expansion ROM is read-only");
   if (region == Region::config) {
+    note_change();
     impl_->write_config(offset.raw, from);
   } else {
     impl_->write_bar(region, offset.raw, from);
@@ -155,6 +156,7 @@ void Function::Impl::write_bar(Region region, std::uint64_t offset, std::span<co
         device.shared_written(region, RegionOffset{offset}, step);
         break;
       case Owner::msix_table: {
+        has_changed = true;
         has_changed = true;
         const auto touched = msix_table->write(offset - segment.begin, part);
         for (std::uint32_t i = touched.first; i < touched.end; ++i)

@@ -14,7 +14,6 @@
 #include "pci/state_stream.hpp"
 #include "vmux/base/log.hpp"
 #include "vmux/pci/function.hpp"
-#include "vmux/state/control_slots.hpp"
 
 namespace vmux::pci {
 
@@ -35,9 +34,7 @@ struct Function::Impl {
   bool is_dma_on = false;                     // bus master and D0
   bool is_paused = false;                     // nothing of the model's reaches guest or client
   MessageDma* message_dma = nullptr;
-  std::optional<state::ControlSlots> slots;  // where commit() writes
-  bool has_changed = false;                  // since it did
-  RateLimit record_complaints;
+  bool has_changed = true;              // since take_change()
   bool stays_paused = false;            // at go_on()
   std::unique_ptr<StateStream> stream;  // of a model that is savable
 

@@ -8,6 +8,7 @@
 #include "vmux/state/arena.hpp"
 #include "vmux/state/fd_bag.hpp"
 #include "vmux/state/reader.hpp"
+#include "vmux/state/undo_log.hpp"
 #include "vmux/state/writer.hpp"
 
 namespace vmux::pci {
@@ -42,38 +43,34 @@ StateStream::Saved Function::Impl::move_under_way(bool was_paused) const {
   return moving;
 }
 
-Result<Function::Record> Function::start_record() {
-  if (!is_savable()) return fail(Errc::not_supported, "the device cannot be handed over");
-  if (impl_->device.savable()->arena() == nullptr) {
-    return fail(Errc::not_supported, "the device keeps no cursors that outlive it");
+Result<void> Function::record(state::Writer& into, state::FdBag& fds) {
+  state::Arena* const arena = is_savable() ? impl_->device.savable()->arena() : nullptr;
+  if (arena == nullptr) return fail(Errc::not_supported, "the device keeps no cursors that outlive it");
+  impl_->space.keep_departed();
+  if (auto done = impl_->save_client(into, fds); !done) return done;
+  if (auto done = fds.put_copy("cursors", arena->fd()); !done) return done;
+  impl_->save_core(into);
+  if (impl_->is_paused) {
+    impl_->device.savable()->save(into);
+  } else {
+    impl_->device.savable()->save_running(into);
   }
-  auto slots = state::ControlSlots::create(state::kMaxImage);
-  if (!slots) return tl::unexpected(slots.error());
-  impl_->slots.emplace(std::move(*slots));
-  note_change();
-  commit();
-  const state::Arena* const arena = impl_->device.savable()->arena();
-  return Record{impl_->slots->fd(), arena == nullptr ? -1 : arena->fd()};
+  into.add(impl_->move_under_way(impl_->is_paused));
+  return {};
 }
 
 void Function::note_change() noexcept { impl_->has_changed = true; }
 
-void Function::commit() noexcept {
-  if (!impl_->slots || !std::exchange(impl_->has_changed, false)) return;
-  state::Writer writer;
-  auto names = state::FdBag::of_nothing();  // descriptors stay where they are, under the names that they would have
-  if (!impl_->save_client(writer, names)) return;
-  impl_->save_core(writer);
-  if (impl_->is_paused) {
-    impl_->device.savable()->save(writer);
-  } else {
-    impl_->device.savable()->save_running(writer);
-  }
-  writer.add(impl_->move_under_way(impl_->is_paused));
-  if (auto written = impl_->slots->write(std::move(writer).finish()); !written) {
-    impl_->has_changed = true;
-    if (impl_->record_complaints.allow()) logf(LogLevel::error, "{}: {}", name(), written.error().text());
-  }
+bool Function::take_change() noexcept { return std::exchange(impl_->has_changed, false); }
+
+void Function::record_kept() noexcept { impl_->space.forget_departed(); }
+
+void Function::begin_requests(std::uint64_t round) noexcept {
+  if (state::UndoLog* const undo = is_savable() ? impl_->device.savable()->undo_log() : nullptr) undo->begin(round);
+}
+
+void Function::end_requests() noexcept {
+  if (state::UndoLog* const undo = is_savable() ? impl_->device.savable()->undo_log() : nullptr) undo->end();
 }
 
 tl::expected<void, std::string> Function::Impl::take_over_arena(const state::FdBag& fds) {

@@ -179,7 +179,9 @@ Result<void> Poller::start() {
   try {
     impl_->thread = std::thread{[this] {
       settle_thread(impl_->options);
+      if (impl_->options.thread_begins) impl_->sign = impl_->options.thread_begins();
       impl_->run_until_stopped();
+      if (impl_->options.thread_ends) impl_->options.thread_ends(std::exchange(impl_->sign, nullptr));
     }};
   } catch (const std::system_error& error) {
     impl_->running = false;
@@ -192,6 +194,8 @@ void Poller::run() {
   VMUX_ASSERT(!impl_->running.exchange(true));
   impl_->run_until_stopped();
 }
+
+void Poller::show(LifeSign* sign) noexcept { impl_->sign = sign; }
 
 void Poller::stop() noexcept {
   impl_->stop_asked = true;

@@ -105,6 +105,8 @@ struct Poller::Impl {
   bool is_lingering = false;      // in this round
   bool slept_in_vain = false;     // the last round did: `asleep` is up still, unless somebody rang
 
+  LifeSign* sign = nullptr;
+
   std::atomic<bool> asleep{true};
   std::atomic<bool> running{false};
   std::atomic<bool> stop_asked{false};

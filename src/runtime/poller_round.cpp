@@ -42,7 +42,10 @@ Poller::Impl::Slot* Poller::Impl::find(std::uint64_t key) noexcept {
 }
 
 unsigned Poller::Impl::take_events(std::uint64_t wait_ns) noexcept {
+  const bool shows_sleep = sign != nullptr && wait_ns > 0;
+  if (shows_sleep) sign->is_asleep.store(1, std::memory_order_relaxed);
   const int count = wait_for_events(epoll.get(), events.data(), static_cast<int>(events.size()), wait_ns);
+  if (shows_sleep) sign->is_asleep.store(0, std::memory_order_relaxed);
   if (count > 0 && (wait_ns > 0 || is_lingering)) learn_from_wait(count, wait_ns);
   unsigned handled = 0;
   for (int i = 0; i < count; ++i) {
@@ -187,6 +190,7 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
     if (done + expired > 0) done += run_tasks();
   }
   rounds.add();
+  if (sign != nullptr) sign->rounds.store(rounds.get(), std::memory_order_relaxed);
   if (done + expired == 0) return false;
   note_work();
   // Timers alone tell of no exchange: those of dozens of idle VMs must not keep anything awake.
@@ -218,6 +222,7 @@ void Poller::Impl::keep_awake() noexcept {
 
 void Poller::Impl::run_until_stopped() noexcept {
   owner = std::this_thread::get_id();
+  if (sign != nullptr) sign->is_asleep.store(0, std::memory_order_relaxed);
   while (!stop_asked.load(std::memory_order_relaxed)) {
     const std::uint64_t wait = idle_wait();
     if (is_lingering) let_others_run();

@@ -51,6 +51,30 @@ void* Arena::place(std::uint32_t tag, std::size_t size) noexcept {
   return at;
 }
 
+tl::expected<void, std::string> Arena::undo(int fd, std::uint64_t round) {
+  const auto bad = [](const char* why) { return tl::unexpected(std::string{"the cursors "} + why); };
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || static_cast<std::uint64_t>(status.st_size) < kFirst) return bad("are cut short");
+  const auto memory = Mapping::create(fd, 0, static_cast<std::uint64_t>(status.st_size), true);
+  if (!memory) return bad("cannot be mapped");
+  const Directory& directory = directory_of(*memory);
+  if (directory.magic != kMagic || directory.blocks > kMaxBlocks) return bad("are none");
+  std::size_t at = kFirst;
+  std::span<std::byte> values[3];  // an undoable value, its log and its copy lie behind each other
+  for (std::uint32_t i = 0; i < directory.blocks; ++i) {
+    const Block& block = directory.block[i];
+    if (block.size > memory->size() || at > memory->size() - block.size) return bad("are damaged");
+    const std::size_t kind = (block.tag & kUndoTag) != 0 ? 1 : (block.tag & kWholeTag) != 0 ? 2 : 0;
+    values[kind] = memory->bytes().subspan(at, block.size);
+    at += (block.size + kLine - 1) / kLine * kLine;
+    if (kind != 2) continue;
+    if (values[1].size() != sizeof(UndoWords) || values[0].size() != values[2].size()) return bad("are damaged");
+    UndoLog log{*reinterpret_cast<UndoWords*>(values[1].data()), values[0], values[2]};
+    if (!log.undo(round)) return bad("have a log that cannot be");
+  }
+  return {};
+}
+
 tl::expected<void, std::string> Arena::take_over(UniqueFd fd) {
   const auto bad = [](const char* why) { return tl::unexpected(std::string{"the cursors "} + why); };
   struct stat status {};

@@ -84,6 +84,12 @@ ControlSlots::Found ControlSlots::read(unsigned slot) const {
   return found;
 }
 
+Result<std::vector<std::byte>> ControlSlots::image(std::uint64_t sequence) const {
+  Found found = read(sequence % 2);
+  if (sequence == 0 || found.sequence != sequence) return fail(Errc::not_found, "a saved state is not whole any more");
+  return std::move(found.image);
+}
+
 Result<std::vector<std::byte>> ControlSlots::newest() const {
   Found first = read(0), second = read(1);
   Found& newest = first.sequence > second.sequence ? first : second;

@@ -26,6 +26,13 @@ void FieldWriter::bytes(std::string_view, std::span<const std::byte> value) {
 
 Writer::Writer() : image_(sizeof(ImageHeader)) {}
 
+Writer::Writer(std::vector<std::byte> image) : image_(std::move(image)) {
+  ImageHeader header;
+  VMUX_ASSERT(image_.size() >= sizeof header);
+  std::memcpy(&header, image_.data(), sizeof header);
+  sections_ = header.sections;
+}
+
 std::size_t Writer::begin(std::string_view name, std::uint16_t version, Presence presence) {
   VMUX_ASSERT(!name.empty() && name.size() <= kNameSize && sections_ < kMaxSections);
   SectionHeader header{};

@@ -34,6 +34,7 @@ struct SavedStream {
   };
   std::vector<std::uint8_t> in, out;
   std::vector<WithFds> arrived, departing;
+  std::uint32_t deaths = 0;  // not saved: of whoever takes over from a process that died (StreamRecord::Left)
   static void describe(auto& fields, auto& self) {
     fields.list("in", self.in, kMostBytes);
     fields.list("out", self.out, kMostBytes);
@@ -117,6 +118,18 @@ struct SavedSession {
     fields("dma", self.dma);
     fields("stream", self.stream);
     fields("twin", self.twin);
+  }
+};
+
+/// In place of SavedSession::stream, of a process that has died: what its record says.
+struct LeftStream {
+  static constexpr std::string_view kSection = "vfio_user.stream";
+  static constexpr std::uint16_t kVersion = 1;
+  SavedStream stream;
+  std::uint32_t deaths = 0;
+  static void describe(auto& fields, auto& self) {
+    fields("stream", self.stream);
+    fields("deaths", self.deaths);
   }
 };
 

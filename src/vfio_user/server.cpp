@@ -4,13 +4,11 @@
 
 #include <sys/epoll.h>
 
-#include <atomic>
 #include <cerrno>
 
 #include "base/logf.hpp"
-#include "ipc/listener.hpp"
 #include "vfio_user/saved_session.hpp"
-#include "vfio_user/session/session.hpp"
+#include "vfio_user/server_impl.hpp"
 #include "vmux/state/reader.hpp"
 #include "vmux/state/writer.hpp"
 
@@ -20,52 +18,6 @@ namespace {
 constexpr std::uint64_t kAcceptRetry_ns = 100'000'000;  // after running out of descriptors
 
 }  // namespace
-
-struct Server::Impl final : runtime::Task {
-  /// Lets a callback that may come late find out that the server is gone.
-  struct Anchor {
-    Impl* server;
-  };
-
-  Impl(runtime::Poller& on, pci::Endpoint& served, ServerOptions how)
-      : poller(on),
-        endpoint(served),
-        options(std::move(how)),
-        retry(poller, [this] { listen(); }),
-        anchor(std::make_shared<Anchor>(Anchor{this})) {}
-
-  ~Impl() override {
-    anchor->server = nullptr;
-    if (session) drop_session([] {});
-    if (options.spin) poller.remove_task(*this);
-  }
-
-  unsigned poll() noexcept override { return session ? session->poll() : 0; }
-  [[nodiscard]] bool needs_polling() const noexcept override { return session != nullptr; }
-
-  void listen();
-  void accept();
-  Result<void> serve(ipc::Connection connection, unsigned version_timeout_ms);
-  void drop_session(const std::function<void()>& quiet);
-  void next_client();
-  void make_session(ipc::Connection connection);
-  [[nodiscard]] Result<state::Suspended> suspend();
-  void let_go() noexcept;
-  [[nodiscard]] tl::expected<void, std::string> adopt(const state::Suspended& from);
-
-  runtime::Poller& poller;
-  pci::Endpoint& endpoint;
-  ServerOptions options;
-  SessionCounters counters;
-  std::atomic<bool> is_connected{false};
-  std::optional<ipc::Listener> listener;
-  runtime::Watch listen_watch;
-  runtime::Timer retry;
-  std::unique_ptr<Session> session;
-  std::shared_ptr<Anchor> anchor;
-  RateLimit complaints;   // about connections that cannot be taken
-  bool draining = false;  // the last client's memory may still be touched
-};
 
 // Watched only while a client can be taken: others wait in the backlog, without events.
 void Server::Impl::listen() {
@@ -102,13 +54,15 @@ Result<void> Server::Impl::serve(ipc::Connection connection, unsigned version_ti
   }
   listen_watch.reset();
   counters.connections.add();
+  if (is_recorded()) keep(true);
   is_connected.store(true, std::memory_order_relaxed);
   return {};
 }
 
 void Server::Impl::make_session(ipc::Connection connection) {
-  session = std::make_unique<Session>(SessionContext{poller, endpoint, options, counters}, std::move(connection),
-                                      [this] { next_client(); });
+  session =
+      std::make_unique<Session>(SessionContext{poller, endpoint, options, counters, is_recorded() ? this : nullptr},
+                                std::move(connection), [this] { next_client(); });
 }
 
 // Nothing is let go before all has been kept.
@@ -164,11 +118,15 @@ tl::expected<void, std::string> Server::Impl::adopt(const state::Suspended& from
   counters.errors.set(saved.errors);
   counters.dma_maps.set(saved.dma_maps);
   counters.dma_unmaps.set(saved.dma_unmaps);
+  return {};
+}
+
+Result<void> Server::Impl::go_on() {
   if (!session) {
     listen();
     return {};
   }
-  if (auto done = session->go_on(); !done) return tl::unexpected(done.error().text());
+  if (auto done = session->go_on(); !done) return done;
   is_connected.store(true, std::memory_order_relaxed);
   if (session->is_negotiated()) endpoint.go_on();
   return {};
@@ -179,7 +137,8 @@ void Server::Impl::drop_session(const std::function<void()>& quiet) {
   const bool was_attached = session->is_negotiated();
   if (was_attached) endpoint.client_gone(quiet);
   session->abort_dma();
-  session.reset();
+  const auto last = std::move(session);
+  if (is_recorded()) keep(true);  // before its descriptors are closed, whose numbers others may get
   is_connected.store(false, std::memory_order_relaxed);
   if (!was_attached) quiet();
 }
@@ -200,6 +159,7 @@ Server::~Server() = default;
 Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, pci::Endpoint& endpoint,
                                                ServerOptions options) {
   auto impl = std::make_unique<Impl>(poller, endpoint, std::move(options));
+  if (auto made = impl->make_record(); !made) return tl::unexpected(made.error());
   if (!impl->options.path.empty()) {
     auto listener =
         ipc::Listener::open(impl->options.path, {impl->options.mode, impl->options.owner, impl->options.group});
@@ -207,6 +167,7 @@ Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, pci::End
     impl->listener.emplace(std::move(*listener));
     impl->listen();
   }
+  impl->keep_all();
   if (impl->options.spin) poller.add_task(*impl);
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
@@ -228,13 +189,34 @@ Result<state::Suspended> Server::suspend() { return impl_->suspend(); }
 
 tl::expected<std::unique_ptr<Server>, std::string> Server::adopt(runtime::Poller& poller, pci::Endpoint& endpoint,
                                                                  ServerOptions options, const state::Suspended& from) {
+  auto server = adopt_paused(poller, endpoint, std::move(options), from);
+  if (!server) return server;
+  if (auto done = (*server)->go_on(); !done) {
+    (*server)->impl_->let_go();
+    return tl::unexpected(done.error().text());
+  }
+  return server;
+}
+
+tl::expected<std::unique_ptr<Server>, std::string> Server::adopt_paused(runtime::Poller& poller,
+                                                                        pci::Endpoint& endpoint, ServerOptions options,
+                                                                        const state::Suspended& from) {
   auto impl = std::make_unique<Impl>(poller, endpoint, std::move(options));
+  if (auto done = impl->make_record(); !done) return tl::unexpected(done.error().text());
   if (auto adopted = impl->adopt(from); !adopted) {
     impl->let_go();
     return tl::unexpected(adopted.error());
   }
+  impl->keep_all();
   if (impl->options.spin) poller.add_task(*impl);
   return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Result<void> Server::go_on() { return impl_->go_on(); }
+
+Server::Record Server::record() const noexcept {
+  if (!impl_->slots) return {};
+  return {impl_->slots->fd(), impl_->stream_record->fd()};
 }
 
 void Server::give_up(state::Suspended from) noexcept {

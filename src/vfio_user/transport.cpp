@@ -18,9 +18,10 @@ constexpr std::size_t kFirstBuffer = 64 << 10;
 
 }  // namespace
 
-Transport::Transport(ipc::Connection socket, std::size_t max_message)
-    : socket_(std::move(socket)), max_message_(max_message), in_(kFirstBuffer) {
+Transport::Transport(ipc::Connection socket, std::size_t max_message, StreamRecord* record)
+    : socket_(std::move(socket)), max_message_(max_message), record_(record), in_(kFirstBuffer) {
   out_.reserve(kFirstBuffer);
+  if (record_ != nullptr) record_->clear();
 }
 
 void Transport::make_room() {
@@ -57,13 +58,55 @@ Transport::Io Transport::receive(bool may_sleep, std::size_t limit) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  const ssize_t got = ::recvmsg(socket_.get(), &message, (may_sleep ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
+  const ssize_t got = read_some(part, message, (may_sleep ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
   if (got < 0) return errno == EAGAIN || errno == EINTR ? Io::would_block : Io::closed;
   const bool has_fds = message.msg_controllen != 0 || (message.msg_flags & MSG_CTRUNC) != 0;
   in_end_ += static_cast<std::size_t>(got);
   if (has_fds) [[unlikely]]
     take_fds(message, static_cast<std::uint64_t>(got));
+  if (record_ != nullptr && got > 0) note_received(static_cast<std::size_t>(got), has_fds);
   return got == 0 ? Io::closed : Io::progress;
+}
+
+ssize_t Transport::read_some(iovec& part, msghdr& message, int flags) noexcept {
+  if (record_ == nullptr) return ::recvmsg(socket_.get(), &message, flags);
+  std::span<const std::byte> bytes;
+  const ssize_t got = record_->receive(socket_.get(), part.iov_len, flags, message, bytes);
+  if (got > 0) std::memcpy(part.iov_base, bytes.data(), bytes.size());
+  return got;
+}
+
+void Transport::note_received(std::size_t bytes, bool has_fds) noexcept {
+  const bool has_new = has_fds && !arrived_.empty();
+  StreamFds fds;
+  if (has_new) fds = numbers_of(arrived_.back().position, arrived_.back().fds, arrived_.back().lost);
+  record_->received(bytes, has_new ? &fds : nullptr);
+}
+
+StreamFds Transport::numbers_of(std::uint64_t position, std::span<const UniqueFd> fds, bool lost) noexcept {
+  StreamFds numbers;
+  numbers.position = position;
+  numbers.lost = lost ? 1 : 0;
+  for (const UniqueFd& each : fds)
+    numbers.fds[numbers.count++] = each.get();
+  return numbers;
+}
+
+void Transport::commit(std::uint64_t image) noexcept {
+  if (record_ == nullptr) return;
+  StreamFds fds[kMostDepartures];
+  std::size_t count = 0;
+  for (std::size_t i = committed_departures_; i < departing_.size() && count < kMostDepartures; ++i) {
+    StreamFds& each = fds[count++];
+    each = {};
+    each.position = departing_[i].position;
+    each.count = static_cast<std::uint32_t>(departing_[i].fds.size());
+    std::ranges::copy(departing_[i].fds, each.fds);
+  }
+  committed_departures_ += count;
+  const std::span<const std::byte> output = std::span{out_}.last(static_cast<std::size_t>(queued_end() - committed_));
+  record_->commit(position(), image, output, std::span{fds}.first(count));
+  committed_ = queued_end();
 }
 
 // The kernel ends a read after the bytes that descriptors came with, so they belong to the last message that starts in
@@ -84,7 +127,8 @@ void Transport::take_fds(const msghdr& message, std::uint64_t got) {
   }
   const bool lost = (message.msg_flags & MSG_CTRUNC) != 0;
   if (got == 0 || (fds.empty() && !lost)) return;
-  const std::uint64_t owner = in_base_ + owner_of_last_byte(in_end_);
+  const std::uint64_t owner =
+      position() + owner_of_last_byte(std::span{in_}.subspan(in_begin_, in_end_ - in_begin_), max_message_);
   if (arrived_.empty() || arrived_.back().position != owner) arrived_.push_back({owner, {}, false});
   auto& all = arrived_.back();
   all.lost |= lost;
@@ -93,12 +137,11 @@ void Transport::take_fds(const msghdr& message, std::uint64_t got) {
   }
 }
 
-std::size_t Transport::owner_of_last_byte(std::size_t end) const noexcept {
-  std::size_t at = in_begin_;
-  for (;;) {
-    const auto header = wire::vfio_user::peek<Header>(std::span{in_}.subspan(at, end - at));
-    if (!header || header->size < sizeof(Header) || header->size > max_message_) return at;
-    if (header->size >= end - at) return at;
+std::size_t Transport::owner_of_last_byte(std::span<const std::byte> bytes, std::size_t max_message) noexcept {
+  for (std::size_t at = 0;;) {
+    const auto header = wire::vfio_user::peek<Header>(bytes.subspan(at));
+    if (!header || header->size < sizeof(Header) || header->size > max_message) return at;
+    if (header->size >= bytes.size() - at) return at;
     at += header->size;
   }
 }
@@ -174,7 +217,8 @@ Transport::Io Transport::flush() noexcept {
     iovec part{out_.data() + out_sent_, length};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
-    const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent = record_ == nullptr ? ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                            : record_->send(socket_.get(), message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) {
@@ -185,7 +229,10 @@ Transport::Io Transport::flush() noexcept {
       forget_sent();
       return Io::would_block;
     }
-    if (message.msg_control != nullptr) departing_.pop_front();
+    if (message.msg_control != nullptr) {
+      departing_.pop_front();
+      if (committed_departures_ != 0) --committed_departures_;
+    }
     out_sent_ += static_cast<std::size_t>(sent);
   }
   out_base_ += out_sent_;

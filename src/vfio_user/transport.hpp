@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ipc/connection.hpp"
+#include "vfio_user/stream_record.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/state/fd_bag.hpp"
@@ -38,10 +39,11 @@ struct Incoming {
 class Transport {
  public:
   enum class Io : std::uint8_t { progress, would_block, closed };
-  static constexpr std::size_t kMaxFds = 253;  ///< SCM_MAX_FD in the kernel: no more can go with one message
+  static constexpr std::size_t kMaxFds = StreamFds::kMost;
 
-  /// `max_message`: longer messages from the peer break the stream.
-  Transport(ipc::Connection socket, std::size_t max_message);
+  /// `max_message`: longer messages from the peer break the stream. `record`, if there is one, outlives the transport:
+  /// what is received and sent is kept there, and what is served and queued with each commit().
+  Transport(ipc::Connection socket, std::size_t max_message, StreamRecord* record = nullptr);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
   /// See Connection: nothing can be sent or received any more.
@@ -71,6 +73,17 @@ class Transport {
   void rollback(std::uint64_t mark) noexcept;
   [[nodiscard]] std::uint64_t queued_end() const noexcept { return out_base_ + out_.size(); }
   [[nodiscard]] std::size_t queued() const noexcept { return out_.size() - out_sent_; }
+  /// What was served so far is done, and what was queued is to be sent; `image` of the control slots belongs to it. Of
+  /// a transport with a record: before flush(), and never in the middle of a message.
+  void commit(std::uint64_t image) noexcept;
+  /// Where the next message begins: what next() has returned lies before.
+  [[nodiscard]] std::uint64_t position() const noexcept { return in_base_ + in_begin_; }
+  /// Messages with descriptors that wait to be sent: a record has room for so many.
+  static constexpr std::size_t kMostDepartures = StreamRecord::kDepartures;
+  [[nodiscard]] std::size_t departures() const noexcept { return departing_.size(); }
+  /// See StreamRecord::OwnerOf.
+  [[nodiscard]] static std::size_t owner_of_last_byte(std::span<const std::byte> bytes,
+                                                      std::size_t max_message) noexcept;
   /// Sends what is queued: one sendmsg() unless descriptors part it or the socket is full. What cannot be sent for any
   /// other reason is the end of the connection, which is an event of the socket too.
   [[nodiscard]] Io flush() noexcept;
@@ -98,10 +111,13 @@ class Transport {
   void take_fds(const msghdr& message, std::uint64_t got);
   [[nodiscard]] std::size_t add_fds(msghdr& message, std::span<char> control, std::uint64_t position,
                                     std::size_t length) const noexcept;
-  [[nodiscard]] std::size_t owner_of_last_byte(std::size_t end) const noexcept;
+  [[nodiscard]] ssize_t read_some(iovec& part, msghdr& message, int flags) noexcept;
+  void note_received(std::size_t bytes, bool has_fds) noexcept;
+  [[nodiscard]] static StreamFds numbers_of(std::uint64_t position, std::span<const UniqueFd> fds, bool lost) noexcept;
 
   ipc::Connection socket_;
   std::size_t max_message_;
+  StreamRecord* record_;
   std::vector<std::byte> in_;
   std::size_t in_begin_ = 0, in_end_ = 0;
   std::uint64_t in_base_ = 0;  // stream position of in_[0]
@@ -110,6 +126,8 @@ class Transport {
   std::size_t out_sent_ = 0;
   std::uint64_t out_base_ = 0;  // stream position of out_[0]
   std::deque<Departing> departing_;
+  std::uint64_t committed_ = 0;           // position up to which the record has the output
+  std::size_t committed_departures_ = 0;  // how many of departing_ it has
 };
 
 /// True when `fd` is an eventfd, or when that cannot be found out.

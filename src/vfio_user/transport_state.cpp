@@ -92,7 +92,14 @@ tl::expected<void, std::string> Transport::load(const SavedStream& from, const s
   in_end_ = from.in.size();
   const auto out = std::as_bytes(std::span{from.out});
   out_.assign(out.begin(), out.end());
-  return {};
+  if (record_ == nullptr) return {};
+  std::vector<StreamFds> numbers;
+  for (const Arrived& each : arrived_)
+    numbers.push_back(numbers_of(each.position, each.fds, each.lost));
+  if (auto begun = record_->begin_with(std::as_bytes(std::span{from.in}), numbers, from.deaths); !begun) {
+    return tl::unexpected(begun.error().text());
+  }
+  return {};  // what is queued gets there with the first commit()
 }
 
 }  // namespace vmux::vfio_user

@@ -20,7 +20,6 @@
 #include "vmux/base/assert.hpp"
 #include "vmux/base/clock.hpp"
 #include "vmux/runtime/poller.hpp"
-#include "vmux/state/control_slots.hpp"
 #include "vmux/state/fd_bag.hpp"
 #include "vmux/state/reader.hpp"
 #include "vmux/state/writer.hpp"
@@ -99,22 +98,22 @@ struct NicRig {
 
   /// From here on what a crash would leave is kept: see die().
   void start_record() {
-    const auto record = nic->function().start_record();
-    VMUX_ASSERT(record.has_value());
-    slots = UniqueFd{::dup(record->slots)};
-    cursors = UniqueFd{::dup(record->cursors)};
+    state::Writer writer;
+    auto numbers = state::FdBag::of_numbers();
+    VMUX_ASSERT(nic->function().record(writer, numbers).has_value());
+    recorded = std::move(writer).finish();
+    nic->function().record_kept();
+    cursors = UniqueFd{::dup(numbers.get("cursors"))};
   }
   /// The card is no more, without having been saved: what its descriptors were, the newest image, and the cursors.
   state::Suspended die() {
     state::Suspended out = let_go();
-    auto adopted = state::ControlSlots::adopt(std::move(slots));
-    VMUX_ASSERT(adopted.has_value());
-    auto newest = adopted->newest();
-    VMUX_ASSERT(newest.has_value() && out.fds.put("cursors", std::move(cursors)).has_value());
-    out.image = std::move(*newest);
+    VMUX_ASSERT(out.fds.put("cursors", std::move(cursors)).has_value());
+    out.image = recorded;
     return out;
   }
-  UniqueFd slots, cursors;
+  std::vector<std::byte> recorded;
+  UniqueFd cursors;
 
   /// Takes what the card sends: up to `most` frames, each finished into pieces.
   std::vector<Sent> take(std::size_t most = port::kMaxBurst) {

@@ -88,6 +88,12 @@ class AddressSpace {
   /// Dirty-page logging (device writes only), one bit per 4 KiB page.
   [[nodiscard]] Result<void> start_dirty_log() noexcept;
   void stop_dirty_log() noexcept;
+
+  /// For whoever keeps a record of the map for the time after this process: files that have no range any more stay open
+  /// from now on, until forget_departed(), which says that the record is without them. Their numbers are not given to
+  /// others meanwhile.
+  void keep_departed() noexcept;
+  void forget_departed() noexcept;
   [[nodiscard]] bool is_logging() const noexcept;
   /// Moves the bits of [start, start + size) into `bitmap` (one bit per `page_size` bytes, LSB first; OR-ed in) and
   /// clears them. `page_size`: power of two >= 4096. While an observer is attached, each bit is reported by two

@@ -13,6 +13,7 @@
 
 namespace vmux::state {
 class Arena;
+class UndoLog;
 class Reader;
 class Writer;
 }  // namespace vmux::state
@@ -63,6 +64,8 @@ class Savable {
   }
   /// Where the model keeps what changes with every burst, so that it outlives the process; nullptr: save() has all.
   [[nodiscard]] virtual state::Arena* arena() noexcept { return nullptr; }
+  /// For values there that requests change, and not twice; nullptr: all that requests change may be done again.
+  [[nodiscard]] virtual state::UndoLog* undo_log() noexcept { return nullptr; }
   /// Another device's values lie there now, which may have died while it wrote them. After load(); the error is for
   /// people, and the device is to be destroyed then.
   [[nodiscard]] virtual tl::expected<void, std::string> arena_taken_over() { return {}; }

@@ -108,8 +108,22 @@ class Endpoint {
   /// See Savable::claim_dma(): for the transport, which has what is under way.
   [[nodiscard]] virtual DmaClaim claim_dma(bool /*is_write*/, Iova /*at*/, std::size_t /*size*/) { return {}; }
   virtual void go_on() noexcept {}
-  /// Before a client hears that something was done: what has changed is kept, if anybody wants it kept.
-  virtual void commit() noexcept {}
+
+  // --- for whoever keeps a record, with which another process goes on when this one dies ---
+  /// Adds what suspend() would, while the device runs, and names the descriptors where they are. What changes with
+  /// every burst need not be in it: it lies in memory that outlives the process, `cursors` among the names.
+  [[nodiscard]] virtual Result<void> record(state::Writer& /*into*/, state::FdBag& /*fds*/) {
+    return fail(Errc::not_supported, "the device cannot be handed over");
+  }
+  /// Whether anything that record() has is different since the last time that this was asked.
+  [[nodiscard]] virtual bool take_change() noexcept { return false; }
+  /// What record() has added last is kept.
+  virtual void record_kept() noexcept {}
+  /// Requests are about to be served whose effects do not count before end_requests(): should the process die in
+  /// between, whoever takes over finds `round` in the cursors, undoes what they have changed there, and serves them
+  /// again (state/undo_log.hpp).
+  virtual void begin_requests(std::uint64_t /*round*/) noexcept {}
+  virtual void end_requests() noexcept {}
 };
 
 }  // namespace vmux::pci

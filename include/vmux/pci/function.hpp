@@ -57,7 +57,11 @@ class Function final : public Endpoint {
   [[nodiscard]] DmaClaim claim_dma(bool is_write, Iova at, std::size_t size) override;
   /// Unless a migration holds the device.
   void go_on() noexcept override;
-  void commit() noexcept override;
+  [[nodiscard]] Result<void> record(state::Writer& into, state::FdBag& fds) override;
+  [[nodiscard]] bool take_change() noexcept override;
+  void record_kept() noexcept override;
+  void begin_requests(std::uint64_t round) noexcept override;
+  void end_requests() noexcept override;
 
   // --- whoever moves it ---
   /// The model's state can be moved. The calls below are for such a model.
@@ -71,14 +75,6 @@ class Function final : public Endpoint {
   /// Takes an image: the function is then as it was when saved, and paused. On an error, which is a sentence for
   /// people, it is as after a reset.
   [[nodiscard]] tl::expected<void, std::string> load(std::span<const std::byte> image);
-
-  /// From here on control state outlives this process: with each commit() after a change, the image of suspend() is
-  /// written to the slots (state/control_slots.hpp), of which this is the descriptor; `cursors` is that of the model's
-  /// arena, or -1. An adopt() that finds `cursors` among its descriptors takes these in place of what the image says.
-  struct Record {
-    int slots = -1, cursors = -1;
-  };
-  [[nodiscard]] Result<Record> start_record();
 
   // --- the device model's face ---
   /// Something has changed that a saved state has and the arena has not: a reset, what a driver has agreed upon.

@@ -2,6 +2,7 @@
 // One thread that owns things: sockets, timers, rings. The only home of threads.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <future>
@@ -69,6 +70,12 @@ class Timer {
   std::size_t slot_ = kIdle;  // index in the poller's heap
 };
 
+/// What a poller's thread shows to whoever watches over it from outside.
+struct LifeSign {
+  std::atomic<std::uint64_t> rounds{0};     ///< that it has begun
+  std::atomic<std::uint32_t> is_asleep{1};  ///< it waits in the kernel
+};
+
 struct PollerOptions {
   std::string name = "poller";             ///< thread name, at most 15 characters
   std::optional<unsigned> cpu;             ///< pin the thread to this CPU
@@ -84,6 +91,10 @@ struct PollerOptions {
   /// pays, and while no other thread wants its CPU. 0: never.
   std::uint64_t linger_ns = 100'000;
   std::string keep_awake_device = "/dev/cpu_dma_latency";  ///< where to ask; one that cannot be opened is done without
+  /// Called on the own thread of start() before its first round and after its last. The sign, if it gives one, is kept
+  /// up to date in between.
+  std::function<LifeSign*()> thread_begins;
+  std::function<void(LifeSign*)> thread_ends;
 };
 
 /// What a poller has done; readable from any thread.
@@ -131,6 +142,8 @@ class Poller {
   }
   /// Any thread: makes a sleeping poller look at its tasks; one atomic exchange while it is awake.
   void wake() noexcept;
+  /// Whoever calls run() shows this sign. Before that.
+  void show(LifeSign* sign) noexcept;
   [[nodiscard]] bool is_running() const noexcept;     ///< any thread
   [[nodiscard]] bool is_own_thread() const noexcept;  ///< any thread
 

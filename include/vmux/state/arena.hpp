@@ -5,12 +5,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
+#include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "vmux/base/mapping.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
+#include "vmux/state/undo_log.hpp"
 
 namespace vmux::state {
 
@@ -31,6 +35,18 @@ class Arena {
     return *static_cast<T*>(place(tag, sizeof(T)));
   }
 
+  /// A value as by place(), and the log of what requests change in it. Tags have their two highest bits clear.
+  template <class T>
+  [[nodiscard]] std::pair<T&, UndoLog> place_undoable(std::uint32_t tag) noexcept {
+    T& value = place<T>(tag);
+    auto& words = *new (&place<UndoWords>(tag | kUndoTag)) UndoWords{};
+    auto* const whole = static_cast<std::byte*>(place(tag | kWholeTag, sizeof(T)));
+    return {value, UndoLog{words, std::as_writable_bytes(std::span{&value, 1}), {whole, sizeof(T)}}};
+  }
+  /// In an arena that another process has left: all values are as they were before the requests of `round`, if those
+  /// were under way. The same when it is done again. The error, for people, is of one that cannot be.
+  [[nodiscard]] static tl::expected<void, std::string> undo(int fd, std::uint64_t round);
+
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   /// Another object's values from here on, at the same addresses. Refused, with a sentence for people, unless it has
   /// the same values in the same order; nothing has changed then.
@@ -39,6 +55,7 @@ class Arena {
  private:
   Arena(UniqueFd fd, Mapping memory) noexcept : fd_(std::move(fd)), memory_(std::move(memory)) {}
   [[nodiscard]] void* place(std::uint32_t tag, std::size_t size) noexcept;
+  static constexpr std::uint32_t kUndoTag = 1u << 30, kWholeTag = 1u << 31;
 
   UniqueFd fd_;
   Mapping memory_;

@@ -24,6 +24,8 @@ class ControlSlots {
   [[nodiscard]] Result<void> write(std::span<const std::byte> image);
   /// The newest that is whole; not_found when there is none.
   [[nodiscard]] Result<std::vector<std::byte>> newest() const;
+  /// That of this number, which was the newest or is the one before; not_found when it is not there, or not whole.
+  [[nodiscard]] Result<std::vector<std::byte>> image(std::uint64_t sequence) const;
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
   [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }  ///< of the newest; 0: none
 

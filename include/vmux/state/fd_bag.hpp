@@ -22,12 +22,16 @@ class FdBag {
   static constexpr std::size_t kMaxName = 64;
 
   FdBag() = default;
-  /// One that keeps nothing: for an image alone, as long as its descriptors stay where they are.
-  [[nodiscard]] static FdBag of_nothing() noexcept {
+  /// One that owns nothing and has the numbers themselves: for whoever keeps an image for the time after this process,
+  /// as long as its descriptors stay what they are.
+  [[nodiscard]] static FdBag of_numbers() noexcept {
     FdBag bag;
-    bag.keeps_ = false;
+    bag.owns_ = false;
     return bag;
   }
+  FdBag(FdBag&&) noexcept = default;
+  FdBag& operator=(FdBag&&) noexcept = default;
+  ~FdBag();
 
   /// already_exists for a name that is there, invalid_argument for one that is none, no_space when it is full.
   [[nodiscard]] Result<void> put(std::string name, UniqueFd fd);
@@ -42,13 +46,31 @@ class FdBag {
   template <class F>
   void for_each(F&& visit) const {
     for (const auto& [name, fd] : fds_)
-      visit(name, fd.get());
+      visit(name, fd);
   }
 
  private:
-  std::map<std::string, UniqueFd, std::less<>> fds_;
-  bool keeps_ = true;
+  [[nodiscard]] Result<void> check(std::string_view name, int fd) const noexcept;
+  std::map<std::string, int, std::less<>> fds_;
+  bool owns_ = true;
 };
+
+/// The names and numbers of a bag of_numbers(), as part of an image.
+struct FdNumbers {
+  static constexpr std::string_view kSection = "state.fds";
+  static constexpr std::uint16_t kVersion = 1;
+  struct Entry {
+    std::string name;
+    std::uint32_t number = 0;
+    static void describe(auto& fields, auto& self) {
+      fields.text("name", self.name, FdBag::kMaxName);
+      fields("number", self.number);
+    }
+  };
+  std::vector<Entry> entries;
+  static void describe(auto& fields, auto& self) { fields.list("entries", self.entries, FdBag::kMaxFds); }
+};
+[[nodiscard]] FdNumbers numbers_of(const FdBag& bag);
 
 /// `kind`/`index`
 [[nodiscard]] std::string fd_name(std::string_view kind, std::uint64_t index);

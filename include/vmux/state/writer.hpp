@@ -84,6 +84,8 @@ class FieldWriter {
 class Writer {
  public:
   Writer();
+  /// Goes on behind the sections of an image that a Reader has opened.
+  explicit Writer(std::vector<std::byte> image);
 
   /// Appends `value` as a section. Names are unique within an image; a second one of a name is a mistake of ours.
   template <Section T>

@@ -5,12 +5,16 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "vmux/base/result.hpp"
+#include "vmux/base/unique_fd.hpp"
 #include "vmux/pci/endpoint.hpp"
 #include "vmux/runtime/poller.hpp"
 #include "vmux/state/fd_bag.hpp"
@@ -33,6 +37,9 @@ struct ServerOptions {
   /// Look at the socket in every round of the poller while a client is attached, instead of waiting for an event: the
   /// shortest answers, for a poller that has a CPU of its own.
   bool spin = false;
+  /// Keep what another process needs to go on when this one dies, at any instruction: see Server::record(). For an
+  /// endpoint that can be handed over.
+  bool keeps_record = false;
 };
 
 /// What a server has seen; readable from any thread.
@@ -74,6 +81,34 @@ class Server {
                                                                                 pci::Endpoint& endpoint,
                                                                                 ServerOptions options,
                                                                                 const state::Suspended& from);
+  /// The same, but that nothing is served before go_on(): for whoever has several, and a record to write first.
+  [[nodiscard]] static tl::expected<std::unique_ptr<Server>, std::string> adopt_paused(runtime::Poller& poller,
+                                                                                       pci::Endpoint& endpoint,
+                                                                                       ServerOptions options,
+                                                                                       const state::Suspended& from);
+  [[nodiscard]] Result<void> go_on();
+
+  /// Memory that no client has: it says what this server is doing, and names its other descriptors by their numbers. A
+  /// request is served once and answered once, whoever does it. -1 without ServerOptions::keeps_record.
+  struct Record {
+    int image = -1, stream = -1;
+  };
+  [[nodiscard]] Record record() const noexcept;
+  /// What a server has left whose process is dead. `fetch` gives that process's descriptors by number, as far as they
+  /// are open there. The error is for people.
+  struct LeftBehind {
+    state::Suspended state;
+    std::uint32_t deaths = 0;  ///< how many processes in a row died of the message that is to be served next
+  };
+  using Fetch = std::function<Result<std::map<int, UniqueFd>>(const std::vector<int>& numbers)>;
+  [[nodiscard]] static tl::expected<LeftBehind, std::string> left_behind(UniqueFd image, UniqueFd stream,
+                                                                         const ServerOptions& options,
+                                                                         const Fetch& fetch);
+  /// The same of a server that runs, to find out whether it could be: nothing is undone. It may be in the middle of a
+  /// change, so an error is worth another look.
+  [[nodiscard]] static tl::expected<LeftBehind, std::string> look_at(UniqueFd image, UniqueFd stream,
+                                                                     const ServerOptions& options, const Fetch& fetch);
+
   /// Nobody goes on: the client reads the end of the stream, as if the server had been destroyed.
   static void give_up(state::Suspended from) noexcept;
 

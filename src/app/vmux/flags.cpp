@@ -143,6 +143,12 @@ void Parser::declare() {
                                            : app_.add_option(flags, each.written, help)->type_name(each.text->type);
   }
   app_.add_flag("--check", flags_.only_check, "check flags and configuration, start nothing")->disable_flag_override();
+  auto* const keeper = app_.add_flag("--keeper", flags_.is_keeper,
+                                     "start the daemon, and when it dies the next one, which goes on where it was");
+  keeper->disable_flag_override();
+  app_.add_flag("--standby", flags_.has_standby, "with --keeper: have the next daemon started beforehand")
+      ->disable_flag_override()
+      ->needs(keeper);
 }
 
 void Parser::collect() {

@@ -16,6 +16,8 @@ struct Flags {
   control::Configuration configuration;
   std::string file;  ///< of the configuration; empty: none
   bool only_check = false;
+  bool is_keeper = false;    ///< start a daemon, and the next one when that dies
+  bool has_standby = false;  ///< of a keeper: the next one is started beforehand
 };
 
 /// Reads the flags and the configuration file that they name, and checks all of it against `catalogue` without

@@ -20,8 +20,11 @@
 #include "base/logf.hpp"
 #include "base/printable.hpp"
 #include "control/live/daemon.hpp"
+#include "control/live/rehearsal.hpp"
 #include "control/model/hardware.hpp"
 #include "control/version.hpp"
+#include "keeper/keeper.hpp"
+#include "keeper/lifeline.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace {
@@ -93,9 +96,40 @@ void allow_many_descriptors() {
              limit->now / vmux::kDescriptorsPerPort);
 }
 
+/// What would be carried over from a daemon that lives; or why not.
+tl::expected<std::string, std::string> rehearse(const vmux::keeper::Lifeline& lifeline) {
+  return vmux::control::rehearse_take_over(vmux::control::builtin_catalogue(), lifeline);
+}
+
+/// A keeper has started this process; before there is a second thread. False: it is not needed any more.
+vmux::Result<bool> wait_for_keeper(std::unique_ptr<vmux::keeper::Lifeline>& lifeline) {
+  auto made = vmux::keeper::Lifeline::from_environment();
+  if (!made) return tl::unexpected<vmux::Error>(made.error());
+  lifeline = std::move(*made);
+  return lifeline == nullptr ? true : lifeline->wait_for_go(rehearse);
+}
+
+int run_keeper(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
+  vmux::keeper::KeeperOptions options;
+  options.has_standby = flags.has_standby;
+  options.notify = [](const char* state) { vmux::app::notify_manager(state); };
+  for (const std::string& each : arguments) {
+    if (each != "--keeper" && each != "--standby") options.arguments.push_back(each);
+  }
+  return vmux::keeper::run_keeper(std::move(options));
+}
+
 int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
   start_log(flags.configuration.daemon.log_level);
   allow_many_descriptors();
+  if (flags.is_keeper) return run_keeper(std::move(flags), arguments);
+  std::unique_ptr<vmux::keeper::Lifeline> lifeline;
+  const auto goes = wait_for_keeper(lifeline);
+  if (!goes) {
+    fmt::print(stderr, "vmux: cannot follow the keeper: {}\n", goes.error().text());
+    return 1;
+  }
+  if (!*goes) return 0;
   // Blocked before any thread starts, so that all threads inherit it and the signals arrive at the descriptor.
   sigset_t set = stop_signals();
   sigaddset(&set, SIGHUP);
@@ -105,8 +139,8 @@ int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
   const vmux::UniqueFd signals{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
   const std::string file = flags.file;
   vmux::control::Hardware hardware;
-  auto daemon =
-      vmux::control::Daemon::create(vmux::control::builtin_catalogue(), hardware, std::move(flags.configuration));
+  auto daemon = vmux::control::Daemon::create(vmux::control::builtin_catalogue(), hardware,
+                                              std::move(flags.configuration), lifeline.get());
   if (!daemon) {
     fmt::print(stderr, "vmux: {}\n", vmux::printable(vmux::control::text_of(daemon.error())));
     return 1;
@@ -118,8 +152,12 @@ int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
   }
   const std::string& rpc = (*daemon)->rpc_path();
   vmux::logf(LogLevel::info, "vmux {} is ready, RPC at {}", vmux::control::version(), rpc.empty() ? "none" : rpc);
+  if (lifeline == nullptr) {
+    vmux::logf(LogLevel::info, "nobody takes over if this process dies: `vmux --keeper` starts it with one that does");
+  }
   vmux::app::notify_manager("READY=1");
   (*daemon)->run();
+  if (lifeline != nullptr) lifeline->stopping();
   vmux::app::notify_manager("STOPPING=1");
   return 0;
 }

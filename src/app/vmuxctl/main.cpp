@@ -7,6 +7,7 @@
 #include "app/vmuxctl/cli.hpp"
 #include "app/vmuxctl/host_cli.hpp"
 #include "app/vmuxctl/shape.hpp"
+#include "app/vmuxctl/upgrade.hpp"
 #include "control/rpc/rpc_client.hpp"
 
 namespace {
@@ -39,6 +40,13 @@ vmux::app::Exit run(const vmux::app::Call& call) {
   const auto print = [](const std::string& lines) {
     return std::fputs(lines.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
   };
+  if (call.command->method == vmux::app::kUpgrade) {
+    return vmux::app::upgrade(call, [&call](const std::string& method, const Json& params) -> Outcome<Json> {
+      auto daemon = reach(call);
+      if (!daemon) return tl::unexpected<vmux::control::Problem>(daemon.error());
+      return ask(*daemon, method, params);
+    });
+  }
   if (call.follows)
     return vmux::app::follow(
         call, [&](const Json& params) { return ask(*client, call.command->method, params); }, print);

@@ -154,6 +154,26 @@ std::string print_events(const Json& events) {
 
 std::string print_log_level(const Json& level) { return text(level, "level") + '\n'; }
 
+std::string print_keeper(const Json& status) {
+  std::string out = fmt::format("keeper {}, daemon {}", text(status, "keeper"), text(status, "active"));
+  if (const Json standby = member(status, "standby"); standby.is_number() && standby != 0) {
+    out += fmt::format(", standby {}", text(status, "standby"));
+  }
+  out += fmt::format("\n{} take-overs", text(status, "takeovers"));
+  if (const Json last = member(status, "last"); last.is_object()) {
+    out += fmt::format(", the last one by {} after {} us: {}", text(last, "pid"), text(last, "gap_us"),
+                       text(last, "cause"));
+  }
+  if (member(status, "upgrade").is_string()) out += fmt::format("\nlast upgrade: {}", text(status, "upgrade"));
+  return out + '\n';
+}
+
+std::string print_drill(const Json& result) {
+  return fmt::format("process {} is killed; `vmuxctl keeper status` tells who took over\n", text(result, "pid"));
+}
+
+std::string print_rehearsal(const Json& result) { return text(result, "would") + '\n'; }
+
 std::string print_version(const Json& version) {
   return fmt::format("vmuxctl {}\nvmux {} (process {})\n", control::version(), text(version, "version"),
                      text(version, "pid"));

@@ -27,6 +27,9 @@ namespace vmux::app {
 [[nodiscard]] Table table_of_counters(const control::Json& counters);
 [[nodiscard]] std::string print_events(const control::Json& events);
 [[nodiscard]] std::string print_log_level(const control::Json& level);
+[[nodiscard]] std::string print_keeper(const control::Json& status);
+[[nodiscard]] std::string print_drill(const control::Json& result);
+[[nodiscard]] std::string print_rehearsal(const control::Json& result);
 [[nodiscard]] std::string print_version(const control::Json& version);
 
 }  // namespace vmux::app

@@ -70,6 +70,34 @@ bool is_interface_name(const std::string& name) noexcept {
   });
 }
 
+namespace {
+
+Result<void> agree_on_offloads(TapDevice& device) {
+  const unsigned basic = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+  const int fd = device.queues.front().get();
+  device.has_udp_gso = ::ioctl(fd, TUNSETOFFLOAD, basic | kTunUso4 | kTunUso6) == 0;
+  if (!device.has_udp_gso && ::ioctl(fd, TUNSETOFFLOAD, basic) != 0) {
+    return fail_errno("the tap interface takes no offloads");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<TapDevice> adopt_tap(const std::vector<int>& queues) {
+  TapDevice device;
+  for (const int queue : queues) {
+    UniqueFd fd{::fcntl(queue, F_DUPFD_CLOEXEC, 0)};
+    if (!fd) return fail_errno("a queue of the tap interface is gone");
+    const auto header = agree_on_header(fd.get());
+    if (!header) return tl::unexpected(header.error());
+    device.header_size = *header;
+    device.queues.push_back(std::move(fd));
+  }
+  if (auto agreed = agree_on_offloads(device); !agreed) return tl::unexpected(agreed.error());
+  return device;
+}
+
 Result<TapDevice> open_tap(const std::string& name, unsigned queues) {
   TapDevice device;
   int flags = queues > 1 ? IFF_MULTI_QUEUE : 0;
@@ -82,12 +110,7 @@ Result<TapDevice> open_tap(const std::string& name, unsigned queues) {
     device.header_size = *header;
     device.queues.push_back(std::move(*fd));
   }
-  const unsigned basic = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-  const int fd = device.queues.front().get();
-  device.has_udp_gso = ::ioctl(fd, TUNSETOFFLOAD, basic | kTunUso4 | kTunUso6) == 0;
-  if (!device.has_udp_gso && ::ioctl(fd, TUNSETOFFLOAD, basic) != 0) {
-    return fail_errno("the tap interface takes no offloads");
-  }
+  if (auto agreed = agree_on_offloads(device); !agreed) return tl::unexpected(agreed.error());
   return device;
 }
 

@@ -23,6 +23,8 @@ struct TapDevice {
 
 /// Creates the interface or attaches to an existing one.
 [[nodiscard]] Result<TapDevice> open_tap(const std::string& name, unsigned queues);
+/// Queues of an interface that another process has opened.
+[[nodiscard]] Result<TapDevice> adopt_tap(const std::vector<int>& queues);
 /// Sets the MTU (unless 0) and the link up (if asked); returns the MTU.
 [[nodiscard]] Result<std::uint32_t> set_up_link(const std::string& name, std::uint32_t mtu, bool up);
 

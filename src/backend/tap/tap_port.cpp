@@ -44,7 +44,7 @@ Result<TapPort::Lanes> TapPort::create(const TapOptions& options, std::span<runt
     return fail(Errc::invalid_argument, "a tap interface has 1 to 16 queues");
   }
   if (pollers.empty()) return fail(Errc::invalid_argument, "a tap interface needs a poller");
-  auto device = open_tap(options.name, options.queues);
+  auto device = options.from.empty() ? open_tap(options.name, options.queues) : adopt_tap(options.from);
   if (!device) return tl::unexpected(device.error());
   const auto mtu = set_up_link(options.name, options.mtu, options.set_link_up);
   if (!mtu) return tl::unexpected(mtu.error());
@@ -69,6 +69,13 @@ Result<TapPort::Lanes> TapPort::create(const TapOptions& options, std::span<runt
     if (!ok) return tl::unexpected(ok.error());
   }
   return lanes;
+}
+
+std::vector<int> TapPort::queue_fds() const {
+  std::vector<int> fds;
+  for (const auto& queue : queues_)
+    fds.push_back(queue->fd());
+  return fds;
 }
 
 Result<void> TapPort::watch_all() {

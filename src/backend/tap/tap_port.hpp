@@ -20,6 +20,9 @@ struct TapOptions {
   unsigned queues = 1;      ///< 1 to 16; above 1 the interface is IFF_MULTI_QUEUE
   std::uint32_t mtu = 0;    ///< bytes; 0 leaves the interface's own
   bool set_link_up = true;  ///< bring the interface up
+  /// Queues that another process had, in place of opening any: as many as `queues`, in their order. Frames that came
+  /// meanwhile are still in them.
+  std::vector<int> from;
 };
 
 class TapLink;   // the interface's state; tap_link.hpp
@@ -49,6 +52,8 @@ class TapPort final : public port::Port {
 
   /// Any thread: true when the interface was deleted under us; the port stays silent from then on.
   [[nodiscard]] bool is_gone() const noexcept { return gone_.get() != 0; }
+  /// The descriptors of its queues.
+  [[nodiscard]] std::vector<int> queue_fds() const;
   /// The interface's name.
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 

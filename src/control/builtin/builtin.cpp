@@ -62,13 +62,26 @@ class TapUplink final : public Uplink {
       out.push_back(lane.get());
     return out;
   }
+  // Queue i is of lane i modulo their number.
+  void record(state::FdBag& numbers) const override {
+    for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
+      const std::vector<int> fds = lanes_[lane]->queue_fds();
+      for (std::size_t i = 0; i < fds.size(); ++i)
+        static_cast<void>(numbers.put_copy(state::fd_name("queue", i * lanes_.size() + lane), fds[i]));
+    }
+  }
 
  private:
   backend::TapPort::Lanes lanes_;
 };
 
 Result<std::unique_ptr<Uplink>> make_tap(const UplinkRequest& request, runtime::Poller&) {
-  auto lanes = backend::TapPort::create({.name = request.device, .queues = request.queues}, request.pollers);
+  backend::TapOptions options{.name = request.device, .queues = request.queues};
+  for (unsigned i = 0; request.left != nullptr && i < request.queues; ++i) {
+    if (const int queue = request.left->get(state::fd_name("queue", i)); queue >= 0) options.from.push_back(queue);
+  }
+  if (options.from.size() != request.queues) options.from.clear();
+  auto lanes = backend::TapPort::create(options, request.pollers);
   if (!lanes) return tl::unexpected<Error>(lanes.error());
   return std::make_unique<TapUplink>(std::move(*lanes));
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "base/logf.hpp"
 #include "vmux/vfio_user/server.hpp"
 
 namespace vmux::control {
@@ -46,6 +47,12 @@ class VfioUserFrontend final : public Frontend {
     return {stats.connections, stats.is_connected};
   }
   bool announce_departure(bool for_good) noexcept override { return server_->announce_departure(for_good); }
+  void record(state::FdBag& numbers) const override {
+    const vfio_user::Server::Record record = server_->record();
+    static_cast<void>(numbers.put_copy("image", record.image));
+    static_cast<void>(numbers.put_copy("stream", record.stream));
+  }
+  [[nodiscard]] Result<void> go_on() override { return server_->go_on(); }
   void report(CounterReport& into) const override {
     control::report(into, kClientRows, ClientCounters{server_->stats(), endpoint_.memory().reach()});
   }
@@ -54,6 +61,30 @@ class VfioUserFrontend final : public Frontend {
   pci::Endpoint& endpoint_;
   std::unique_ptr<vfio_user::Server> server_;
 };
+
+constexpr std::uint32_t kMostDeaths = 2;  // of one message
+
+/// What a daemon left goes on. nullptr when it cannot: its client reads the end of the stream, and the next may come.
+std::unique_ptr<vfio_user::Server> take_over(const FrontendRequest& request, pci::Endpoint& endpoint,
+                                             const vfio_user::ServerOptions& options, runtime::Poller& poller) {
+  auto image = request.left->copy("image"), stream = request.left->copy("stream");
+  if (!image || !stream) return nullptr;
+  auto left = vfio_user::Server::left_behind(std::move(*image), std::move(*stream), options, request.fetch);
+  if (!left) {
+    logf(LogLevel::error, "{}: what the process before has left of it cannot be used: {}", request.name, left.error());
+    return nullptr;
+  }
+  if (left->deaths >= kMostDeaths) {
+    logf(LogLevel::error, "{}: {} processes in a row died of a message of its client, which is sent away", request.name,
+         left->deaths);
+  } else {
+    auto server = vfio_user::Server::adopt_paused(poller, endpoint, options, left->state);
+    if (server) return std::move(*server);
+    logf(LogLevel::error, "{}: it cannot go on, and its client is sent away: {}", request.name, server.error());
+  }
+  vfio_user::Server::give_up(std::move(left->state));
+  return nullptr;
+}
 
 }  // namespace
 
@@ -66,6 +97,13 @@ Result<std::unique_ptr<Frontend>> make_vfio_user(const FrontendRequest& request,
   options.mode = request.access.mode.value_or(kSocketMode);
   options.owner = id_of(request.access.owner);
   options.group = id_of(request.access.group);
+  // A physical function is handed over in another way, if at all.
+  options.keeps_record = request.is_kept && endpoint->has_software_dma();
+  if (request.left != nullptr) {
+    if (auto server = take_over(request, *endpoint, options, poller)) {
+      return std::make_unique<VfioUserFrontend>(*endpoint, std::move(server));
+    }
+  }
   auto server = vfio_user::Server::create(poller, *endpoint, std::move(options));
   if (!server) return tl::unexpected<Error>(server.error());
   return std::make_unique<VfioUserFrontend>(*endpoint, std::move(*server));

@@ -58,8 +58,9 @@ std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports, const st
 }  // namespace
 
 Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalogue, Hardware& hardware,
-                                                        EventRing& events, const DaemonSpec& daemon) {
-  std::unique_ptr<Controller> controller{new Controller(catalogue, hardware, events, daemon)};
+                                                        EventRing& events, const DaemonSpec& daemon,
+                                                        keeper::Lifeline* lifeline) {
+  std::unique_ptr<Controller> controller{new Controller(catalogue, hardware, events, daemon, lifeline)};
   if (auto started = controller->start_pollers(); !started) return tl::unexpected<Problem>(started.error());
   for (const SwitchSpec& spec : controller->inventory_.all<SwitchSpec>()) {
     if (auto opened = controller->open(spec); !opened) return tl::unexpected<Problem>(opened.error());
@@ -88,7 +89,8 @@ Controller::Thread::~Thread() {
   poller->join();  // before its tasks go
 }
 
-Outcome<> Controller::start(Thread& thread, const runtime::PollerOptions& options, const char* field) {
+Outcome<> Controller::start(Thread& thread, runtime::PollerOptions options, const char* field, Blocks blocks) {
+  if (lifeline_ != nullptr) lifeline_->watch_over(options, blocks == Blocks::yes);
   auto poller = runtime::Poller::create(options);
   if (!poller) return refuse(field, "make a thread", poller.error());
   thread.poller = std::move(*poller);
@@ -144,6 +146,7 @@ Outcome<> Controller::add(const Spec& spec) {
   if (!opened && !was_there) inventory_.remove<Spec>(added->name);
   if (!opened) return opened;
   logf(LogLevel::info, "{}", title_of(*added));
+  keep_objects();
   events_.write(EventType::added, kind_of<Spec>().name, added->name);
   return {};
 }
@@ -153,6 +156,7 @@ Outcome<> Controller::remove(const std::string& name) {
   if (auto may = inventory_.may_remove<Spec>(name); !may) return may;
   close(*inventory_.find<Spec>(name));
   inventory_.remove<Spec>(name);
+  keep_objects();
   logf(LogLevel::info, "{} {}: removed", kind_of<Spec>().name, name);
   events_.write(EventType::removed, kind_of<Spec>().name, name);
   return {};
@@ -227,7 +231,8 @@ Outcome<std::shared_ptr<Controller::Thread>> Controller::thread_named(const std:
   runtime::PollerOptions options;
   options.name = name.substr(0, 15);  // as long as a thread's name can be
   auto thread = std::make_shared<Thread>();
-  if (auto started = start(*thread, options, "model"); !started) return tl::unexpected<Problem>(started.error());
+  if (auto started = start(*thread, options, "model", Blocks::yes); !started)
+    return tl::unexpected<Problem>(started.error());
   known = thread;
   return thread;
 }
@@ -242,9 +247,14 @@ Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
     port.is_plugged = true;
   }
   const MakeFrontend make = catalogue_.transport(*spec.transport)->make;
-  auto frontend = port.poller->call([&] {
-    return make({spec.name, spec.socket, spec.access, spec.connect.value_or(false)}, *port.device, *port.poller);
-  });
+  FrontendRequest request{spec.name, spec.socket, spec.access, spec.connect.value_or(false), lifeline_ != nullptr};
+  state::FdBag left;
+  if (predecessor_ != nullptr) {
+    left = predecessor_->port(spec.name);
+    request.left = &left;
+    request.fetch = [this](const std::vector<int>& numbers) { return predecessor_->fetch(numbers); };
+  }
+  auto frontend = port.poller->call([&] { return make(request, *port.device, *port.poller); });
   if (!frontend) return refuse("socket", "listen on " + spec.socket, frontend.error());
   port.frontend = std::move(*frontend);
   port.poller->call([&] { port.watch->add(port.name, *port.device, *port.frontend); });
@@ -293,6 +303,52 @@ Controller::PortState Controller::port_state(const std::string& name) const {
   });
 }
 
+// --- whoever comes after this daemon ---
+
+void Controller::keep_objects() noexcept {
+  if (lifeline_ == nullptr || predecessor_ != nullptr) return;
+  Objects objects;
+  objects.steps = steps_of(inventory_);
+  const auto add = [](FdNames& names, const state::FdBag& bag) {
+    bag.for_each([&names](const std::string& name, int fd) { names[name] = fd; });
+  };
+  for (const auto& [name, port] : ports_) {
+    auto numbers = state::FdBag::of_numbers();
+    port.poller->call([&] { port.frontend->record(numbers); });
+    add(objects.ports[name], numbers);
+  }
+  for (const auto& [name, plug] : uplinks_) {
+    auto numbers = state::FdBag::of_numbers();
+    plug.uplink->record(numbers);
+    add(objects.uplinks[name], numbers);
+  }
+  objects.rpc = rpc_socket_;
+  if (auto kept = lifeline_->keep_objects(objects.to_text()); !kept) {
+    logf(LogLevel::error, "another process could not go on with what there is now: {}", kept.error().text());
+  }
+}
+
+void Controller::take_over_ends() {
+  predecessor_ = nullptr;
+  keep_objects();  // from here on it is this one that the next goes on with
+  for (auto& [name, port] : ports_) {
+    const auto gone_on = port.poller->call([&port = port] { return port.frontend->go_on(); });
+    if (!gone_on) logf(LogLevel::error, "{}: it does not go on: {}", name, gone_on.error().text());
+  }
+}
+
+void Controller::freeze() noexcept {
+  const auto stop = [](Thread& thread) { thread.poller->stop(); };
+  const auto join = [](Thread& thread) { thread.poller->join(); };
+  for (const auto& visit : {std::function<void(Thread&)>{stop}, std::function<void(Thread&)>{join}}) {
+    for (const auto& thread : threads_)
+      visit(*thread);
+    for (const auto& [name, weak] : own_threads_) {
+      if (const auto thread = weak.lock()) visit(*thread);
+    }
+  }
+}
+
 // --- uplinks ---
 
 Outcome<> Controller::open(const UplinkSpec& spec) {
@@ -301,7 +357,9 @@ Outcome<> Controller::open(const UplinkSpec& spec) {
   plug.poller = plug.pollers.front();
   plug.plugged_into = switches_.at(spec.switch_name).get();
   const MakeUplink make = catalogue_.backend(spec.backend)->make;
-  auto made = make({spec.name, spec.device.value_or(""), spec.queues, plug.pollers}, *plug.poller);
+  const keeper::Lifeline::HostCall may_take_long{lifeline_};
+  const state::FdBag left = predecessor_ != nullptr ? predecessor_->uplink(spec.name) : state::FdBag{};
+  auto made = make({spec.name, spec.device.value_or(""), spec.queues, plug.pollers, &left}, *plug.poller);
   if (!made) {
     return refuse("device", fmt::format("open {} {}", spec.backend, spec.device.value_or("")), made.error());
   }

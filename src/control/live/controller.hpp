@@ -9,6 +9,7 @@
 
 #include "control/live/event_ring.hpp"
 #include "control/live/port_watch.hpp"
+#include "control/live/predecessor.hpp"
 #include "control/model/inventory.hpp"
 #include "control/model/problem.hpp"
 #include "switch/switch.hpp"
@@ -20,9 +21,11 @@ namespace vmux::control {
 /// through Poller::call. Everything that `add` makes is undone when a later part of it fails.
 class Controller {
  public:
-  /// Starts the pollers and makes the default switch. `daemon` has been settled; the others must outlive it.
+  /// Starts the pollers and makes the default switch. `daemon` has been settled; the others must outlive it. With a
+  /// `lifeline`, what there is is made so that another daemon can go on with it.
   [[nodiscard]] static Outcome<std::unique_ptr<Controller>> create(const Catalogue& catalogue, Hardware& hardware,
-                                                                   EventRing& events, const DaemonSpec& daemon);
+                                                                   EventRing& events, const DaemonSpec& daemon,
+                                                                   keeper::Lifeline* lifeline = nullptr);
   /// Removes ports (guests see their links go down, all at the same time), uplinks, switches, then stops the pollers.
   ~Controller();
   Controller(const Controller&) = delete;
@@ -37,6 +40,17 @@ class Controller {
   /// For whoever is about to remove several: all of their clients have that fifth of a second at the same time. Names
   /// that no port has are passed over.
   void announce_removal(const std::vector<std::string>& ports);
+
+  /// From here to take_over_ends(), objects that are added go on with what that daemon left of them, and serve nobody.
+  void take_over_begins(const Predecessor& from) noexcept { predecessor_ = &from; }
+  /// What was taken over is kept for the next daemon, and is served from here on. `rpc`: the socket of RPC clients.
+  void take_over_ends();
+  /// The next daemon finds the objects as they are now.
+  void keep_objects() noexcept;
+  void rpc_listens_at(int socket) noexcept { rpc_socket_ = socket; }
+  [[nodiscard]] keeper::Lifeline* lifeline() const noexcept { return lifeline_; }
+  /// All pollers come to the end of their rounds and stop. Nothing is said to anybody; the process is to end.
+  void freeze() noexcept;
 
   /// For the whole process.
   void set_log_level(LogLevel level) noexcept;
@@ -92,8 +106,14 @@ class Controller {
     std::unique_ptr<Uplink> uplink;  // made and destroyed here, used on `poller`
   };
 
-  Controller(const Catalogue& catalogue, Hardware& hardware, EventRing& events, const DaemonSpec& daemon)
-      : catalogue_(catalogue), hardware_(hardware), events_(events), daemon_(daemon), inventory_(catalogue, daemon) {}
+  Controller(const Catalogue& catalogue, Hardware& hardware, EventRing& events, const DaemonSpec& daemon,
+             keeper::Lifeline* lifeline)
+      : catalogue_(catalogue),
+        hardware_(hardware),
+        events_(events),
+        daemon_(daemon),
+        lifeline_(lifeline),
+        inventory_(catalogue, daemon) {}
   Outcome<> start_pollers();
   [[nodiscard]] std::vector<runtime::Poller*> pollers_for(unsigned home, unsigned queues) const;
   // What a kind of object is made of, alive: these for each.
@@ -103,7 +123,8 @@ class Controller {
   void close(const SwitchSpec& spec);
   void close(const UplinkSpec& spec);
   void close(const PortSpec& spec);
-  Outcome<> start(Thread& thread, const runtime::PollerOptions& options, const char* field);
+  enum class Blocks : bool { no, yes };
+  Outcome<> start(Thread& thread, runtime::PollerOptions options, const char* field, Blocks blocks = Blocks::no);
   Outcome<std::shared_ptr<Thread>> thread_named(const std::string& name);
   Outcome<> serve(Port& port, const PortSpec& spec);
   static bool announce_departure(Port& port, bool for_good) noexcept;
@@ -114,6 +135,9 @@ class Controller {
   Hardware& hardware_;
   EventRing& events_;
   DaemonSpec daemon_;
+  keeper::Lifeline* lifeline_;
+  const Predecessor* predecessor_ = nullptr;  // while its objects are made anew
+  int rpc_socket_ = -1;
   Inventory inventory_;
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<runtime::Poller*> pollers_;  // of these

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/live/daemon.hpp"
 
+#include <sys/epoll.h>
+
 #include <filesystem>
 #include <fstream>
 
 #include "base/format.hpp"
 #include "base/logf.hpp"
 #include "control/config/reload.hpp"
+#include "control/rpc/keeper_methods.hpp"
 #include "control/rpc/methods.hpp"
 #include "control/rpc/rpc_client.hpp"
 
@@ -31,15 +34,17 @@ Outcome<> make_directory(const std::string& path) {
 }  // namespace
 
 Outcome<std::unique_ptr<Daemon>> Daemon::create(const Catalogue& catalogue, Hardware& hardware,
-                                                Configuration configuration) {
+                                                Configuration configuration, keeper::Lifeline* lifeline) {
   std::unique_ptr<Daemon> daemon{new Daemon};
-  if (auto started = daemon->start(catalogue, hardware, std::move(configuration)); !started) {
+  if (auto started = daemon->start(catalogue, hardware, std::move(configuration), lifeline); !started) {
     return tl::unexpected<Problem>(started.error());
   }
   return daemon;
 }
 
-Outcome<> Daemon::start(const Catalogue& catalogue, Hardware& hardware, Configuration configuration) {
+Outcome<> Daemon::start(const Catalogue& catalogue, Hardware& hardware, Configuration configuration,
+                        keeper::Lifeline* lifeline) {
+  lifeline_ = lifeline;
   asked_ = configuration;
   DaemonSpec& spec = configuration.daemon;
   const bool is_chosen = spec.rpc.has_value();
@@ -50,23 +55,79 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Hardware& hardware, Configur
   if (!control) return refuse("", "make the control thread", control.error());
   control_ = std::move(*control);
   events_ = std::make_unique<EventRing>(control_.get());
-  auto controller = Controller::create(catalogue, hardware, *events_, spec);
+  auto controller = Controller::create(catalogue, hardware, *events_, spec, lifeline);
   if (!controller) return tl::unexpected<Problem>(controller.error());
   controller_ = std::move(*controller);
   add_methods(methods_, *controller_);
+  std::unique_ptr<Predecessor> before;
+  if (lifeline != nullptr && lifeline->has_predecessor()) {
+    auto found = Predecessor::read(*lifeline, Predecessor::Is::gone);
+    if (!found) return refuse(ProblemKind::host, "", found.error());
+    before = std::move(*found);
+  }
+  auto made = before ? take_over(*before) : begin_anew(configuration);
+  if (!made) return made;
+  if (auto opened = open_rpc(spec, is_chosen, before.get()); !opened) return opened;
+  if (before) controller_->take_over_ends();
+  return follow_keeper();
+}
+
+Outcome<> Daemon::begin_anew(const Configuration& configuration) {
   for (const Step& step : configuration.steps) {
     auto done = methods_.call(step.method, step.params);
     if (!done) return refuse(done.error().kind, "", place_of(step, done.error()) + ": " + text_of(done.error()));
   }
+  return {};
+}
+
+/// What cannot be made any more is left out, with a word: the others go on.
+Outcome<> Daemon::take_over(const Predecessor& from) {
+  controller_->take_over_begins(from);
+  for (const Step& step : from.objects().steps) {
+    const auto done = methods_.call(step.method, step.params);
+    if (!done) logf(LogLevel::error, "{} {}: {}", step.method, step.params.value("name", ""), text_of(done.error()));
+  }
+  return {};
+}
+
+Outcome<> Daemon::open_rpc(const DaemonSpec& spec, bool is_chosen, const Predecessor* from) {
   if (*spec.rpc == "none") return {};
   if (!is_chosen) {
     if (auto made = make_directory(*spec.rpc); !made) return made;
   }
-  auto rpc = RpcServer::create(*control_, methods_, *spec.rpc, spec.rpc_access, {}, spec.roles);
+  UniqueFd socket;
+  if (from != nullptr) {
+    if (auto left = from->rpc_socket()) socket = std::move(*left);
+  }
+  auto rpc = RpcServer::create(*control_, methods_, *spec.rpc, spec.rpc_access, {}, spec.roles, std::move(socket));
   if (!rpc) return tl::unexpected<Problem>(rpc.error());
   rpc_ = std::move(*rpc);
   rpc_path_ = *spec.rpc;
+  controller_->rpc_listens_at(rpc_->listener_fd());
+  controller_->keep_objects();
   return {};
+}
+
+/// Says that all is served, and hears what the keeper wants.
+Outcome<> Daemon::follow_keeper() {
+  if (lifeline_ == nullptr) {
+    add_keeper_methods(methods_);
+    return {};
+  }
+  add_keeper_methods(methods_, *controller_);
+  auto watch = control_->watch(lifeline_->fd(), EPOLLIN, [this](std::uint32_t) { on_keeper(); });
+  if (!watch) return refuse("", "watch the keeper's socket", watch.error());
+  keeper_watch_ = std::move(*watch);
+  lifeline_->ready();
+  return {};
+}
+
+void Daemon::on_keeper() {
+  auto message = lifeline_->take();
+  if (message && message->say == keeper::Say::freeze) make_room(*controller_);
+  if (message || message.error().code != Errc::disconnected) return;
+  keeper_watch_.reset();
+  logf(LogLevel::error, "the keeper is gone: nobody takes over if this process dies");
 }
 
 /// How many of them failed.

@@ -16,8 +16,10 @@ class Daemon {
  public:
   /// Starts pollers, makes every step of `configuration` as a call, then opens the RPC socket. When any of it fails,
   /// all of it is undone. `configuration` has been settled and rehearsed; `catalogue` and `hardware` must outlive it.
+  /// With a `lifeline` that has a predecessor, its objects are made in place of the configuration's, and go on.
   [[nodiscard]] static Outcome<std::unique_ptr<Daemon>> create(const Catalogue& catalogue, Hardware& hardware,
-                                                               Configuration configuration);
+                                                               Configuration configuration,
+                                                               keeper::Lifeline* lifeline = nullptr);
 
   /// Makes what there is what `wanted` says (reload.hpp), and logs what was done, what stays, and what failed. A
   /// problem: nothing was changed. `wanted` has been settled and rehearsed. From a handler of control() only.
@@ -32,7 +34,13 @@ class Daemon {
 
  private:
   Daemon() = default;
-  Outcome<> start(const Catalogue& catalogue, Hardware& hardware, Configuration configuration);
+  Outcome<> start(const Catalogue& catalogue, Hardware& hardware, Configuration configuration,
+                  keeper::Lifeline* lifeline);
+  Outcome<> begin_anew(const Configuration& configuration);
+  Outcome<> take_over(const Predecessor& from);
+  Outcome<> open_rpc(const DaemonSpec& spec, bool is_chosen, const Predecessor* from);
+  Outcome<> follow_keeper();
+  void on_keeper();
   [[nodiscard]] unsigned make(const std::vector<Step>& steps) const;
 
   // Destroyed in the opposite order: nobody calls methods when the objects go.
@@ -43,6 +51,8 @@ class Daemon {
   Configuration asked_;  // as it was given
   std::string rpc_path_;
   std::unique_ptr<RpcServer> rpc_;
+  keeper::Lifeline* lifeline_ = nullptr;
+  runtime::Watch keeper_watch_;
 };
 
 }  // namespace vmux::control

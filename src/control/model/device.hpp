@@ -14,6 +14,7 @@
 #include "vmux/base/result.hpp"
 #include "vmux/pci/endpoint.hpp"
 #include "vmux/runtime/poller.hpp"
+#include "vmux/state/fd_bag.hpp"
 
 namespace vmux::control {
 
@@ -60,6 +61,8 @@ class Uplink {
   virtual ~Uplink() = default;
   /// As those of a Device; at least one.
   [[nodiscard]] virtual std::vector<port::Port*> lanes() = 0;
+  /// As Frontend::record().
+  virtual void record(state::FdBag& /*numbers*/) const {}
 };
 
 struct UplinkRequest {
@@ -67,6 +70,7 @@ struct UplinkRequest {
   std::string device;
   unsigned queues = 1;
   std::vector<runtime::Poller*> pollers;  ///< home first; queue i may go to poller i modulo their number
+  const state::FdBag* left = nullptr;     ///< what record() of a daemon named that is gone
 };
 
 }  // namespace vmux::control

@@ -3,10 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "control/model/counters.hpp"
 #include "control/model/spec.hpp"
+#include "vmux/base/result.hpp"
+#include "vmux/base/unique_fd.hpp"
+#include "vmux/state/fd_bag.hpp"
 
 namespace vmux::control {
 
@@ -24,6 +30,11 @@ class Frontend {
   /// To a client that is about to lose the device; `for_good` asks it to unplug it. False: there is nobody to tell.
   virtual bool announce_departure(bool for_good) noexcept = 0;
   virtual void report(CounterReport& into) const = 0;
+
+  /// The numbers of the descriptors by which the next daemon finds what this one was doing. Nothing: it begins anew.
+  virtual void record(state::FdBag& /*numbers*/) const {}
+  /// Of one that was made of what a daemon left: serves from here on.
+  [[nodiscard]] virtual Result<void> go_on() { return {}; }
 };
 
 struct FrontendRequest {
@@ -31,6 +42,11 @@ struct FrontendRequest {
   std::string socket;  ///< path
   SocketAccess access;
   bool connects = false;  ///< the VMM listens at the path
+  bool is_kept = false;   ///< another daemon is to go on when this one dies: see Frontend::record()
+  /// What record() of a daemon named that is gone, and how the descriptors that these name in turn are got; nullptr:
+  /// the frontend begins anew. One that cannot go on with it ends what there was, and says so in the log.
+  const state::FdBag* left = nullptr;
+  std::function<Result<std::map<int, UniqueFd>>(const std::vector<int>&)> fetch;
 };
 
 }  // namespace vmux::control

@@ -22,9 +22,10 @@ constexpr std::uint64_t kAcceptRetry_ns = 100'000'000;  // after running out of 
 
 Outcome<std::unique_ptr<RpcServer>> RpcServer::create(runtime::Poller& poller, const Methods& methods,
                                                       const std::string& path, const SocketAccess& access,
-                                                      const RpcLimits& limits, RolesSpec roles) {
+                                                      const RpcLimits& limits, RolesSpec roles, UniqueFd from) {
   auto listener =
-      ipc::Listener::open(path, {access.mode.value_or(kSocketMode), id_of(access.owner), id_of(access.group)});
+      from ? ipc::Listener::adopt(std::move(from), path)
+           : ipc::Listener::open(path, {access.mode.value_or(kSocketMode), id_of(access.owner), id_of(access.group)});
   if (!listener) {
     auto problem = refuse("rpc", "listen on " + path, listener.error());
     if (listener.error().code == Errc::busy) problem.value().text += "; --rpc PATH gives a second vmux its own";

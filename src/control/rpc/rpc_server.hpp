@@ -32,16 +32,19 @@ struct RpcLimits {
 class RpcServer {
  public:
   /// Takes the place of a dead process's socket; a live one is refused. Who may connect has the role that `roles` say.
+  /// `from`: the socket that a process before this one had at this path, with whoever waits there.
   [[nodiscard]] static Outcome<std::unique_ptr<RpcServer>> create(runtime::Poller& poller, const Methods& methods,
                                                                   const std::string& path,
                                                                   const SocketAccess& access = {},
-                                                                  const RpcLimits& limits = {}, RolesSpec roles = {});
+                                                                  const RpcLimits& limits = {}, RolesSpec roles = {},
+                                                                  UniqueFd from = {});
   ~RpcServer() = default;  ///< closes all clients and removes the socket file, if it is still ours
   RpcServer(const RpcServer&) = delete;
   RpcServer& operator=(const RpcServer&) = delete;
 
   /// Serves a connected socket as if it had been accepted.
   Outcome<> adopt(ipc::Connection connection);
+  [[nodiscard]] int listener_fd() const noexcept { return listener_->fd(); }
   [[nodiscard]] std::size_t clients() const noexcept { return clients_.size(); }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiters_; }
   /// For those who are connected, too.

@@ -37,7 +37,8 @@ Nic::Nic(NicOptions options, runtime::Poller& poller, state::Arena arena)
     : options_(std::move(options)),
       poller_(poller),
       arena_(std::move(arena)),
-      state_(arena_.place<State>(kStateTag)),
+      placed_(arena_.place_undoable<State>(kStateTag)),
+      state_(placed_.first),
       registers_(state_),
       interrupts_(state_, registers_, nic_counters_, poller),
       lane_(poller, true, run_state_, run_state_, state_, registers_, nic_counters_, interrupts_, poller,
@@ -56,7 +57,7 @@ Nic::~Nic() {
 
 Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
   if ((options.mac[0] & 1) != 0) return fail(Errc::invalid_argument, "a multicast address for a network card");
-  auto arena = state::Arena::create(sizeof(State) + sizeof(RingPages));
+  auto arena = state::Arena::create(2 * sizeof(State) + sizeof(state::UndoWords) + sizeof(RingPages));
   if (!arena) return tl::unexpected(arena.error());
   std::unique_ptr<Nic> nic{new Nic(std::move(options), poller, std::move(*arena))};
   auto function = pci::Function::create(spec_of(nic->options_), *nic);

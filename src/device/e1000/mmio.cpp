@@ -76,7 +76,10 @@ std::uint32_t Nic::read_register(std::uint32_t offset) noexcept {
   if (row->access == Access::effect) return read_effect(offset);
   if (offset == reg::STATUS) return status_of(state_, registers_.get(reg::CTRL));
   const std::uint32_t value = registers_.get(offset);
-  if (row->access == Access::read_clears) registers_.set(offset, 0);
+  if (row->access == Access::read_clears) {
+    about_to_change(state_.registers[offset / 4]);
+    registers_.set(offset, 0);
+  }
   return value;
 }
 
@@ -85,6 +88,7 @@ std::uint32_t Nic::read_effect(std::uint32_t offset) noexcept {
     case reg::EECD:
       return eecd_read(state_.nvm);
     case reg::ICR:
+      about_to_change(state_.icr);
       return interrupts_.read_icr();
     case reg::ICS:  // spec: write-only; the part shows ICR, and drivers exist that look
       return state_.icr;
@@ -101,6 +105,8 @@ std::uint32_t Nic::read_effect(std::uint32_t offset) noexcept {
     case reg::TORH:
     case reg::TOTH: {  // 13.7.34: reading the upper half clears both
       const std::uint32_t value = registers_.get(offset);
+      about_to_change(state_.registers[offset / 4]);
+      about_to_change(state_.registers[offset / 4 - 1]);
       registers_.set(offset, 0);
       registers_.set(offset - 4, 0);
       return value;
@@ -113,13 +119,15 @@ std::uint32_t Nic::read_effect(std::uint32_t offset) noexcept {
 void Nic::write_register(std::uint32_t offset, std::uint32_t value) noexcept {
   const Register* row = find_register(offset);
   if (row == nullptr || row->access == Access::ro || row->access == Access::read_clears) return;
+  if (!Registers::is_ring_page(offset)) about_to_change(state_.registers[offset / 4]);
   if (row->access == Access::effect) return write_effect(offset, value & row->writable);
   registers_.set(offset, value & row->writable);
   if (Registers::is_ring_page(offset)) ring_register_written(offset, value);
 }
 
 void Nic::write_effect(std::uint32_t offset, std::uint32_t value) noexcept {
-  function_->note_change();
+  about_to_change(state_.icr);
+  about_to_change(state_.ims);
   switch (offset) {
     case reg::CTRL:
       return write_ctrl(value);
@@ -128,6 +136,7 @@ void Nic::write_effect(std::uint32_t offset, std::uint32_t value) noexcept {
       if (ctrl_ext::ee_rst::is_set(value)) load_station_address();
       return;
     case reg::EECD:
+      about_to_change(state_.nvm);
       return eecd_write(state_.nvm, value);
     case reg::EERD:
       return registers_.set(offset, eerd_read(state_.nvm, value));
@@ -157,6 +166,8 @@ void Nic::write_effect(std::uint32_t offset, std::uint32_t value) noexcept {
 
 void Nic::write_ctrl(std::uint32_t value) noexcept {
   const std::uint32_t before = registers_.get(reg::CTRL);
+  function_->note_change();
+  placed_.second.note_all();
   if (ctrl::rst::is_set(value)) {
     device_reset();
     // Clients that map the ring pages show their bits unmasked, which register diagnostics take for a defect. QEMU
@@ -175,6 +186,9 @@ void Nic::write_ctrl(std::uint32_t value) noexcept {
 void Nic::write_rctl(std::uint32_t value) noexcept {
   const bool before = rctl::en::is_set(registers_.get(reg::RCTL)), now = rctl::en::is_set(value);
   registers_.set(reg::RCTL, value);
+  if (now != before) function_->note_change();
+  about_to_change(state_.rx_head);
+  about_to_change(state_.rx_fault);
   if (now && !before) rx_.enable();
   if (!now && before) rx_.disable();
 }
@@ -182,6 +196,9 @@ void Nic::write_rctl(std::uint32_t value) noexcept {
 void Nic::write_tctl(std::uint32_t value) noexcept {
   const bool before = tctl::en::is_set(registers_.get(reg::TCTL)), now = tctl::en::is_set(value);
   registers_.set(reg::TCTL, value);
+  if (now != before) function_->note_change();
+  about_to_change(state_.tx_head);
+  about_to_change(state_.tx_fault);
   if (now && !before) tx_.enable();
 }
 
@@ -194,6 +211,7 @@ void Nic::write_mdic(std::uint32_t value) noexcept {
   } else if (mdic::op::get(value) == 2) {
     answer = mdic::data::set(answer, read_phy(state_, index));
   } else if (mdic::op::get(value) == 1) {
+    about_to_change(state_.phy);
     renegotiates = write_phy(state_, index, static_cast<std::uint16_t>(mdic::data::get(value)));
   }
   registers_.set(reg::MDIC, answer);
@@ -208,6 +226,7 @@ std::uint32_t Nic::read_io(std::uint32_t offset) noexcept {
 }
 
 void Nic::write_io(std::uint32_t offset, std::uint32_t value) noexcept {
+  about_to_change(state_.io_address);
   if (offset == kIoAddr) state_.io_address = value;
   if (offset == kIoData && (state_.io_address & 3) == 0) write_register(state_.io_address, value);
 }

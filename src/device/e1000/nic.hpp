@@ -63,6 +63,7 @@ class Nic final : public pci::Device, public pci::Savable {
   void save(state::Writer& into) const override;
   void save_running(state::Writer& into) override;
   state::Arena* arena() noexcept override { return &arena_; }
+  state::UndoLog* undo_log() noexcept override { return &placed_.second; }
   [[nodiscard]] tl::expected<void, std::string> arena_taken_over() override;
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
@@ -78,6 +79,11 @@ class Nic final : public pci::Device, public pci::Savable {
   void write_io(std::uint32_t offset, std::uint32_t value) noexcept;
   void ring_register_written(std::uint32_t offset, std::uint32_t value) noexcept;
   void note_trapped_doorbell() noexcept;
+  /// A value of State is about to be changed by a request.
+  template <class T>
+  void about_to_change(const T& value) noexcept {
+    placed_.second.note(value);
+  }
 
   void write_ctrl(std::uint32_t value) noexcept;
   void write_rctl(std::uint32_t value) noexcept;
@@ -91,7 +97,8 @@ class Nic final : public pci::Device, public pci::Savable {
   NicOptions options_;
   runtime::Poller& poller_;
   state::Arena arena_;
-  State& state_;  // in the arena
+  std::pair<State&, state::UndoLog> placed_;  // in the arena
+  State& state_;                              // that one
   NicCounters nic_counters_;
   std::unique_ptr<pci::Function> function_;
   Registers registers_;

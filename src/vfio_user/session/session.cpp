@@ -24,11 +24,14 @@ constexpr std::uint64_t kPatrol_ns = 200'000'000;       // how soon a truncated 
 constexpr std::uint64_t kTurn_ns = 2'000'000;           // one session's part of a round, then the others have theirs
 constexpr std::size_t kOverhead = sizeof(Header) + 64;  // header and fixed part of any message
 
+}  // namespace
+
 std::size_t longest_message(const ServerOptions& options) {
   return kOverhead + std::max<std::size_t>(options.max_transfer, 64 << 10);
 }
 
-}  // namespace
+// A reply and a request of the device's may follow what is queued.
+std::size_t longest_stream(const ServerOptions& options) { return kOutputLimit + 2 * longest_message(options); }
 
 struct Session::Row {
   Command command;
@@ -75,7 +78,8 @@ struct CommandTable {
 
 Session::Session(SessionContext context, ipc::Connection socket, std::function<void()> ended)
     : context_(context),
-      transport_(std::move(socket), longest_message(context.options)),
+      transport_(std::move(socket), longest_message(context.options),
+                 context.recorder == nullptr ? nullptr : &context.recorder->stream()),
       dma_(transport_,
            [this] {
              if (!in_event_ && !ended_) settle();  // else the event does it, after its reply
@@ -112,7 +116,17 @@ Result<void> Session::start(unsigned version_timeout_ms) {
 // All sessions of a poller at the same time: idle, a hundred of them wake it no more often than one.
 void Session::arm_patrol() noexcept { patrol_.arm_at((monotonic_ns() / kPatrol_ns + 1) * kPatrol_ns); }
 
-bool Session::may_read() const noexcept { return !ended_ && !blocked_ && transport_.queued() <= kOutputLimit; }
+bool Session::may_read() const noexcept {
+  return !ended_ && !blocked_ && transport_.queued() <= kOutputLimit &&
+         transport_.departures() < Transport::kMostDepartures;
+}
+
+// Before anything is sent. From here on what was served counts: another process would not serve it again.
+void Session::commit() noexcept {
+  if (context_.recorder == nullptr) return;
+  transport_.commit(context_.recorder->keep(std::exchange(has_changed_, false)));
+  if (std::exchange(is_round_open_, false)) context_.endpoint.end_requests();
+}
 
 void Session::on_ready(std::uint32_t events) {
   in_event_ = true;
@@ -176,15 +190,17 @@ void Session::process() {
       break;
     }
     dispatch(**message);
-    if (transport_.queued() > kOutputLimit && transport_.flush() == Transport::Io::closed) break;
+    if (transport_.queued() <= kOutputLimit) continue;
+    commit();
+    if (transport_.flush() == Transport::Io::closed) break;
   }
   if (ended_) return;
   if (const char* const why = context_.endpoint.failure()) end(LogLevel::error, why);
 }
 
 void Session::settle() {
-  if (negotiated_) context_.endpoint.commit();
   if (!blocked_ || twin_) dma_.pump();  // without a socket for it, what waits for an UNMAP's reply may not serve us
+  if (!ended_) commit();
   if (transport_.queued() != 0 && transport_.flush() == Transport::Io::closed) return;  // an event will tell
   if (twin_ && transport_.queued() == 0) twin_->peer_was_sent();
   if (ended_) return;
@@ -218,9 +234,22 @@ void Session::end(LogLevel level, const char* why, const char* detail) noexcept 
 void Session::dispatch(Incoming& message) {
   ++served_;
   context_.counters.requests.add();
+  if (context_.recorder != nullptr) {
+    StreamRecord& stream = context_.recorder->stream();
+    stream.begin(transport_.position() - message.header.size);
+    if (!std::exchange(is_round_open_, true)) context_.endpoint.begin_requests(stream.round());
+  }
   const std::uint32_t type = message.header.flags & flags::kTypeMask;
-  if (type == flags::kReply && !twin_ && dma_.take_reply(message.header, message.payload)) return;
+  if (type == flags::kReply && !twin_ && dma_.take_reply(message.header, message.payload)) {
+    has_changed_ = true;
+    return;
+  }
   const Row* const row = CommandTable::find(message.header.command);
+  // What accesses to registers change, the device notes.
+  if (row == nullptr || (row->command != Command::region_read && row->command != Command::region_write &&
+                         row->command != Command::region_write_multi)) {
+    has_changed_ = true;
+  }
   const std::uint64_t mark = transport_.queued_end();
   const auto outcome = [&]() -> Result<Outcome> {
     if (type != flags::kCommand) return fail(Errc::invalid_argument, "a reply to nothing, or no command at all");

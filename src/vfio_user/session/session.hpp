@@ -28,13 +28,31 @@ struct SessionCounters {
   Counter connections, requests, errors, dma_maps, dma_unmaps;
 };
 
+/// Keeps what a session has done for the time after this process.
+class SessionRecorder {
+ public:
+  /// Keeps what has changed, if the session or its endpoint says that anything has. The number of the image that
+  /// counts.
+  virtual std::uint64_t keep(bool session_has_changed) noexcept = 0;
+  [[nodiscard]] virtual StreamRecord& stream() noexcept = 0;
+
+ protected:
+  ~SessionRecorder() = default;
+};
+
 /// What the session needs and does not own; all of it outlives the session.
 struct SessionContext {
   runtime::Poller& poller;
   pci::Endpoint& endpoint;
   const ServerOptions& options;
   SessionCounters& counters;
+  SessionRecorder* recorder = nullptr;  ///< nobody keeps anything
 };
+
+/// The most bytes of a session's stream that are queued and not sent, or received and not served.
+[[nodiscard]] std::size_t longest_stream(const ServerOptions& options);
+/// The longest message of a client.
+[[nodiscard]] std::size_t longest_message(const ServerOptions& options);
 
 /// Serves requests in order, each by one handler that a table names. Home thread.
 class Session {
@@ -58,14 +76,16 @@ class Session {
   void abort_dma() { dma_.abort(); }
 
   // session_state.cpp: one session goes on in another object, in front of the same client. Between events.
-  /// Its section, and descriptors. Nothing changes here.
-  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds) const;
+  /// Its section, and descriptors. Nothing changes here. `with_stream`: bytes under way, too; a recorder has them.
+  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds, bool with_stream = true) const;
   /// The client is somebody else's: nothing is said to it any more, and destroying this object does not end it.
   void let_go() noexcept;
   /// In place of start(): everything as it was in the other object, and the function with it. Nothing is served before
   /// go_on(). The error is for people; the client is not hung up on.
   [[nodiscard]] tl::expected<void, std::string> adopt(state::Reader& from, const state::FdBag& fds);
   [[nodiscard]] Result<void> go_on();
+  /// What was served so far counts, and is kept, if there is a recorder.
+  void commit() noexcept;
 
  private:
   friend struct CommandTable;  // names the handlers
@@ -162,8 +182,10 @@ class Session {
   bool full_size_errors_ = false;  ///< the client reads replies of fixed sizes, whatever their error flag says
   bool write_multiple_ = false;
   bool in_event_ = false;
-  bool is_behind_ = false;  ///< requests may have been received that are not served yet
-  bool blocked_ = false;    ///< an UNMAP waits for readers: later requests wait behind it
+  bool has_changed_ = true;     ///< since the last commit(), beside its stream
+  bool is_round_open_ = false;  ///< requests were served that are not committed
+  bool is_behind_ = false;      ///< requests may have been received that are not served yet
+  bool blocked_ = false;        ///< an UNMAP waits for readers: later requests wait behind it
   bool ended_ = false;
 };
 

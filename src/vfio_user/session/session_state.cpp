@@ -22,8 +22,8 @@ std::string io_name(std::size_t region) { return state::fd_name("io", region); }
 
 }  // namespace
 
-Result<void> Session::save(state::Writer& into, state::FdBag& fds) const {
-  VMUX_ASSERT(!in_event_ && !ended_);
+Result<void> Session::save(state::Writer& into, state::FdBag& fds, bool with_stream) const {
+  VMUX_ASSERT(!ended_ && !(in_event_ && with_stream));
   SavedSession saved;
   saved.is_negotiated = negotiated_;
   saved.has_full_size_errors = full_size_errors_;
@@ -50,7 +50,11 @@ Result<void> Session::save(state::Writer& into, state::FdBag& fds) const {
     }
   }
   if (!dma_.save(saved.dma)) return fail(Errc::no_space, "too many transfers by message are under way to save them");
-  if (auto done = transport_.save(saved.stream, fds, kConnection); !done) return done;
+  if (with_stream) {
+    if (auto done = transport_.save(saved.stream, fds, kConnection); !done) return done;
+  } else if (auto done = fds.put_copy(kConnection, transport_.fd()); !done) {
+    return done;
+  }
   if (twin_) {
     if (auto done = twin_->transport().save(saved.twin.emplace(), fds, kTwin); !done) return done;
   }
@@ -70,6 +74,12 @@ tl::expected<void, std::string> Session::adopt(state::Reader& from, const state:
   SavedSession saved;
   auto adopted = [&]() -> tl::expected<void, std::string> {
     if (auto done = from.load(saved); !done) return done;
+    if (from.has(LeftStream::kSection)) {
+      LeftStream left;
+      if (auto done = from.load(left); !done) return done;
+      saved.stream = std::move(left.stream);
+      saved.stream.deaths = left.deaths;
+    }
     if (auto done = load(saved, fds); !done) return done;
     if (auto done = dma_.load(std::move(saved.dma)); !done) return done;
     if (!negotiated_) return {};

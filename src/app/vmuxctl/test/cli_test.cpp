@@ -104,7 +104,7 @@ TEST(Cli, HelpOfACommandIsThatCommands) {
 }
 
 TEST(Cli, TakesHelpForAWordAndWrapsItToTheScreen) {
-  const auto whole = parse_call({"help", "up", "add"});
+  const auto whole = parse_call({"help", "upl", "add"});
   ASSERT_FALSE(whole);
   EXPECT_THAT(whole.error().out, HasSubstr("Usage: vmuxctl uplink add"));
   const auto narrow = parse_call({"uplink", "add", "--help"}, {60, false});

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a daemon leaves for the next one that its keeper starts: its objects, and where each keeps what it does.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "control/config/configuration.hpp"
+#include "control/model/inventory.hpp"
+#include "control/rpc/params.hpp"
+#include "keeper/lifeline.hpp"
+#include "vmux/state/fd_bag.hpp"
+
+namespace vmux::control {
+
+/// Numbers of descriptors by the names that an object gave them.
+using FdNames = std::map<std::string, int>;
+
+/// The objects as a text for the next daemon (keeper/lifeline.hpp), and back. Numbers are those of the daemon's
+/// descriptors.
+struct Objects {
+  std::vector<Step> steps;  ///< the calls that make them, each with all that was settled
+  std::map<std::string, FdNames> ports, uplinks;
+  int rpc = -1;  ///< the socket at which RPC clients arrive; -1: there is none
+
+  [[nodiscard]] std::string to_text() const;
+  [[nodiscard]] static tl::expected<Objects, std::string> from_text(const std::string& text);
+};
+/// The calls that make what an inventory has.
+[[nodiscard]] std::vector<Step> steps_of(const Inventory& inventory);
+
+/// A daemon that died, or made room. Its descriptors are there as long as this is.
+class Predecessor {
+ public:
+  /// Whether its process is gone, or goes on and is only looked at.
+  enum class Is : bool { alive, gone };
+  /// The error is for people.
+  [[nodiscard]] static tl::expected<std::unique_ptr<Predecessor>, std::string> read(const keeper::Lifeline& lifeline,
+                                                                                    Is is);
+
+  [[nodiscard]] const Objects& objects() const noexcept { return objects_; }
+  /// What it named for an object; empty when there is nothing of it.
+  [[nodiscard]] state::FdBag port(const std::string& name) const { return bag_of(objects_.ports, name); }
+  [[nodiscard]] state::FdBag uplink(const std::string& name) const { return bag_of(objects_.uplinks, name); }
+  [[nodiscard]] Result<UniqueFd> rpc_socket() const;
+  [[nodiscard]] Result<std::map<int, UniqueFd>> fetch(const std::vector<int>& numbers) const {
+    return lifeline_.fetch(numbers);
+  }
+  [[nodiscard]] bool is_gone() const noexcept { return is_ == Is::gone; }
+
+ private:
+  Predecessor(const keeper::Lifeline& lifeline, Objects objects, Is is) noexcept
+      : lifeline_(lifeline), objects_(std::move(objects)), is_(is) {}
+  [[nodiscard]] state::FdBag bag_of(const std::map<std::string, FdNames>& all, const std::string& name) const;
+
+  const keeper::Lifeline& lifeline_;
+  Objects objects_;
+  Is is_;
+};
+
+}  // namespace vmux::control

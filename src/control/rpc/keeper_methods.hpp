@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The methods of a daemon that has a keeper.
+#pragma once
+
+#include "control/live/controller.hpp"
+#include "control/rpc/json_rpc.hpp"
+
+namespace vmux::control {
+
+/// keeper.status, keeper.take_over and daemon.upgrade. `controller` has a lifeline and outlives the methods.
+void add_keeper_methods(Methods& methods, Controller& controller);
+/// The same names without a keeper: they say what is missing.
+void add_keeper_methods(Methods& methods);
+
+/// The keeper wants the next daemon to go on: this one comes to a quiet point, and its process ends there.
+[[noreturn]] void make_room(Controller& controller) noexcept;
+
+}  // namespace vmux::control

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The processes of a keeper: how they are started, seen, and buried.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "base/format.hpp"
+#include "base/logf.hpp"
+#include "ipc/packet.hpp"
+#include "keeper/keeper_impl.hpp"
+#include "keeper/lifeline.hpp"
+#include "keeper/twin.hpp"
+
+namespace vmux::keeper {
+namespace {
+
+std::string describe(int status) {
+  if (WIFSIGNALED(status)) {
+    return fmt::format("signal {} ({})", WTERMSIG(status), ::sigabbrev_np(WTERMSIG(status)));
+  }
+  return fmt::format("exit code {}", WEXITSTATUS(status));
+}
+
+/// 'T' in /proc: somebody has stopped it (SIGSTOP, a debugger).
+bool is_stopped(pid_t pid) noexcept {
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  const UniqueFd file{::open(path, O_RDONLY | O_CLOEXEC)};
+  char text[256];
+  const ssize_t length = file ? ::read(file.get(), text, sizeof text - 1) : -1;
+  if (length <= 0) return false;
+  text[length] = '\0';
+  const char* const name_end = std::strrchr(text, ')');  // the name itself may have any character
+  return name_end != nullptr && name_end[1] == ' ' && (name_end[2] == 'T' || name_end[2] == 't');
+}
+
+}  // namespace
+
+DeathWatch::DeathWatch(const Segment& segment) : event_(std::make_shared<UniqueFd>()) {
+  if (auto event = make_eventfd()) *event_ = std::move(*event);
+  auto copy = Segment::adopt(UniqueFd{::fcntl(segment.fd(), F_DUPFD_CLOEXEC, 0)});
+  if (!copy) return;
+  thread_ = std::thread{[event = event_, memory = std::make_shared<Segment>(std::move(*copy))] {
+    memory->wait_for_death();
+    signal_eventfd(event->get());
+  }};
+}
+
+DeathWatch::~DeathWatch() {
+  if (thread_.joinable()) thread_.detach();
+}
+
+std::string Child::hung_thread(std::uint64_t now, std::uint64_t limit_ns) {
+  if (!is_stopped(pid)) {
+    stopped_since_ns_ = 0;
+  } else if (stopped_since_ns_ == 0) {
+    stopped_since_ns_ = now;
+  } else if (now - stopped_since_ns_ > limit_ns) {
+    return "every thread";
+  }
+  for (std::size_t i = 0; i < Segment::kThreads; ++i) {
+    const ThreadSigns& signs = segment.thread(i);
+    Seen& seen = seen_[i];
+    const std::uint64_t rounds = signs.life.rounds.load(std::memory_order_relaxed);
+    const bool gets_on = signs.is_used.load() == 0 || signs.may_block.load() != 0 || signs.life.is_asleep.load() != 0;
+    if (gets_on || rounds != seen.rounds || seen.since_ns == 0) {
+      seen = {rounds, now};
+    } else if (now - seen.since_ns > limit_ns) {
+      return fmt::format("thread {}", std::string_view{signs.name, ::strnlen(signs.name, sizeof signs.name)});
+    }
+  }
+  return "";
+}
+
+std::unique_ptr<Child> Keeper::spawn(const std::shared_ptr<UniqueFd>& executable, const char* name) {
+  auto segment = Segment::create();
+  auto channel = ipc::packet_pair();
+  auto twin = ipc::packet_pair();
+  if (!segment || !channel || !twin) {
+    logf(LogLevel::error, "keeper: a daemon cannot be started: no descriptors, or no memory, are left");
+    return nullptr;
+  }
+  const pid_t pid = ::fork();
+  if (pid < 0) {
+    logf(LogLevel::error, "keeper: a daemon cannot be started: {}", std::strerror(errno));
+    return nullptr;
+  }
+  if (pid == 0) {
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::signal(SIGPIPE, SIG_DFL);
+    ::fcntl(channel->theirs.get(), F_SETFD, 0);
+    ::setenv(kSocketVariable, std::to_string(channel->theirs.get()).c_str(), 1);
+    std::vector<char*> arguments{const_cast<char*>(name)};
+    for (const std::string& each : options_.arguments)
+      arguments.push_back(const_cast<char*>(each.c_str()));
+    arguments.push_back(nullptr);
+    ::fexecve(executable->get(), arguments.data(), environ);
+    ::_exit(127);
+  }
+  auto child = std::make_unique<Child>(pid, ++last_epoch_, std::move(*segment));
+  child->pidfd = UniqueFd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
+  child->channel = std::move(channel->ours);
+  child->twin = std::move(twin->ours);
+  const std::vector<int> fds{child->segment.fd(), slots_->fd(), twin->theirs.get()};
+  static_cast<void>(send_message(child->channel.get(), Say::begin, child->epoch, {}, fds));
+  return child;
+}
+
+void Keeper::end(std::unique_ptr<Child>& slot) {
+  if (!slot) return;
+  ::kill(slot->pid, SIGKILL);
+  dismiss_twin(slot->twin.get());
+  dead_.push_back(slot->pid);
+  slot.reset();
+}
+
+int Keeper::exit_code_of(pid_t pid) noexcept {
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0) {
+    if (errno != EINTR) return 1;
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void Keeper::bury() {
+  std::erase_if(dead_, [this](pid_t pid) {
+    int status = 0;
+    if (::waitpid(pid, &status, WNOHANG) != pid) return false;
+    if (WIFSIGNALED(status)) logf(LogLevel::warning, "keeper: process {} ended by {}", pid, describe(status));
+    if (last_.cause == "it died") last_.cause = describe(status);
+    if (cause_ == "it died") cause_ = describe(status);
+    return true;
+  });
+  // Twins of daemons that are gone came to us.
+  siginfo_t info{};
+  while (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
+    const auto is_ours = [&info](const std::unique_ptr<Child>& child) { return child && child->pid == info.si_pid; };
+    if (is_ours(active_) || is_ours(standby_) || is_ours(candidate_) || std::ranges::count(dead_, info.si_pid) != 0)
+      return;
+    ::waitpid(info.si_pid, nullptr, WNOHANG);
+    info = {};
+  }
+}
+
+/// No string in it needs escaping.
+std::string Keeper::status() const {
+  std::string text =
+      fmt::format(R"({{"keeper":{},"active":{},"epoch":{},"standby":{},"takeovers":{})", ::getpid(),
+                  active_ ? active_->pid : 0, active_ ? active_->epoch : 0, standby_ ? standby_->pid : 0, takeovers_);
+  if (takeovers_ != 0) {
+    text +=
+        fmt::format(R"(,"last":{{"cause":"{}","gap_us":{},"pid":{}}})", last_.cause, last_.gap_ns / 1000, last_.pid);
+  }
+  if (!upgrade_.outcome.empty()) text += fmt::format(R"(,"upgrade":"{}")", upgrade_.outcome);
+  return text + "}";
+}
+
+}  // namespace vmux::keeper
