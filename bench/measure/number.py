@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Numbers on the command lines of these programs, by the rule of all of them (src/base/text.hpp)."""
+"""Numbers on the command lines of these programs, by the rule of all of them (src/base/text/text.hpp)."""
 import argparse
 import re
 

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "packet/checksum.hpp"
+#include "packet/sum/checksum.hpp"
 #include "packet/test/test_frames.hpp"
 #include "packet/transfer.hpp"
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Numbers on command lines, by the one rule of base/text.hpp. CLI11 alone reads 010 as eight, and what it reads depends
-// on its version.
+// Numbers on command lines, by the one rule of base/text/text.hpp. CLI11 alone reads 010 as eight, and what it reads
+// depends on its version.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 
-#include "base/format.hpp"
-#include "base/text.hpp"
+#include "base/text/format.hpp"
+#include "base/text/text.hpp"
 
 namespace vmux::app {
 

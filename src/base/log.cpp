@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <ctime>
 
-#include "base/printable.hpp"
+#include "base/text/printable.hpp"
 #include "vmux/base/assert.hpp"
 #include "vmux/base/clock.hpp"
 

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "vmux/base/log.hpp"
 
 namespace vmux {

@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "capi/config_space.hpp"
+#include "capi/config/config_space.hpp"
 #include "capi/dma_map.hpp"
 #include "capi/irqs.hpp"
 #include "capi/link.hpp"

@@ -11,7 +11,7 @@
 #include <fstream>
 #include <functional>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/look/function.hpp"
 
 namespace vmux::host::fake {

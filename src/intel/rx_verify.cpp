@@ -8,10 +8,10 @@
 
 #include "base/crc.hpp"
 #include "packet/bytes.hpp"
-#include "packet/checksum.hpp"
-#include "packet/short_sum.hpp"
 #include "packet/spans.hpp"
-#include "packet/sum_kernels.hpp"
+#include "packet/sum/checksum.hpp"
+#include "packet/sum/short_sum.hpp"
+#include "packet/sum/sum_kernels.hpp"
 
 namespace vmux::intel {
 namespace {

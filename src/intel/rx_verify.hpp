@@ -7,8 +7,8 @@
 #include <span>
 
 #include "intel/rules/steer.hpp"
-#include "packet/checksum.hpp"
 #include "packet/frame.hpp"
+#include "packet/sum/checksum.hpp"
 
 namespace vmux::intel {
 

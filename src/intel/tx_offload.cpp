@@ -7,8 +7,8 @@
 
 #include "base/crc.hpp"
 #include "packet/bytes.hpp"
-#include "packet/checksum.hpp"
 #include "packet/headers.hpp"
+#include "packet/sum/checksum.hpp"
 #include "packet/transfer.hpp"
 
 namespace vmux::intel {

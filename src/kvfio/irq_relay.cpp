@@ -7,7 +7,7 @@
 #include <cerrno>
 
 #include "base/logf.hpp"
-#include "pci/irq_vector.hpp"
+#include "pci/interrupts/irq_vector.hpp"
 
 namespace vmux::kvfio {
 namespace {

@@ -4,7 +4,7 @@
 #include <array>
 
 #include "packet/bytes.hpp"
-#include "packet/checksum.hpp"
+#include "packet/sum/checksum.hpp"
 
 namespace vmux::packet {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "packet/bytes.hpp"
-#include "packet/checksum.hpp"
+#include "packet/sum/checksum.hpp"
 
 namespace vmux::packet {
 namespace {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "base/text.hpp"
+#include "base/text/text.hpp"
 
 namespace vmux::passthrough {
 namespace {

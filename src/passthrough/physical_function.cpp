@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "base/logf.hpp"
-#include "pci/irq_vector.hpp"
+#include "pci/interrupts/irq_vector.hpp"
 #include "wire/pci.hpp"
 
 namespace vmux::passthrough {

@@ -12,7 +12,7 @@
 #include "kvfio/group.hpp"
 #include "kvfio/irq_relay.hpp"
 #include "passthrough/config_view.hpp"
-#include "pci/msix_table.hpp"
+#include "pci/interrupts/msix_table.hpp"
 #include "vmux/base/log.hpp"
 #include "vmux/pci/endpoint.hpp"
 #include "vmux/runtime/poller.hpp"

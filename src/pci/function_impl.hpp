@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "pci/bar.hpp"
-#include "pci/config_space.hpp"
-#include "pci/msix_table.hpp"
+#include "pci/config/config_space.hpp"
+#include "pci/interrupts/msix_table.hpp"
 #include "pci/state_stream.hpp"
 #include "vmux/base/log.hpp"
 #include "vmux/pci/function.hpp"

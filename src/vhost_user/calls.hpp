@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "pci/irq_vector.hpp"
+#include "pci/interrupts/irq_vector.hpp"
 #include "virtio/device.hpp"
 #include "vmux/base/unique_fd.hpp"
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "virtio/pci_transport.hpp"
 #include "vmux/memory/ordered.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "wire/vfio_user.hpp"
 
 namespace vmux::wire::vfio_user {

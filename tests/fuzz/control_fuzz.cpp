@@ -10,8 +10,8 @@
 
 #include "control/config/configuration.hpp"
 #include "control/model/inventory.hpp"
-#include "control/model/kinds.hpp"
-#include "control/model/values.hpp"
+#include "control/model/spec/kinds.hpp"
+#include "control/model/spec/values.hpp"
 #include "control/rpc/json_rpc.hpp"
 #include "control/test/fake_catalogue.hpp"
 #include "fuzz/input.hpp"

@@ -16,7 +16,7 @@
 #include "app/bench/benches.hpp"
 #include "app/console/understand.hpp"
 #include "app/number_option.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::bench {

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::bench {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "base/format.hpp"
-#include "base/words.hpp"
+#include "base/text/format.hpp"
+#include "base/text/words.hpp"
 
 namespace vmux::app {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "app/output.hpp"
-#include "base/printable.hpp"
+#include "base/text/printable.hpp"
 
 namespace vmux::app {
 

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "base/text.hpp"
+#include "base/text/text.hpp"
 
 namespace vmux::app {
 

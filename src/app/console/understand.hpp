@@ -13,8 +13,8 @@
 #include "app/console/exit.hpp"
 #include "app/console/screen.hpp"
 #include "app/console/wrap.hpp"
-#include "base/format.hpp"
-#include "base/words.hpp"
+#include "base/text/format.hpp"
+#include "base/text/words.hpp"
 
 namespace vmux::app {
 

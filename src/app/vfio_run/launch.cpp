@@ -14,7 +14,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "preload/process/settings.hpp"
 
 namespace vmux::app {

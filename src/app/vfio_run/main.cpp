@@ -9,7 +9,7 @@
 
 #include "app/console/understand.hpp"
 #include "app/vfio_run/launch.hpp"
-#include "base/printable.hpp"
+#include "base/text/printable.hpp"
 
 namespace {
 

@@ -9,9 +9,9 @@
 
 #include "app/console/understand.hpp"
 #include "app/vmux/sets.hpp"
-#include "base/format.hpp"
-#include "base/printable.hpp"
-#include "control/model/kinds.hpp"
+#include "base/text/format.hpp"
+#include "base/text/printable.hpp"
+#include "control/model/spec/kinds.hpp"
 #include "control/version.hpp"
 
 namespace vmux::app {

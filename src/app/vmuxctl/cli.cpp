@@ -9,7 +9,7 @@
 
 #include "app/console/understand.hpp"
 #include "app/number_option.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/rpc/rpc_client.hpp"
 #include "control/version.hpp"
 

@@ -10,7 +10,7 @@
 #include "app/console/exit.hpp"
 #include "app/vmuxctl/commands.hpp"
 #include "app/vmuxctl/view.hpp"
-#include "control/model/problem.hpp"
+#include "control/model/spec/problem.hpp"
 
 namespace vmux::app {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "app/vmuxctl/print.hpp"
-#include "control/model/kinds.hpp"
+#include "control/model/spec/kinds.hpp"
 
 namespace vmux::app {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "app/vmuxctl/table.hpp"
-#include "control/model/option.hpp"
+#include "control/model/spec/option.hpp"
 #include "control/rpc/params.hpp"
 
 namespace vmux::app {
@@ -40,7 +40,7 @@ struct Command {
   std::string help;
 };
 
-/// Those of each kind of object first, whose arguments are the options of its kind (control/model/kinds.hpp).
+/// Those of each kind of object first, whose arguments are the options of its kind (control/model/spec/kinds.hpp).
 [[nodiscard]] std::span<const Command> commands() noexcept;
 
 }  // namespace vmux::app

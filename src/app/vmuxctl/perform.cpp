@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Calls that are made, and what is printed of their results.
 #include "app/vmuxctl/cli.hpp"
-#include "base/format.hpp"
-#include "base/printable.hpp"
+#include "base/text/format.hpp"
+#include "base/text/printable.hpp"
 #include "control/rpc/json_rpc.hpp"
 
 namespace vmux::app {

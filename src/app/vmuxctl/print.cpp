@@ -2,7 +2,7 @@
 #include "app/vmuxctl/print.hpp"
 
 #include "app/vmuxctl/table.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/version.hpp"
 
 namespace vmux::app {

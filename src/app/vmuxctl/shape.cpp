@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::app {
 namespace {

@@ -5,8 +5,8 @@
 #include <cctype>
 
 #include "app/console/wrap.hpp"
-#include "base/format.hpp"
-#include "base/printable.hpp"
+#include "base/text/format.hpp"
+#include "base/text/printable.hpp"
 
 namespace vmux::app {
 

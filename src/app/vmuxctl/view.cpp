@@ -9,9 +9,9 @@
 #include <cctype>
 #include <optional>
 
-#include "base/format.hpp"
-#include "base/text.hpp"
-#include "base/words.hpp"
+#include "base/text/format.hpp"
+#include "base/text/text.hpp"
+#include "base/text/words.hpp"
 
 namespace vmux::app {
 namespace {

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/text.hpp"
+#include "base/text/text.hpp"
 #include "vmux/base/log.hpp"
 
 namespace vmux::backend::dpdk {

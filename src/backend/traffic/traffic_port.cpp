@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "packet/bytes.hpp"
-#include "packet/checksum.hpp"
+#include "packet/sum/checksum.hpp"
 #include "packet/transfer.hpp"
 
 namespace vmux::backend {

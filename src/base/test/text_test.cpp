@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "base/text.hpp"
+#include "base/text/text.hpp"
 
 #include <gtest/gtest.h>
 

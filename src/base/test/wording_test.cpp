@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "base/logf.hpp"
-#include "base/printable.hpp"
-#include "base/words.hpp"
+#include "base/text/printable.hpp"
+#include "base/text/words.hpp"
 
 namespace vmux {
 namespace {

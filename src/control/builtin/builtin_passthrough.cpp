@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/model/hardware.hpp"
 #include "kvfio/dma_counter_rows.hpp"
 #include "kvfio/group_kernel.hpp"

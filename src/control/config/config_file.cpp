@@ -7,10 +7,10 @@
 #include <fstream>
 #include <sstream>
 
-#include "base/format.hpp"
-#include "base/toml.hpp"
+#include "base/text/format.hpp"
+#include "base/text/toml.hpp"
 #include "control/config/configuration.hpp"
-#include "control/model/kinds.hpp"
+#include "control/model/spec/kinds.hpp"
 
 namespace vmux::control {
 namespace {

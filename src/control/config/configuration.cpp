@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/model/inventory_kinds.hpp"
 #include "runtime/wakefulness.hpp"
 

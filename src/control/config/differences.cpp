@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/model/inventory.hpp"
 #include "control/rpc/params.hpp"
 

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/model/inventory_kinds.hpp"
-#include "control/model/kinds.hpp"
+#include "control/model/spec/kinds.hpp"
 
 namespace vmux::control {
 namespace {

@@ -6,8 +6,8 @@
 #include <thread>
 #include <utility>
 
-#include "base/format.hpp"
 #include "base/logf.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::control {
 namespace {

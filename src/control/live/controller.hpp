@@ -11,7 +11,7 @@
 #include "control/live/port_watch.hpp"
 #include "control/live/predecessor.hpp"
 #include "control/model/inventory.hpp"
-#include "control/model/problem.hpp"
+#include "control/model/spec/problem.hpp"
 #include "switch/switch.hpp"
 #include "vmux/runtime/poller.hpp"
 

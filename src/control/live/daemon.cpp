@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "base/format.hpp"
 #include "base/logf.hpp"
+#include "base/text/format.hpp"
 #include "control/config/reload.hpp"
 #include "control/rpc/keeper_methods.hpp"
 #include "control/rpc/methods.hpp"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "control/model/counters.hpp"
-#include "control/model/spec.hpp"
+#include "control/model/spec/spec.hpp"
 #include "port/port.hpp"
 #include "virtio/device.hpp"
 #include "vmux/base/result.hpp"

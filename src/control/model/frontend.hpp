@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "control/model/counters.hpp"
-#include "control/model/spec.hpp"
+#include "control/model/spec/spec.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/state/fd_bag.hpp"

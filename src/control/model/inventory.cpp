@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/rpc/params.hpp"
 
 namespace vmux::control {

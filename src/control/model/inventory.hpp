@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "control/model/catalogue.hpp"
-#include "control/model/kinds.hpp"
-#include "control/model/problem.hpp"
-#include "control/model/spec.hpp"
+#include "control/model/spec/kinds.hpp"
+#include "control/model/spec/problem.hpp"
+#include "control/model/spec/spec.hpp"
 
 namespace vmux::control {
 

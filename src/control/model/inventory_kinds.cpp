@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "control/model/kinds.hpp"
+#include "control/model/spec/kinds.hpp"
 
 namespace vmux::control {
 namespace {

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "control/model/problem.hpp"
-#include "control/model/values.hpp"
+#include "control/model/spec/problem.hpp"
+#include "control/model/spec/values.hpp"
 
 namespace vmux::control {
 

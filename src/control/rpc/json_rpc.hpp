@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "control/model/problem.hpp"
+#include "control/model/spec/problem.hpp"
 #include "control/rpc/params.hpp"
 #include "control/rpc/roles.hpp"
 

@@ -8,8 +8,8 @@
 #include <span>
 #include <utility>
 
-#include "base/format.hpp"
-#include "control/model/kinds.hpp"
+#include "base/text/format.hpp"
+#include "control/model/spec/kinds.hpp"
 #include "control/model/vm_args.hpp"
 #include "control/version.hpp"
 

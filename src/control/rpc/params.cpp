@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/format.hpp"
-#include "base/words.hpp"
+#include "base/text/format.hpp"
+#include "base/text/words.hpp"
 
 namespace vmux::control {
 namespace {

@@ -10,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
-#include "control/model/option.hpp"
-#include "control/model/problem.hpp"
-#include "control/model/spec.hpp"
+#include "control/model/spec/option.hpp"
+#include "control/model/spec/problem.hpp"
+#include "control/model/spec/spec.hpp"
 
 namespace vmux::control {
 

@@ -8,7 +8,7 @@
 #include <array>
 #include <cerrno>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::control {
 namespace {

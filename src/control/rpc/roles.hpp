@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/accounts.hpp"
-#include "base/text.hpp"
+#include "base/text/text.hpp"
 
 namespace vmux::control {
 

@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/rpc/json_rpc.hpp"
 #include "vmux/base/clock.hpp"
 

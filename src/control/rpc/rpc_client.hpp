@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "control/model/problem.hpp"
+#include "control/model/spec/problem.hpp"
 #include "control/rpc/params.hpp"
 #include "vmux/base/unique_fd.hpp"
 

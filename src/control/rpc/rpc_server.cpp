@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/format.hpp"
 #include "base/logf.hpp"
+#include "base/text/format.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::control {

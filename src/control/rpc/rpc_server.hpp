@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
-#include "control/model/problem.hpp"
-#include "control/model/spec.hpp"
+#include "control/model/spec/problem.hpp"
+#include "control/model/spec/spec.hpp"
 #include "control/rpc/json_rpc.hpp"
 #include "control/rpc/roles.hpp"
 #include "ipc/connection.hpp"

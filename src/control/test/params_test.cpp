@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "control/model/kinds.hpp"
+#include "control/model/spec/kinds.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

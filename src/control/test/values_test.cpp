@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "control/model/values.hpp"
+#include "control/model/spec/values.hpp"
 
 #include <gtest/gtest.h>
 

@@ -3,9 +3,9 @@
 #include <array>
 #include <utility>
 
+#include "device/e1000/board/nvm.hpp"
+#include "device/e1000/board/phy.hpp"
 #include "device/e1000/nic.hpp"
-#include "device/e1000/nvm.hpp"
-#include "device/e1000/phy.hpp"
 
 namespace vmux::device::e1000 {
 namespace {

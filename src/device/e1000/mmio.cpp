@@ -2,9 +2,9 @@
 // BAR accesses -> state. Plain registers need no code: the table says all; `effect` rows come here by name.
 #include <cstring>
 
+#include "device/e1000/board/nvm.hpp"
+#include "device/e1000/board/phy.hpp"
 #include "device/e1000/nic.hpp"
-#include "device/e1000/nvm.hpp"
-#include "device/e1000/phy.hpp"
 
 namespace vmux::device::e1000 {
 

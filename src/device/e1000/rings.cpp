@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "device/e1000/phy.hpp"
+#include "device/e1000/board/phy.hpp"
 
 namespace vmux::device::e1000 {
 namespace {

@@ -8,9 +8,9 @@
 #include <span>
 
 #include "device/e1000/interrupts.hpp"
-#include "device/e1000/rx.hpp"
+#include "device/e1000/rx/rx.hpp"
 #include "device/e1000/state.hpp"
-#include "device/e1000/tx.hpp"
+#include "device/e1000/tx/tx.hpp"
 #include "nic/lane.hpp"
 #include "nic/run_state.hpp"
 #include "port/port.hpp"

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <string>
 
+#include "device/e1000/board/nvm.hpp"
+#include "device/e1000/board/phy.hpp"
 #include "device/e1000/nic.hpp"
-#include "device/e1000/nvm.hpp"
-#include "device/e1000/phy.hpp"
 #include "device/e1000/saved_state.hpp"
 #include "vmux/state/reader.hpp"
 #include "vmux/state/writer.hpp"

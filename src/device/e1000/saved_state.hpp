@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "device/e1000/descriptors.hpp"
-#include "device/e1000/fifo.hpp"
 #include "device/e1000/registers.hpp"
+#include "device/e1000/rx/fifo.hpp"
 #include "device/e1000/state.hpp"
 
 namespace vmux::device::e1000 {

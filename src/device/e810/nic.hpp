@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "device/e810/control_queue.hpp"
-#include "device/e810/data_path.hpp"
 #include "device/e810/firmware/firmware.hpp"
 #include "device/e810/interrupts.hpp"
+#include "device/e810/queues/data_path.hpp"
+#include "device/e810/queues/wire_port.hpp"
 #include "device/e810/state.hpp"
-#include "device/e810/wire_port.hpp"
 #include "nic/alarm.hpp"
 #include "vmux/pci/device.hpp"
 #include "vmux/pci/function.hpp"

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-#include "device/e810/data_path.hpp"
+#include "device/e810/queues/data_path.hpp"
 
 namespace vmux::device::e810 {
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "device/iavf/admin_queue.hpp"
-#include "device/iavf/data_path.hpp"
 #include "device/iavf/interrupts.hpp"
+#include "device/iavf/queues/data_path.hpp"
 #include "device/iavf/state.hpp"
 #include "device/iavf/virtchnl/virtchnl.hpp"
 #include "nic/alarm.hpp"

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "device/iavf/lane_queues.hpp"
+#include "device/iavf/queues/lane_queues.hpp"
 #include "device/iavf/registers.hpp"
 #include "intel/queue_config.hpp"
 #include "intel/rules/filter.hpp"

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "device/virtio_net/queue_pair.hpp"
+#include "device/virtio_net/queues/queue_pair.hpp"
 #include "virtio/queue.hpp"
 #include "vmux/memory/address_space.hpp"
 

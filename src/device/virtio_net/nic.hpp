@@ -12,7 +12,7 @@
 
 #include "device/virtio_net/commands.hpp"
 #include "device/virtio_net/control_queue.hpp"
-#include "device/virtio_net/lane.hpp"
+#include "device/virtio_net/queues/lane.hpp"
 #include "device/virtio_net/settings.hpp"
 #include "nic/alarm.hpp"
 #include "port/port.hpp"

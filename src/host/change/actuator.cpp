@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "base/format.hpp"
-#include "base/words.hpp"
+#include "base/text/format.hpp"
+#include "base/text/words.hpp"
 #include "host/look/function.hpp"
 #include "host/machine/values.hpp"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/operations.hpp"
 
 namespace vmux::host {

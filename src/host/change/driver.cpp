@@ -4,7 +4,7 @@
 
 #include "host/change/resource.hpp"
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::host {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/change/resource.hpp"
 
 namespace vmux::host {

@@ -5,7 +5,7 @@
 
 #include <cerrno>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::host {
 namespace {

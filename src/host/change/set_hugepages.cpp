@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/operations.hpp"
 
 namespace vmux::host {

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::host {
 namespace {

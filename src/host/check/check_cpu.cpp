@@ -6,7 +6,7 @@
 #include <cstring>
 #include <map>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/check/checkup.hpp"
 
 namespace vmux::host {

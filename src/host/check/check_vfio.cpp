@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/check/checkup.hpp"
 
 namespace vmux::host {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/describe/description.hpp"
 
 namespace vmux::host {

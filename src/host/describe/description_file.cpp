@@ -5,8 +5,8 @@
 #include <array>
 #include <functional>
 
-#include "base/format.hpp"
-#include "base/words.hpp"
+#include "base/text/format.hpp"
+#include "base/text/words.hpp"
 #include "host/describe/description.hpp"
 #include "host/describe/description_tree.hpp"
 

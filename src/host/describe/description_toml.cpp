@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "base/format.hpp"
-#include "base/toml.hpp"
+#include "base/text/format.hpp"
+#include "base/text/toml.hpp"
 #include "host/describe/description_tree.hpp"
 
 namespace vmux::host {

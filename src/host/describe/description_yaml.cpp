@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/describe/description.hpp"
 #include "host/describe/description_tree.hpp"
 

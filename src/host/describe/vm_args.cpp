@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::host {
 namespace {

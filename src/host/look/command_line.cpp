@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "base/text.hpp"
+#include "base/text/text.hpp"
 
 namespace vmux::host {
 namespace {

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <set>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::host {
 namespace {

@@ -5,7 +5,7 @@
 #include <map>
 #include <set>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/look/disks.hpp"
 #include "host/look/function.hpp"
 #include "host/machine/openers.hpp"

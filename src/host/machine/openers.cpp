@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/machine/values.hpp"
 
 namespace vmux::host {

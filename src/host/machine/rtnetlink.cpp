@@ -13,7 +13,7 @@
 #include <array>
 #include <cstring>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/machine/netlink.hpp"
 #include "host/machine/network.hpp"
 #include "host/machine/rtnetlink_vfs.hpp"

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/machine/netlink.hpp"
 #include "host/machine/values.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Text as the kernel writes it, to values and back; what people write is read by base/text.hpp. Pure.
+// Text as the kernel writes it, to values and back; what people write is read by base/text/text.hpp. Pure.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/text.hpp"
+#include "base/text/text.hpp"
 
 namespace vmux::host {
 

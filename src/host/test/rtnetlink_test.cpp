@@ -7,7 +7,7 @@
 
 #include <set>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/machine/netlink.hpp"
 #include "host/machine/rtnetlink_vfs.hpp"
 #include "vmux/base/unique_fd.hpp"

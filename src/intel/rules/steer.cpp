@@ -8,9 +8,9 @@
 #include "intel/descriptors.hpp"
 #include "intel/ptypes.hpp"
 #include "packet/bytes.hpp"
-#include "packet/checksum.hpp"
 #include "packet/headers.hpp"
-#include "packet/short_sum.hpp"
+#include "packet/sum/checksum.hpp"
+#include "packet/sum/short_sum.hpp"
 
 namespace vmux::intel {
 namespace {

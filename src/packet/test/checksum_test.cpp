@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "packet/checksum.hpp"
+#include "packet/sum/checksum.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <bit>
 #include <random>
 
-#include "packet/short_sum.hpp"
-#include "packet/sum_kernels.hpp"
+#include "packet/sum/short_sum.hpp"
+#include "packet/sum/sum_kernels.hpp"
 #include "packet/test/test_frames.hpp"
 #include "vmux/base/le.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The offsets here are read from the PCI specifications again, not taken from wire/.
-#include "pci/config_space.hpp"
+#include "pci/config/config_space.hpp"
 
 #include <gtest/gtest.h>
 

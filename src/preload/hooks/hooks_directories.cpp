@@ -14,7 +14,7 @@
 #include <mutex>
 #include <string>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "preload/hooks/hooks.hpp"
 #include "preload/process/proc_files.hpp"
 

@@ -11,7 +11,7 @@
 #include <cstdarg>
 #include <cstring>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "preload/hooks/hooks.hpp"
 #include "preload/process/proc_files.hpp"
 #include "preload/vfio/fd_table.hpp"

@@ -13,7 +13,7 @@
 #include "preload/hooks/hooks.hpp"
 #include "preload/mmio/bar_calls.hpp"
 #include "preload/mmio/bar_maps.hpp"
-#include "preload/vfio/device.hpp"
+#include "preload/vfio/device/device.hpp"
 #include "preload/vfio/fd_table.hpp"
 
 namespace vmux::preload {

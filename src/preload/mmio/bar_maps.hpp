@@ -10,7 +10,7 @@
 #include <mutex>
 #include <vector>
 
-#include "preload/vfio/device.hpp"
+#include "preload/vfio/device/device.hpp"
 
 namespace vmux::preload {
 

@@ -11,7 +11,7 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "preload/process/proc_files.hpp"
 #include "preload/vfio/fd_table.hpp"
 #include "vmux/base/strong.hpp"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "preload/process/trace.hpp"
 
 namespace vmux::preload {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/text.hpp"
+#include "base/text/text.hpp"
 #include "vmux/base/result.hpp"
 
 namespace vmux::preload {

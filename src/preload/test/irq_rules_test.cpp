@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "preload/vfio/irq_rules.hpp"
+#include "preload/vfio/device/irq_rules.hpp"
 
 #include <gtest/gtest.h>
 

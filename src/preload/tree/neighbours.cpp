@@ -12,7 +12,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::preload {
 namespace {

@@ -8,7 +8,7 @@
 #include <span>
 #include <string_view>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::preload {
 namespace {

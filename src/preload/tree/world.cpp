@@ -16,7 +16,7 @@
 #include "preload/process/trace.hpp"
 #include "preload/tree/neighbours.hpp"
 #include "preload/vfio/fd_table.hpp"
-#include "preload/vfio/iommufd.hpp"
+#include "preload/vfio/iommu/iommufd.hpp"
 
 namespace vmux::preload {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "preload/tree/paths.hpp"
 #include "preload/tree/sysfs.hpp"
-#include "preload/vfio/container.hpp"
+#include "preload/vfio/iommu/container.hpp"
 #include "vmux/base/unique_fd.hpp"
 
 namespace vmux::preload {

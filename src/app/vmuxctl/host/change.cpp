@@ -8,7 +8,7 @@
 
 #include "app/number_option.hpp"
 #include "app/vmuxctl/host/session.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::app {
 

@@ -7,7 +7,7 @@
 #include "app/number_option.hpp"
 #include "app/vmuxctl/host/actions.hpp"
 #include "app/vmuxctl/host/print.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "host/describe/vm_args.hpp"
 
 namespace vmux::app {

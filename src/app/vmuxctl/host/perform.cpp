@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Commands about this machine that are done, and what is printed of them.
 #include "app/vmuxctl/host/commands.hpp"
-#include "base/format.hpp"
-#include "base/printable.hpp"
-#include "control/model/problem.hpp"
+#include "base/text/format.hpp"
+#include "base/text/printable.hpp"
+#include "control/model/spec/problem.hpp"
 #include "control/rpc/json_rpc.hpp"
 
 namespace vmux::app {

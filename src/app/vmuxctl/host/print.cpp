@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "app/vmuxctl/table.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::app {
 

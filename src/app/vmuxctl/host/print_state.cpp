@@ -5,7 +5,7 @@
 
 #include "app/vmuxctl/host/print.hpp"
 #include "app/vmuxctl/table.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::app {
 

@@ -6,7 +6,7 @@
 #include "app/console/choice.hpp"
 #include "app/number_option.hpp"
 #include "app/vmuxctl/host/session.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 
 namespace vmux::app {
 

@@ -8,7 +8,7 @@
 
 #include "app/vmuxctl/commands.hpp"
 #include "app/vmuxctl/host/commands.hpp"
-#include "base/text.hpp"
+#include "base/text/text.hpp"
 #include "host/describe/description.hpp"
 
 namespace vmux::app {

@@ -8,10 +8,10 @@
 #include <map>
 
 #include "app/vmuxctl/cli.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/config/configuration.hpp"
 #include "control/model/inventory_kinds.hpp"
-#include "control/model/kinds.hpp"
+#include "control/model/spec/kinds.hpp"
 #include "rigs/document.hpp"
 
 namespace vmux::app {

@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "device/e810/control_queue.hpp"
-#include "device/e810/data_path.hpp"
 #include "device/e810/firmware/scheduler.hpp"
 #include "device/e810/firmware/switching.hpp"
 #include "device/e810/interrupts.hpp"
+#include "device/e810/queues/data_path.hpp"
 #include "device/e810/state.hpp"
 #include "intel/rules/filter.hpp"
 #include "wire/ice_aq.hpp"

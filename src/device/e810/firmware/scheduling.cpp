@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "device/e810/firmware/firmware.hpp"
-#include "device/e810/queue_context.hpp"
+#include "device/e810/queues/queue_context.hpp"
 
 namespace vmux::device::e810 {
 

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstring>
 
-#include "device/e810/queue_context.hpp"
+#include "device/e810/queues/queue_context.hpp"
 #include "rigs/allocations.hpp"
 #include "rigs/e810_rig.hpp"
 

@@ -11,8 +11,8 @@
 #include <span>
 
 #include "device/iavf/admin_queue.hpp"
-#include "device/iavf/data_path.hpp"
 #include "device/iavf/interrupts.hpp"
+#include "device/iavf/queues/data_path.hpp"
 #include "wire/virtchnl.hpp"
 
 namespace vmux::device::iavf {

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The tables of options. docs/configuration.md and the manual pages have sections that are written from them.
+#include "control/model/spec/kinds.hpp"
+
+#include <array>
+
+#include "base/text/format.hpp"
+
+namespace vmux::control {
+namespace {
+
+constexpr std::uint64_t kMaxMacAge = 86'400;  // seconds; IEEE 802.1Q 8.8.3 allows up to 1 000 000
+constexpr std::uint64_t kMaxQueues = 256;
+constexpr std::uint64_t kMaxMicroseconds = 1'000'000;
+
+constexpr OptionText kName{"name", Form::name, "NAME", "its name", nullptr};
+constexpr OptionText kSwitch{"switch", Form::name, "SWITCH", "switch to join", kDefaultSwitch};
+constexpr OptionText kVlan{"vlan", Form::number, "N", "access port of this VLAN: untagged outside",
+                           "",     nullptr,      1,   kMaxVlan};
+constexpr OptionText kTrunk{"trunk", Form::vlans, "LIST", "trunk: VLANs that pass tagged, 10,20-30 or all", ""};
+constexpr OptionText kNative{"native", Form::number, "N", "trunk: VLAN of untagged frames", "", nullptr, 1, kMaxVlan};
+constexpr OptionText kPoller{"poller",           Form::number, "N", "poller to run on",
+                             "the least loaded", nullptr,      0,   kMaxPollers - 1};
+
+// --- switches ---
+
+constexpr auto kSwitchOptions = std::to_array<Option<SwitchSpec>>({
+    option<&SwitchSpec::name>(kName),
+    option<&SwitchSpec::mac_age_s>({"mac_age_s", Form::number, "SECONDS", "forget a silent address after this long",
+                                    "300", "--mac-age", 1, kMaxMacAge}),
+    option<&SwitchSpec::forward_bpdu>(
+        {"forward_bpdu", Form::flag, "true|false", "let spanning tree's frames pass", "true"}),
+    option<&SwitchSpec::group_forward_mask>(
+        {"group_forward_mask", Form::number, "MASK",
+         "bit n, from 2 to 15: let frames to 01-80-C2-00-00-0n pass, such as 0x4000 for LLDP", "0", nullptr, 0,
+         0xffff}),
+});
+
+// IEEE 802.1Q table 8-1: 01-80-C2-00-00-00 has an option of its own, and -01 (pause) never passes.
+Outcome<> check_switch(const SwitchSpec& spec) {
+  if ((spec.group_forward_mask & 3) == 0) return {};
+  return refuse(ProblemKind::invalid, "group_forward_mask",
+                "expected bits 2 to 15 alone: bit 0 is forward_bpdu, and pause frames (bit 1) never pass");
+}
+
+constexpr Kind<SwitchSpec> kSwitchKind{"switch", "a switch", Role::operate, true, false, kSwitchOptions, check_switch};
+
+// --- uplinks and ports ---
+
+Outcome<> check_vlan(const VlanSpec& vlan) {
+  if (vlan.access && (vlan.trunk || vlan.native)) {
+    return refuse(ProblemKind::invalid, "vlan", "excludes trunk and native: a port is an access port or a trunk");
+  }
+  if (vlan.native && !vlan.trunk) {
+    return refuse(ProblemKind::invalid, "native", "goes with trunk only; an access port has vlan");
+  }
+  return {};
+}
+
+constexpr auto kUplinkOptions = std::to_array<Option<UplinkSpec>>({
+    option<&UplinkSpec::name>(kName),
+    option<&UplinkSpec::switch_name>(kSwitch),
+    option<&UplinkSpec::backend>(
+        {"backend", Form::text, "BACKEND", "tap, null, dpdk, ...: see `vmuxctl backends`", nullptr}),
+    option<&UplinkSpec::device>({"device", Form::text, "DEVICE", "tap: interface; dpdk: EAL device argument", ""}),
+    option<&UplinkSpec::queues>(
+        {"queues", Form::number, "N", "queues, spread over pollers", "1", nullptr, 1, kMaxQueues}),
+    option<&UplinkSpec::vlan, &VlanSpec::access>(kVlan),
+    option<&UplinkSpec::vlan, &VlanSpec::trunk>(kTrunk),
+    option<&UplinkSpec::vlan, &VlanSpec::native>(kNative),
+    option<&UplinkSpec::poller>(kPoller),
+});
+constexpr Kind<UplinkSpec> kUplinkKind{"uplink",
+                                       "an uplink: a switch's way to the host or a NIC",
+                                       Role::admin,
+                                       false,
+                                       false,
+                                       kUplinkOptions,
+                                       [](const UplinkSpec& spec) { return check_vlan(spec.vlan); }};
+
+constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
+    option<&PortSpec::name>(kName),
+    option<&PortSpec::model>({"model", Form::text, "MODEL", "device model: see `vmuxctl models`", nullptr}),
+    option<&PortSpec::transport>({"transport", Form::text, "TRANSPORT", "how the VM reaches it: see `vmuxctl models`",
+                                  "the model's first, vfio-user"}),
+    option<&PortSpec::socket>({"socket", Form::path, "PATH", "where the VMM connects", nullptr}),
+    option<&PortSpec::connect>({"connect", Form::flag, "true|false",
+                                "the VMM listens at the socket, and vMux connects (vhost-user only)", "false"}),
+    option<&PortSpec::access, &SocketAccess::owner>({"socket_owner", Form::user, "USER",
+                                                     "owner of the socket, such as the VMM's user, by name or number",
+                                                     "the daemon's"}),
+    option<&PortSpec::access, &SocketAccess::group>(
+        {"socket_group", Form::group, "GROUP", "group of the socket", "the daemon's"}),
+    option<&PortSpec::access, &SocketAccess::mode>({"socket_mode", Form::mode, "MODE",
+                                                    "permissions of the socket, octal, such as 0660",
+                                                    "the daemon's, else 0600"}),
+    option<&PortSpec::switch_name>(kSwitch),
+    option<&PortSpec::mac>({"mac", Form::mac, "MAC", "address of the NIC", "derived from the base MAC"}),
+    option<&PortSpec::vlan, &VlanSpec::access>(kVlan),
+    option<&PortSpec::vlan, &VlanSpec::trunk>(kTrunk),
+    option<&PortSpec::vlan, &VlanSpec::native>(kNative),
+    option<&PortSpec::doorbell>(
+        {"doorbell", Form::doorbell, "poll|trap", "how the guest rings", "the daemon's, else the model's"}),
+    option<&PortSpec::queues>(
+        {"queues", Form::number, "N", "queue pairs (models with several only)", "the model's", nullptr, 1, kMaxQueues}),
+    option<&PortSpec::variant>({"variant", Form::text, "VARIANT", "of the model: see `vmuxctl models`", "its first"}),
+    option<&PortSpec::device>(
+        {"device", Form::text, "PCI", "physical function behind it (models that use one only)", ""}),
+    option<&PortSpec::poller>(kPoller),
+});
+constexpr Kind<PortSpec> kPortKind{
+    "port", "a port: one NIC for one VM", Role::operate, false, true, kPortOptions, [](const PortSpec& spec) {
+      return check_vlan(spec.vlan);
+    }};
+
+// --- the daemon ---
+
+constexpr auto kDaemonOptions = std::to_array<Option<DaemonSpec>>({
+    option<&DaemonSpec::rpc>(
+        {"rpc", Form::text, "PATH", "RPC socket for vmuxctl, or none", "$VMUX_RPC or /run/vmux/vmux.sock"}),
+    option<&DaemonSpec::rpc_access, &SocketAccess::owner>(
+        {"rpc_owner", Form::user, "USER", "owner of the RPC socket", "as vmux"}),
+    option<&DaemonSpec::rpc_access, &SocketAccess::group>(
+        {"rpc_group", Form::group, "GROUP", "group of the RPC socket", "as vmux"}),
+    option<&DaemonSpec::rpc_access, &SocketAccess::mode>(
+        {"rpc_mode", Form::mode, "MODE",
+         "permissions of the RPC socket, octal; who may write to it may do what its role allows", "0600"}),
+    option<&DaemonSpec::roles, &RolesSpec::read>(
+        {"rpc_read", Form::members, "WHO", "who of those may look: user:NAME, group:NAME, several by commas, or all",
+         "everybody, if nobody has a role", nullptr, 0, 0, Change::reload}),
+    option<&DaemonSpec::roles, &RolesSpec::operate>({"rpc_operate", Form::members, "WHO",
+                                                     "who may add and remove ports and switches, too",
+                                                     "everybody, if nobody has a role", nullptr, 0, 0, Change::reload}),
+    option<&DaemonSpec::roles, &RolesSpec::admin>({"rpc_admin", Form::members, "WHO",
+                                                   "who may change uplinks and the daemon, too",
+                                                   "everybody, if nobody has a role", nullptr, 0, 0, Change::reload}),
+    option<&DaemonSpec::port_access, &SocketAccess::owner>(
+        {"socket_owner", Form::user, "USER",
+         "owner of the ports' sockets, such as the user of the VMMs, by name or number", "as vmux"}),
+    option<&DaemonSpec::port_access, &SocketAccess::group>(
+        {"socket_group", Form::group, "GROUP", "group of the ports' sockets, such as kvm", "as vmux"}),
+    option<&DaemonSpec::port_access, &SocketAccess::mode>(
+        {"socket_mode", Form::mode, "MODE", "permissions of the ports' sockets, octal, such as 0660", "0600"}),
+    option<&DaemonSpec::base_mac>({"base_mac", Form::mac, "MAC", "MAC of the first port; the following count up",
+                                   "locally administered, the same after each start", "-b,--base-mac"}),
+    option<&DaemonSpec::doorbell>({"doorbell", Form::doorbell, "poll|trap",
+                                   "how guests ring: memory that pollers read, or a message each",
+                                   "what suits the model"}),
+    option<&DaemonSpec::log_level>({"log_level", Form::log_level, "LEVEL", "trace, debug, info, warning, error or off",
+                                    "info", "-l,--log-level", 0, 0, Change::reload}),
+});
+
+constexpr auto kPollerOptions = std::to_array<Option<PollersSpec>>({
+    option<&PollersSpec::count>({"count", Form::number, "N", "threads that move frames",
+                                 "one for each CPU that is named, or 1", "-p,--pollers", 1, kMaxPollers}),
+    option<&PollersSpec::cpus>(
+        {"cpus", Form::cpus, "LIST", "pin the pollers to these CPUs, such as 2,4-6", "not pinned", "--poller-cpus"}),
+    option<&PollersSpec::busy>(
+        {"busy", Form::flag, "", "pollers never sleep: for CPUs that are set aside", "false", "--poller-busy"}),
+    option<&PollersSpec::spin_us>({"spin_us", Form::number, "US", "keep looking this long after the last frame", "50",
+                                   "--poller-spin-us", 0, kMaxMicroseconds}),
+    option<&PollersSpec::min_sleep_us>({"min_sleep_us", Form::number, "US", "first sleep when idle",
+                                        "20, or max_sleep_us if that is less", "--poller-min-sleep-us", 1,
+                                        kMaxMicroseconds}),
+    option<&PollersSpec::max_sleep_us>({"max_sleep_us", Form::number, "US", "longest sleep when idle", "1000",
+                                        "--poller-max-sleep-us", 1, kMaxMicroseconds}),
+    option<&PollersSpec::linger_us>(
+        {"linger_us", Form::number, "US",
+         "look for the next event this long, at most, before sleeping, while that pays; 0: never", "100",
+         "--poller-linger-us", 0, kMaxMicroseconds}),
+    option<&PollersSpec::keep_awake_us>(
+        {"keep_awake_us", Form::number, "US",
+         "let no idle CPU halt for this long after the last frame; 0: never ask for that",
+         "1000 in a virtual machine, else 0", "--poller-keep-awake-us", 0, kMaxMicroseconds}),
+});
+
+template <class Spec>
+std::vector<const OptionText*> texts_of(std::span<const Option<Spec>> options) {
+  std::vector<const OptionText*> texts;
+  for (const Option<Spec>& option : options)
+    texts.push_back(&option.text);
+  return texts;
+}
+
+}  // namespace
+
+template <>
+const Kind<SwitchSpec>& kind_of() noexcept {
+  return kSwitchKind;
+}
+template <>
+const Kind<UplinkSpec>& kind_of() noexcept {
+  return kUplinkKind;
+}
+template <>
+const Kind<PortSpec>& kind_of() noexcept {
+  return kPortKind;
+}
+
+std::span<const Option<DaemonSpec>> daemon_options() noexcept { return kDaemonOptions; }
+std::span<const Option<PollersSpec>> poller_options() noexcept { return kPollerOptions; }
+
+std::vector<KindText> object_kinds() {
+  std::vector<KindText> kinds;
+  for_each_kind([&kinds]<class Spec>() {
+    const Kind<Spec>& kind = kind_of<Spec>();
+    kinds.push_back({kind.name, kind.what, texts_of(kind.options)});
+  });
+  return kinds;
+}
+
+std::vector<KindText> setting_tables() {
+  return {{"daemon", "the daemon itself", texts_of(daemon_options())},
+          {"pollers", "the threads that move frames", texts_of(poller_options())}};
+}
+
+}  // namespace vmux::control

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/model/spec/values.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
+#include "base/text/format.hpp"
+
+namespace vmux::control {
+namespace {
+
+constexpr auto kLevelNames = std::to_array<std::pair<std::string_view, LogLevel>>({
+    {"trace", LogLevel::trace},
+    {"debug", LogLevel::debug},
+    {"info", LogLevel::info},
+    {"warning", LogLevel::warning},
+    {"error", LogLevel::error},
+    {"off", LogLevel::off},
+});
+
+}  // namespace
+
+Parsed<std::vector<VlanRange>> parse_vlan_list(std::string_view text) {
+  if (text == "all") return std::vector<VlanRange>{{1, kMaxVlan}};
+  std::vector<VlanRange> list;
+  for (const std::string_view part : split(text, ',')) {
+    const auto span = parse_span(part, kMaxVlan);
+    if (!span || span->first == 0) {
+      return tl::unexpected<std::string>("VLANs from 1 to 4094 such as 10,20-30, or all");
+    }
+    list.push_back({static_cast<std::uint16_t>(span->first), static_cast<std::uint16_t>(span->second)});
+  }
+  std::sort(list.begin(), list.end());
+  std::vector<VlanRange> merged;
+  for (const VlanRange range : list) {
+    if (!merged.empty() && range.first <= merged.back().last + 1) {
+      merged.back().last = std::max(merged.back().last, range.last);
+    } else {
+      merged.push_back(range);
+    }
+  }
+  return merged;
+}
+
+std::string to_text(const std::vector<VlanRange>& list) {
+  std::string text;
+  for (const VlanRange range : list) {
+    if (!text.empty()) text += ',';
+    text += range.first == range.last ? fmt::format("{}", range.first) : fmt::format("{}-{}", range.first, range.last);
+  }
+  return text;
+}
+
+bool contains(const std::vector<VlanRange>& list, std::uint16_t vlan) noexcept {
+  return std::any_of(list.begin(), list.end(), [vlan](VlanRange r) { return r.first <= vlan && vlan <= r.last; });
+}
+
+std::string to_text(const std::vector<unsigned>& cpus) { return fmt::format("{}", fmt::join(cpus, ",")); }
+
+bool is_name(std::string_view text) noexcept {
+  const auto is_alnum = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
+  const auto is_allowed = [&](char c) { return is_alnum(c) || c == '.' || c == '_' || c == '-'; };
+  return !text.empty() && text.size() <= 32 && is_alnum(text.front()) &&
+         std::all_of(text.begin(), text.end(), is_allowed);
+}
+
+std::optional<LogLevel> parse_log_level(std::string_view text) noexcept {
+  for (const auto& [name, level] : kLevelNames) {
+    if (name == text) return level;
+  }
+  return std::nullopt;
+}
+
+const char* to_text(LogLevel level) noexcept {
+  for (const auto& [name, value] : kLevelNames) {
+    if (value == level) return name.data();
+  }
+  return "off";
+}
+
+}  // namespace vmux::control
