@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "app/vmuxctl/cli.hpp"
-#include "app/vmuxctl/host/cli.hpp"
+#include "app/vmuxctl/host_cli.hpp"
 #include "app/vmuxctl/shape.hpp"
 #include "app/vmuxctl/upgrade.hpp"
 #include "control/rpc/rpc_client.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "app/vmuxctl/host/cli.hpp"
+#include "app/vmuxctl/host_cli.hpp"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
