@@ -3,6 +3,8 @@
 set(VMUX_SANITIZE "" CACHE STRING "Value of -fsanitize= for everything, empty for none")
 option(VMUX_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 option(VMUX_TESTS "Build the tests" ON)
+option(VMUX_LIBRARY_ONLY "Build libvmux, libvfio-user and the Python package, and nothing that NICs, DPDK or a daemon need" OFF)
+option(VMUX_PYTHON "Build the Python package" ON)
 option(VMUX_EACH_FILE_ALONE "Compile no files together: for tools that read compile_commands.json" OFF)
 
 set(CMAKE_CXX_STANDARD 20)
