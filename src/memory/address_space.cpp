@@ -245,11 +245,13 @@ void AddressSpace::Impl::take_window(const Table::Entry& entry, std::uint64_t st
   const std::uint64_t base = entry.window.start;
   const std::uint64_t first_page = (std::max(start, base) - base) / kPage;
   const std::uint64_t last_page = (std::min(last, base + (entry.window.size - 1)) - base) / kPage;
+  const DirtyBitmap::Repeat repeat{
+      .reports_kept = repeat_until != 0, .drops_kept = slowest() >= repeat_until, .keeps = !watchers.empty()};
   for (std::uint64_t word = first_page / 64; word <= last_page / 64; ++word) {
     std::uint64_t mask = ~0ull;
     if (word == first_page / 64) mask &= ~0ull << (first_page % 64);
     if (word == last_page / 64) mask &= ~0ull >> (63 - last_page % 64);
-    std::uint64_t bits = entry.owner->dirty->take(word, mask, !watchers.empty());
+    std::uint64_t bits = entry.owner->dirty->take(word, mask, repeat);
     for (; bits != 0; bits &= bits - 1) {
       const std::uint64_t page = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
       const std::uint64_t out = (base + page * kPage - start) >> shift;
@@ -275,6 +277,12 @@ Result<void> AddressSpace::take_dirty(Iova start, ByteCount size, std::uint64_t 
     if (window.dirty == nullptr || window.start > last || window.start + (window.size - 1) < start.raw) return;
     impl_->take_window(entry, start.raw, last, shift, bitmap);
   });
+  if (impl_->watchers.empty()) return {};
+  // A reader of another thread marks what it borrows before it writes there. Once it has adopted a table again it has
+  // written it, and whoever copies these pages from now on has all of it.
+  impl_->publish(impl_->table);
+  impl_->settle();
+  if (impl_->slowest() < impl_->generation) impl_->repeat_until = impl_->generation;
   return {};
 }
 

@@ -34,6 +34,7 @@ struct AddressSpace::Impl {
   std::deque<Waiting> waiting;  // in order of generation
   bool is_logging = false;
   std::uint64_t logged_pages = 0;
+  std::uint64_t repeat_until = 0;  // from this generation on nobody writes any more what was reported; 0: nobody did
   std::uint64_t bytes = 0, bytes_peak = 0;  // of all ranges
 
   void count_added(std::uint64_t size) noexcept {

@@ -32,14 +32,14 @@ DirtyBitmap::~DirtyBitmap() {
   std::free(again_);
 }
 
-std::uint64_t DirtyBitmap::take(std::size_t index, std::uint64_t mask, bool report_twice) noexcept {
+std::uint64_t DirtyBitmap::take(std::size_t index, std::uint64_t mask, Repeat repeat) noexcept {
   // Most words are empty, and looking at them must not make the kernel allocate their pages.
   std::uint64_t fresh = __atomic_load_n(&words_[index], __ATOMIC_RELAXED) & mask;
   if (fresh != 0) fresh = __atomic_fetch_and(&words_[index], ~mask, __ATOMIC_ACQUIRE) & mask;
   const std::uint64_t old = again_[index] & mask;
-  const std::uint64_t kept = report_twice ? fresh : 0;
+  const std::uint64_t kept = (repeat.drops_kept ? 0 : old) | (repeat.keeps ? fresh : 0);
   if (old != kept) again_[index] = (again_[index] & ~mask) | kept;
-  return fresh | old;
+  return fresh | (repeat.reports_kept ? old : 0);
 }
 
 void mark_dirty(const Window& window, std::uint64_t offset, std::uint64_t length) noexcept {

@@ -23,8 +23,14 @@ class DirtyBitmap {
   DirtyBitmap& operator=(const DirtyBitmap&) = delete;
 
   [[nodiscard]] std::uint64_t* words() noexcept { return words_; }
-  /// Takes the bits of word `index`. `report_twice`: they stay for one more call, see AddressSpace::take_dirty().
-  [[nodiscard]] std::uint64_t take(std::size_t index, std::uint64_t mask, bool report_twice) noexcept;
+  /// What else take() gives and keeps, see AddressSpace::take_dirty().
+  struct Repeat {
+    bool reports_kept = false;  ///< what earlier calls have kept is reported again
+    bool drops_kept = true;     ///< for the last time
+    bool keeps = false;         ///< what is new is kept
+  };
+  /// Takes the bits of word `index`.
+  [[nodiscard]] std::uint64_t take(std::size_t index, std::uint64_t mask, Repeat repeat) noexcept;
 
  private:
   DirtyBitmap() noexcept = default;

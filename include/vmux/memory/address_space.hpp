@@ -96,8 +96,9 @@ class AddressSpace {
   void forget_departed() noexcept;
   [[nodiscard]] bool is_logging() const noexcept;
   /// Moves the bits of [start, start + size) into `bitmap` (one bit per `page_size` bytes, LSB first; OR-ed in) and
-  /// clears them. `page_size`: power of two >= 4096. While an observer is attached, each bit is reported by two
-  /// successive calls: a reader of another thread may still be writing to what it borrowed before the first.
+  /// clears them. `page_size`: power of two >= 4096. Whoever copies the pages after this has what the device wrote: the
+  /// readers behind observers are told of the table once more, which ends what they had borrowed. Of an observer that
+  /// does not answer at once, the bits are reported again until it has.
   [[nodiscard]] Result<void> take_dirty(Iova start, ByteCount size, std::uint64_t page_size,
                                         std::span<std::uint64_t> bitmap) noexcept;
 
