@@ -193,6 +193,7 @@ void Function::reset(ResetKind kind) noexcept {
 
 void Function::client_attached(MessageDma* message_dma) noexcept {
   impl_->message_dma = message_dma;
+  impl_->is_attached = true;
   impl_->device.attached(true);
 }
 
@@ -217,6 +218,7 @@ void Function::client_gone(std::function<void()> quiet) noexcept {
   });
   impl_->device.reset(ResetKind::client_gone);
   impl_->forget_move();
+  impl_->is_attached = false;
   impl_->device.attached(false);
   progress->is_reset = true;
   proceed();

@@ -33,6 +33,7 @@ struct Function::Impl {
   memory::GuestMemory own_reader;             // for dma_read() and dma_write()
   bool is_dma_on = false;                     // bus master and D0
   bool is_paused = false;                     // nothing of the model's reaches guest or client
+  bool is_attached = false;               // a client is
   MessageDma* message_dma = nullptr;
   bool has_changed = true;              // since take_change()
   bool stays_paused = false;            // at go_on()
@@ -60,6 +61,7 @@ struct Function::Impl {
   void save_core(state::Writer& into) const;  // what is not the model's
   /// After a reset. On an error another one is due.
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from);
+  [[nodiscard]] tl::expected<void, std::string> load(std::span<const std::byte> image, bool takes_preview);
   void pause() noexcept;
   void resume() noexcept;
   /// A reset ends a migration that was under way: the device runs.

@@ -5,12 +5,20 @@
 #include <utility>
 
 #include "pci/function_impl.hpp"
+#include "vmux/base/assert.hpp"
 #include "vmux/state/reader.hpp"
 #include "vmux/state/writer.hpp"
 #include "wire/pci.hpp"
 
 namespace vmux::pci {
 namespace {
+
+/// Marks the state of a function that has not stopped, which only says whether the one that follows can be loaded.
+struct Preview {
+  static constexpr std::string_view kSection = "pci.preview";
+  static constexpr std::uint16_t kVersion = 1;
+  static void describe(auto&, auto&) {}
+};
 
 /// What must be the same at both ends: drivers have looked at it once and will not look again.
 struct Identity {
@@ -102,16 +110,59 @@ std::vector<std::byte> Function::save() const {
 }
 
 tl::expected<void, std::string> Function::load(std::span<const std::byte> image) {
-  impl_->pause();
+  return impl_->load(image, /*takes_preview=*/false);
+}
+
+std::vector<std::byte> Function::save_running(Purpose purpose) {
+  state::Writer writer;
+  if (purpose == Purpose::preview) writer.add(Preview{});
+  impl_->save_core(writer);
+  if (impl_->is_paused) {
+    impl_->device.savable()->save(writer);
+  } else {
+    impl_->device.savable()->save_running(writer);
+  }
+  return std::move(writer).finish();
+}
+
+bool Function::is_preview(std::span<const std::byte> image) noexcept {
+  const auto reader = state::Reader::open(image);
+  return reader && reader->has(Preview::kSection);
+}
+
+tl::expected<void, std::string> Function::try_load(std::span<const std::byte> preview) {
+  auto loaded = impl_->load(preview, /*takes_preview=*/true);
   impl_->reset(ResetKind::client_request);
-  auto loaded = [&]() -> tl::expected<void, std::string> {
-    auto reader = state::Reader::open(image);
-    if (!reader) return tl::unexpected(reader.error());
-    if (auto done = impl_->load(*reader); !done) return done;
-    return reader->finish();
-  }();
-  if (!loaded) impl_->reset(ResetKind::client_request);
   return loaded;
+}
+
+tl::expected<std::vector<std::byte>, std::string> Function::save_state() {
+  if (!is_savable()) return Endpoint::save_state();
+  return save_running(Purpose::keeping);
+}
+
+// What is there is loaded again when the image cannot be: a model says what is wrong when half of it is in place.
+tl::expected<void, RestoreProblem> Function::restore_state(std::span<const std::byte> image) {
+  if (!is_savable()) return Endpoint::restore_state(image);
+  const auto is_busy = [&](const char* why) {
+    return tl::unexpected(RestoreProblem{"the client of " + name() + why, true});
+  };
+  if (impl_->is_attached && !impl_->is_paused) {
+    return is_busy(" has not stopped the device, and its guest would see it change");
+  }
+  if (impl_->stream && impl_->stream->is_loading()) return is_busy(" is loading a state into the device itself");
+  const bool was_paused = impl_->is_paused;
+  impl_->pause();
+  const auto before = save();
+  auto loaded = load(image);
+  if (!loaded) {
+    const auto as_before = load(before);
+    VMUX_ASSERT(as_before.has_value());
+    if (!was_paused) impl_->resume();
+    return tl::unexpected(RestoreProblem{std::move(loaded.error())});
+  }
+  note_change();
+  return {};
 }
 
 Migratable* Function::migration() noexcept {
@@ -156,6 +207,24 @@ void Function::Impl::save_core(state::Writer& writer) const {
     vectors.pending[word] = interrupts->pending_word(Irq::msix, word * 64);
   }
   writer.add(vectors);
+}
+
+tl::expected<void, std::string> Function::Impl::load(std::span<const std::byte> image, bool takes_preview) {
+  pause();
+  reset(ResetKind::client_request);
+  auto loaded = [&]() -> tl::expected<void, std::string> {
+    auto reader = state::Reader::open(image);
+    if (!reader) return tl::unexpected(reader.error());
+    if (reader->has(Preview::kSection)) {
+      Preview preview;
+      if (!takes_preview) return tl::unexpected(std::string{"the saved state is a preview, whose state never came"});
+      if (auto done = reader->load(preview); !done) return done;
+    }
+    if (auto done = load(*reader); !done) return done;
+    return reader->finish();
+  }();
+  if (!loaded) reset(ResetKind::client_request);
+  return loaded;
 }
 
 tl::expected<void, std::string> Function::Impl::load(state::Reader& reader) {

@@ -90,6 +90,7 @@ tl::expected<void, std::string> Function::adopt(state::Reader& from, const state
   impl_->reset(ResetKind::client_request);
   if (auto adopted = impl_->adopt(*this, from, fds); !adopted) return adopted;
   impl_->message_dma = message_dma;
+  impl_->is_attached = true;
   impl_->device.attached(true);
   return {};
 }

@@ -12,10 +12,15 @@ namespace vmux::vfio_user {
 
 using pci::MigrationState;
 
+/// States that a device need not have.
+struct OptionalStates {
+  bool pre_copy = false, p2p = false;
+};
+
 /// The next state on the way ("Direct State Transitions", "Complex State Transitions"): the shortest path whose inner
 /// states are not of the saving group. nullopt: no way.
 [[nodiscard]] std::optional<MigrationState> next_on_way(MigrationState from, MigrationState to,
-                                                        bool has_pre_copy) noexcept;
+                                                        OptionalStates has) noexcept;
 
 /// Where a device is. Home thread.
 class MigrationMachine {
@@ -26,13 +31,14 @@ class MigrationMachine {
   [[nodiscard]] Result<void> go(pci::Migratable& device, MigrationState to);
   /// A reset leads back to running from anywhere.
   void reset() noexcept { state_ = MigrationState::running; }
-  /// The state of a device that goes on elsewhere. False: none that a device can be in.
+  /// The state of a device that goes on elsewhere. False: none that there is.
   [[nodiscard]] bool load(MigrationState saved) noexcept {
     state_ = saved;
-    return saved != MigrationState::running_p2p && saved != MigrationState::pre_copy_p2p;
+    return saved <= MigrationState::pre_copy_p2p;
   }
   [[nodiscard]] bool may_save() const noexcept {
-    return state_ == MigrationState::stop_copy || state_ == MigrationState::pre_copy;
+    return state_ == MigrationState::stop_copy || state_ == MigrationState::pre_copy ||
+           state_ == MigrationState::pre_copy_p2p;
   }
   [[nodiscard]] bool may_load() const noexcept { return state_ == MigrationState::resuming; }
 

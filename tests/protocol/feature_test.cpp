@@ -7,7 +7,7 @@ namespace {
 
 constexpr unsigned kGet = 1 << 16, kSet = 1 << 17, kProbe = 1 << 18;
 constexpr unsigned kMigration = 1, kDeviceState = 2, kLoggingStart = 6, kLoggingStop = 7, kLoggingReport = 8;
-enum : unsigned { kStateError, kStop, kRunning, kStopCopy, kResuming, kRunningP2p, kPreCopy };
+enum : unsigned { kStateError, kStop, kRunning, kStopCopy, kResuming, kRunningP2p, kPreCopy, kPreCopyP2p };
 using S = pci::MigrationState;
 
 Bytes feature(unsigned id, unsigned flags, const Bytes& data = {}, unsigned argsz = 4096) {
@@ -125,6 +125,31 @@ TEST(Migration, RefusesStatesThatDoNotExistHere) {
   rig.device.pre_copies = false;
   EXPECT_TRUE(is_error(rig.ask(to_state(6, kPreCopy)), EINVAL));
   EXPECT_TRUE(rig.device.entered.empty());
+}
+
+TEST(Migration, P2pStatesLieBetweenRunningAndStop) {
+  Rig rig{Profile::qemu};
+  rig.device.has_p2p = true;
+  EXPECT_EQ(rig.ask(feature(2, kGet | kMigration)).payload.number_at(8, 8), 7u);  // and P2P
+  rig.ask(to_state(2, kRunningP2p));
+  rig.ask(to_state(3, kStop));
+  rig.ask(to_state(4, kRunningP2p));
+  rig.ask(to_state(5, kPreCopyP2p));
+  EXPECT_TRUE(is_success(rig.ask(mig_read(6, 8)), 6, kMigDataRead, 8));
+  rig.ask(to_state(7, kStopCopy));
+  EXPECT_TRUE(is_error(rig.ask(to_state(8, kPreCopyP2p)), EINVAL));
+  EXPECT_EQ(rig.device.entered, (std::vector{S::running_p2p, S::stop, S::running_p2p, S::pre_copy_p2p, S::stop_copy}));
+}
+
+TEST(Migration, P2pStateIsLeftForPreCopyAndBack) {
+  Rig rig{Profile::qemu};
+  rig.device.has_p2p = true;
+  rig.ask(to_state(2, kPreCopy));
+  rig.ask(to_state(3, kPreCopyP2p));
+  rig.ask(to_state(4, kPreCopy));
+  rig.ask(to_state(5, kRunningP2p));
+  EXPECT_EQ(rig.device.entered, (std::vector{S::pre_copy, S::pre_copy_p2p, S::pre_copy, S::running, S::running_p2p}));
+  EXPECT_EQ(state_of(rig), kRunningP2p);
 }
 
 TEST(Migration, RefusalOfTheDeviceLeavesItWhereItCameTo) {
@@ -252,6 +277,29 @@ TEST(DmaLogging, RefusesSenselessReports) {
   EXPECT_TRUE(is_error(rig.ask(logging_report(0, ~0ull, 4096)), EINVAL));
   EXPECT_TRUE(is_error(rig.ask(logging_report(0, 4096, 4096, 39)), EINVAL));
   EXPECT_TRUE(is_error(rig.ask(feature(6, kGet | kLoggingReport, Bytes{}.u64(0))), EINVAL));
+}
+
+TEST(DmaLogging, TakesRangesOfPagesInAnyOrder) {
+  LoggingRig rig;
+  EXPECT_TRUE(is_success(rig.ask(feature(5, kSet | kLoggingStart,
+                                         Bytes{}.u64(4096).u32(2).u32(0).u64(8 * 4096).u64(8 * 4096).u64(0).u64(4096))),
+                         5, kDeviceFeature, 24 + 32));
+}
+
+TEST(DmaLogging, RefusesRangesThatAreNoPagesOrAreThereTwice) {
+  LoggingRig rig;
+  const auto start = [&](std::initializer_list<std::uint64_t> words) {
+    auto data = Bytes{}.u64(4096).u32(static_cast<unsigned>(words.size() / 2)).u32(0);
+    for (const std::uint64_t word : words)
+      data.u64(word);
+    return rig.ask(feature(5, kSet | kLoggingStart, data));
+  };
+  EXPECT_TRUE(is_error(start({0, 100}), EINVAL));
+  EXPECT_TRUE(is_error(start({100, 4096}), EINVAL));
+  EXPECT_TRUE(is_error(start({4096, 0}), EINVAL));
+  EXPECT_TRUE(is_error(start({~0ull & ~4095ull, 8192}), EOVERFLOW));
+  EXPECT_TRUE(is_error(start({4096, 8192, 0, 8192}), EINVAL));
+  EXPECT_TRUE(is_success(start({4096, 8192, 0, 4096}), 5, kDeviceFeature, 24 + 32));
 }
 
 TEST(DmaLogging, RefusesMoreRangesThanTheMessageHas) {

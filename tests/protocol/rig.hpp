@@ -32,6 +32,7 @@ class TestDevice : public pci::Device, public pci::Migratable {
   pci::Migratable* migration() noexcept override { return migrates ? this : nullptr; }
 
   bool supports_pre_copy() const noexcept override { return pre_copies; }
+  bool supports_p2p() const noexcept override { return has_p2p; }
   Result<void> enter(pci::MigrationState to) override;
   Result<std::size_t> save(std::span<std::byte> into) override;
   Result<void> load(std::span<const std::byte> from) override;
@@ -41,7 +42,7 @@ class TestDevice : public pci::Device, public pci::Migratable {
   std::function<void()> on_write;
   std::vector<pci::ResetKind> resets;
   int attachments = 0;
-  bool migrates = true, pre_copies = true;
+  bool migrates = true, pre_copies = true, has_p2p = false;
   std::vector<pci::MigrationState> entered;
   std::optional<pci::MigrationState> refuses;
   Bytes saved, loaded;

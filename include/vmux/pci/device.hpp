@@ -83,6 +83,9 @@ class Migratable {
   virtual ~Migratable() = default;
   /// True when the state can be read out while the device runs (MigrationState::pre_copy); else it is never entered.
   [[nodiscard]] virtual bool supports_pre_copy() const noexcept { return false; }
+  /// True when the device can run without beginning a transfer of its own (MigrationState::running_p2p), which a VM
+  /// with several devices needs: each may still be written to while the others stop. Else it is never entered.
+  [[nodiscard]] virtual bool supports_p2p() const noexcept { return false; }
   /// Enters a state; the transitions that the specification allows are checked before.
   virtual Result<void> enter(MigrationState to) = 0;
   /// Fills `into` with the next bytes of the state; returns how many, 0 at the end. Only in stop_copy and pre_copy.

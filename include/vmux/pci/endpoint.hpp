@@ -43,6 +43,12 @@ class MessageDma {
   virtual void write(Iova to, std::span<const std::byte> from, Done done) = 0;
 };
 
+/// Why a state is not restored, for people.
+struct RestoreProblem {
+  std::string text;
+  bool is_busy = false;  ///< whatever the state is
+};
+
 /// Everything is for the home thread: that of the transport.
 class Endpoint {
  public:
@@ -108,6 +114,16 @@ class Endpoint {
   /// See Savable::claim_dma(): for the transport, which has what is under way.
   [[nodiscard]] virtual DmaClaim claim_dma(bool /*is_write*/, Iova /*at*/, std::size_t /*size*/) { return {}; }
   virtual void go_on() noexcept {}
+
+  /// The state of the device as an image of state/format.hpp, for people to keep; it runs on. Errors are for people.
+  [[nodiscard]] virtual tl::expected<std::vector<std::byte>, std::string> save_state() {
+    return tl::unexpected(name() + " is a device whose state cannot be saved");
+  }
+  /// Takes such an image. Refused, and nothing has changed, when it is not one of this device's, or while a client's
+  /// device runs: that client's guest would see its card change under it.
+  [[nodiscard]] virtual tl::expected<void, RestoreProblem> restore_state(std::span<const std::byte> /*image*/) {
+    return tl::unexpected(RestoreProblem{name() + " is a device whose state cannot be restored"});
+  }
 
   // --- for whoever keeps a record, with which another process goes on when this one dies ---
   /// Adds what suspend() would, while the device runs, and names the descriptors where they are. What changes with

@@ -57,6 +57,9 @@ class Function final : public Endpoint {
   [[nodiscard]] DmaClaim claim_dma(bool is_write, Iova at, std::size_t size) override;
   /// Unless a migration holds the device.
   void go_on() noexcept override;
+  [[nodiscard]] tl::expected<std::vector<std::byte>, std::string> save_state() override;
+  /// The function is paused from here on, until its client has led it through STOP to RUNNING, or a reset.
+  [[nodiscard]] tl::expected<void, RestoreProblem> restore_state(std::span<const std::byte> image) override;
   [[nodiscard]] Result<void> record(state::Writer& into, state::FdBag& fds) override;
   [[nodiscard]] bool take_change() noexcept override;
   void record_kept() noexcept override;
@@ -75,6 +78,13 @@ class Function final : public Endpoint {
   /// Takes an image: the function is then as it was when saved, and paused. On an error, which is a sentence for
   /// people, it is as after a reset.
   [[nodiscard]] tl::expected<void, std::string> load(std::span<const std::byte> image);
+  /// What an image of a function that runs on is for: to be kept, or to be tried where another will follow.
+  enum class Purpose : std::uint8_t { keeping, preview };
+  /// The same as save() of a function that runs, and goes on. load() refuses a preview.
+  [[nodiscard]] std::vector<std::byte> save_running(Purpose purpose);
+  [[nodiscard]] static bool is_preview(std::span<const std::byte> image) noexcept;
+  /// Whether load() will take images like this preview; the function is as after a reset, and paused.
+  [[nodiscard]] tl::expected<void, std::string> try_load(std::span<const std::byte> preview);
 
   // --- the device model's face ---
   /// Something has changed that a saved state has and the arena has not: a reset, what a driver has agreed upon.

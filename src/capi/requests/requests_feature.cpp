@@ -57,7 +57,7 @@ int set_state(vfu_ctx& context, const wire::DeviceFeature&, std::span<const std:
   const auto to = static_cast<MigrationState>(static_cast<std::uint32_t>(asked->device_state));
   Migration& migration = *context.migration;
   while (migration.state != to) {
-    const auto next = vfio_user::next_on_way(migration.state, to, /*has_pre_copy=*/true);
+    const auto next = vfio_user::next_on_way(migration.state, to, {.pre_copy = true});
     if (!next) return EINVAL;
     errno = 0;
     if (migration.callbacks.transition(&context, as_callback_state(*next)) != 0) return callback_error();

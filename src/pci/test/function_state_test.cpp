@@ -175,6 +175,171 @@ TEST(FunctionStream, MovesTheImageInPieces) {
   EXPECT_EQ(target.model.log, "pause resume ");
 }
 
+/// What a client moves from one to the other: pieces of `size` bytes, `most` of them.
+Result<void> move(Migratable& out, Migratable& in, std::size_t size = 7, unsigned most = ~0u) {
+  std::vector<std::byte> piece(size);
+  for (std::size_t count = 1; most > 0; --most) {
+    count = *out.save(piece);
+    if (count == 0) break;
+    if (auto done = in.load(std::span{piece}.first(count)); !done) return done;
+  }
+  return {};
+}
+
+TEST(FunctionStream, PreviewComesFirstAndWhatIsSavedLastCounts) {
+  Card source, target;
+  Migratable& out = *source.function->migration();
+  Migratable& in = *target.function->migration();
+  put<std::uint8_t>(*source.function, Region::bar0, 0, 1);
+  ASSERT_TRUE(out.enter(MigrationState::pre_copy));
+  EXPECT_EQ(source.model.log, "pause resume ");  // it runs on
+  ASSERT_TRUE(in.enter(MigrationState::resuming));
+  ASSERT_TRUE(move(out, in));
+  EXPECT_EQ(get<std::uint8_t>(*target.function, Region::bar0, 0), 0);  // it was tried, and forgotten
+  put<std::uint8_t>(*source.function, Region::bar0, 0, 2);
+  ASSERT_TRUE(out.enter(MigrationState::stop_copy));
+  ASSERT_TRUE(move(out, in));
+  ASSERT_TRUE(in.enter(MigrationState::stop));
+  EXPECT_EQ(get<std::uint8_t>(*target.function, Region::bar0, 0), 2);
+}
+
+TEST(FunctionStream, PreviewThatWasReadInPartGoesOnInStopCopy) {
+  Card source, target;
+  Migratable& out = *source.function->migration();
+  Migratable& in = *target.function->migration();
+  put<std::uint8_t>(*source.function, Region::bar0, 0, 7);
+  ASSERT_TRUE(out.enter(MigrationState::pre_copy));
+  ASSERT_TRUE(in.enter(MigrationState::resuming));
+  ASSERT_TRUE(move(out, in, 7, 3));
+  ASSERT_TRUE(out.enter(MigrationState::pre_copy_p2p));
+  ASSERT_TRUE(move(out, in, 7, 3));
+  ASSERT_TRUE(out.enter(MigrationState::stop_copy));
+  ASSERT_TRUE(move(out, in));
+  ASSERT_TRUE(in.enter(MigrationState::stop));
+  EXPECT_EQ(get<std::uint8_t>(*target.function, Region::bar0, 0), 7);
+}
+
+TEST(FunctionStream, PreviewAloneIsCutShort) {
+  Card source, target;
+  Migratable& out = *source.function->migration();
+  Migratable& in = *target.function->migration();
+  ASSERT_TRUE(out.enter(MigrationState::pre_copy));
+  ASSERT_TRUE(in.enter(MigrationState::resuming));
+  ASSERT_TRUE(move(out, in));
+  EXPECT_FALSE(in.enter(MigrationState::stop));
+}
+
+TEST(FunctionStream, DestinationThatCannotSaysSoWhileTheSourceRuns) {
+  auto other = a_card();
+  other.device_id = 0x100e;
+  Card source{std::move(other)}, target;
+  ASSERT_TRUE(source.function->migration()->enter(MigrationState::pre_copy));
+  ASSERT_TRUE(target.function->migration()->enter(MigrationState::resuming));
+  EXPECT_FALSE(move(*source.function->migration(), *target.function->migration()));
+}
+
+TEST(FunctionStream, PreCopyThatIsGivenUpLeavesNothingBehind) {
+  Card source, target;
+  Migratable& out = *source.function->migration();
+  Migratable& in = *target.function->migration();
+  ASSERT_TRUE(out.enter(MigrationState::pre_copy));
+  std::array<std::byte, 9> piece{};
+  ASSERT_TRUE(out.save(piece));
+  ASSERT_TRUE(out.enter(MigrationState::running));
+  put<std::uint8_t>(*source.function, Region::bar0, 0, 9);
+  ASSERT_TRUE(out.enter(MigrationState::stop));
+  ASSERT_TRUE(out.enter(MigrationState::stop_copy));
+  ASSERT_TRUE(in.enter(MigrationState::resuming));
+  ASSERT_TRUE(move(out, in, 4096));
+  ASSERT_TRUE(in.enter(MigrationState::stop));
+  EXPECT_EQ(get<std::uint8_t>(*target.function, Region::bar0, 0), 9);
+}
+
+TEST(FunctionStream, NothingIsTakenBehindItsEnd) {
+  Card source, target;
+  Migratable& out = *source.function->migration();
+  Migratable& in = *target.function->migration();
+  ASSERT_TRUE(out.enter(MigrationState::stop));
+  ASSERT_TRUE(out.enter(MigrationState::stop_copy));
+  ASSERT_TRUE(in.enter(MigrationState::resuming));
+  ASSERT_TRUE(move(out, in));
+  ASSERT_TRUE(in.load(std::array<std::byte, 1>{}));  // may be the first of an image
+  EXPECT_FALSE(in.enter(MigrationState::stop));
+}
+
+TEST(FunctionStream, WhatIsNoImageIsRefusedAtOnce) {
+  Card target;
+  Migratable& in = *target.function->migration();
+  ASSERT_TRUE(in.enter(MigrationState::resuming));
+  EXPECT_FALSE(in.load(std::array<std::byte, 16>{}));
+}
+
+TEST(FunctionStream, ModelIsPausedInTheP2pStates) {
+  Card source;
+  Migratable& out = *source.function->migration();
+  ASSERT_TRUE(out.enter(MigrationState::running_p2p));
+  EXPECT_EQ(source.model.log, "pause ");
+  ASSERT_TRUE(out.enter(MigrationState::running));
+  EXPECT_EQ(source.model.log, "pause resume ");
+}
+
+TEST(FunctionRestore, TakesAStateWhileNobodyIsAttachedAndHoldsIt) {
+  Card source, target;
+  put<std::uint8_t>(*source.function, Region::bar0, 0, 0x42);
+  const auto image = source.function->save_state();
+  ASSERT_TRUE(image);
+  EXPECT_EQ(source.model.log, "pause resume ");
+  ASSERT_TRUE(target.function->restore_state(*image));
+  EXPECT_EQ(target.model.log, "pause ");
+  target.function->client_attached(nullptr);
+  EXPECT_EQ(get<std::uint8_t>(*target.function, Region::bar0, 0), 0x42);
+  ASSERT_TRUE(target.function->migration()->enter(MigrationState::stop));
+  ASSERT_TRUE(target.function->migration()->enter(MigrationState::running));
+  EXPECT_EQ(target.model.log, "pause resume ");
+  EXPECT_EQ(get<std::uint8_t>(*target.function, Region::bar0, 0), 0x42);
+}
+
+TEST(FunctionRestore, IsRefusedUnderAClientWhoseDeviceRuns) {
+  Card source, target;
+  put<std::uint8_t>(*target.function, Region::bar0, 0, 1);
+  target.function->client_attached(nullptr);
+  const auto refused = target.function->restore_state(*source.function->save_state());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().text, "the client of card has not stopped the device, and its guest would see it change");
+  EXPECT_TRUE(refused.error().is_busy);
+  EXPECT_EQ(target.model.log, "");
+  ASSERT_TRUE(target.function->migration()->enter(MigrationState::stop));
+  EXPECT_TRUE(target.function->restore_state(*source.function->save_state()));
+  EXPECT_EQ(get<std::uint8_t>(*target.function, Region::bar0, 0), 0);
+}
+
+TEST(FunctionRestore, IsRefusedWhileTheClientLoads) {
+  Card source, target;
+  target.function->client_attached(nullptr);
+  ASSERT_TRUE(target.function->migration()->enter(MigrationState::resuming));
+  EXPECT_FALSE(target.function->restore_state(*source.function->save_state()));
+}
+
+TEST(FunctionRestore, ChangesNothingWhenTheStateCannotBe) {
+  Card source, target;
+  put<std::uint8_t>(*source.function, Region::bar0, 0, 0xee);
+  set_config<std::uint16_t>(*target.function, 4, 6);
+  put<std::uint8_t>(*target.function, Region::bar0, 0, 0x33);
+  const auto image = *source.function->save_state();
+  for (std::size_t size = 0; size <= image.size(); ++size)
+    EXPECT_FALSE(target.function->restore_state(std::span{image}.first(size))) << size;
+  EXPECT_EQ(get<std::uint8_t>(*target.function, Region::bar0, 0), 0x33);
+  EXPECT_TRUE(target.function->is_bus_master());
+  EXPECT_EQ(target.model.log.substr(target.model.log.size() - 7), "resume ");
+}
+
+TEST(FunctionRestore, TakesNoPreview) {
+  Card source, target;
+  const auto refused = target.function->restore_state(source.function->save_running(Function::Purpose::preview));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().text, "the saved state is a preview, whose state never came");
+}
+
 TEST(FunctionStream, EndedEarlyIsRefused) {
   Card target;
   Migratable& in = *target.function->migration();

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "vfio_user/session/session.hpp"
@@ -47,6 +48,26 @@ void widen(std::span<const std::uint64_t> from, std::uint64_t bits, std::uint64_
   }
 }
 
+// What the kernel asks of them (vfio_main.c): whole pages, none of which is there twice.
+Result<void> check_ranges(std::span<const std::byte> data, std::size_t count) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;  // the first page and the last
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto range = *peek<wire::vfio_user::LoggingRange>(data.subspan(i * sizeof(wire::vfio_user::LoggingRange)));
+    const std::uint64_t iova = range.iova, length = range.length;
+    if (length == 0 || length % kPage != 0 || iova % kPage != 0) {
+      return fail(Errc::invalid_argument, "a range to be logged is not made of pages");
+    }
+    if (iova + (length - 1) < iova) return fail(Errc::invalid_argument, "a range to be logged wraps", EOVERFLOW);
+    ranges.emplace_back(iova, iova + (length - 1));
+  }
+  std::sort(ranges.begin(), ranges.end());
+  const auto overlap = [](const auto& a, const auto& b) { return b.first <= a.second; };
+  if (std::adjacent_find(ranges.begin(), ranges.end(), overlap) != ranges.end()) {
+    return fail(Errc::invalid_argument, "ranges to be logged overlap");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Session::Outcome> Session::handle_feature(const Request& request) {
@@ -72,7 +93,8 @@ Result<Session::Outcome> Session::handle_feature(const Request& request) {
       if (asked->argsz < size) return no_room();
       head.argsz = static_cast<std::uint32_t>(size);
       put(put(reply(request.header, size), head),
-          wire::vfio_user::FeatureMigration{mf::kStopCopy | (device->supports_pre_copy() ? mf::kPreCopy : 0)});
+          wire::vfio_user::FeatureMigration{mf::kStopCopy | (device->supports_pre_copy() ? mf::kPreCopy : 0) |
+                                            (device->supports_p2p() ? mf::kP2p : 0)});
       return Outcome::replied;
     }
     case Feature::mig_device_state:
@@ -122,6 +144,9 @@ Result<Session::Outcome> Session::start_logging(const Request& request, std::spa
   if (!control) return too_short();
   const std::size_t ranges = (data.size() - sizeof *control) / sizeof(wire::vfio_user::LoggingRange);
   if (control->num_ranges > ranges) return too_short();
+  if (auto checked = check_ranges(data.subspan(sizeof *control), control->num_ranges); !checked) {
+    return tl::unexpected(checked.error());
+  }
   if (context_.endpoint.memory().is_logging()) return fail(Errc::invalid_argument, "DMA logging runs already");
   if (auto started = context_.endpoint.memory().start_dirty_log(); !started) return tl::unexpected(started.error());
   const auto done = echo(request);

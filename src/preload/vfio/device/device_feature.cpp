@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kMostData = 1 << 20;
 /// Pages of one report of a server: 16 KiB of bits, which every server sends in one message.
 constexpr std::uint64_t kReportPages = 16384 * 8;
-constexpr std::uint32_t kStopCopy = 3, kResuming = 4, kPreCopy = 6;
+constexpr std::uint32_t kStopCopy = 3, kResuming = 4, kPreCopy = 6, kPreCopyP2p = 7;
 
 std::span<std::byte> bytes(std::vector<std::uint64_t>& words) { return std::as_writable_bytes(std::span{words}); }
 
@@ -105,9 +105,10 @@ int Device::feature_state(std::uint32_t flags, void* data, std::size_t size) {
     if (sets) {
       const auto done = client_->set_migration_state(static_cast<pci::MigrationState>(state.device_state));
       if (!done) return outcome(done);
-      const bool continues = *before == pci::MigrationState::pre_copy && state.device_state == kStopCopy;
+      const auto saves = [](std::uint32_t at) { return at == kStopCopy || at == kPreCopy || at == kPreCopyP2p; };
+      const bool continues = saves(static_cast<std::uint32_t>(*before)) && saves(state.device_state);
       begins = !continues && *before != static_cast<pci::MigrationState>(state.device_state) &&
-               (state.device_state == kStopCopy || state.device_state == kResuming || state.device_state == kPreCopy);
+               (saves(state.device_state) || state.device_state == kResuming);
     } else {
       state.device_state = static_cast<std::uint32_t>(*before);
     }
