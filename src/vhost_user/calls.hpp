@@ -27,6 +27,8 @@ class Calls final : public virtio::Signals {
   }
 
   [[nodiscard]] pci::IrqSink& operator[](unsigned ring) noexcept { return sinks_[ring]; }
+  [[nodiscard]] const pci::IrqSink& operator[](unsigned ring) const noexcept { return sinks_[ring]; }
+  [[nodiscard]] int error(unsigned ring) const noexcept { return errors_[ring].get(); }  ///< -1: nobody is told
   void set_error(unsigned ring, UniqueFd eventfd) noexcept { errors_[ring] = std::move(eventfd); }
   void drop_all() noexcept {
     for (pci::IrqSink& sink : sinks_)

@@ -22,6 +22,7 @@ Result<std::unique_ptr<DirtyLog>> DirtyLog::create(UniqueFd fd, std::uint64_t of
   auto backing = log->files_.acquire(std::move(fd), offset, words * kWord, /*needs_write=*/true);
   if (!backing) return tl::unexpected(backing.error());
   log->backing_ = std::move(*backing);
+  log->offset_ = offset;
   log->words_ = {reinterpret_cast<std::uint64_t*>(log->backing_->at(offset)), static_cast<std::size_t>(words)};
   log->scratch_.resize(kChunkPages / kWordBits);
   return log;

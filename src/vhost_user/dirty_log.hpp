@@ -30,6 +30,10 @@ class DirtyLog {
   void mark(std::uint64_t address, std::uint64_t size) noexcept;
   /// The file has become shorter than it was: the front end is to go.
   [[nodiscard]] bool is_poisoned() const noexcept { return files_.is_poisoned(); }
+  /// As create() was given them; the descriptor stays the log's.
+  [[nodiscard]] int fd() const noexcept { return backing_->fd(); }
+  [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return words_.size_bytes(); }
 
  private:
   DirtyLog() = default;
@@ -38,6 +42,7 @@ class DirtyLog {
 
   memory::BackingFiles files_;
   std::shared_ptr<memory::Backing> backing_;
+  std::uint64_t offset_ = 0;
   std::span<std::uint64_t> words_;
   std::vector<std::uint64_t> scratch_;
 };

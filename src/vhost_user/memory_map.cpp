@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "vhost_user/saved_session.hpp"
+
 namespace vmux::vhost_user {
 
 Result<MemoryMap::File> MemoryMap::identify(const UniqueFd& fd) noexcept {
@@ -92,6 +94,28 @@ std::optional<Iova> MemoryMap::guest_address(std::uint64_t user, std::uint64_t s
     }
   }
   return std::nullopt;
+}
+
+std::vector<SavedRegion> MemoryMap::save() const {
+  std::vector<SavedRegion> saved;
+  for (std::size_t i = 0; i < regions_.size(); ++i)
+    saved.push_back({regions_[i], files_[i].device, files_[i].inode});
+  return saved;
+}
+
+bool MemoryMap::load(std::span<const SavedRegion> from) {
+  const std::vector<memory::Window> windows = space_.windows();
+  if (windows.size() != from.size()) return false;
+  for (const SavedRegion& each : from) {
+    const Region& region = each.region;
+    const bool is_there = std::any_of(windows.begin(), windows.end(), [&region](const memory::Window& window) {
+      return window.start == region.guest && window.size == region.size && window.host != nullptr;
+    });
+    if (!is_there || !check(region)) return false;
+    regions_.push_back(region);
+    files_.push_back({static_cast<dev_t>(each.device), static_cast<ino_t>(each.inode)});
+  }
+  return true;
 }
 
 }  // namespace vmux::vhost_user

@@ -18,6 +18,8 @@
 
 namespace vmux::vhost_user {
 
+struct SavedRegion;
+
 /// A region as the front end describes it.
 struct Region {
   std::uint64_t guest = 0;   ///< guest-physical address: what descriptors hold
@@ -50,6 +52,10 @@ class MemoryMap {
   [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
   /// Where the guest has `size` bytes at an address of the front end's, if they lie in one region.
   [[nodiscard]] std::optional<Iova> guest_address(std::uint64_t user, std::uint64_t size) const noexcept;
+
+  [[nodiscard]] std::vector<SavedRegion> save() const;
+  /// Of an address space that has been loaded; false: these are not its ranges.
+  [[nodiscard]] bool load(std::span<const SavedRegion> from);
 
  private:
   struct File {

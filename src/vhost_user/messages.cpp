@@ -15,8 +15,6 @@ namespace {
 namespace flags = wire::vhost_user::header_flags;
 using wire::vhost_user::peek;
 
-constexpr std::size_t kMaxHeldFds = 64;  // of messages that have not been taken yet
-
 /// Of the whole message, or 0 when no message can be this long.
 std::size_t length_of(const Header& header) noexcept {
   return header.size <= MessageStream::kMaxPayload ? sizeof(Header) + header.size : 0;

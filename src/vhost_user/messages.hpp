@@ -10,6 +10,7 @@
 #include <deque>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "ipc/connection.hpp"
@@ -17,8 +18,13 @@
 #include "vmux/base/unique_fd.hpp"
 #include "wire/vhost_user.hpp"
 
+namespace vmux::state {
+class FdBag;
+}  // namespace vmux::state
+
 namespace vmux::vhost_user {
 
+struct SavedStream;
 using Header = wire::vhost_user::Header;
 using wire::vhost_user::Request;
 
@@ -56,12 +62,20 @@ class MessageStream {
   /// Sends what is queued, as far as the socket takes it.
   [[nodiscard]] Io flush() noexcept;
 
+  /// Between two calls, perhaps in the middle of a message. Nothing changes here.
+  [[nodiscard]] Result<void> save(SavedStream& into, state::FdBag& fds) const;
+  /// Goes on where that one was. Before any other call; the error is for people.
+  [[nodiscard]] tl::expected<void, std::string> load(const SavedStream& from, const state::FdBag& fds);
+  /// Closes this descriptor only: somebody else has the socket.
+  void let_go() noexcept { socket_.let_go(); }
+
  private:
   struct Arrived {
     std::uint64_t position;  // of the owning message's first byte in the stream
     std::vector<UniqueFd> fds;
     bool lost;
   };
+  static constexpr std::size_t kMaxHeldFds = 64;  // of a message that has not been taken yet
   static constexpr std::size_t kRoom = 4 * (sizeof(Header) + kMaxPayload);
 
   void make_room() noexcept;

@@ -13,8 +13,11 @@
 
 #include "base/logf.hpp"
 #include "ipc/listener.hpp"
+#include "vhost_user/saved_session.hpp"
 #include "vhost_user/session.hpp"
 #include "vmux/base/clock.hpp"
+#include "vmux/state/reader.hpp"
+#include "vmux/state/writer.hpp"
 
 namespace vmux::vhost_user {
 namespace {
@@ -34,6 +37,8 @@ class Patience {
     if (tries_ <= kFreeTries) return 0;
     return std::min(kFirstPause_ns << (tries_ - kFreeTries - 1), kLongestPause_ns);
   }
+  [[nodiscard]] unsigned tries() const noexcept { return tries_; }
+  void set_tries(unsigned tries) noexcept { tries_ = std::min(tries, kFreeTries + 10); }
 
  private:
   unsigned tries_ = 0;
@@ -81,6 +86,10 @@ struct Server::Impl {
   Result<void> serve(ipc::Connection connection, bool is_adopted);
   void drop_session(std::function<void()> quiet);
   void session_ended();
+  void make_session(ipc::Connection connection);
+  [[nodiscard]] Result<state::Suspended> suspend();
+  void let_go() noexcept;
+  [[nodiscard]] tl::expected<void, std::string> adopt(const state::Suspended& from);
 
   runtime::Poller& poller;
   virtio::Device& device;
@@ -150,8 +159,7 @@ Result<void> Server::Impl::serve(ipc::Connection connection, bool is_adopted) {
   if (!is_adopted) {
     if (auto checked = check_peer(connection.get(), options); !checked) return checked;
   }
-  session = std::make_unique<Session>(SessionContext{poller, device, memory, calls, options, counters},
-                                      std::move(connection), [this] { session_ended(); });
+  make_session(std::move(connection));
   // Who listens for us decides when to speak.
   if (auto started = session->start(/*is_awaited=*/!is_adopted && !options.connects); !started) {
     session.reset();
@@ -162,6 +170,11 @@ Result<void> Server::Impl::serve(ipc::Connection connection, bool is_adopted) {
   since_ns = monotonic_ns();
   is_connected.store(true, std::memory_order_relaxed);
   return {};
+}
+
+void Server::Impl::make_session(ipc::Connection connection) {
+  session = std::make_unique<Session>(SessionContext{poller, device, memory, calls, options, counters},
+                                      std::move(connection), [this] { session_ended(); });
 }
 
 // Rings stop, then calls end, then memory goes: nothing of the old front end's is used behind this.
@@ -183,6 +196,83 @@ void Server::Impl::session_ended() {
     anchor->server->draining = false;
     anchor->server->retry.arm_after(anchor->server->sessions.after_failure());
   });
+}
+
+// Nothing is let go before all has been kept.
+Result<state::Suspended> Server::Impl::suspend() {
+  state::Suspended out;
+  state::Writer writer;
+  writer.add(SavedServer{.has_session = session != nullptr,
+                         .listens = listener.has_value(),
+                         .connections = counters.connections.get(),
+                         .requests = counters.requests.get(),
+                         .errors = counters.errors.get(),
+                         .kicks = counters.kicks.get(),
+                         .session_age_ns = session ? monotonic_ns() - since_ns : 0,
+                         .sessions = sessions.tries(),
+                         .connecting = connects.tries()});
+  if (listener) {
+    if (auto done = out.fds.put_copy("listener", listener->fd()); !done) return tl::unexpected(done.error());
+  }
+  if (session) {
+    device.pause();
+    if (auto done = session->save(writer, out.fds); !done) {
+      device.resume();
+      return tl::unexpected(done.error());
+    }
+    device.save(writer);
+  }
+  let_go();
+  out.image = std::move(writer).finish();
+  return out;
+}
+
+void Server::Impl::let_go() noexcept {
+  if (session) session->let_go();
+  session.reset();
+  retry.disarm();
+  listen_watch.reset();
+  if (listener) listener->let_go();
+  listener.reset();
+  is_connected.store(false, std::memory_order_relaxed);
+}
+
+tl::expected<void, std::string> Server::Impl::adopt(const state::Suspended& from) {
+  auto reader = state::Reader::open(from.image);
+  if (!reader) return tl::unexpected(reader.error());
+  SavedServer saved;
+  if (auto done = reader->load(saved); !done) return done;
+  if (saved.listens) {
+    auto socket = from.fds.copy("listener");
+    auto adopted = socket ? ipc::Listener::adopt(std::move(*socket), options.path) : tl::unexpected(socket.error());
+    if (!adopted) return tl::unexpected(adopted.error().text());
+    listener.emplace(std::move(*adopted));
+  }
+  if (saved.has_session) {
+    auto socket = from.fds.copy("connection");
+    if (!socket) return tl::unexpected(socket.error().text());
+    device.pause();
+    make_session(ipc::Connection{std::move(*socket)});
+    if (auto done = session->adopt(*reader, from.fds); !done) return done;
+    if (auto done = device.load(*reader); !done) return done;
+    device.has_stayed();
+  }
+  if (auto done = reader->finish(); !done) return done;
+  counters.connections.set(saved.connections);
+  counters.requests.set(saved.requests);
+  counters.errors.set(saved.errors);
+  counters.kicks.set(saved.kicks);
+  sessions.set_tries(saved.sessions);
+  connects.set_tries(saved.connecting);
+  since_ns = monotonic_ns() - std::min(monotonic_ns(), saved.session_age_ns);
+  if (!session) {
+    next();
+    return {};
+  }
+  if (auto done = session->go_on(); !done) return tl::unexpected(done.error().text());
+  is_connected.store(true, std::memory_order_relaxed);
+  device.resume();
+  return {};
 }
 
 Server::Server(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -213,6 +303,22 @@ ServerStats Server::stats() const noexcept {
 Agreement Server::agreement() const noexcept { return impl_->session ? impl_->session->agreement() : Agreement{}; }
 
 memory::AddressSpace& Server::memory() noexcept { return impl_->memory; }
+
+Result<state::Suspended> Server::suspend() { return impl_->suspend(); }
+
+tl::expected<std::unique_ptr<Server>, std::string> Server::adopt(runtime::Poller& poller, virtio::Device& device,
+                                                                 ServerOptions options, const state::Suspended& from) {
+  auto impl = std::make_unique<Impl>(poller, device, std::move(options));
+  if (auto adopted = impl->adopt(from); !adopted) {
+    impl->let_go();
+    return tl::unexpected(adopted.error());
+  }
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::give_up(state::Suspended from) noexcept {
+  if (auto socket = from.fds.copy("connection")) ipc::Connection{std::move(*socket)}.hang_up();
+}
 
 Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(ipc::Connection{std::move(connection)}, true); }
 

@@ -15,6 +15,7 @@
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/runtime/poller.hpp"
+#include "vmux/state/fd_bag.hpp"
 
 namespace vmux::vhost_user {
 
@@ -67,6 +68,21 @@ class Server {
   [[nodiscard]] memory::AddressSpace& memory() noexcept;
   /// Serves a connection that was made elsewhere. busy while there is one.
   [[nodiscard]] Result<void> adopt(UniqueFd connection);
+
+  /// Stops without a word to front end or guest, who wait: gives the session, in the middle of a message if need be,
+  /// with all that the front end has given, and the socket with its backlog. From then on this object and the device
+  /// are shells: destroying them resets and closes nothing. Not from a callback of the device: post it to the poller.
+  /// On an error (no descriptors left) everything goes on as before.
+  [[nodiscard]] Result<state::Suspended> suspend();
+  /// Goes on where that server was, with a device of the same description and the same options. All other users of the
+  /// suspended device are gone by then. `from` stays as it is, so on an error (a sentence for people) another device
+  /// may try, and this one is to be destroyed; else give_up().
+  [[nodiscard]] static tl::expected<std::unique_ptr<Server>, std::string> adopt(runtime::Poller& poller,
+                                                                                virtio::Device& device,
+                                                                                ServerOptions options,
+                                                                                const state::Suspended& from);
+  /// Nobody goes on: the front end reads the end of the stream, as if the server had been destroyed.
+  static void give_up(state::Suspended from) noexcept;
 
  private:
   struct Impl;

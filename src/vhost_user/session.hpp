@@ -22,7 +22,16 @@
 #include "vmux/base/log.hpp"
 #include "vmux/runtime/poller.hpp"
 
+namespace vmux::state {
+class FdBag;
+class Reader;
+class Writer;
+}  // namespace vmux::state
+
 namespace vmux::vhost_user {
+
+struct SavedRing;
+struct SavedSession;
 
 struct SessionCounters {
   Counter connections, requests, errors, kicks;
@@ -56,10 +65,21 @@ class Session final : private runtime::Task {
   /// No event reaches the session any more, and no ring runs.
   void detach() noexcept;
   [[nodiscard]] Agreement agreement() const noexcept;
+  /// Between two events, of a device that is paused: what adopt() takes. Nothing changes here; the device's own state
+  /// is not in it.
+  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds);
+  /// As detach(), but what the front end has given is somebody else's by now, and nobody hears of the end.
+  void let_go() noexcept;
+  /// In place of start(), with a device that is paused: goes on where that one was when go_on() is called. On an error,
+  /// which is for people, it has let go.
+  [[nodiscard]] tl::expected<void, std::string> adopt(state::Reader& from, const state::FdBag& fds);
+  [[nodiscard]] Result<void> go_on();
   /// It has sent a request that could be served.
   [[nodiscard]] bool has_spoken() const noexcept { return has_spoken_; }
 
  private:
+  static constexpr std::uint64_t kLogPeriod_ns = 50'000'000;  // how old a write is, at most, that no front end sees
+
   friend struct RequestTable;  // names the handlers
   struct Message {
     const Header& header;
@@ -150,6 +170,7 @@ class Session final : private runtime::Task {
   };
   [[nodiscard]] Result<RingFd> take_ring_fd(const Message& message) noexcept;
   [[nodiscard]] bool is_enabled(const Ring& ring) const noexcept;
+  [[nodiscard]] bool should_run(const Ring& ring) const noexcept;
   [[nodiscard]] bool is_packed() const noexcept;
   /// Starts or stops the ring, as what is known of it wants it. An error: it should run, and cannot.
   Result<void> update_ring(unsigned index);
@@ -160,6 +181,13 @@ class Session final : private runtime::Task {
   [[nodiscard]] std::optional<virtio::QueueSetup> setup_of(const Ring& ring) const noexcept;
   [[nodiscard]] Result<void> start_ring(unsigned index);
   void on_kick(unsigned index) noexcept;
+  [[nodiscard]] Result<void> watch_kick(unsigned index);
+
+  // session_state.cpp: another object's session
+  [[nodiscard]] Result<void> save_rings(SavedSession& into, state::FdBag& fds) const;
+  [[nodiscard]] tl::expected<void, std::string> load(const SavedSession& saved, const state::FdBag& fds);
+  [[nodiscard]] tl::expected<void, std::string> load_ring(unsigned index, const SavedRing& saved,
+                                                          const state::FdBag& fds);
 
   SessionContext context_;
   MessageStream stream_;

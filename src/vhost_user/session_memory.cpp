@@ -14,8 +14,7 @@ namespace {
 
 namespace wv = wire::vhost_user;
 
-constexpr std::uint64_t kLogPeriod_ns = 50'000'000;  // how old a write is, at most, that the front end does not see
-constexpr std::uint64_t kLogShare = 20;              // a look takes a twentieth of the time, however large the guest
+constexpr std::uint64_t kLogShare = 20;  // a look takes a twentieth of the time, however large the guest
 
 }  // namespace
 

@@ -131,12 +131,7 @@ Result<void> Session::set_vring_kick(const Message& message) {
   ring.watch.reset();
   ring.kick = std::move(taken->fd);
   ring.has_kick = true;
-  if (ring.kick) {
-    auto watch =
-        context_.poller.watch(ring.kick.get(), EPOLLIN | EPOLLET, [this, index](std::uint32_t) { on_kick(index); });
-    if (!watch) return tl::unexpected(watch.error());
-    ring.watch = std::move(*watch);
-  }
+  if (auto watched = watch_kick(index); !watched) return watched;
   if (ring.runs) context_.device.kicked(index);  // a signal may be left in the one before
   return update_ring(index);
 }
@@ -174,11 +169,15 @@ Result<void> Session::set_vring_enable(const Message& message) {
   return update_ring(body.index);
 }
 
+bool Session::should_run(const Ring& ring) const noexcept {
+  return ring.size != 0 && ring.addresses && ring.has_kick && is_enabled(ring) && accepted_;
+}
+
 Result<void> Session::update_ring(unsigned index) {
   const Ring& ring = rings_[index];
-  const bool should_run = ring.size != 0 && ring.addresses && ring.has_kick && is_enabled(ring) && accepted_;
-  if (should_run == ring.runs) return {};
-  if (should_run) return start_ring(index);
+  const bool is_to_run = should_run(ring);
+  if (is_to_run == ring.runs) return {};
+  if (is_to_run) return start_ring(index);
   stop_ring(index);
   return {};
 }
@@ -239,6 +238,16 @@ Result<void> Session::start_ring(unsigned index) {
   context_.device.start_queue(index, *setup, state);
   ring.runs = true;
   context_.device.kicked(index);
+  return {};
+}
+
+Result<void> Session::watch_kick(unsigned index) {
+  Ring& ring = rings_[index];
+  if (!ring.kick) return {};
+  auto watch =
+      context_.poller.watch(ring.kick.get(), EPOLLIN | EPOLLET, [this, index](std::uint32_t) { on_kick(index); });
+  if (!watch) return tl::unexpected(watch.error());
+  ring.watch = std::move(*watch);
   return {};
 }
 

@@ -75,6 +75,8 @@ class Device {
   virtual void resume() noexcept = 0;
   virtual void save(state::Writer& into) const = 0;
   [[nodiscard]] virtual tl::expected<void, std::string> load(state::Reader& from) = 0;
+  /// Behind load(): the driver is where it was, and only its device goes on in another object. Nobody is to be told.
+  virtual void has_stayed() noexcept {}
 };
 
 }  // namespace vmux::virtio

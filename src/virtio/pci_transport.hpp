@@ -47,6 +47,10 @@ class PciTransport final : public pci::Device, public pci::Savable, private Sign
   void config_reading(RegionOffset offset, std::size_t size) noexcept override;
   void config_written(RegionOffset offset, std::span<const std::byte> bytes) noexcept override;
   bool leaving() noexcept override { return device_.leaving(); }
+  /// What was loaded before its client came was the same client's: it has not moved.
+  void attached(bool is_attached) noexcept override {
+    if (is_attached) device_.has_stayed();
+  }
   pci::Savable* savable() noexcept override { return this; }
 
   // pci::Savable

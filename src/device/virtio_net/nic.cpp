@@ -314,7 +314,7 @@ void Nic::forget_driver() noexcept {
   format_ = {};
   settings_ = {.station = options_.mac};
   reported_ = 0;
-  was_loaded_ = false;
+  has_moved_ = has_news_ = false;
   alarm_.silence();  // of queues that are no more
   publish();
 }

@@ -88,6 +88,7 @@ class Nic final : public virtio::Device {
   void resume() noexcept override;
   void save(state::Writer& into) const override;
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
+  void has_stayed() noexcept override;
 
  private:
   Nic(NicOptions options, runtime::Poller& poller);
@@ -121,7 +122,8 @@ class Nic final : public virtio::Device {
   std::uint32_t started_ = 0;  // receive queues, bit per pair
   RateLimit log_limit_;
   std::uint64_t reported_ = 0;  // queues whose fault the transport knows, bit per queue
-  bool is_link_up_ = true, is_leaving_ = false, is_dma_on_ = false, is_paused_ = false, was_loaded_ = false;
+  bool is_link_up_ = true, is_leaving_ = false, is_dma_on_ = false, is_paused_ = false;
+  bool has_moved_ = false, has_news_ = false;  // since load(): its driver; what read_config() shows
 };
 
 }  // namespace vmux::device::virtio_net

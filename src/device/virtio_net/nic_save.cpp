@@ -40,11 +40,9 @@ void Nic::resume() noexcept {
   is_paused_ = false;
   for (const auto& lane : lanes_)
     lane->resume();
-  if (was_loaded_ && signals_ != nullptr) {
-    settings_.announce_due = has(wire::virtio::net::feature::guest_announce);
-    signals_->config_changed();
-  }
-  was_loaded_ = false;
+  if (has_moved_) settings_.announce_due = has(wire::virtio::net::feature::guest_announce);
+  if ((has_moved_ || has_news_) && signals_ != nullptr) signals_->config_changed();
+  has_moved_ = has_news_ = false;
   serve_control();
 }
 
@@ -58,9 +56,12 @@ tl::expected<void, std::string> Nic::load(state::Reader& from) {
   if (!can_be(saved.settings, agreed_))
     return tl::unexpected<std::string>("virtio.net has settings that there cannot be");
   settings_ = saved.settings;
-  was_loaded_ = true;
+  has_moved_ = true;
+  has_news_ = saved.is_link_up != is_link_up_;
   publish();
   return {};
 }
+
+void Nic::has_stayed() noexcept { has_moved_ = false; }
 
 }  // namespace vmux::device::virtio_net
