@@ -6,9 +6,11 @@ in a network namespace. Each mode is a run of its own; what is counted in each i
 import json
 from html import escape
 
-from . import lab_pair, page, plots, session, sources, stats, summary, traffic
+from . import lab_pair, session, stats, summary, traffic
 from .access import LabPlace, NamespacePlace
+from .report import page, plots
 from .rundir import Recorded, RunDirectory, Trouble, write
+from .sampling import sources
 from .summary import number
 
 # Kernel parameters; what Linux says they mean is recorded with each run.

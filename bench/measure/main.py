@@ -12,10 +12,12 @@ import time
 import traceback
 from pathlib import Path
 
-from . import compare, iommu, lab_pair, page, session, sources, traffic
+from . import compare, iommu, lab_pair, session, traffic
 from .access import CommandPlace
 from .number import number, positive
+from .report import page
 from .rundir import Recorded, RunDirectory, Trouble, must_be_new, write
+from .sampling import sources
 from .words import Parser, understand
 
 EXAMPLES = """examples:

@@ -11,9 +11,11 @@ import threading
 import time
 from pathlib import Path
 
-from . import flame, page, profile, sources, summary
+from . import summary
 from .access import end_process, start_process
+from .report import flame, page
 from .rundir import Recorded, Trouble, write
+from .sampling import profile, sources
 from .summary import number
 from .traffic import KINDS
 

@@ -7,8 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from .access import end_process, plain_language, start_process
-from .rundir import write
+from ..access import end_process, plain_language, start_process
+from ..rundir import write
 
 # comm pid/tid [cpu] time: period event:   - a name may hold spaces and slashes ("CPU 0/KVM"), so the numbers are found from the right
 HEAD = re.compile(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-from measure import procfs, sources
+from measure.sampling import procfs, sources
 
 STAT = """cpu  100 0 50 800 20 5 15 10 30 0
 cpu0 60 0 20 400 10 5 5 0 30 0

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import xml.etree.ElementTree as ElementTree
 
-from measure import flame, profile
+from measure.report import flame
+from measure.sampling import profile
 
 SCRIPT = """vmux 100/102  2087.586121:   10101010 cpu-clock:ppp:
 	ffffffff81409e44 __rcu_read_unlock ([kernel.kallsyms])

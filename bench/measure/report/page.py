@@ -3,10 +3,11 @@
 from html import escape
 from pathlib import Path
 
-from . import compare, flame, plots
-from .profile import read_folded
-from .summary import number
-from .traffic import KINDS
+from .. import compare
+from ..sampling.profile import read_folded
+from ..summary import number
+from ..traffic import KINDS
+from . import flame, plots
 
 HERE = Path(__file__).resolve().parent
 CPU_NOTE = "In percent of one CPU: 100 is a thread that never sleeps."

@@ -6,8 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from ..access import plain_language
 from . import procfs
-from .access import plain_language
 
 TICK = os.sysconf("SC_CLK_TCK")
 

@@ -2,7 +2,8 @@
 import json
 
 import pytest
-from measure import compare, page, stats, summary
+from measure import compare, stats, summary
+from measure.report import page
 from measure.rundir import Recorded, RunDirectory, Trouble
 
 
