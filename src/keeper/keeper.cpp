@@ -13,7 +13,7 @@
 #include <csignal>
 #include <cstdlib>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "base/logf.hpp"
 #include "keeper/keeper_impl.hpp"
 #include "keeper/name.hpp"

@@ -11,7 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "base/logf.hpp"
 #include "ipc/packet.hpp"
 #include "keeper/keeper_impl.hpp"

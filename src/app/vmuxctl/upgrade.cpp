@@ -6,7 +6,7 @@
 
 #include "app/vmuxctl/print.hpp"
 #include "app/vmuxctl/view.hpp"
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/rpc/json_rpc.hpp"
 
 namespace vmux::app {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/live/predecessor.hpp"
 
-#include "control/model/kinds.hpp"
+#include "control/model/spec/kinds.hpp"
 
 namespace vmux::control {
 namespace {

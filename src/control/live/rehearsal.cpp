@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/live/rehearsal.hpp"
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "control/config/configuration.hpp"
 #include "control/live/predecessor.hpp"
 #include "control/version.hpp"

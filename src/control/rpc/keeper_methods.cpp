@@ -8,7 +8,7 @@
 
 #include <filesystem>
 
-#include "base/format.hpp"
+#include "base/text/format.hpp"
 #include "base/logf.hpp"
 #include "control/rpc/params.hpp"
 #include "vmux/base/clock.hpp"
