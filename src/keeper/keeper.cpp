@@ -13,8 +13,8 @@
 #include <csignal>
 #include <cstdlib>
 
-#include "base/text/format.hpp"
 #include "base/logf.hpp"
+#include "base/text/format.hpp"
 #include "keeper/keeper_impl.hpp"
 #include "keeper/name.hpp"
 #include "keeper/twin.hpp"
@@ -55,14 +55,26 @@ int Keeper::run() {
     return 1;
   }
   slots_.emplace(std::move(*slots));
-  active_ = spawn(executable_, "vmux");
-  if (!active_) return 1;
-  send_go(*active_);
+  if (!begin()) return 1;
   while (!exit_code_)
     wait_once();
   for (auto* child : {&standby_, &candidate_})
     end(*child);
   return *exit_code_;
+}
+
+bool Keeper::begin() {
+  active_ = find_waiting();
+  if (active_) {
+    logf(LogLevel::warning, "keeper: process {}, which had lost its keeper, is kept again", active_->pid);
+    has_been_ready_ = true;
+    if (options_.notify) options_.notify("READY=1");
+    if (options_.has_standby) standby_ = spawn(executable_, "vmux-standby");
+    return true;
+  }
+  active_ = spawn(executable_, "vmux");
+  if (active_) send_go(*active_);
+  return active_ != nullptr;
 }
 
 void Keeper::wait_once() {
@@ -87,6 +99,7 @@ void Keeper::wait_once() {
     if (*slot && (*slot)->is_dead && !exit_code_) died(*slot);
   }
   if (!exit_code_) look_after();
+  if (!exit_code_ && std::exchange(must_replace_self_, false)) replace_self();
 }
 
 void Keeper::take_signals() {
@@ -151,7 +164,7 @@ void Keeper::became_ready(Child& child) {
   if (upgrade_.stage == Upgrade::Stage::going_over) {
     upgrade_.stage = Upgrade::Stage::none;
     upgrade_.outcome = "done";
-    old_executable_.reset();
+    if (std::exchange(old_executable_, nullptr) != executable_) must_replace_self_ = true;
   }
   cause_.clear();
   if (!std::exchange(has_been_ready_, true) && options_.notify) options_.notify("READY=1");
@@ -170,12 +183,12 @@ void Keeper::died(std::unique_ptr<Child>& slot) {
   }
   const bool is_planned = upgrade_.stage == Upgrade::Stage::freezing;
   if ((child.is_stopping || is_giving_up_) && !is_planned) {
-    exit_code_ = is_giving_up_ ? 1 : exit_code_of(child.pid);
+    exit_code_ = is_giving_up_ ? 1 : exit_code_of(child);
     dismiss_twin(child.twin.get());
     return;
   }
   if (!has_been_ready_) {  // its configuration is wrong, say, and it has said so
-    exit_code_ = std::max(exit_code_of(child.pid), 1);
+    exit_code_ = std::max(exit_code_of(child), 1);
     dismiss_twin(child.twin.get());
     return;
   }

@@ -50,6 +50,7 @@ struct Child {
   std::unique_ptr<DeathWatch> watch;
   std::uint64_t go_ns = 0;  // when it was told to begin
   bool is_ready = false, is_stopping = false, is_dead = false;
+  bool is_ours = true;  // started by this process; else another keeper's
 
   /// The name of a thread that has not got on for `limit_ns`, or empty.
   [[nodiscard]] std::string hung_thread(std::uint64_t now, std::uint64_t limit_ns);
@@ -84,6 +85,7 @@ class Keeper {
   };
 
   // keeper.cpp
+  [[nodiscard]] bool begin();
   void wait_once();
   void take_signals();
   void take_messages(Child& child);
@@ -97,9 +99,13 @@ class Keeper {
   void candidate_answered(Child& child, const Message& message);
   void refuse_upgrade(const std::string& why);
   // keeper_process.cpp
+  /// The daemon of a keeper before this one, if one waits; nullptr.
+  [[nodiscard]] std::unique_ptr<Child> find_waiting();
+  /// Goes on as the program that the daemon was upgraded to: the same process, which that daemon finds again.
+  void replace_self();
   [[nodiscard]] std::unique_ptr<Child> spawn(const std::shared_ptr<UniqueFd>& executable, const char* name);
   void end(std::unique_ptr<Child>& slot);
-  [[nodiscard]] static int exit_code_of(pid_t pid) noexcept;
+  [[nodiscard]] static int exit_code_of(const Child& child) noexcept;
   void bury();
   [[nodiscard]] std::string status() const;
 
@@ -119,6 +125,7 @@ class Keeper {
   std::uint64_t looked_ns_ = 0;
   std::uint32_t last_epoch_ = 0;
   unsigned takeovers_ = 0;
+  bool must_replace_self_ = false;
   bool has_been_ready_ = false, is_stopping_ = false, is_giving_up_ = false;
 };
 

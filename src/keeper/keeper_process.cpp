@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The processes of a keeper: how they are started, seen, and buried.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,15 +13,19 @@
 #include <cstdio>
 #include <cstring>
 
-#include "base/text/format.hpp"
 #include "base/logf.hpp"
+#include "base/text/format.hpp"
 #include "ipc/packet.hpp"
 #include "keeper/keeper_impl.hpp"
 #include "keeper/lifeline.hpp"
+#include "keeper/meeting.hpp"
 #include "keeper/twin.hpp"
 
 namespace vmux::keeper {
 namespace {
+
+constexpr unsigned kTries = 100;  // to find a daemon that is there
+constexpr int kPause_ms = 20;     // between two
 
 std::string describe(int status) {
   if (WIFSIGNALED(status)) {
@@ -115,6 +121,53 @@ std::unique_ptr<Child> Keeper::spawn(const std::shared_ptr<UniqueFd>& executable
   return child;
 }
 
+std::unique_ptr<Child> Keeper::find_waiting() {
+  if (options_.socket.empty()) return nullptr;
+  auto socket = meet_daemon(options_.socket);
+  for (unsigned tries = 0; !socket && options_.expects_daemon && tries < kTries; ++tries) {
+    ::poll(nullptr, 0, kPause_ms);
+    socket = meet_daemon(options_.socket);
+  }
+  if (!socket) return nullptr;
+  auto adopt = receive_message(socket->get(), /*may_wait=*/true);
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (!adopt || adopt->say != Say::adopt || adopt->fds.size() != 4 ||
+      ::getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    return nullptr;
+  }
+  auto segment = Segment::adopt(std::move(adopt->fds[0]));
+  auto slots = state::ControlSlots::adopt(std::move(adopt->fds[1]));
+  if (!segment || !slots) return nullptr;
+  slots_.emplace(std::move(*slots));
+  executable_ = std::make_shared<UniqueFd>(std::move(adopt->fds[3]));
+  auto child = std::make_unique<Child>(peer.pid, adopt->value, std::move(*segment));
+  last_epoch_ = adopt->value;
+  child->pidfd = UniqueFd{static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0))};
+  child->channel = std::move(*socket);
+  child->twin = std::move(adopt->fds[2]);
+  child->watch = std::make_unique<DeathWatch>(child->segment);
+  child->is_ready = true;
+  child->is_ours = false;
+  return child;
+}
+
+void Keeper::replace_self() {
+  end(standby_);
+  std::vector<std::string> words{"keeper", "--keeper"};
+  if (options_.has_standby) words.emplace_back("--standby");
+  words.insert(words.end(), options_.arguments.begin(), options_.arguments.end());
+  std::vector<char*> arguments;
+  for (std::string& word : words)
+    arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  ::setenv(kExpectsVariable, "1", 1);
+  logf(LogLevel::info, "keeper: the keeper itself goes on with the new program");
+  ::fexecve(executable_->get(), arguments.data(), environ);
+  ::unsetenv(kExpectsVariable);
+  logf(LogLevel::error, "keeper: the keeper stays with the old program: {}", std::strerror(errno));
+}
+
 void Keeper::end(std::unique_ptr<Child>& slot) {
   if (!slot) return;
   ::kill(slot->pid, SIGKILL);
@@ -123,9 +176,10 @@ void Keeper::end(std::unique_ptr<Child>& slot) {
   slot.reset();
 }
 
-int Keeper::exit_code_of(pid_t pid) noexcept {
+int Keeper::exit_code_of(const Child& child) noexcept {
+  if (!child.is_ours) return 0;  // its parent is another, if anybody
   int status = 0;
-  while (::waitpid(pid, &status, 0) < 0) {
+  while (::waitpid(child.pid, &status, 0) < 0) {
     if (errno != EINTR) return 1;
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -134,7 +188,8 @@ int Keeper::exit_code_of(pid_t pid) noexcept {
 void Keeper::bury() {
   std::erase_if(dead_, [this](pid_t pid) {
     int status = 0;
-    if (::waitpid(pid, &status, WNOHANG) != pid) return false;
+    const pid_t buried = ::waitpid(pid, &status, WNOHANG);
+    if (buried != pid) return buried < 0;  // of one that was not ours nobody tells
     if (WIFSIGNALED(status)) logf(LogLevel::warning, "keeper: process {} ended by {}", pid, describe(status));
     if (last_.cause == "it died") last_.cause = describe(status);
     if (cause_ == "it died") cause_ = describe(status);

@@ -65,20 +65,21 @@ Result<std::unique_ptr<Lifeline>> Lifeline::from_environment() {
   return lifeline;
 }
 
-Result<bool> Lifeline::wait_for_go(const Check& check) {
+Result<Lifeline::Task> Lifeline::wait_for_task(const Check& check) {
   for (;;) {
     auto message = receive_message(socket_.get(), /*may_wait=*/true);
-    if (!message && message.error().code == Errc::disconnected) return false;
+    if (!message && message.error().code == Errc::disconnected) return Task::none;
     if (!message) return tl::unexpected(message.error());
-    if (message->say != Say::go && message->say != Say::check) continue;
+    if (message->say != Say::go && message->say != Say::check && message->say != Say::farewell) continue;
     objects_.reset();
     if (auto known = learn(*message); !known) return tl::unexpected(known.error());
+    if (message->say == Say::farewell) return Task::farewell;
     if (message->say == Say::go) {
       show_name("vmux", "vmux");  // one on standby was called otherwise
-      return true;
+      return Task::serve;
     }
     const auto able = check(*this);
-    if (auto said = say(Say::able, able ? 1 : 0, able ? *able : able.error()); !said) return false;
+    if (auto said = say(Say::able, able ? 1 : 0, able ? *able : able.error()); !said) return Task::none;
   }
 }
 

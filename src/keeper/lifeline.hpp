@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "ipc/listener.hpp"
 #include "keeper/messages.hpp"
 #include "keeper/segment.hpp"
 #include "vmux/base/result.hpp"
@@ -37,10 +36,13 @@ class Lifeline {
   /// error: the environment says so, and it is not so.
   [[nodiscard]] static Result<std::unique_ptr<Lifeline>> from_environment();
 
-  /// Waits for the keeper's word to begin. False: it is not needed any more. A keeper that only asks is answered by
-  /// `check`, which gives what would be carried over, or why it cannot be.
+  /// What the keeper wants of a process that waits.
+  enum class Task : std::uint8_t { none, serve, farewell };
+  /// Waits for the keeper's word: to serve; to end all sessions of the predecessor politely, because daemons die again
+  /// and again; or that it is not needed any more. A keeper that only asks is answered by `check`, which gives what
+  /// would be carried over, or why it cannot be.
   using Check = std::function<tl::expected<std::string, std::string>(const Lifeline&)>;
-  [[nodiscard]] Result<bool> wait_for_go(const Check& check);
+  [[nodiscard]] Result<Task> wait_for_task(const Check& check);
 
   /// The daemon before this one left objects, and this one is to go on with them.
   [[nodiscard]] bool has_predecessor() const noexcept { return objects_.has_value(); }
@@ -78,7 +80,7 @@ class Lifeline {
 
   /// Where a new keeper finds a daemon that has lost its own: a listening socket at `path`.
   [[nodiscard]] Result<void> listen_for_keeper(const std::string& path);
-  [[nodiscard]] int listener_fd() const noexcept { return listener_ ? listener_->fd() : -1; }
+  [[nodiscard]] int listener_fd() const noexcept { return listener_.get(); }
   /// Takes the next keeper, if it is a process of our user, and gives it all that the last one had.
   [[nodiscard]] Result<void> accept_keeper();
 
@@ -94,8 +96,9 @@ class Lifeline {
   std::uint32_t epoch_ = 0;
   int twin_socket_ = -1;  // the twin's end, in the common table: never closed
   std::optional<Objects> objects_;
-  UniqueFd source_;  // the socket of the predecessor's twin
-  std::optional<ipc::Listener> listener_;
+  UniqueFd source_;    // the socket of the predecessor's twin
+  UniqueFd listener_;  // while there is no keeper
+  std::string meeting_place_;
 };
 
 }  // namespace vmux::keeper

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A function that goes on in another object, in front of the same client: what function_state.cpp saves, and all that
 // the client has given.
+#include <algorithm>
 #include <utility>
 
 #include "base/logf.hpp"
@@ -78,6 +79,7 @@ tl::expected<void, std::string> Function::Impl::take_over_arena(const state::FdB
   state::Arena* const arena = device.savable()->arena();
   if (!cursors || arena == nullptr) return {};
   if (auto done = arena->take_over(std::move(*cursors)); !done) return done;
+  was_taken_over = true;
   // INTx masks itself with each signal, and its client has unmasked it since then, or is about to: one signal too many
   // does no harm.
   interrupts->unmask_intx();
@@ -122,8 +124,14 @@ DmaClaim Function::claim_dma(bool is_write, Iova at, std::size_t size) {
   return is_savable() ? impl_->device.savable()->claim_dma(is_write, at, size) : DmaClaim{};
 }
 
+// An interrupt may have been due that nobody tells any more. Drivers look, and find nothing, or what they waited for.
 void Function::go_on() noexcept {
   if (!std::exchange(impl_->stays_paused, false)) impl_->resume();
+  if (!std::exchange(impl_->was_taken_over, false)) return;
+  const std::uint32_t count =
+      std::max(impl_->interrupts->info(Irq::msi).count, impl_->interrupts->info(Irq::msix).count);
+  for (std::uint32_t i = 0; i < count; ++i)
+    static_cast<void>(impl_->interrupts->trigger(i));
 }
 
 }  // namespace vmux::pci

@@ -54,7 +54,7 @@ Result<void> Server::Impl::serve(ipc::Connection connection, unsigned version_ti
   }
   listen_watch.reset();
   counters.connections.add();
-  if (is_recorded()) keep(true);
+  session->commit();
   is_connected.store(true, std::memory_order_relaxed);
   return {};
 }

@@ -42,14 +42,14 @@ class Kept(Vmux):
         return self.next_daemon(status["takeovers"])
 
     @contextlib.contextmanager
-    def dying(self, count, how=None):
+    def dying(self, count, how=None, pause=(2.3, 3.0)):
         """`count` deaths at random moments beside what is done meanwhile; the gaps in us, as the keeper saw them."""
         gaps, trouble = [], []
 
         def work():
             try:
                 for _ in range(count):
-                    time.sleep(random.uniform(0.05, 0.4))
+                    time.sleep(random.uniform(*pause))
                     status = self.kill() if how is None else how()
                     gaps.append(status["last"]["gap_us"])
             except BaseException as error:  # noqa: BLE001  (told below, by the thread that runs the test)
@@ -103,7 +103,7 @@ def test_guests_notice_nothing(rig, kept, how):
     changes = {guest: carrier_changes(guest, card) for guest, card in cards.items()}
     for guest in cards:
         guest.check("dmesg -c >/dev/null")
-    with kept.dying(20, how=kept.upgrade if how == "upgrade" else None) as gaps:
+    with kept.dying(20, how=kept.upgrade if how == "upgrade" else None, pause=(0.1, 0.6) if how == "upgrade" else (2.3, 3.0)) as gaps:
         while len(gaps) < 20:
             send_file(a, b, B, megabytes=1)
             send_file(b, a, A, megabytes=1)

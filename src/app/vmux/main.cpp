@@ -22,14 +22,17 @@
 #include "control/live/daemon.hpp"
 #include "control/live/rehearsal.hpp"
 #include "control/model/hardware.hpp"
+#include "control/rpc/rpc_client.hpp"
 #include "control/version.hpp"
 #include "keeper/keeper.hpp"
 #include "keeper/lifeline.hpp"
+#include "keeper/meeting.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace {
 
 using vmux::LogLevel;
+using Task = vmux::keeper::Lifeline::Task;
 
 void print_line(LogLevel level, std::string_view line) {
   spdlog::log(static_cast<spdlog::level::level_enum>(level), "{}", line);
@@ -101,17 +104,21 @@ tl::expected<std::string, std::string> rehearse(const vmux::keeper::Lifeline& li
   return vmux::control::rehearse_take_over(vmux::control::builtin_catalogue(), lifeline);
 }
 
-/// A keeper has started this process; before there is a second thread. False: it is not needed any more.
-vmux::Result<bool> wait_for_keeper(std::unique_ptr<vmux::keeper::Lifeline>& lifeline) {
+/// What a keeper has started this process for, if one has. Before there is a second thread.
+vmux::Result<Task> wait_for_keeper(std::unique_ptr<vmux::keeper::Lifeline>& lifeline) {
   auto made = vmux::keeper::Lifeline::from_environment();
   if (!made) return tl::unexpected<vmux::Error>(made.error());
   lifeline = std::move(*made);
-  return lifeline == nullptr ? true : lifeline->wait_for_go(rehearse);
+  return lifeline == nullptr ? Task::serve : lifeline->wait_for_task(rehearse);
 }
 
 int run_keeper(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
   vmux::keeper::KeeperOptions options;
   options.has_standby = flags.has_standby;
+  const std::string rpc = flags.configuration.daemon.rpc.value_or(vmux::control::default_rpc_path());
+  if (rpc != "none") options.socket = vmux::keeper::meeting_place(rpc);
+  options.expects_daemon = ::getenv(vmux::keeper::kExpectsVariable) != nullptr;
+  ::unsetenv(vmux::keeper::kExpectsVariable);
   options.notify = [](const char* state) { vmux::app::notify_manager(state); };
   for (const std::string& each : arguments) {
     if (each != "--keeper" && each != "--standby") options.arguments.push_back(each);
@@ -124,12 +131,13 @@ int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
   allow_many_descriptors();
   if (flags.is_keeper) return run_keeper(std::move(flags), arguments);
   std::unique_ptr<vmux::keeper::Lifeline> lifeline;
-  const auto goes = wait_for_keeper(lifeline);
-  if (!goes) {
-    fmt::print(stderr, "vmux: cannot follow the keeper: {}\n", goes.error().text());
+  const auto task = wait_for_keeper(lifeline);
+  if (!task) {
+    fmt::print(stderr, "vmux: cannot follow the keeper: {}\n", task.error().text());
     return 1;
   }
-  if (!*goes) return 0;
+  if (*task == Task::farewell) vmux::control::end_all_sessions(*lifeline);
+  if (*task != Task::serve) return 0;
   // Blocked before any thread starts, so that all threads inherit it and the signals arrive at the descriptor.
   sigset_t set = stop_signals();
   sigaddset(&set, SIGHUP);

@@ -12,6 +12,7 @@
 #include "control/rpc/keeper_methods.hpp"
 #include "control/rpc/methods.hpp"
 #include "control/rpc/rpc_client.hpp"
+#include "keeper/meeting.hpp"
 
 namespace vmux::control {
 namespace {
@@ -127,7 +128,22 @@ void Daemon::on_keeper() {
   if (message && message->say == keeper::Say::freeze) make_room(*controller_);
   if (message || message.error().code != Errc::disconnected) return;
   keeper_watch_.reset();
-  logf(LogLevel::error, "the keeper is gone: nobody takes over if this process dies");
+  logf(LogLevel::error, "the keeper is gone: nobody takes over if this process dies before the next one is there");
+  if (rpc_path_.empty()) return;
+  const std::string path = keeper::meeting_place(rpc_path_);
+  if (auto done = lifeline_->listen_for_keeper(path); !done) return logf(LogLevel::error, "{}", done.error().text());
+  if (auto watch = control_->watch(lifeline_->listener_fd(), EPOLLIN, [this](std::uint32_t) { on_next_keeper(); })) {
+    keeper_watch_ = std::move(*watch);
+  }
+}
+
+void Daemon::on_next_keeper() {
+  if (auto done = lifeline_->accept_keeper(); !done) return logf(LogLevel::error, "{}", done.error().text());
+  logf(LogLevel::info, "another keeper is there");
+  keeper_watch_.reset();
+  if (auto watch = control_->watch(lifeline_->fd(), EPOLLIN, [this](std::uint32_t) { on_keeper(); })) {
+    keeper_watch_ = std::move(*watch);
+  }
 }
 
 /// How many of them failed.

@@ -41,6 +41,7 @@ class Daemon {
   Outcome<> open_rpc(const DaemonSpec& spec, bool is_chosen, const Predecessor* from);
   Outcome<> follow_keeper();
   void on_keeper();
+  void on_next_keeper();
   [[nodiscard]] unsigned make(const std::vector<Step>& steps) const;
 
   // Destroyed in the opposite order: nobody calls methods when the objects go.

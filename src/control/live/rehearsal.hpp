@@ -14,4 +14,8 @@ namespace vmux::control {
 [[nodiscard]] tl::expected<std::string, std::string> rehearse_take_over(const Catalogue& catalogue,
                                                                         const keeper::Lifeline& lifeline);
 
+/// Of a daemon that is gone, with nobody to go on: clients read the end of their streams, and no reset, of which some
+/// VMMs die.
+void end_all_sessions(const keeper::Lifeline& lifeline);
+
 }  // namespace vmux::control

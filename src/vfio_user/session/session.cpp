@@ -126,6 +126,7 @@ void Session::commit() noexcept {
   if (context_.recorder == nullptr) return;
   transport_.commit(context_.recorder->keep(std::exchange(has_changed_, false)));
   if (std::exchange(is_round_open_, false)) context_.endpoint.end_requests();
+  served_fds_.clear();
 }
 
 void Session::on_ready(std::uint32_t events) {
@@ -189,6 +190,7 @@ void Session::process() {
       is_behind_ = false;
       break;
     }
+    if (context_.recorder != nullptr && !(*message)->fds.empty()) keep_fds(**message);
     dispatch(**message);
     if (transport_.queued() <= kOutputLimit) continue;
     commit();
@@ -196,6 +198,16 @@ void Session::process() {
   }
   if (ended_) return;
   if (const char* const why = context_.endpoint.failure()) end(LogLevel::error, why);
+}
+
+// Whoever serves the message again finds its descriptors under their numbers, whatever became of the ones that were used.
+void Session::keep_fds(Incoming& message) {
+  for (UniqueFd& fd : message.fds) {
+    auto used = fd.duplicate();
+    served_fds_.push_back(std::move(fd));
+    if (used) fd = std::move(*used);
+    message.lost_fds |= !used;
+  }
 }
 
 void Session::settle() {

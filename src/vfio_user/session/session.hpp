@@ -114,6 +114,7 @@ class Session {
   void settle();
   void finish_event();
   void dispatch(Incoming& message);
+  void keep_fds(Incoming& message);
   [[nodiscard]] Result<Outcome> serve(const Row& row, Incoming& message);
   void end(LogLevel level, const char* why, const char* detail = "") noexcept;
   std::span<std::byte> reply(const Header& to, std::size_t payload_size, int error = 0);
@@ -183,6 +184,7 @@ class Session {
   bool write_multiple_ = false;
   bool in_event_ = false;
   bool has_changed_ = true;     ///< since the last commit(), beside its stream
+  std::vector<UniqueFd> served_fds_;  ///< of messages that are not committed: they may have to be served again
   bool is_round_open_ = false;  ///< requests were served that are not committed
   bool is_behind_ = false;      ///< requests may have been received that are not served yet
   bool blocked_ = false;        ///< an UNMAP waits for readers: later requests wait behind it

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A server that is killed at every system call that it makes, and between any two instructions: each time another
+// process goes on, and the client's view of the device is that of a server that nothing has happened to.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "device/e1000/registers.hpp"
+#include "ipc/packet.hpp"
+#include "keeper/twin.hpp"
+#include "victim.hpp"
+#include "vmux/base/mapping.hpp"
+#include "vmux/vfio_user/client.hpp"
+
+namespace vmux::survival {
+namespace {
+
+namespace reg = device::e1000::reg;
+using vfio_user::Client;
+
+/// Every stop that is a multiple of this: all of them takes many minutes (VMUX_SURVIVAL_STRIDE=1).
+unsigned stride() {
+  const char* const text = std::getenv("VMUX_SURVIVAL_STRIDE");
+  return text == nullptr ? 23 : static_cast<unsigned>(std::strtoul(text, nullptr, 10));
+}
+constexpr unsigned kLongestLife = 500;  // stops: some times what it takes to go on
+
+/// What a client saw, a line for each step.
+using View = std::vector<std::string>;
+
+/// Requests whose answers tell whether any was done twice, or not at all. None is idempotent but those that give memory
+/// and eventfds.
+class Scenario {
+ public:
+  explicit Scenario(Client& client) : client_(client) {}
+
+  View run() {
+    std::uint16_t command = 0x0407;  // memory, I/O, bus master; INTx off
+    note("config", client_.write(pci::Region::config, RegionOffset{4}, std::as_bytes(std::span{&command, 1})).has_value());
+    const UniqueFd memory = *make_memfd("guest", 1 << 20);
+    note("map", client_.dma_map(Iova{0}, ByteCount{1 << 20}, memory::Access::read_write, memory.get(), 0).has_value());
+    note("map twice",
+         client_.dma_map(Iova{0}, ByteCount{1 << 20}, memory::Access::read_write, memory.get(), 0).has_value());
+    const UniqueFd event = *make_eventfd();
+    const int fd = event.get();
+    note("irq", client_.set_irqs(pci::Irq::intx, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1})
+                    .has_value());
+    const auto region = client_.region_info(0);
+    note("region", region ? region->size : 0);
+    for (std::uint32_t round = 0; round < 2; ++round) {
+      write(reg::ICS, 1u << round);          // sets a cause
+      note("ICR", read(reg::ICR));           // and clears it
+      note("ICR again", read(reg::ICR));     // so that it is not there any more
+      eeprom(round);                         // a bit at a time: a clock too many is a wrong word
+      mdic(round);
+      posted(round);
+      overlapping(round);
+    }
+    write(reg::CTRL, device::e1000::ctrl::rst::set(0u, 1));  // everything is as after a reset
+    note("IMS after a reset", read(reg::IMS));
+    note("unmap", client_.dma_unmap(Iova{0}, ByteCount{1 << 20}).has_value());
+    note("map again",
+         client_.dma_map(Iova{0x10'0000}, ByteCount{4096}, memory::Access::read, memory.get(), 4096).has_value());
+    note("reset", client_.reset().has_value());
+    return std::move(view_);
+  }
+
+ private:
+  template <class T>
+  void note(const char* what, T value) {
+    view_.push_back(std::string{what} + " " + std::to_string(value));
+  }
+  std::uint32_t read(std::uint32_t at) {
+    std::uint32_t value = 0xdead;
+    const auto done = client_.read(pci::Region::bar0, RegionOffset{at}, std::as_writable_bytes(std::span{&value, 1}));
+    return done ? value : 0xbad;
+  }
+  void write(std::uint32_t at, std::uint32_t value) {
+    if (!client_.write(pci::Region::bar0, RegionOffset{at}, std::as_bytes(std::span{&value, 1}))) note("write failed", at);
+  }
+  void clock(std::uint32_t wires) {
+    write(reg::EECD, wires);
+    write(reg::EECD, wires | 1);  // SK
+    write(reg::EECD, wires);
+  }
+  /// Word `index` over the wires: a start bit, READ (10), the address, then 16 bits (5.2).
+  void eeprom(std::uint32_t index) {
+    constexpr std::uint32_t kCs = 2, kDi = 4, kDo = 8;
+    write(reg::EECD, kCs);
+    const std::uint32_t bits = 0b110u << 6 | index;
+    for (int bit = 8; bit >= 0; --bit)
+      clock(kCs | ((bits >> bit & 1) != 0 ? kDi : 0));
+    std::uint32_t word = 0;
+    for (int bit = 0; bit < 16; ++bit) {
+      clock(kCs);
+      word = word << 1 | ((read(reg::EECD) & kDo) != 0 ? 1 : 0);
+    }
+    write(reg::EECD, 0);
+    note("EEPROM", word);
+  }
+  void mdic(std::uint32_t round) {
+    write(reg::MDIC, 1u << 26 | 1u << 21 | 16u << 16 | (0x100 + round));  // write PHY register 16
+    write(reg::MDIC, 2u << 26 | 1u << 21 | 16u << 16);                   // read it
+    note("PHY", read(reg::MDIC) & 0xffff);
+  }
+  /// Several that nobody waits for, then one that somebody does.
+  void posted(std::uint32_t round) {
+    for (std::uint32_t i = 0; i < 3; ++i) {
+      const std::uint32_t value = 1u << (4 + i);
+      const std::uint32_t at = i == 1 ? reg::IMC : reg::IMS;
+      if (!client_.write_posted(pci::Region::bar0, RegionOffset{at}, std::as_bytes(std::span{&value, 1}))) note("lost", i);
+    }
+    note("IMS", read(reg::IMS) + round);
+  }
+  /// Requests under way at the same time: each clears what the one before it has set.
+  void overlapping(std::uint32_t round) {
+    const std::uint32_t cause = 1u << (2 + round % 2);
+    std::uint32_t first = 0, second = 0;
+    const auto set = client_.start_write(pci::Region::bar0, RegionOffset{reg::ICS}, std::as_bytes(std::span{&cause, 1}));
+    const auto one =
+        client_.start_read(pci::Region::bar0, RegionOffset{reg::ICR}, std::as_writable_bytes(std::span{&first, 1}));
+    const auto two =
+        client_.start_read(pci::Region::bar0, RegionOffset{reg::ICR}, std::as_writable_bytes(std::span{&second, 1}));
+    const bool done = set && one && two && client_.finish(*set) && client_.finish(*one) && client_.finish(*two);
+    note("overlapping", done);
+    note("first", first);
+    note("second", second);
+  }
+
+  Client& client_;
+  View view_;
+};
+
+/// Says when the server that is followed dies.
+class Killer {
+ public:
+  virtual ~Killer() = default;
+  /// The process `pid`, the `number`th of this run, is traced and has stopped; it is to be let go, or killed. True: it
+  /// goes on to the next stop. False: no stop is wanted any more.
+  virtual bool lets_live(pid_t pid) = 0;
+  [[nodiscard]] virtual int request() const { return PTRACE_SYSCALL; }
+};
+
+/// Everything of one run: the stage, the client on a thread, and one server after another.
+class Trial {
+ public:
+  Trial() {
+    stage_fd_ = *make_memfd("stage", sizeof(Stage));
+    mapping_ = *Mapping::create(stage_fd_.get(), 0, sizeof(Stage), true);
+    int ends[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    ours_ = UniqueFd{ends[0]};
+    theirs_ = UniqueFd{ends[1]};
+  }
+
+  /// The client's view with servers that `killer` kills.
+  View with(Killer& killer) {
+    start();
+    // The first descriptor that is closed here is the only other one of the connection's.
+    theirs_.reset();
+    std::thread client{[this] {
+      auto made = Client::adopt(std::move(ours_), {.timeout_ns = 10'000'000'000});
+      if (made) view_ = Scenario{**made}.run();
+      if (!made) view_ = {"no agreement on the version"};
+      is_over_ = true;
+    }};
+    while (!is_over_ || pid_ != 0) {
+      follow(killer);
+      if (deaths_ > kMostDeaths) break;
+    }
+    client.join();
+    for (const Twin& twin : twins_)
+      keeper::dismiss_twin(twin.socket.get());
+    while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+    return std::move(view_);
+  }
+  [[nodiscard]] unsigned deaths() const noexcept { return deaths_; }
+
+ private:
+  static constexpr unsigned kMostDeaths = 1000;
+  struct Twin {
+    std::uint32_t number;
+    UniqueFd socket;
+  };
+  Stage& stage() { return *reinterpret_cast<Stage*>(mapping_.data()); }
+
+  void start() {
+    auto twin = *ipc::packet_pair();
+    const std::uint32_t number = ++last_, before = stage().serving.load();
+    int source = -1;
+    for (const Twin& each : twins_)
+      if (each.number == before) source = each.socket.get();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+      const int wanted[] = {stage_fd_.get(), theirs_ ? theirs_.get() : -1, twin.theirs.get(), source};
+      int high[4];
+      for (int i = 0; i < 4; ++i)
+        high[i] = wanted[i] < 0 ? -1 : ::fcntl(wanted[i], F_DUPFD_CLOEXEC, 64);
+      for (int i = 0; i < 4; ++i) {
+        if (high[i] >= 0) ::dup2(high[i], kStageFd + i);
+      }
+      const std::string words[] = {std::to_string(number), std::to_string(before)};
+      ::execl(VMUX_VICTIM, "survival-victim", words[0].c_str(), words[1].c_str(), nullptr);
+      ::_exit(127);
+    }
+    twins_.push_back({number, std::move(twin.ours)});
+    int status = 0;
+    ::waitpid(pid_, &status, 0);  // it has become the victim
+    EXPECT_TRUE(WIFSTOPPED(status));
+    // The twin, its child, is nobody's business.
+    ::ptrace(PTRACE_SETOPTIONS, pid_, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+  }
+  void follow(Killer& killer) {
+    int signal = 0, status = 0;
+    for (;;) {
+      // Before the first one serves there is nothing to go on with.
+      const bool lives = stage().serving.load() == 0 || killer.lets_live(pid_);
+      if (!lives) ::kill(pid_, SIGKILL);
+      ::ptrace(static_cast<__ptrace_request>(lives ? killer.request() : PTRACE_CONT), pid_, nullptr, signal);
+      if (::waitpid(pid_, &status, __WALL) != pid_) return;
+      if (!WIFSTOPPED(status)) break;
+      const int stop = WSTOPSIG(status);
+      signal = stop == (SIGTRAP | 0x80) || stop == SIGTRAP ? 0 : stop;
+    }
+    pid_ = 0;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+      ++deaths_;
+      start();
+      return;
+    }
+    EXPECT_EQ(status, 0) << "a server ended by itself";
+    if (status != 0) is_over_ = true;
+  }
+
+  UniqueFd stage_fd_, ours_, theirs_;
+  Mapping mapping_;
+  std::vector<Twin> twins_;
+  View view_;
+  std::atomic<bool> is_over_{false};
+  pid_t pid_ = 0;
+  std::uint32_t last_ = 0;
+  unsigned deaths_ = 0;
+};
+
+/// Nobody dies; it is counted how many stops there are.
+class Nobody final : public Killer {
+ public:
+  bool lets_live(pid_t) override {
+    ++stops_;
+    return true;
+  }
+  [[nodiscard]] unsigned stops() const noexcept { return stops_; }
+
+ private:
+  unsigned stops_ = 0;
+};
+
+/// The one that comes to stop `nth` dies there.
+class AtStop final : public Killer {
+ public:
+  explicit AtStop(unsigned nth) : left_(nth) {}
+  bool lets_live(pid_t) override { return left_ == 0 || --left_ > 0; }
+
+ private:
+  unsigned left_;
+};
+
+/// Each dies, after some number of stops that is another each time: many before they serve.
+class AgainAndAgain final : public Killer {
+ public:
+  AgainAndAgain(unsigned seed, unsigned longest) : random_(seed), longest_(longest), left_(next()) {}
+  bool lets_live(pid_t) override {
+    if (--left_ > 0) return true;
+    left_ = next();
+    return false;
+  }
+
+ private:
+  [[nodiscard]] unsigned next() { return 1 + static_cast<unsigned>(random_()) % longest_; }
+  std::mt19937 random_;
+  unsigned longest_, left_;
+};
+
+View reference() {
+  Nobody nobody;
+  return Trial{}.with(nobody);
+}
+
+TEST(Survival, AtEverySystemCall) {
+  Nobody nobody;
+  Trial undisturbed;
+  const View expected = undisturbed.with(nobody);
+  ASSERT_GT(expected.size(), 25u);
+  const unsigned stops = nobody.stops();
+  ASSERT_GT(stops, 500u);
+  unsigned deaths = 0;
+  for (unsigned nth = 1; nth < stops; nth += stride()) {
+    AtStop killer{nth};
+    Trial run;
+    ASSERT_EQ(run.with(killer), expected) << "killed at stop " << nth;
+    deaths += run.deaths();
+  }
+  EXPECT_GE(deaths, stops / stride() * 9 / 10);
+}
+
+TEST(Survival, AgainAndAgain) {
+  const View expected = reference();
+  unsigned deaths = 0;
+  for (unsigned seed = 1; seed <= 10; ++seed) {
+    AgainAndAgain killer{seed, kLongestLife};
+    Trial run;
+    ASSERT_EQ(run.with(killer), expected) << "seed " << seed;
+    deaths += run.deaths();
+  }
+  EXPECT_GT(deaths, 10u);
+}
+
+}  // namespace
+}  // namespace vmux::survival
