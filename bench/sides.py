@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
-BIN = TOP / "build/release/bin"
+BIN = Path(os.environ.get("VMUX_BUILD", TOP / "build/release")) / "bin"  # bench/compare names the one to measure
 sys.path.insert(0, str(TOP / "lab"))
 from children import die_with_parent, end_in_order  # noqa: E402,F401  (benchmarks take these from here)
 from hugepages import Hugepages  # noqa: E402,F401

@@ -82,6 +82,8 @@ def test_several_names_are_several_calls(rig, tmp_path):
     ("vmux-bench", ["nonsense"]),
     ("vmux-bench", ["ports", "--", "--nonsense"]),
     ("vmux-bench", ["vm", "compare", "a"]),
+    ("vmux-bench", ["v", "compare", "a"]),
+    ("vmux-bench", ["compare", "/nonexistent", "/nonexistent"]),
 ])
 def test_a_usage_error_is_json_where_json_was_asked_for(program, words):
     done = run(program, *words[:1], "--json", *words[1:])
@@ -99,6 +101,8 @@ def test_a_usage_error_is_json_where_json_was_asked_for(program, words):
     ("vmux-bench", ["help", "rtt"], "vmux-bench rtt"),
     ("vmux-bench", ["help", "vm", "compare"], "vmux-bench vm compare"),
     ("vmux-bench", ["vm", "help", "comp"], "vmux-bench vm compare"),
+    ("vmux-bench", ["help", "comp"], "vmux-bench compare"),
+    ("vmux-bench", ["v", "help"], "vmux-bench vm"),
 ])
 def test_help_is_a_word(program, words, expected):
     done = run(program, *words)

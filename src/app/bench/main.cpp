@@ -119,19 +119,21 @@ int run_named_script(const std::string& name, const ScriptOptions& options) {
   return run_script(is_of_the_yardstick(name) ? "yardstick" : name.c_str(), arguments);
 }
 
-/// `vm ...` or `help vm ...`: what stands behind `vm`.
-std::optional<std::vector<std::string>> words_for_vm(const std::vector<std::string>& written) {
+/// Scripts whose options are their own, so that they are not parsed here.
+bool has_its_own_options(const std::string& name) { return name == "vm" || name == "compare"; }
+
+/// `NAME ...` or `help NAME ...`: what stands behind it.
+std::optional<std::vector<std::string>> words_behind(const std::string& name, const std::vector<std::string>& written,
+                                                     const std::vector<std::string>& commands) {
   const bool asks_for_help = !written.empty() && written.front() == "help";
   const std::size_t at = asks_for_help ? 1 : 0;
-  if (written.size() <= at || written[at] != "vm") return std::nullopt;
+  if (written.size() <= at || app::command_of(written[at], commands, "vmux-bench") != name) return std::nullopt;
   std::vector<std::string> words{written.begin() + static_cast<std::ptrdiff_t>(at) + 1, written.end()};
   if (asks_for_help) words.emplace_back("--help");
   return words;
 }
 
 int main_of(const std::vector<std::string>& written) {
-  // Its options are its own, so they are not parsed here.
-  if (const auto words = words_for_vm(written)) return run_script("vm", *words);
   CLI::App app{"Measures vMux beside a reference, in one run on one machine, and prints both sides and the ratio.",
                "vmux-bench"};
   app.require_subcommand(1);
@@ -166,13 +168,23 @@ int main_of(const std::vector<std::string>& written) {
   }
   app.add_subcommand("vm",
                      "any VM: traffic, CPU, interrupts, IOMMU, a profile; kept and compared (vmux-bench vm --help)");
+  app.add_subcommand("compare", "two builds of vMux in turn: is the new one as fast? (vmux-bench compare --help)");
   std::vector<int> cpus{0, 1};
   app.add_subcommand("distance", "what a cache line takes from one CPU to another and back")
       ->add_option("cpus", cpus, "the two (default 0 1)")
       ->transform(app::number(0, kMostCpus - 1))
       ->expected(2);
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands({}))
+    commands.push_back(command->get_name());
+  for (const std::string& name : commands) {
+    if (!has_its_own_options(name)) continue;
+    if (const auto words = words_behind(name, written, commands)) return run_script(name.c_str(), *words);
+  }
   if (const auto exit = app::parse(app, written, app::screen_of_stdout())) return app::leave("vmux-bench", *exit);
   const std::string name = app.get_subcommands().front()->get_name();
+  if (has_its_own_options(name))  // behind an option of ours, of which they have --json too
+    return run_script(name.c_str(), as_json ? std::vector<std::string>{"--json"} : std::vector<std::string>{});
   if (scripts.count(name) != 0) return run_named_script(name, script);
   if (name == "distance") return print_distance(cpus, as_json);
   const bool show = ::isatty(STDERR_FILENO) == 1;
