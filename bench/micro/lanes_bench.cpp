@@ -19,7 +19,7 @@ namespace {
 using fake_guest::IavfBody;
 using fake_guest::IavfGuest;
 
-constexpr intel::Mac kStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+constexpr MacAddress kStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 constexpr unsigned kQueues = 4, kRing = 1024, kFlows = 8;
 constexpr std::uint32_t kAddAddress = 10, kDelAddress = 11, kConfigLut = 24, kSetHena = 26;
 

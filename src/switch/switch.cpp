@@ -52,8 +52,8 @@ Result<VlanRules> rules_of(const VlanConfig& config) {
   return rules;
 }
 
-std::array<std::uint8_t, 6> bytes_of(StationKey key) noexcept {
-  std::array<std::uint8_t, 6> mac{};
+MacAddress bytes_of(StationKey key) noexcept {
+  MacAddress mac{};
   for (std::size_t i = 0; i < mac.size(); ++i)
     mac[i] = static_cast<std::uint8_t>(key >> (40 - 8 * i));
   return mac;

@@ -2,13 +2,13 @@
 // A learning Ethernet switch in memory: the control face. The data path of each poller is a Shard (shard.hpp).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "port/port.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/strong.hpp"
@@ -48,7 +48,7 @@ struct SwitchOptions {
 };
 
 struct MacEntry {
-  std::array<std::uint8_t, 6> mac{};
+  MacAddress mac{};
   std::uint16_t vlan = 0;  ///< 0: untagged on a port without a native VLAN
   PortId port;
   std::string port_name;

@@ -4,13 +4,13 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "base/mac.hpp"
 #include "virtio/device.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
@@ -34,7 +34,7 @@ struct ServerOptions {
   /// Whoever connects to the path and sends nothing for so long makes room for the next; 0: it may take for ever.
   unsigned first_message_timeout_ms = 5000;
   /// SEND_RARP: the guest with this address is here now. Not given: the front end is not offered to ask for it.
-  std::function<void(const std::array<std::uint8_t, 6>&)> announce;
+  std::function<void(const MacAddress&)> announce;
 };
 
 /// What a server has seen; readable from any thread.

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/mac.hpp"
 #include "vhost_user/session.hpp"
 #include "vhost_user/session_reply.hpp"
 #include "wire/virtio.hpp"
@@ -160,7 +161,7 @@ Result<void> Session::net_set_mtu(const Message& message) {
 
 Result<void> Session::send_rarp(const Message& message) {
   if (!context_.options.announce) return fail(Errc::protocol, "nobody can be told");
-  std::array<std::uint8_t, 6> address{};
+  MacAddress address{};
   std::memcpy(address.data(), message.payload.data(), address.size());
   context_.options.announce(address);
   return {};

@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/e1000/nic.hpp"
 #include "fake_guest/e1000_guest.hpp"
 #include "rigs/nic_rig.hpp"
@@ -19,7 +20,7 @@ using fake_guest::E1000Guest;
 using fake_guest::E1000Send;
 using fake_guest::E1000Setup;
 
-inline constexpr device::e1000::Mac kStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+inline constexpr MacAddress kStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
 struct E1000Rig : NicRig<Nic, E1000Guest> {
   explicit E1000Rig(Doorbell doorbell = Doorbell::trap)

@@ -4,13 +4,14 @@
 
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/e810/nic.hpp"
 #include "fake_guest/e810_guest.hpp"
 #include "rigs/nic_rig.hpp"
 
 namespace vmux::rigs {
 
-inline constexpr intel::Mac kE810Station{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+inline constexpr MacAddress kE810Station{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
 /// The card, and what of it the switch knows by its port.
 struct E810Card {

@@ -4,13 +4,14 @@
 
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/iavf/nic.hpp"
 #include "fake_guest/iavf_guest.hpp"
 #include "rigs/nic_rig.hpp"
 
 namespace vmux::rigs {
 
-inline constexpr intel::Mac kIavfStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+inline constexpr MacAddress kIavfStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
 struct IavfRig : NicRig<device::iavf::Nic, fake_guest::IavfGuest> {
   using Nic = device::iavf::Nic;

@@ -5,13 +5,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/virtio_net/pci_nic.hpp"
 #include "fake_guest/virtio_net_guest.hpp"
 #include "rigs/nic_rig.hpp"
 
 namespace vmux::rigs {
 
-inline constexpr device::virtio_net::Mac kVirtioStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+inline constexpr MacAddress kVirtioStation{0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
 /// The card with the port of its home poller in one, which counts what was lost on the way in.
 class VirtioCard final : public port::Port {

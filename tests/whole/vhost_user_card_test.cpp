@@ -24,8 +24,7 @@ using device::virtio_net::Nic;
 using fake_guest::VirtioLayout;
 using fake_guest::VirtioRing;
 
-using Mac = std::array<std::uint8_t, 6>;
-constexpr Mac kMacs[] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
+constexpr MacAddress kMacs[] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
 constexpr std::uint64_t kMergeable = 1 << 15, kMultiQueue = 1 << 22;
 constexpr std::uint32_t kHeader = 12;
 constexpr std::uint16_t kRing = 32;
@@ -45,7 +44,7 @@ class FrontEnd {
                        poller);
     id = *network.attach(nic->port(), poller, {.name = "port" + std::to_string(number)});
     server = *vhost_user::Server::create(
-        poller, *nic, {.name = "card", .announce = [this](const Mac& station) { nic->announce(station); }});
+        poller, *nic, {.name = "card", .announce = [this](const MacAddress& station) { nic->announce(station); }});
   }
 
   void connect() {
@@ -197,7 +196,7 @@ class FrontEnd {
  private:
   runtime::Poller& poller_;
   bool is_packed_;
-  Mac mac_;
+  MacAddress mac_;
   UniqueFd socket_;
   Mapping mapping_ = Mapping::create(memory.get(), 0, 2 * kRegionSize, true).value();
   std::map<unsigned, std::deque<std::uint32_t>> tokens_;  // of buffers that are not in the ring

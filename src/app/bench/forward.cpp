@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // forward: what the model and the switch cost per frame, with no VMM, socket or interrupt in the way.
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <vector>
 
@@ -19,9 +18,9 @@ namespace e1000 = device::e1000;
 
 constexpr std::uint32_t kBurst = 32;
 constexpr std::uint64_t kFrames = 1'000'000;  // a sample
-constexpr e1000::Mac kMacA{0x02, 0, 0, 0, 0, 0x0a}, kMacB{0x02, 0, 0, 0, 0, 0x0b};
+constexpr MacAddress kMacA{0x02, 0, 0, 0, 0, 0x0a}, kMacB{0x02, 0, 0, 0, 0, 0x0b};
 
-std::vector<std::byte> frame_of(const e1000::Mac& to, const e1000::Mac& from, std::size_t size) {
+std::vector<std::byte> frame_of(const MacAddress& to, const MacAddress& from, std::size_t size) {
   std::vector<std::byte> frame(size);
   std::memcpy(frame.data(), to.data(), to.size());
   std::memcpy(frame.data() + 6, from.data(), from.size());
@@ -49,7 +48,7 @@ Result<std::unique_ptr<Lab>> Lab::create() {
   auto middle = switching::Switch::create("bench");
   if (!middle) return tl::unexpected(middle.error());
   lab->middle = std::move(*middle);
-  const auto add = [&](const char* name, const e1000::Mac& mac, std::unique_ptr<e1000::Nic>& nic,
+  const auto add = [&](const char* name, const MacAddress& mac, std::unique_ptr<e1000::Nic>& nic,
                        std::unique_ptr<E1000Driver>& driver) -> Result<void> {
     auto made = e1000::Nic::create({.name = name, .mac = mac}, *lab->poller);
     if (!made) return tl::unexpected(made.error());

@@ -16,9 +16,9 @@ bool take_number(std::string_view text, std::uint32_t& out) {
   return number.has_value();
 }
 
-bool take_mac(std::string_view text, TrafficOptions::Mac& out) {
+bool take_mac(std::string_view text, MacAddress& out) {
   const auto mac = parse_any_mac(text);
-  out = mac.value_or(MacAddress{}).bytes;
+  out = mac.value_or(MacAddress{});
   return mac.has_value();
 }
 
@@ -27,7 +27,7 @@ bool set_option(std::string_view key, std::string_view value, TrafficOptions& op
   if (key == "flows") return take_number(value, options.flows);
   if (key == "frames") return take_number(value, options.frames);
   if (key == "to") return take_mac(value, options.to);
-  if (key == "from") return take_mac(value, options.from) && (options.from[0] & 1) == 0;
+  if (key == "from") return take_mac(value, options.from) && !is_multicast(options.from);
   return false;
 }
 

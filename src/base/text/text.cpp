@@ -65,30 +65,29 @@ std::optional<std::uint64_t> parse_hex(std::string_view text, std::uint64_t max)
 }
 
 std::optional<MacAddress> parse_any_mac(std::string_view text) noexcept {
-  MacAddress mac;
+  MacAddress mac{};
   if (text.size() != 17) return std::nullopt;
-  for (std::size_t i = 0; i < mac.bytes.size(); ++i) {
+  for (std::size_t i = 0; i < mac.size(); ++i) {
     const auto byte = digits(text.substr(i * 3, 2), 16, 0xff);
     if (!byte || (i < 5 && text[i * 3 + 2] != ':' && text[i * 3 + 2] != '-')) return std::nullopt;
-    mac.bytes[i] = static_cast<std::uint8_t>(*byte);
+    mac[i] = static_cast<std::uint8_t>(*byte);
   }
   return mac;
 }
 
 Parsed<MacAddress> parse_mac(std::string_view text) {
   const auto mac = parse_any_mac(text);
-  if (mac && mac->is_station()) return *mac;
+  if (mac && is_station(*mac)) return *mac;
   return tl::unexpected<std::string>("a unicast MAC address such as 02:00:00:00:00:01");
 }
 
-std::string to_text(const MacAddress& mac) { return fmt::format("{:02x}", fmt::join(mac.bytes, ":")); }
+std::string to_text(const MacAddress& mac) { return fmt::format("{:02x}", fmt::join(mac, ":")); }
 
 MacAddress offset_mac(MacAddress base, std::uint32_t offset) noexcept {
-  auto& b = base.bytes;
-  const std::uint32_t low = (std::uint32_t{b[3]} << 16 | std::uint32_t{b[4]} << 8 | b[5]) + offset;
-  b[3] = static_cast<std::uint8_t>(low >> 16);
-  b[4] = static_cast<std::uint8_t>(low >> 8);
-  b[5] = static_cast<std::uint8_t>(low);
+  const std::uint32_t low = (std::uint32_t{base[3]} << 16 | std::uint32_t{base[4]} << 8 | base[5]) + offset;
+  base[3] = static_cast<std::uint8_t>(low >> 16);
+  base[4] = static_cast<std::uint8_t>(low >> 8);
+  base[5] = static_cast<std::uint8_t>(low);
   return base;
 }
 

@@ -7,7 +7,6 @@
 // but for permission bits, which nobody ever wrote in another way.
 #pragma once
 
-#include <array>
 #include <compare>
 #include <cstdint>
 #include <optional>
@@ -16,6 +15,8 @@
 #include <tl/expected.hpp>
 #include <utility>
 #include <vector>
+
+#include "base/mac.hpp"
 
 namespace vmux {
 
@@ -41,12 +42,6 @@ inline constexpr const char* kModeRule =
 /// Hexadecimal digits, with or without 0x, as the kernel prints masks, IDs and registers.
 [[nodiscard]] std::optional<std::uint64_t> parse_hex(std::string_view text, std::uint64_t max = ~0ull) noexcept;
 
-struct MacAddress {
-  std::array<std::uint8_t, 6> bytes{};  ///< in the order of the wire
-  friend auto operator<=>(const MacAddress&, const MacAddress&) = default;
-  /// The address of one station: neither a group's (IEEE 802-2014 8.2.2) nor zero.
-  [[nodiscard]] bool is_station() const noexcept { return (bytes[0] & 1) == 0 && *this != MacAddress{}; }
-};
 /// Six pairs of hexadecimal digits with ':' or '-' between them. Any address.
 [[nodiscard]] std::optional<MacAddress> parse_any_mac(std::string_view text) noexcept;
 /// The same, of one station.

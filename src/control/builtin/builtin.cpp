@@ -127,7 +127,7 @@ void describe_e1000(CounterDescriptions& into) { describe(into, device::e1000::k
 Result<std::unique_ptr<Device>> make_e1000(const DeviceRequest& request, runtime::Poller& poller) {
   device::e1000::NicOptions options;
   options.name = request.name;
-  options.mac = request.mac.bytes;
+  options.mac = request.mac;
   options.doorbell = request.doorbell == Doorbell::poll ? device::e1000::Doorbell::poll : device::e1000::Doorbell::trap;
   auto nic = device::e1000::Nic::create(std::move(options), poller);
   if (!nic) return tl::unexpected<Error>(nic.error());
@@ -165,7 +165,7 @@ void describe_iavf(CounterDescriptions& into) {
 Result<std::unique_ptr<Device>> make_iavf(const DeviceRequest& request, runtime::Poller& poller) {
   device::iavf::NicOptions options;
   options.name = request.name;
-  options.mac = request.mac.bytes;
+  options.mac = request.mac;
   options.doorbell = request.doorbell == Doorbell::poll ? device::iavf::Doorbell::poll : device::iavf::Doorbell::trap;
   options.queue_pairs = request.queues;
   options.parent = request.variant == "xl710" ? device::iavf::Parent::xl710 : device::iavf::Parent::e810;
@@ -215,7 +215,7 @@ void describe_e810(CounterDescriptions& into) {
 Result<std::unique_ptr<Device>> make_e810(const DeviceRequest& request, runtime::Poller& poller) {
   device::e810::NicOptions options;
   options.name = request.name;
-  options.mac = request.mac.bytes;
+  options.mac = request.mac;
   options.doorbell = request.doorbell == Doorbell::poll ? device::e810::Doorbell::poll : device::e810::Doorbell::trap;
   options.queue_pairs = request.queues;
   auto nic = device::e810::Nic::create(std::move(options), poller);
@@ -257,7 +257,7 @@ void describe_virtio_net(CounterDescriptions& into) {
 Result<std::unique_ptr<Device>> make_virtio_net(const DeviceRequest& request, runtime::Poller& poller) {
   device::virtio_net::NicOptions options;
   options.name = request.name;
-  options.mac = request.mac.bytes;
+  options.mac = request.mac;
   options.doorbell =
       request.doorbell == Doorbell::poll ? device::virtio_net::Doorbell::poll : device::virtio_net::Doorbell::trap;
   options.queue_pairs = request.queues;

@@ -76,7 +76,7 @@ Result<std::unique_ptr<Frontend>> make_vhost_user(const FrontendRequest& request
   options.mode = request.access.mode.value_or(kSocketMode);
   options.owner = id_of(request.access.owner);
   options.group = id_of(request.access.group);
-  options.announce = [served](const std::array<std::uint8_t, 6>& station) { served->announce(station); };
+  options.announce = [served](const MacAddress& station) { served->announce(station); };
   auto server = vhost_user::Server::create(poller, *served, std::move(options));
   if (!server) return tl::unexpected<Error>(server.error());
   return std::make_unique<VhostUserFrontend>(std::move(*server));

@@ -45,7 +45,7 @@ class Device {
 
 struct DeviceRequest {
   std::string name;
-  MacAddress mac;
+  MacAddress mac{};
   Doorbell doorbell{};
   unsigned queues = 1;  ///< pairs
   std::optional<std::string> device;

@@ -175,10 +175,8 @@ Outcome<Json> switch_show(Controller& controller, const Json& params) {
     add(uplink, "uplink");
   Json table = Json::array();
   for (const switching::MacEntry& entry : controller.mac_table(*name)) {
-    table.push_back(Json{{"mac", to_text(MacAddress{entry.mac})},
-                         {"vlan", entry.vlan},
-                         {"port", entry.port_name},
-                         {"age_s", entry.age_ms / 1000}});
+    table.push_back(Json{
+        {"mac", to_text(entry.mac)}, {"vlan", entry.vlan}, {"port", entry.port_name}, {"age_s", entry.age_ms / 1000}});
   }
   Json object = to_json(*spec);
   object["ports"] = std::move(members);

@@ -344,7 +344,7 @@ INSTANTIATE_TEST_SUITE_P(All, DoorbellDefault,
 
 TEST(MachineBaseMac, IsLocalUnicastAndStable) {
   const MacAddress mac = machine_base_mac("0123456789abcdef");
-  EXPECT_EQ(mac.bytes[0], 0x02);
+  EXPECT_EQ(mac[0], 0x02);
   EXPECT_EQ(mac, machine_base_mac("0123456789abcdef"));
   EXPECT_NE(mac, machine_base_mac("0123456789abcdee"));
 }

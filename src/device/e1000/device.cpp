@@ -56,7 +56,7 @@ Nic::~Nic() {
 }
 
 Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
-  if ((options.mac[0] & 1) != 0) return fail(Errc::invalid_argument, "a multicast address for a network card");
+  if (is_multicast(options.mac)) return fail(Errc::invalid_argument, "a multicast address for a network card");
   auto arena = state::Arena::create(2 * sizeof(State) + sizeof(state::UndoWords) + sizeof(RingPages));
   if (!arena) return tl::unexpected(arena.error());
   std::unique_ptr<Nic> nic{new Nic(std::move(options), poller, std::move(*arena))};
@@ -106,7 +106,7 @@ void Nic::reset(pci::ResetKind kind) noexcept {
 
 // 5.6.1 and 13.5.2: the first receive address is the EEPROM's.
 void Nic::load_station_address() noexcept {
-  const Mac mac = mac_of(state_.nvm);
+  const MacAddress mac = mac_of(state_.nvm);
   const std::uint32_t low =
       mac[0] | (std::uint32_t{mac[1]} << 8) | (std::uint32_t{mac[2]} << 16) | (std::uint32_t{mac[3]} << 24);
   registers_.set(reg::RAL, low);

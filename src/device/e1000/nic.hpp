@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/e1000/interrupts.hpp"
 #include "device/e1000/rings.hpp"
 #include "device/e1000/state.hpp"
@@ -28,7 +29,7 @@ enum class Doorbell : std::uint8_t {
 
 struct NicOptions {
   std::string name = "e1000";  ///< for logs
-  Mac mac{};                   ///< station address in the EEPROM
+  MacAddress mac{};            ///< station address in the EEPROM
   Doorbell doorbell = Doorbell::poll;
   bool link_up = true;
 };
@@ -42,7 +43,7 @@ class Nic final : public pci::Device, public pci::Savable {
 
   [[nodiscard]] pci::Function& function() noexcept { return *function_; }
   [[nodiscard]] port::Port& port() noexcept { return lane_; }
-  [[nodiscard]] const Mac& mac() const noexcept { return options_.mac; }
+  [[nodiscard]] const MacAddress& mac() const noexcept { return options_.mac; }
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
   /// Pulls or plugs the cable: the guest sees its link change (LSC).
   void set_link(bool up) noexcept;

@@ -4,7 +4,6 @@
 // statistics; how its poller looks for doorbells.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -73,7 +72,7 @@ struct SavedState {
     }
   };
 
-  Mac station{};         // of the daemon: to be the same at both ends
+  MacAddress station{};  // of the daemon: to be the same at both ends
   bool link_up = false;  // as the guest saw it
 
   std::vector<RegisterValue> registers;

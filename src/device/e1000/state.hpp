@@ -8,14 +8,13 @@
 #include <span>
 #include <type_traits>
 
+#include "base/mac.hpp"
 #include "device/e1000/descriptors.hpp"
 #include "device/e1000/registers.hpp"
 #include "vmux/base/counter.hpp"
 #include "vmux/memory/ordered.hpp"
 
 namespace vmux::device::e1000 {
-
-using Mac = std::array<std::uint8_t, 6>;
 
 /// Why a queue stopped (D8): the part's DMA ends there with a master abort, and nothing else stops one
 /// (docs/notes/e1000-edges.md). It runs again after a device reset or when its enable bit rises.

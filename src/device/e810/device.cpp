@@ -14,7 +14,7 @@ constexpr std::uint64_t kCoreResetTakes = 1'000'000;  // ns
 constexpr unsigned kMoreVectors = 8;
 static_assert(kMaxQueuePairs + kMoreVectors <= kMaxVectors);
 
-std::uint64_t serial_of(const intel::Mac& mac) noexcept {  // as the parts have it: ff-ff in the middle of the address
+std::uint64_t serial_of(const MacAddress& mac) noexcept {  // as the parts have it: ff-ff in the middle of the address
   std::uint64_t serial = 0;
   for (const unsigned byte :
        {0u + mac[0], 0u + mac[1], 0u + mac[2], 0xffu, 0xffu, 0u + mac[3], 0u + mac[4], 0u + mac[5]})
@@ -75,7 +75,7 @@ Nic::~Nic() {
 }
 
 Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
-  if ((options.mac[0] & 1) != 0) return fail(Errc::invalid_argument, "a multicast address for a network card");
+  if (is_multicast(options.mac)) return fail(Errc::invalid_argument, "a multicast address for a network card");
   if (options.queue_pairs < 1 || options.queue_pairs > kMaxQueuePairs) {
     return fail(Errc::out_of_range, "queue pairs of an E810: 1 to 64");
   }

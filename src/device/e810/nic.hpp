@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/e810/control_queue.hpp"
 #include "device/e810/firmware/firmware.hpp"
 #include "device/e810/interrupts.hpp"
@@ -29,7 +30,7 @@ enum class Doorbell : std::uint8_t {
 
 struct NicOptions {
   std::string name = "e810";  ///< for logs
-  intel::Mac mac{};
+  MacAddress mac{};
   Doorbell doorbell = Doorbell::poll;
   unsigned queue_pairs = 4;  ///< 1 to kMaxQueuePairs
   bool link_up = true;
@@ -50,7 +51,7 @@ class Nic final : public pci::Device, public pci::Savable {
 
   [[nodiscard]] pci::Function& function() noexcept { return *function_; }
   [[nodiscard]] port::Port& port() noexcept { return port_; }
-  [[nodiscard]] const intel::Mac& mac() const noexcept { return firmware_.mac(); }
+  [[nodiscard]] const MacAddress& mac() const noexcept { return firmware_.mac(); }
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
   [[nodiscard]] const DataPath& data_path() const noexcept { return data_; }
   /// Pulls or plugs the cable: the guest is sent a link event.

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/e810/firmware/scheduler.hpp"
 #include "device/e810/firmware/switching.hpp"
 #include "device/e810/registers.hpp"
@@ -134,7 +135,7 @@ struct SavedState {
   };
   using Package = SavedPackage;
   struct Firmware {
-    intel::Mac mac{};
+    MacAddress mac{};
     std::vector<Vsi> vsis;  // the default one, and those of the driver, the oldest first
     std::vector<SwitchRule> rules;
     std::vector<Numbers> lists, resources;
@@ -181,7 +182,7 @@ struct SavedState {
     }
   };
 
-  intel::Mac station{};  // of the daemon: to be the same at both ends
+  MacAddress station{};  // of the daemon: to be the same at both ends
   bool link_up = false;  // as the guest was told
   std::vector<RegisterValue> registers;
   std::vector<QueuePair> pairs;

@@ -61,7 +61,7 @@ Nic::~Nic() {
 }
 
 Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
-  if ((options.mac[0] & 1) != 0) return fail(Errc::invalid_argument, "a multicast address for a network card");
+  if (is_multicast(options.mac)) return fail(Errc::invalid_argument, "a multicast address for a network card");
   if (options.queue_pairs < 1 || options.queue_pairs > kMaxQueuePairs) {
     return fail(Errc::out_of_range, "queue pairs of an iavf: 1 to 16");
   }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/iavf/admin_queue.hpp"
 #include "device/iavf/interrupts.hpp"
 #include "device/iavf/queues/data_path.hpp"
@@ -31,7 +32,7 @@ enum class Doorbell : std::uint8_t {
 
 struct NicOptions {
   std::string name = "iavf";  ///< for logs
-  intel::Mac mac{};
+  MacAddress mac{};
   Doorbell doorbell = Doorbell::poll;
   unsigned queue_pairs = 4;           ///< 1 to kMaxQueuePairs
   std::uint32_t link_mbps = 100'000;  ///< what the guest is told
@@ -52,7 +53,7 @@ class Nic final : public pci::Device, public pci::Savable {
   [[nodiscard]] port::Port& port() noexcept { return *data_.lanes().front(); }
   /// One for each poller that owns queues, port() first.
   [[nodiscard]] std::vector<port::Port*> lanes() noexcept;
-  [[nodiscard]] const intel::Mac& mac() const noexcept { return virtchnl_.mac(); }
+  [[nodiscard]] const MacAddress& mac() const noexcept { return virtchnl_.mac(); }
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
   [[nodiscard]] std::uint64_t interrupts_sent() const noexcept;  ///< by all lanes
   [[nodiscard]] const DataPath& data_path() const noexcept { return data_; }

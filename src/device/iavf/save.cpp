@@ -58,7 +58,7 @@ intel::Filters filters_of(const SavedState::Filters& from) {
   filters.unicast_promisc = from.unicast_promisc;
   filters.multicast_promisc = from.multicast_promisc;
   for (const auto* const list : {&from.macs, &from.more_groups}) {
-    for (const intel::Mac& mac : *list)
+    for (const MacAddress& mac : *list)
       static_cast<void>(filters.add(mac));
   }
   filters.vlans = set_of(from.vlans);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/iavf/queues/lane_queues.hpp"
 #include "device/iavf/registers.hpp"
 #include "intel/queue_config.hpp"
@@ -96,7 +97,7 @@ struct SavedState {
 
   struct Filters {
     bool unicast_promisc = false, multicast_promisc = false;
-    std::vector<intel::Mac> macs, more_groups;               // sorted
+    std::vector<MacAddress> macs, more_groups;               // sorted
     std::array<std::uint64_t, 64> vlans{}, service_vlans{};  // bit per id
     static void describe(auto& fields, auto& self) {
       fields("unicast_promisc", self.unicast_promisc);
@@ -133,7 +134,7 @@ struct SavedState {
     std::uint32_t minor = 0, capabilities = 0, last_flow_id = 0;
     bool has_resources = false, is_resetting = false, has_deleted_mac = false;
     bool link_event_due = false, reset_event_due = false;
-    intel::Mac mac{}, last_added{};
+    MacAddress mac{}, last_added{};
     static void describe(auto& fields, auto& self) {
       fields("minor", self.minor);
       fields("capabilities", self.capabilities);
@@ -148,7 +149,7 @@ struct SavedState {
     }
   };
 
-  intel::Mac station{};         // of the daemon: to be the same at both ends
+  MacAddress station{};         // of the daemon: to be the same at both ends
   bool link_up = false;         // as the guest was told
   std::uint32_t link_mbps = 0;  // the same
 

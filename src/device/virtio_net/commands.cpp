@@ -29,8 +29,8 @@ class Body {
     if (!is_short_) std::memcpy(&value, from.data(), sizeof value);
     return value;
   }
-  [[nodiscard]] Mac mac() noexcept {
-    Mac made{};
+  [[nodiscard]] MacAddress mac() noexcept {
+    MacAddress made{};
     const auto from = bytes(made.size());
     if (!is_short_) std::memcpy(made.data(), from.data(), made.size());
     return made;
@@ -73,19 +73,19 @@ bool set_allmulti(Settings& settings, const Agreed&, Body& body) {
 }
 
 // Entries that there is no room for mean that all of the kind are received: the driver filters what it did not want.
-bool take_macs(Body& body, std::vector<Mac>& into, bool& is_too_long) {
+bool take_macs(Body& body, std::vector<MacAddress>& into, bool& is_too_long) {
   const auto count = body.take<std::uint32_t>();
-  if (body.is_short() || count > body.left() / sizeof(Mac)) return false;
+  if (body.is_short() || count > body.left() / sizeof(MacAddress)) return false;
   is_too_long = count > Settings::kMaxMacs;
   for (std::uint32_t i = 0; i < count; ++i) {
-    const Mac mac = body.mac();
+    const MacAddress mac = body.mac();
     if (!is_too_long) into.push_back(mac);
   }
   return true;
 }
 
 bool set_macs(Settings& settings, const Agreed&, Body& body) {
-  std::vector<Mac> unicast, multicast;
+  std::vector<MacAddress> unicast, multicast;
   bool all_unicast = false, all_multicast = false;
   if (!take_macs(body, unicast, all_unicast) || !take_macs(body, multicast, all_multicast) || !body.is_whole()) {
     return false;
@@ -98,8 +98,8 @@ bool set_macs(Settings& settings, const Agreed&, Body& body) {
 }
 
 bool set_station(Settings& settings, const Agreed&, Body& body) {
-  const Mac mac = body.mac();
-  if (!body.is_whole() || (mac[0] & 1) != 0) return false;
+  const MacAddress mac = body.mac();
+  if (!body.is_whole() || is_multicast(mac)) return false;
   settings.station = mac;
   return true;
 }

@@ -75,7 +75,7 @@ Nic::Nic(NicOptions options, runtime::Poller& poller)
 }
 
 Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
-  if ((options.mac[0] & 1) != 0) return fail(Errc::invalid_argument, "a multicast address for a network card");
+  if (is_multicast(options.mac)) return fail(Errc::invalid_argument, "a multicast address for a network card");
   if (options.queue_pairs < 1 || options.queue_pairs > kMaxPairs) {
     return fail(Errc::out_of_range, "queue pairs of a virtio-net: 1 to 16");
   }
@@ -245,7 +245,7 @@ std::shared_ptr<const RxRules> Nic::make_rules() {
   rules->takes_all = settings_.promisc;
   static_cast<void>(rules->filters.add(settings_.station));
   for (const auto* const list : {&settings_.unicast, &settings_.multicast}) {
-    for (const Mac& mac : *list)
+    for (const MacAddress& mac : *list)
       static_cast<void>(rules->filters.add(mac));
   }
   // The table may have no room for all of both lists.
@@ -333,7 +333,7 @@ void Nic::set_link(bool up) noexcept {
 }
 
 void Nic::announce(std::span<const std::uint8_t, 6> station) noexcept {
-  Mac mac;
+  MacAddress mac;
   std::ranges::copy(station, mac.begin());
   lanes_.front()->announce(mac);
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/virtio_net/commands.hpp"
 #include "device/virtio_net/control_queue.hpp"
 #include "device/virtio_net/queues/lane.hpp"
@@ -28,7 +29,7 @@ enum class Doorbell : std::uint8_t {
 
 struct NicOptions {
   std::string name = "virtio-net";  ///< for logs
-  Mac mac{};
+  MacAddress mac{};
   Doorbell doorbell = Doorbell::poll;
   unsigned queue_pairs = 4;                    ///< 1 to kMaxPairs
   std::uint16_t queue_size = 1024;             ///< descriptors; a power of two

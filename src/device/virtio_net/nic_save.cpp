@@ -13,7 +13,7 @@ struct SavedState {
   static constexpr std::string_view kSection = "virtio.net";
   static constexpr std::uint16_t kVersion = 1;
 
-  Mac station{};            // of the daemon: to be the same at both ends
+  MacAddress station{};     // of the daemon: to be the same at both ends
   std::uint16_t mtu = 0;    // the same
   bool is_link_up = false;  // as the guest was told
   Settings settings;

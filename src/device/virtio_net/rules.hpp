@@ -15,7 +15,6 @@
 
 namespace vmux::device::virtio_net {
 
-using intel::Mac;
 using intel::Toeplitz;
 
 inline constexpr unsigned kMaxPairs = 16;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/virtio_net/rules.hpp"
 
 namespace vmux::device::virtio_net {
@@ -38,11 +39,11 @@ struct Hashing {
 struct Settings {
   static constexpr std::size_t kMaxMacs = 256;  ///< of each kind; more, and all of the kind are received
 
-  Mac station{};
+  MacAddress station{};
   bool promisc = true;  ///< until a driver says what it wants; one that never does filters by itself
   bool allmulti = false;
   bool alluni = false, allgroups = false;  ///< the tables of the driver do not fit
-  std::vector<Mac> unicast, multicast;
+  std::vector<MacAddress> unicast, multicast;
   std::array<std::uint64_t, 64> vlans{};  ///< bit per id
   std::uint16_t pairs = 1;                ///< VQ_PAIRS_SET
   Hashing hashing;

@@ -8,9 +8,9 @@
 namespace vmux::intel {
 namespace {
 
-std::vector<Mac> macs_of(std::vector<std::uint64_t> keys) {
+std::vector<MacAddress> macs_of(std::vector<std::uint64_t> keys) {
   std::sort(keys.begin(), keys.end());
-  std::vector<Mac> macs(keys.size());
+  std::vector<MacAddress> macs(keys.size());
   for (std::size_t i = 0; i < keys.size(); ++i) {
     for (std::size_t byte = 0; byte < macs[i].size(); ++byte)
       macs[i][byte] = static_cast<std::uint8_t>(keys[i] >> (8 * byte));
@@ -20,7 +20,7 @@ std::vector<Mac> macs_of(std::vector<std::uint64_t> keys) {
 
 }  // namespace
 
-bool Filters::add(const Mac& mac) {
+bool Filters::add(const MacAddress& mac) {
   std::uint64_t key = key_of(mac);
   const auto is_beyond = [this](std::uint64_t group) {
     return std::binary_search(more_groups_.begin(), more_groups_.end(), group);
@@ -37,7 +37,7 @@ bool Filters::add(const Mac& mac) {
   return true;
 }
 
-void Filters::remove(const Mac& mac) {
+void Filters::remove(const MacAddress& mac) {
   const std::uint64_t key = key_of(mac);
   if (contains(key)) {
     erase(key);
@@ -50,13 +50,13 @@ void Filters::remove(const Mac& mac) {
   more_groups_.erase(first, last);
 }
 
-std::vector<Mac> Filters::macs() const {
+std::vector<MacAddress> Filters::macs() const {
   std::vector<std::uint64_t> keys;
   std::copy_if(slots_.begin(), slots_.end(), std::back_inserter(keys), [](std::uint64_t key) { return key != kFree; });
   return macs_of(std::move(keys));
 }
 
-std::vector<Mac> Filters::more_groups() const { return macs_of(more_groups_); }
+std::vector<MacAddress> Filters::more_groups() const { return macs_of(more_groups_); }
 
 std::uint64_t Filters::any_group() const noexcept {
   const auto found =

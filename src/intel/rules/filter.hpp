@@ -9,14 +9,14 @@
 #include <optional>
 #include <vector>
 
-namespace vmux::intel {
+#include "base/mac.hpp"
 
-using Mac = std::array<std::uint8_t, 6>;
+namespace vmux::intel {
 
 inline constexpr std::uint16_t kTpid = 0x8100, kServiceTpid = 0x88a8;  // IEEE 802.1Q and 802.1ad
 
 /// An address as a number, in the order of the wire: the first byte is the lowest.
-[[nodiscard]] constexpr std::uint64_t key_of(const Mac& mac) noexcept {
+[[nodiscard]] constexpr std::uint64_t key_of(const MacAddress& mac) noexcept {
   std::uint64_t key = 0;
   for (std::size_t i = 0; i < mac.size(); ++i)
     key |= std::uint64_t{mac[i]} << (8 * i);
@@ -36,14 +36,14 @@ class Filters {
   bool vlan_filtering = false;
   std::bitset<4096> vlans, service_vlans;  ///< 802.1Q, 802.1ad
 
-  [[nodiscard]] bool has(const Mac& mac) const noexcept { return contains(key_of(mac)); }
+  [[nodiscard]] bool has(const MacAddress& mac) const noexcept { return contains(key_of(mac)); }
   /// False when there is no room; adding what is there is fine. A station's address takes the place of a group's.
-  bool add(const Mac& mac);
-  void remove(const Mac& mac);
+  bool add(const MacAddress& mac);
+  void remove(const MacAddress& mac);
   [[nodiscard]] std::size_t mac_count() const noexcept { return count_; }
   /// Those in the table, and those beyond it; in order, whatever order they came in.
-  [[nodiscard]] std::vector<Mac> macs() const;
-  [[nodiscard]] std::vector<Mac> more_groups() const;
+  [[nodiscard]] std::vector<MacAddress> macs() const;
+  [[nodiscard]] std::vector<MacAddress> more_groups() const;
   [[nodiscard]] std::size_t groups_beyond() const noexcept { return more_groups_.size(); }
 
   /// Whether a frame to this address is to be received (broadcast always is).

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "packet/frame.hpp"
 #include "packet/headers.hpp"
 
@@ -17,7 +18,7 @@ namespace vmux::intel {
 
 /// The fields that a rule can name, as they stand on the wire. As a mask: ones where a field matters.
 struct FlowFields {
-  std::array<std::uint8_t, 6> destination{}, source{};         ///< Ethernet
+  MacAddress destination{}, source{};                          ///< Ethernet
   std::array<std::uint8_t, 2> ethertype{};                     ///< behind VLAN tags
   std::array<std::uint8_t, 2> vlan{};                          ///< TCI of the first tag; 0 without
   std::array<std::uint8_t, 16> source_ip{}, destination_ip{};  ///< an IPv4 address takes the first four bytes

@@ -7,7 +7,7 @@
 namespace vmux::intel {
 namespace {
 
-Mac mac(bool is_group, unsigned number) {
+MacAddress mac(bool is_group, unsigned number) {
   return {static_cast<std::uint8_t>(is_group ? 0x01 : 0x02),
           0,
           0,
@@ -15,8 +15,8 @@ Mac mac(bool is_group, unsigned number) {
           static_cast<std::uint8_t>(number >> 8),
           static_cast<std::uint8_t>(number)};
 }
-Mac group(unsigned number) { return mac(true, number); }
-Mac station(unsigned number) { return mac(false, number); }
+MacAddress group(unsigned number) { return mac(true, number); }
+MacAddress station(unsigned number) { return mac(false, number); }
 
 template <class F>
 void add(Filters& filters, unsigned count, F address) {

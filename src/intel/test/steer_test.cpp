@@ -245,7 +245,7 @@ TEST(IavfSteer, FindsOutTheSameOfAFrameWhateverComesBeforeIt) {
 TEST(IavfFilters, KeepTheirPromiseWhenFull) {
   Filters filters;
   const auto nth = [](std::size_t i) {
-    return Mac{2, 0, 0, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)};
+    return MacAddress{2, 0, 0, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)};
   };
   std::size_t added = 0;
   while (filters.add(nth(added)))

@@ -58,7 +58,7 @@ void shift_in(Nvm& nvm, bool bit) noexcept {
 
 }  // namespace
 
-void program_nvm(Nvm& nvm, const Mac& mac) noexcept {
+void program_nvm(Nvm& nvm, const MacAddress& mac) noexcept {
   nvm = Nvm{};
   nvm.words.fill(0xffff);
   for (unsigned i = 0; i < 3; ++i) {
@@ -72,8 +72,8 @@ void program_nvm(Nvm& nvm, const Mac& mac) noexcept {
   nvm.words[kChecksumWord] = static_cast<std::uint16_t>(kChecksum - sum);
 }
 
-Mac mac_of(const Nvm& nvm) noexcept {
-  Mac mac{};
+MacAddress mac_of(const Nvm& nvm) noexcept {
+  MacAddress mac{};
   for (unsigned i = 0; i < 3; ++i) {
     mac[2 * i] = static_cast<std::uint8_t>(nvm.words[i]);
     mac[2 * i + 1] = static_cast<std::uint8_t>(nvm.words[i] >> 8);

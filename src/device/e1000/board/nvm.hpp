@@ -4,14 +4,15 @@
 
 #include <cstdint>
 
+#include "base/mac.hpp"
 #include "device/e1000/state.hpp"
 
 namespace vmux::device::e1000 {
 
 /// Fills an EEPROM as the factory does for a station address: identity, defaults, checksum 0xBABA (5.6.35).
-void program_nvm(Nvm& nvm, const Mac& mac) noexcept;
+void program_nvm(Nvm& nvm, const MacAddress& mac) noexcept;
 /// The station address in words 0 to 2.
-[[nodiscard]] Mac mac_of(const Nvm& nvm) noexcept;
+[[nodiscard]] MacAddress mac_of(const Nvm& nvm) noexcept;
 /// EERD: a write with START set answers with DONE and the word (13.4.4).
 [[nodiscard]] std::uint32_t eerd_read(const Nvm& nvm, std::uint32_t written) noexcept;
 /// EECD: the four wires of the part, driven by software (13.4.3).

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/e810/control_queue.hpp"
 #include "device/e810/firmware/scheduler.hpp"
 #include "device/e810/firmware/switching.hpp"
@@ -24,7 +25,7 @@ namespace vmux::device::e810 {
 
 /// What the card is told by its owner.
 struct Identity {
-  intel::Mac mac{};
+  MacAddress mac{};
   unsigned queue_pairs = 4, vectors = 0;
   bool link_up = true;  ///< the cable is plugged
 };
@@ -56,7 +57,7 @@ class Firmware final : public CommandHandler {
   void event_room() noexcept;
   /// The cable is plugged, and the driver has not switched the PHY off.
   [[nodiscard]] bool is_link_up() const noexcept;
-  [[nodiscard]] const intel::Mac& mac() const noexcept { return mac_; }
+  [[nodiscard]] const MacAddress& mac() const noexcept { return mac_; }
   /// How many numbers of a type of resources there are. Drivers have tables by the numbers of profiles.
   [[nodiscard]] static std::uint16_t most_of(std::uint16_t type) noexcept;
   [[nodiscard]] const Switching& switching() const noexcept { return switching_; }
@@ -143,7 +144,7 @@ class Firmware final : public CommandHandler {
   ControlQueue& queue_;
   Identity& identity_;
 
-  intel::Mac mac_{};
+  MacAddress mac_{};
   Switching switching_;
   Scheduler scheduler_;
   std::map<std::uint16_t, std::uint32_t> tx_queues_;            // their leaves in the scheduler

@@ -29,8 +29,8 @@ std::uint16_t big_endian(const std::vector<std::uint8_t>& header, std::size_t at
   return at + 1 < header.size() ? static_cast<std::uint16_t>(header[at] << 8 | header[at + 1]) : std::uint16_t{0};
 }
 
-intel::Mac destination(const Rule& rule) noexcept {
-  intel::Mac mac{};
+MacAddress destination(const Rule& rule) noexcept {
+  MacAddress mac{};
   if (rule.header.size() >= mac.size()) std::copy_n(rule.header.begin(), mac.size(), mac.begin());
   return mac;
 }
@@ -119,7 +119,7 @@ bool Switching::free_vsi(std::uint16_t number) {
 Status Switching::add(Rule& rule) {
   if (matches_.contains(match_of(rule))) return Status::exists;
   // Linux turns promiscuous when it hears that there is no room for one more station.
-  const bool is_station = names_station(rule) && (destination(rule)[0] & 1) == 0;
+  const bool is_station = names_station(rule) && !is_multicast(destination(rule));
   if (rules_.size() >= kMostRules || (is_station && macs_ >= intel::Filters::kMaxMacs)) return Status::no_space;
   // Behind the last one, so that nobody has to look for a gap among thousands.
   const std::uint16_t last = rules_.empty() ? std::uint16_t{0} : rules_.rbegin()->first;
@@ -131,7 +131,7 @@ Status Switching::add(Rule& rule) {
 }
 
 void Switching::restore(Rule rule) {
-  if (names_station(rule) && (destination(rule)[0] & 1) == 0) ++macs_;
+  if (names_station(rule) && !is_multicast(destination(rule))) ++macs_;
   const std::uint16_t index = rule.index;
   matches_.insert(match_of(rule));
   rules_[index] = std::move(rule);
@@ -167,7 +167,7 @@ bool Switching::leads_to_main(const Rule& rule) const {
 }
 
 void Switching::note(const Rule& rule, intel::Filters& filters) const {
-  const intel::Mac to = destination(rule);
+  const MacAddress to = destination(rule);
   const auto tci = static_cast<std::uint16_t>(big_endian(rule.header, kTciAt) & 0xfff);
   switch (rule.recipe) {
     case kind::recipe_mac:

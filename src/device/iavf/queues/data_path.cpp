@@ -194,7 +194,7 @@ void DataPath::forget_driver() noexcept {
   registers_.reset(kDataPagesEnd);
 }
 
-void DataPath::set_station_address(const intel::Mac& mac) noexcept {
+void DataPath::set_station_address(const MacAddress& mac) noexcept {
   static_cast<void>(filters().add(mac));
   publish_changes();
 }

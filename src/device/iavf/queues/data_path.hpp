@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "base/mac.hpp"
 #include "device/iavf/interrupts.hpp"
 #include "device/iavf/queues/lane_queues.hpp"
 #include "device/iavf/state.hpp"
@@ -63,7 +64,7 @@ class DataPath {
   void reset() noexcept;
   /// A reset, and the registers of the data path as it leaves them: for when the driver that wrote them is gone.
   void forget_driver() noexcept;
-  void set_station_address(const intel::Mac& mac) noexcept;
+  void set_station_address(const MacAddress& mac) noexcept;
   /// RunState's link has changed.
   void link_changed() noexcept;
   /// By the driver: it knows of the last reset.

@@ -11,7 +11,6 @@ namespace {
 using namespace fake_guest::virtchnl;
 using fake_guest::Bytes;
 using fake_guest::IavfBody;
-using intel::Mac;
 
 IavfBody mac_list(std::uint16_t count, std::uint8_t last, std::uint8_t type = 2) {
   IavfBody body;
@@ -35,14 +34,14 @@ TEST(IavfAddresses, DriversPrimaryAddressSurvivesAResetOfTheFunctionsVirtualSide
   rig.guest->bring_up();
   static_cast<void>(rig.guest->call(kAddMac, mac_list(1, 7, 1).bytes()));
   rig.guest->send(kReset);
-  EXPECT_EQ(rig.nic->mac(), (intel::Mac{2, 0, 0, 0, 0, 7}));
+  EXPECT_EQ(rig.nic->mac(), (MacAddress{2, 0, 0, 0, 0, 7}));
   rig.nic->function().reset(pci::ResetKind::function_level);
   EXPECT_EQ(rig.nic->mac(), kIavfStation);
 }
 
 // Drivers that know no primary address: Linux before 5.15 adds first, FreeBSD deletes first.
 TEST(IavfAddresses, OlderDriversChangeTheirAddressInEitherOrder) {
-  constexpr intel::Mac kFirst{2, 0, 0, 0, 0, 7}, kSecond{2, 0, 0, 0, 0, 8};
+  constexpr MacAddress kFirst{2, 0, 0, 0, 0, 7}, kSecond{2, 0, 0, 0, 0, 8};
   const Bytes station = IavfBody{}.u16(1).u16(1).append(kIavfStation).u16(0).bytes();
   IavfRig rig;
   rig.guest->bring_up();

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 
+#include "base/mac.hpp"
 #include "device/iavf/admin_queue.hpp"
 #include "device/iavf/interrupts.hpp"
 #include "device/iavf/queues/data_path.hpp"
@@ -23,7 +24,7 @@ enum class Parent : std::uint8_t { e810, xl710 };
 
 /// What the daemon says about this function.
 struct Identity {
-  intel::Mac mac{};             ///< as the daemon gave it
+  MacAddress mac{};             ///< as the daemon gave it
   unsigned queue_pairs = 1;     ///< at most kMaxQueuePairs
   std::uint32_t link_mbps = 0;  ///< speed that the guest is told
   Parent parent = Parent::e810;
@@ -59,7 +60,7 @@ class Virtchnl {
   [[nodiscard]] bool offers(std::uint32_t capabilities) const noexcept { return (capabilities & ~offered()) == 0; }
 
   /// The address in use: the daemon's, unless the driver has set another.
-  [[nodiscard]] const intel::Mac& mac() const noexcept { return session_.mac; }
+  [[nodiscard]] const MacAddress& mac() const noexcept { return session_.mac; }
 
  private:
   /// What a handler answers with, beside its status.
@@ -171,9 +172,9 @@ class Virtchnl {
     bool link_event_due = false, reset_event_due = false;
     bool is_resetting = false;  ///< nothing more is taken until reset()
     ResetRequest reset_request = ResetRequest::none;
-    intel::Mac mac{};
+    MacAddress mac{};
     bool has_deleted_mac = false;  ///< the driver has taken `mac` off its list, and put no other in its place
-    intel::Mac last_added{};       ///< of those that might be primary
+    MacAddress last_added{};       ///< of those that might be primary
   };
 
   AdminQueue& queue_;

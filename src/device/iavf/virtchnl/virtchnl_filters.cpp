@@ -8,8 +8,7 @@ namespace vc = wire::virtchnl;
 
 namespace {
 
-bool is_multicast(const intel::Mac& mac) noexcept { return (mac[0] & 1) != 0; }
-bool is_address(const intel::Mac& mac) noexcept { return mac != intel::Mac{}; }
+bool is_address(const MacAddress& mac) noexcept { return mac != MacAddress{}; }
 
 }  // namespace
 

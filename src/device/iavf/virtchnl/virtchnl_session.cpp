@@ -28,7 +28,7 @@ constexpr Speed kSpeeds[] = {{100, vc::link_speed::k100Mb},  {1000, vc::link_spe
 /// after a reset, its address excepted, which the network knows it by.
 Virtchnl::Status Virtchnl::version(Body body, Reply& reply) noexcept {
   const auto asked = read_at<vc::VersionInfo>(body);
-  const intel::Mac mac = session_.mac;
+  const MacAddress mac = session_.mac;
   session_ = {};
   session_.mac = mac;
   session_.minor = asked.major == vc::kMajor && asked.minor < vc::kMinor ? std::uint32_t{asked.minor} : vc::kMinor;
@@ -142,7 +142,7 @@ Virtchnl::ResetRequest Virtchnl::take_reset_request() noexcept {
 }
 
 void Virtchnl::reset(bool whole) noexcept {
-  const intel::Mac mac = whole ? identity_.mac : session_.mac;
+  const MacAddress mac = whole ? identity_.mac : session_.mac;
   if (whole) channels_ = {};
   session_ = {};
   session_.mac = mac;

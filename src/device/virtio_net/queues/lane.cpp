@@ -94,13 +94,13 @@ virtio::QueueState Lane::stop_rx(unsigned pair) noexcept {
 }
 
 // RFC 903: a reverse request for the station's own address, which every bridge learns from.
-void Lane::announce(const Mac& station) noexcept {
+void Lane::announce(const MacAddress& station) noexcept {
   constexpr std::array<std::uint8_t, 10> kReverseRequest{0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
   announcement_ = {};
   const auto put = [this](std::size_t at, const auto& bytes) {
     std::memcpy(announcement_.data() + at, bytes.data(), bytes.size());
   };
-  put(0, Mac{0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
+  put(0, MacAddress{0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
   put(6, station);
   put(12, kReverseRequest);
   put(22, station);

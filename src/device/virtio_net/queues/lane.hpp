@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 
+#include "base/mac.hpp"
 #include "device/virtio_net/queues/rx.hpp"
 #include "device/virtio_net/queues/tx.hpp"
 #include "device/virtio_net/rules.hpp"
@@ -58,7 +59,7 @@ class Lane final : public port::Port, private memory::Observer {
   [[nodiscard]] virtio::Fault rx_fault(unsigned pair) noexcept;
   void wake() noexcept { poller_.wake(); }
   /// Of the home lane: the network is told where this station is, in a frame of the card's own.
-  void announce(const Mac& station) noexcept;
+  void announce(const MacAddress& station) noexcept;
   /// From here to resume() nothing of the guest's is touched, and no interrupt is sent.
   void pause() noexcept;
   void resume() noexcept;
