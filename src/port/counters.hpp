@@ -5,7 +5,10 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <utility>
 
+#include "base/counter_row.hpp"
 #include "port/drop_reason.hpp"
 #include "vmux/base/counter.hpp"
 
@@ -23,30 +26,26 @@ class PortCounters {
   std::array<Counter, kDropReasons.size()> drops_;
 };
 
-struct CounterRow {
-  const char *name, *unit, *help;
-  Counter PortCounters::*member = nullptr;  ///< null: the frames that were dropped for `why`
-  DropReason why = DropReason::none;
+namespace detail {
 
-  [[nodiscard]] const Counter& of(const PortCounters& counters) const noexcept {
-    return member != nullptr ? counters.*member : counters.drops(why);
-  }
-};
+template <DropReason Why>
+[[nodiscard]] std::uint64_t drops_of(const PortCounters& counters) noexcept {
+  return counters.drops(Why).get();
+}
 
-inline constexpr auto kPortCounters = [] {
-  constexpr auto kTraffic = std::to_array<CounterRow>({
-      {"rx_frames", "frames", "came from the port", &PortCounters::rx_frames},
-      {"rx_bytes", "bytes", "came from the port, FCS not counted", &PortCounters::rx_bytes},
-      {"tx_frames", "frames", "went to the port", &PortCounters::tx_frames},
-      {"tx_bytes", "bytes", "went to the port, FCS not counted", &PortCounters::tx_bytes},
+template <std::size_t... Reason>
+[[nodiscard]] constexpr auto counter_rows(std::index_sequence<Reason...> /*of kDropReasons*/) noexcept {
+  return std::to_array<CounterRow<PortCounters>>({
+      {{"rx_frames", "frames", "came from the port"}, count_of<&PortCounters::rx_frames>},
+      {{"rx_bytes", "bytes", "came from the port, FCS not counted"}, count_of<&PortCounters::rx_bytes>},
+      {{"tx_frames", "frames", "went to the port"}, count_of<&PortCounters::tx_frames>},
+      {{"tx_bytes", "bytes", "went to the port, FCS not counted"}, count_of<&PortCounters::tx_bytes>},
+      {{kDropReasons[Reason].counter, "frames", kDropReasons[Reason].help}, drops_of<kDropReasons[Reason].reason>}...,
   });
-  std::array<CounterRow, kTraffic.size() + kDropReasons.size()> rows{};
-  std::size_t count = 0;
-  for (const CounterRow& row : kTraffic)
-    rows[count++] = row;
-  for (const DropReasonRow& row : kDropReasons)
-    rows[count++] = {row.counter, "frames", row.help, nullptr, row.reason};
-  return rows;
-}();
+}
+
+}  // namespace detail
+
+inline constexpr auto kPortCounters = detail::counter_rows(std::make_index_sequence<kDropReasons.size()>{});
 
 }  // namespace vmux::port

@@ -49,11 +49,11 @@ Outcome<> add_or_have(Controller& controller, const Spec& spec, bool may_exist) 
 Json of_counters(std::span<const Controller::LaneState> lanes) {
   if (lanes.empty()) return {};
   Json object = Json::object();
-  for (const port::CounterRow& row : port::kPortCounters) {
+  for (const auto& row : port::kPortCounters) {
     std::uint64_t sum = 0;
     for (const Controller::LaneState& lane : lanes)
-      sum += row.of(*lane.counters).get();
-    object[row.name] = sum;
+      sum += row.get(*lane.counters);
+    object[row.text.name] = sum;
   }
   return object;
 }
@@ -298,14 +298,13 @@ Outcome<Json> log_level(Controller& controller, const Json& object) {
 /// What the switch counts of every port, and models and transports of their own.
 Outcome<Json> counter_list(Controller& controller, const Json& params) {
   Json list = Json::array();
-  for (const port::CounterRow& row : port::kPortCounters)
-    list.push_back(Json{{"of", "port"}, {"name", row.name}, {"unit", row.unit}, {"meaning", row.help}});
   const auto add = [&list](const std::string& of, DescribeCounters describe) {
     CounterDescriptions all;
     if (describe != nullptr) describe(all);
     for (const CounterDescription& one : all)
       list.push_back(Json{{"of", of}, {"name", one.name}, {"unit", one.unit}, {"meaning", one.help}});
   };
+  add("port", [](CounterDescriptions& into) { describe(into, port::kPortCounters); });
   for (const ModelEntry& entry : controller.catalogue().models)
     add(fmt::format("model {}", entry.name), entry.describe);
   for (const TransportEntry& entry : controller.catalogue().transports)
