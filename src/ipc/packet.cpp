@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "ipc/fds.hpp"
 #include "vmux/base/assert.hpp"
 
 namespace vmux::ipc {
@@ -54,15 +55,7 @@ Result<Packet> receive_packet(int socket, std::span<std::byte> buffer, bool may_
   if (got < 0) return fail_errno("cannot receive a message from a process of ours");
   Packet packet;
   packet.size = static_cast<std::size_t>(got);
-  for (cmsghdr* rights = CMSG_FIRSTHDR(&message); rights != nullptr; rights = CMSG_NXTHDR(&message, rights)) {
-    if (rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(rights) + i * sizeof fd, sizeof fd);
-      packet.fds.emplace_back(fd);
-    }
-  }
+  packet.fds = fds_of(message);
   if ((message.msg_flags & MSG_TRUNC) != 0) return fail(Errc::protocol, "a message from a process of ours is too long");
   if ((message.msg_flags & MSG_CTRUNC) != 0) return fail(Errc::protocol, "descriptors were lost on their way", EMFILE);
   return packet;

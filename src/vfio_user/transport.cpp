@@ -9,6 +9,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "ipc/fds.hpp"
 #include "vmux/base/assert.hpp"
 
 namespace vmux::vfio_user {
@@ -113,18 +114,7 @@ void Transport::commit(std::uint64_t image) noexcept {
 // what was read, or to the one in progress when none does. (A sender that puts several messages with descriptors into
 // one sendmsg() cannot be understood; none does.)
 void Transport::take_fds(const msghdr& message, std::uint64_t got) {
-  std::vector<UniqueFd> fds;
-  // CMSG_NXTHDR takes a msghdr that is not const.
-  msghdr walk = message;
-  for (cmsghdr* part = CMSG_FIRSTHDR(&walk); part != nullptr; part = CMSG_NXTHDR(&walk, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
-      fds.emplace_back(fd);
-    }
-  }
+  std::vector<UniqueFd> fds = ipc::fds_of(message);
   const bool lost = (message.msg_flags & MSG_CTRUNC) != 0;
   if (got == 0 || (fds.empty() && !lost)) return;
   const std::uint64_t owner =

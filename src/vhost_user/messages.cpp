@@ -9,6 +9,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "ipc/fds.hpp"
+
 namespace vmux::vhost_user {
 namespace {
 
@@ -53,17 +55,7 @@ MessageStream::Io MessageStream::receive() {
 // The kernel ends a read after the bytes that descriptors came with, and front ends send them with the header: so they
 // belong to the last message that starts in what was read, or to the one in progress when none does.
 void MessageStream::take_fds(const msghdr& message) {
-  std::vector<UniqueFd> fds;
-  msghdr walk = message;  // CMSG_NXTHDR takes one that is not const
-  for (cmsghdr* part = CMSG_FIRSTHDR(&walk); part != nullptr; part = CMSG_NXTHDR(&walk, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
-      fds.emplace_back(fd);
-    }
-  }
+  std::vector<UniqueFd> fds = ipc::fds_of(message);
   const std::uint64_t owner = base_ + start_of_last_message();
   if (arrived_.empty() || arrived_.back().position != owner) arrived_.push_back({owner, {}, false});
   Arrived& all = arrived_.back();

@@ -2,10 +2,7 @@
 #include "protocol/rig.hpp"
 #include "rigs/sending.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -61,24 +58,6 @@ Result<void> TestDevice::load(std::span<const std::byte> from) {
     loaded.u8(std::to_integer<unsigned>(value));
   return {};
 }
-
-std::size_t open_fds() {
-  DIR* const directory = ::opendir("/proc/self/fd");
-  if (directory == nullptr) return 0;
-  std::size_t count = 0;
-  while (::readdir(directory) != nullptr)
-    ++count;
-  ::closedir(directory);
-  return count;
-}
-
-UniqueFd new_memfd(std::uint64_t size) {
-  UniqueFd fd{::memfd_create("guest", MFD_CLOEXEC)};
-  EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(size)), 0);
-  return fd;
-}
-
-UniqueFd new_eventfd() { return UniqueFd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)}; }
 
 Rig::Rig(vfio_user::ServerOptions options) {
   server = vfio_user::Server::create(*poller, *function, std::move(options)).value();

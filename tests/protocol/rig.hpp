@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "protocol/bytes.hpp"
+#include "rigs/descriptors.hpp"
 #include "vmux/pci/function.hpp"
 #include "vmux/runtime/poller.hpp"
 #include "vmux/vfio_user/server.hpp"
@@ -64,9 +65,9 @@ struct SlowReader final : memory::Observer {
 };
 
 /// Number of descriptors that this process has open.
-[[nodiscard]] std::size_t open_fds();
-[[nodiscard]] UniqueFd new_memfd(std::uint64_t size);
-[[nodiscard]] UniqueFd new_eventfd();
+using rigs::new_eventfd;
+using rigs::new_memfd;
+using rigs::open_fds;
 
 class Rig {
  public:

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "protocol/vhost_rig.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,24 +43,6 @@ virtio::QueueState TestDevice::stop_queue(unsigned queue) noexcept {
   heard.push_back("stop " + std::to_string(queue));
   return states[queue];
 }
-
-std::size_t open_fds() {
-  DIR* const directory = ::opendir("/proc/self/fd");
-  if (directory == nullptr) return 0;
-  std::size_t count = 0;
-  while (::readdir(directory) != nullptr)
-    ++count;
-  ::closedir(directory);
-  return count;
-}
-
-UniqueFd new_memfd(std::uint64_t size) {
-  UniqueFd fd{::memfd_create("guest", MFD_CLOEXEC)};
-  EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(size)), 0);
-  return fd;
-}
-
-UniqueFd new_eventfd() { return UniqueFd{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)}; }
 
 Rig::Rig(vhost_user::ServerOptions options) {
   options.name = "test";

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "protocol/bytes.hpp"
+#include "rigs/descriptors.hpp"
 #include "vhost_user/server.hpp"
 #include "vmux/base/mapping.hpp"
 #include "vmux/runtime/poller.hpp"
@@ -115,9 +116,9 @@ struct Reply {
   [[nodiscard]] std::uint64_t number() const { return payload.number_at(0, 8); }
 };
 
-[[nodiscard]] std::size_t open_fds();
-[[nodiscard]] UniqueFd new_memfd(std::uint64_t size);
-[[nodiscard]] UniqueFd new_eventfd();
+using rigs::new_eventfd;
+using rigs::new_memfd;
+using rigs::open_fds;
 
 class Rig {
  public:
