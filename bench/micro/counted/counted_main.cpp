@@ -13,9 +13,9 @@ namespace {
 /// The processor that the program believes to run on: code is chosen by it (ours, and the C library's).
 std::string processor() {
   std::array<char, 49> name{};
-  for (unsigned leaf = 0; leaf < 3; ++leaf) {
+  for (std::size_t leaf = 0; leaf < 3; ++leaf) {
     std::array<unsigned, 4> words{};
-    __get_cpuid(0x8000'0002 + leaf, &words[0], &words[1], &words[2], &words[3]);
+    __get_cpuid(0x8000'0002 + static_cast<unsigned>(leaf), &words[0], &words[1], &words[2], &words[3]);
     std::memcpy(name.data() + leaf * 16, words.data(), 16);
   }
   return name.data();

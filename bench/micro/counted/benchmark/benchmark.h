@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Stands in for Google Benchmark where instructions are counted and no time is taken: the same benchmarks, each run for
-// a fixed number of iterations, of which callgrind counts those behind the warm-up. Only what our benchmarks use.
+// a fixed number of iterations, of which callgrind counts those behind the warm-up. Only what our benchmarks use, by
+// Google's names.
+// NOLINTBEGIN(readability-identifier-naming)
 #pragma once
 
 #include <valgrind/callgrind.h>
@@ -132,3 +134,4 @@ inline void ClobberMemory() { asm volatile("" : : : "memory"); }
 
 #define BENCHMARK(function) \
   [[maybe_unused]] static benchmark::Benchmark* const benchmark_of_##function = benchmark::add(#function, function)
+// NOLINTEND(readability-identifier-naming)
