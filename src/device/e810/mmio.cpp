@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // BAR accesses -> state. Plain registers need no code: the table says all; `effect` rows come here by name.
 #include <algorithm>
-#include <cstring>
 
 #include "device/e810/nic.hpp"
 #include "device/e810/statistics.hpp"
+#include "intel/dwords.hpp"
 
 namespace vmux::device::e810 {
 
@@ -23,23 +23,13 @@ void Registers::reset(ClearedBy kind) noexcept {
 }
 
 void Nic::read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept {
-  std::size_t done = 0;
-  while (done < into.size()) {  // dword by dword, each read once: PFINT_OICR clears
-    const auto at = static_cast<std::uint32_t>(offset.raw + done);
-    const Le<std::uint32_t> value = bar == pci::Region::bar0 ? read_register(at & ~3u) : 0u;
-    const std::size_t skip = at & 3, part = std::min(sizeof value - skip, into.size() - done);
-    std::memcpy(into.data() + done, reinterpret_cast<const std::byte*>(&value) + skip, part);
-    done += part;
-  }
+  intel::read_dwords(offset, into,  // PFINT_OICR clears
+                     [&](std::uint32_t at) { return bar == pci::Region::bar0 ? read_register(at) : 0u; });
 }
 
 void Nic::write_bar(pci::Region bar, RegionOffset offset, std::span<const std::byte> from) noexcept {
-  if (bar != pci::Region::bar0 || (offset.raw & 3) != 0) return;  // registers are written whole
-  for (std::size_t done = 0; done + 4 <= from.size(); done += 4) {
-    Le<std::uint32_t> value;
-    std::memcpy(&value, from.data() + done, sizeof value);
-    write_register(static_cast<std::uint32_t>(offset.raw + done), value);
-  }
+  if (bar != pci::Region::bar0) return;
+  intel::write_dwords(offset, from, [this](std::uint32_t at, std::uint32_t value) { write_register(at, value); });
 }
 
 std::uint32_t Nic::read_register(std::uint32_t offset) noexcept {
