@@ -46,6 +46,7 @@ void tx_peek_complete(benchmark::State& state) {
   const test::Bytes frame = frame_of(size);
   for (std::uint64_t i = 0; i < kMbufs; ++i)
     memory.put(mbuf(i), frame);
+  const VlanOffload vlan{};
   std::array<packet::FrameView, kBurst> views;
   std::uint64_t posted = 0, sum = 0;
   const std::uint64_t begin = __rdtsc();
@@ -55,7 +56,7 @@ void tx_peek_complete(benchmark::State& state) {
       memory.put64(at, mbuf(posted));
       memory.put64(at + 8, test::data_word(test::kEop | (i + 1 == kBurst ? test::kRs : 0), size));
     }
-    const std::size_t count = queue.peek(views, static_cast<std::uint32_t>(posted % kRing));
+    const std::size_t count = queue.peek(views, static_cast<std::uint32_t>(posted % kRing), vlan);
     for (std::size_t i = 0; i < count; ++i)
       sum += views[i].length;
     benchmark::DoNotOptimize(queue.complete(count));

@@ -58,7 +58,7 @@ void TxQueue::restore(const QueueSnapshot<TxQueueConfig>& saved) noexcept {
   set_totals(counters_, saved.totals);
 }
 
-std::size_t TxQueue::peek(std::span<packet::FrameView> into, std::uint32_t tail) noexcept {
+std::size_t TxQueue::peek(std::span<packet::FrameView> into, std::uint32_t tail, const VlanOffload& vlan) noexcept {
   count_ = 0;
   if (tail == state_.head || !state_.enabled || is_stopped()) return 0;
   if (tail >= state_.config.length) return stop(Fault::ring_index) ? 1 : 0;
@@ -70,7 +70,7 @@ std::size_t TxQueue::peek(std::span<packet::FrameView> into, std::uint32_t tail)
     const auto raws = descriptors(so_far_.head, tail);
     if (raws.empty()) break;
     const std::size_t plain = take_plain(raws, into.subspan(count_));
-    if (plain == 0 && !take_any(tail, into[count_])) break;
+    if (plain == 0 && !take_any(tail, vlan, into[count_])) break;
   }
   return count_;
 }
@@ -145,12 +145,12 @@ std::size_t TxQueue::take_plain(std::span<const TxDescriptor> raws, std::span<pa
 }
 
 // One frame of whatever kind. False: there is none, not yet or not ever.
-bool TxQueue::take_any(std::uint32_t tail, packet::FrameView& view) noexcept {
+bool TxQueue::take_any(std::uint32_t tail, const VlanOffload& vlan, packet::FrameView& view) noexcept {
   const Peeked before = so_far_;
   const std::size_t slices_before = slice_count_;
   Draft draft;
   draft.first_slice = slice_count_;
-  if (!collect(tail, draft) || !build(draft, view)) {
+  if (!collect(tail, draft) || !build(draft, vlan, view)) {
     so_far_ = before;
     slice_count_ = slices_before;
     return false;
@@ -228,7 +228,7 @@ std::span<std::byte> TxQueue::header_room(std::uint32_t header_size) noexcept {
   return long_headers_[long_count_++];
 }
 
-bool TxQueue::build(const Draft& draft, packet::FrameView& view) noexcept {
+bool TxQueue::build(const Draft& draft, const VlanOffload& vlan, packet::FrameView& view) noexcept {
   const std::uint32_t header_size = std::min(std::max(kUsualHeader, header_length(draft.request)), draft.length);
   const std::span<std::byte> room = header_room(header_size);
   if (room.empty()) return false;  // the next burst begins with it
@@ -245,7 +245,7 @@ bool TxQueue::build(const Draft& draft, packet::FrameView& view) noexcept {
   view.length = draft.length;
   view.header = packet::Slice{room.data(), header_size};
   view.payload = std::span{slices_}.subspan(first, slice_count_ - first);
-  const Outcome outcome = apply(draft.request, vlan_, room, view);
+  const Outcome outcome = apply(draft.request, vlan, room, view);
   if (outcome != Outcome::done) note_error(outcome);
   if (outcome == Outcome::lost) {
     view = packet::FrameView{};

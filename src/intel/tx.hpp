@@ -39,7 +39,6 @@ class TxQueue {
 
   /// While disabled. Control has checked the length (8 to kMaxRingLength) and that the ring lies on 128 bytes.
   void configure(const TxQueueConfig& config) noexcept { state_.config = config; }
-  void set_vlan(const VlanOffload& vlan) noexcept { vlan_ = vlan; }
   /// Starts at descriptor 0, whatever happened before.
   void enable() noexcept;
   void disable() noexcept;
@@ -47,8 +46,10 @@ class TxQueue {
   [[nodiscard]] bool is_stopped() const noexcept { return state_.fault != Fault::none; }
 
   /// The next frames, borrowed until complete(); at most into.size() and kBurst. One that could not be made is there as
-  /// a view without bytes, which the switch counts as malformed. `tail`: the tail register, read with acquire.
-  [[nodiscard]] std::size_t peek(std::span<packet::FrameView> into, std::uint32_t tail) noexcept;
+  /// a view without bytes, which the switch counts as malformed. `tail`: the tail register, read with acquire. `vlan`:
+  /// the port's rules, which are kept with it and not with each queue.
+  [[nodiscard]] std::size_t peek(std::span<packet::FrameView> into, std::uint32_t tail,
+                                 const VlanOffload& vlan) noexcept;
   /// What each of the peeked frames programs, of a queue that is configured for it: the frame tells the fields.
   [[nodiscard]] std::span<const FlowProgram> programs() const noexcept { return std::span{programs_}.first(count_); }
   /// The oldest `count` of those are done; the others will be peeked again. True when a report that the driver asked
@@ -87,11 +88,11 @@ class TxQueue {
 
   [[nodiscard]] std::span<const TxDescriptor> descriptors(std::uint32_t head, std::uint32_t tail) noexcept;
   [[nodiscard]] std::size_t take_plain(std::span<const TxDescriptor> raws, std::span<packet::FrameView> into) noexcept;
-  [[nodiscard]] bool take_any(std::uint32_t tail, packet::FrameView& view) noexcept;
+  [[nodiscard]] bool take_any(std::uint32_t tail, const VlanOffload& vlan, packet::FrameView& view) noexcept;
   [[nodiscard]] bool collect(std::uint32_t tail, Draft& draft) noexcept;
   [[nodiscard]] bool take(const TxDescriptor& raw, Draft& draft) noexcept;
   [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Draft& draft) noexcept;
-  [[nodiscard]] bool build(const Draft& draft, packet::FrameView& view) noexcept;
+  [[nodiscard]] bool build(const Draft& draft, const VlanOffload& vlan, packet::FrameView& view) noexcept;
   [[nodiscard]] std::span<std::byte> header_room(std::uint32_t header_size) noexcept;
   void note_error(Outcome outcome) noexcept;
   void account(const packet::FrameView& view) noexcept;
@@ -100,7 +101,6 @@ class TxQueue {
 
   QueueState<TxQueueConfig> own_state_;  // of a queue that was given no other place
   QueueState<TxQueueConfig>& state_;
-  VlanOffload vlan_;
   QueueCounters counters_;
   const char* name_;
   unsigned index_;

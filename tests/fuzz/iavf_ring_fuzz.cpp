@@ -85,7 +85,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   vlan.outer = {(data[3] & 1) != 0, true, static_cast<std::uint16_t>((data[3] & 2) != 0 ? 0x88a8 : 0x8100),
                 intel::TagPlace::l2tag1};
   vlan.inner = {(data[3] & 4) != 0, true, 0x8100, intel::TagPlace::l2tag2};
-  guest.tx.set_vlan(vlan);
   guest.tx.enable();
   guest.rx.enable();
   static RxRules rules;
@@ -102,7 +101,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::array<packet::FrameView, 32> views;
   std::array<RxInfo, 32> infos;
   for (unsigned round = 0; round < 4; ++round) {
-    const std::size_t count = guest.tx.peek(views, data[4 + round] & 0x7f);
+    const std::size_t count = guest.tx.peek(views, data[4 + round] & 0x7f, vlan);
     for (std::size_t i = 0; i < count; ++i)
       guest.receiver.take(views[i]);
     const std::span frames{views.data(), count};

@@ -26,7 +26,7 @@ void add(Filters& filters, unsigned count, F address) {
 constexpr auto kMost = static_cast<unsigned>(Filters::kMaxMacs);
 constexpr auto kMore = static_cast<unsigned>(Filters::kMaxMoreGroups);
 
-TEST(IavfFilters, AsManyAddressesAsTheTableHasAreTakenExactly) {
+TEST(IntelFilters, AsManyAddressesAsTheTableHasAreTakenExactly) {
   Filters filters;
   add(filters, kMost, group);
   EXPECT_TRUE(filters.admits(key_of(group(kMost - 1))));
@@ -34,7 +34,7 @@ TEST(IavfFilters, AsManyAddressesAsTheTableHasAreTakenExactly) {
   EXPECT_EQ(filters.groups_beyond(), 0u);
 }
 
-TEST(IavfFilters, AGroupBeyondTheTableMeansAllGroups) {
+TEST(IntelFilters, AGroupBeyondTheTableMeansAllGroups) {
   Filters filters;
   add(filters, kMost + 64, group);
   EXPECT_TRUE(filters.admits(key_of(group(kMost + 63))));
@@ -42,7 +42,7 @@ TEST(IavfFilters, AGroupBeyondTheTableMeansAllGroups) {
   EXPECT_FALSE(filters.admits(key_of(station(1))));
 }
 
-TEST(IavfFilters, GroupsAreTakenExactlyAgainOnceTheyFit) {
+TEST(IntelFilters, GroupsAreTakenExactlyAgainOnceTheyFit) {
   Filters filters;
   add(filters, kMost + 64, group);
   for (unsigned i = 0; i < 63; ++i)
@@ -55,7 +55,7 @@ TEST(IavfFilters, GroupsAreTakenExactlyAgainOnceTheyFit) {
   EXPECT_TRUE(filters.admits(key_of(group(kMost + 62))));
 }
 
-TEST(IavfFilters, AGroupThatIsAddedTwiceOrTakenAwayTwiceIsOne) {
+TEST(IntelFilters, AGroupThatIsAddedTwiceOrTakenAwayTwiceIsOne) {
   Filters filters;
   add(filters, kMost, group);
   add(filters, 2, [](unsigned) { return group(1000); });
@@ -66,7 +66,7 @@ TEST(IavfFilters, AGroupThatIsAddedTwiceOrTakenAwayTwiceIsOne) {
   EXPECT_EQ(filters.groups_beyond(), 0u);
 }
 
-TEST(IavfFilters, AStationTakesThePlaceOfAGroup) {
+TEST(IntelFilters, AStationTakesThePlaceOfAGroup) {
   Filters filters;
   add(filters, kMost, group);
   add(filters, kMost, station);
@@ -76,7 +76,7 @@ TEST(IavfFilters, AStationTakesThePlaceOfAGroup) {
   EXPECT_TRUE(filters.admits(key_of(group(0))));
 }
 
-TEST(IavfFilters, AStationBeyondTheTableIsRefused) {
+TEST(IntelFilters, AStationBeyondTheTableIsRefused) {
   Filters filters;
   add(filters, kMost, station);
   EXPECT_FALSE(filters.add(station(kMost)));
@@ -86,7 +86,7 @@ TEST(IavfFilters, AStationBeyondTheTableIsRefused) {
   EXPECT_TRUE(filters.add(station(kMost)));
 }
 
-TEST(IavfFilters, GroupsHaveAnEndAndAreReceivedBeyondIt) {
+TEST(IntelFilters, GroupsHaveAnEndAndAreReceivedBeyondIt) {
   Filters filters;
   add(filters, kMost + kMore, group);
   EXPECT_FALSE(filters.add(group(kMost + kMore)));

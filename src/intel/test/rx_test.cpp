@@ -16,16 +16,16 @@ using packet::test::View;
 using packet::test::whole_frame;
 using test::Bytes;
 
-class IavfRx : public testing::Test {
+class IntelRx : public testing::Test {
  protected:
   static constexpr std::uint16_t kLength = 64;
 
-  IavfRx() {
+  IntelRx() {
     memory_.space().attach(queue_.memory());
     rules_.filters.unicast_promisc = rules_.filters.multicast_promisc = true;
     start({.ring = Iova{test::kRxRing}, .length = kLength, .buffer_size = 2048, .max_frame = 9728});
   }
-  ~IavfRx() override { memory_.space().detach(queue_.memory()); }
+  ~IntelRx() override { memory_.space().detach(queue_.memory()); }
 
   void start(const RxQueueConfig& config) {
     queue_.configure(config);
@@ -63,7 +63,7 @@ class IavfRx : public testing::Test {
 };
 constexpr std::uint64_t kDd = 1, kEof = 2, kTag1 = 4, kChecked = 8, kHash = 3u << 12;
 
-TEST_F(IavfRx, StoresFramesOfAllCommonSizesAsTheyAre) {
+TEST_F(IntelRx, StoresFramesOfAllCommonSizesAsTheyAre) {
   const std::vector<std::size_t> sizes{60, 61, 64, 65, 127, 128, 129, 1514, 2048};
   for (const std::size_t size : sizes)
     ASSERT_EQ(deliver(pattern(size, static_cast<unsigned>(size))), 1u);
@@ -77,7 +77,7 @@ TEST_F(IavfRx, StoresFramesOfAllCommonSizesAsTheyAre) {
 }
 
 // As a lane is for a moment when its first queue is enabled: nothing may be longer than nothing.
-TEST_F(IavfRx, NothingIsStoredWhereNothingIsAccepted) {
+TEST_F(IntelRx, NothingIsStoredWhereNothingIsAccepted) {
   const Bytes before = stored(0, 4096);
   const Bytes frame = pattern(3000);
   const View v{frame, 128, {65536}};
@@ -87,7 +87,7 @@ TEST_F(IavfRx, NothingIsStoredWhereNothingIsAccepted) {
   EXPECT_EQ(stored(0, 4096), before);
 }
 
-TEST_F(IavfRx, SpreadsALongFrameOverBuffers) {
+TEST_F(IntelRx, SpreadsALongFrameOverBuffers) {
   const Bytes frame = pattern(5000);
   ASSERT_EQ(deliver(frame), 1u);
   EXPECT_EQ(status(0), kDd);
@@ -102,7 +102,7 @@ TEST_F(IavfRx, SpreadsALongFrameOverBuffers) {
 }
 
 // A sender's view has such headers whole; a look at the checksum reaches as far.
-TEST_F(IavfRx, FinishesAndVerifiesChecksumsBehindLongHeaders) {
+TEST_F(IntelRx, FinishesAndVerifiesChecksumsBehindLongHeaders) {
   const packet::test::FarFrame frame{440, pattern(900)};
   View undone{frame.undone, frame.l4 + 32u, {300}};
   undone.view.offload = frame.offload();
@@ -118,14 +118,14 @@ TEST_F(IavfRx, FinishesAndVerifiesChecksumsBehindLongHeaders) {
   EXPECT_EQ(errors(2), 1u << 4);
 }
 
-TEST_F(IavfRx, TakesNothingWithoutDescriptorsAndCounts) {
+TEST_F(IntelRx, TakesNothingWithoutDescriptorsAndCounts) {
   tail_ = 0;
   EXPECT_EQ(deliver(pattern(64)), 0u);
   EXPECT_EQ(queue_.counters().dropped.get(), 1u);
   EXPECT_FALSE(queue_.flush());
 }
 
-TEST_F(IavfRx, TakesNoPartOfAFrameThatFindsTooFewBuffers) {
+TEST_F(IntelRx, TakesNoPartOfAFrameThatFindsTooFewBuffers) {
   tail_ = 2;
   EXPECT_EQ(deliver(pattern(5000)), 0u);
   EXPECT_EQ(status(0), 0u);
@@ -133,7 +133,7 @@ TEST_F(IavfRx, TakesNoPartOfAFrameThatFindsTooFewBuffers) {
   EXPECT_EQ(status(0) & 3, kDd | kEof);
 }
 
-TEST_F(IavfRx, GoesAroundTheRing) {
+TEST_F(IntelRx, GoesAroundTheRing) {
   for (unsigned i = 0; i < 200; ++i) {
     ASSERT_EQ(deliver(pattern(64, i)), 1u);
     ASSERT_EQ(stored(i % kLength, 64), pattern(64, i));
@@ -143,7 +143,7 @@ TEST_F(IavfRx, GoesAroundTheRing) {
   EXPECT_EQ(queue_.counters().frames.get(), 200u);
 }
 
-TEST_F(IavfRx, DeliversABurstAcrossTheEndOfTheRing) {
+TEST_F(IntelRx, DeliversABurstAcrossTheEndOfTheRing) {
   for (unsigned i = 0; i < 50; ++i)
     ASSERT_EQ(deliver(pattern(64, i)), 1u);
   tail_ = 49;
@@ -165,7 +165,7 @@ TEST_F(IavfRx, DeliversABurstAcrossTheEndOfTheRing) {
     EXPECT_EQ(stored((50 + i) % kLength, 100 + i), bytes[i]);
 }
 
-TEST_F(IavfRx, TellsPacketTypesAndGoodChecksums) {
+TEST_F(IntelRx, TellsPacketTypesAndGoodChecksums) {
   ASSERT_EQ(deliver(whole_frame({}, pattern(100))), 1u);
   ASSERT_EQ(deliver(whole_frame({.ip = packet::test::Ip::v6, .proto = packet::test::Proto::udp}, pattern(100))), 1u);
   ASSERT_EQ(deliver(pattern(64)), 1u);
@@ -178,7 +178,7 @@ TEST_F(IavfRx, TellsPacketTypesAndGoodChecksums) {
   EXPECT_EQ(errors(1), 0u);
 }
 
-TEST_F(IavfRx, TellsBadChecksums) {
+TEST_F(IntelRx, TellsBadChecksums) {
   Bytes frame = whole_frame({}, pattern(1000));
   frame[500] ^= 1;
   ASSERT_EQ(deliver(frame), 1u);
@@ -189,7 +189,7 @@ TEST_F(IavfRx, TellsBadChecksums) {
   EXPECT_EQ(errors(1), 1u << 3);
 }
 
-TEST_F(IavfRx, ChecksWhatItCopiesWhereverHeaderAndSegmentEnd) {
+TEST_F(IntelRx, ChecksWhatItCopiesWhereverHeaderAndSegmentEnd) {
   using packet::test::Ip, packet::test::Proto;
   std::size_t index = 0;
   const auto take = [&](const Bytes& frame, std::size_t header, std::initializer_list<std::size_t> slices) {
@@ -227,7 +227,7 @@ TEST_F(IavfRx, ChecksWhatItCopiesWhereverHeaderAndSegmentEnd) {
   }
 }
 
-TEST_F(IavfRx, CallsASegmentBadThatIsLongerThanItsFrame) {
+TEST_F(IntelRx, CallsASegmentBadThatIsLongerThanItsFrame) {
   Bytes frame = whole_frame({}, pattern(700));
   frame.pop_back();
   ASSERT_EQ(deliver(frame), 1u);
@@ -235,7 +235,7 @@ TEST_F(IavfRx, CallsASegmentBadThatIsLongerThanItsFrame) {
   EXPECT_EQ(stored(0, frame.size()), frame);
 }
 
-TEST_F(IavfRx, SurvivesABufferThatIsBeingSentFrom) {
+TEST_F(IntelRx, SurvivesABufferThatIsBeingSentFrom) {
   const Bytes frame = whole_frame({}, pattern(1400));
   for (const std::uint64_t distance : {1u, 31u, 32u, 100u}) {
     const std::uint64_t source = test::buffer(2) + distance;
@@ -252,7 +252,7 @@ TEST_F(IavfRx, SurvivesABufferThatIsBeingSentFrom) {
   }
 }
 
-TEST_F(IavfRx, FinishesAChecksumThatTheSenderLeftUndone) {
+TEST_F(IntelRx, FinishesAChecksumThatTheSenderLeftUndone) {
   const Bytes whole = whole_frame({.tcp_options = false}, pattern(900));
   Bytes frame = whole;
   const auto headers = packet::parse(packet::test::slice(frame));
@@ -264,7 +264,7 @@ TEST_F(IavfRx, FinishesAChecksumThatTheSenderLeftUndone) {
   EXPECT_EQ(errors(0), 0u);
 }
 
-TEST_F(IavfRx, StripsATagInTheBytes) {
+TEST_F(IntelRx, StripsATagInTheBytes) {
   rules_.vlan.outer.strip = true;
   ASSERT_EQ(deliver(whole_frame({.tag = 0x3007}, pattern(100))), 1u);
   EXPECT_EQ(stored(0, whole_frame({}, pattern(100)).size()), whole_frame({}, pattern(100)));
@@ -273,7 +273,7 @@ TEST_F(IavfRx, StripsATagInTheBytes) {
   EXPECT_EQ(errors(0), 0u);
 }
 
-TEST_F(IavfRx, StripsATagBesideTheBytes) {
+TEST_F(IntelRx, StripsATagBesideTheBytes) {
   rules_.vlan.outer.strip = true;
   const Bytes frame = whole_frame({}, pattern(100));
   View v{frame, 128, {65536}};
@@ -284,7 +284,7 @@ TEST_F(IavfRx, StripsATagBesideTheBytes) {
   EXPECT_EQ(word(0, 0) >> 16 & 0xffff, 0x0fffu);
 }
 
-TEST_F(IavfRx, PutsATagBesideTheBytesIntoThemWithoutStripping) {
+TEST_F(IntelRx, PutsATagBesideTheBytesIntoThemWithoutStripping) {
   const Bytes frame = whole_frame({}, pattern(100));
   View v{frame, 128, {65536}};
   v.view.offload.has_vlan = true;
@@ -296,7 +296,7 @@ TEST_F(IavfRx, PutsATagBesideTheBytesIntoThemWithoutStripping) {
   EXPECT_EQ(errors(0), 0u);
 }
 
-TEST_F(IavfRx, TellsTheHash) {
+TEST_F(IntelRx, TellsTheHash) {
   rules_.rss.enabled = true;
   rules_.rss.hena = kHashedPackets;
   rules_.rss.key[0] = 0x6d;
@@ -305,7 +305,7 @@ TEST_F(IavfRx, TellsTheHash) {
   EXPECT_EQ(status(0) & kHash, kHash);
 }
 
-TEST_F(IavfRx, WritesNarrowDescriptors) {
+TEST_F(IntelRx, WritesNarrowDescriptors) {
   start({.ring = Iova{test::kRxRing},
          .length = kLength,
          .buffer_size = 2048,
@@ -319,7 +319,7 @@ TEST_F(IavfRx, WritesNarrowDescriptors) {
   EXPECT_EQ(word(2, 0), test::buffer(2));
 }
 
-TEST_F(IavfRx, WritesTheFlexibleLayoutOfDpdk) {
+TEST_F(IntelRx, WritesTheFlexibleLayoutOfDpdk) {
   rules_.rss.enabled = true;
   rules_.rss.hena = kHashedPackets;
   rules_.rss.key[3] = 0x6d;
@@ -339,7 +339,7 @@ TEST_F(IavfRx, WritesTheFlexibleLayoutOfDpdk) {
   EXPECT_NE(word(0, 3) & 0xffffffff, 0u);
 }
 
-TEST_F(IavfRx, KeepsTheFrameCheckSequenceWhenAsked) {
+TEST_F(IntelRx, KeepsTheFrameCheckSequenceWhenAsked) {
   start({.ring = Iova{test::kRxRing}, .length = kLength, .buffer_size = 2048, .max_frame = 1518, .keep_crc = true});
   Bytes frame(60, 0);  // CRC-32 of sixty zero bytes, by any other implementation
   ASSERT_EQ(deliver(frame), 1u);
@@ -348,20 +348,20 @@ TEST_F(IavfRx, KeepsTheFrameCheckSequenceWhenAsked) {
   EXPECT_EQ(stored(0, 64), frame);
 }
 
-TEST_F(IavfRx, StopsAtABufferOutsideGuestMemory) {
+TEST_F(IntelRx, StopsAtABufferOutsideGuestMemory) {
   memory_.put64(test::kRxRing, 0x10);
   EXPECT_EQ(deliver(pattern(64)), 0u);
   EXPECT_TRUE(queue_.is_stopped());
   EXPECT_EQ(queue_.counters().guest_fault.get(), 1u);
 }
 
-TEST_F(IavfRx, StopsAtATailBeyondTheRing) {
+TEST_F(IntelRx, StopsAtATailBeyondTheRing) {
   tail_ = kLength;
   EXPECT_EQ(deliver(pattern(64)), 0u);
   EXPECT_TRUE(queue_.is_stopped());
 }
 
-TEST_F(IavfRx, AllocatesNothingUnderTraffic) {
+TEST_F(IntelRx, AllocatesNothingUnderTraffic) {
   const Bytes frame = whole_frame({}, pattern(100));
   const View v{frame, 128, {65536}};
   const rigs::CountAllocations allocations;

@@ -57,36 +57,36 @@ Bytes between(std::uint32_t source, std::uint32_t destination, unsigned source_p
   return bytes;
 }
 
-TEST(IavfRss, HashesIpv4AndTcpAsTheSpecificationDoes) {
+TEST(IntelRss, HashesIpv4AndTcpAsTheSpecificationDoes) {
   EXPECT_EQ(info_of(hashing_rules(), between(0x420995bb, 0xa18e6450, 2794, 1766)).hash, 0x51ccc178u);
   EXPECT_EQ(info_of(hashing_rules(), between(0xc75c6f02, 0x41458c53, 14230, 4739)).hash, 0xc626b0eau);
 }
 
-TEST(IavfRss, HashesIpv4AloneAsTheSpecificationDoes) {
+TEST(IntelRss, HashesIpv4AloneAsTheSpecificationDoes) {
   Bytes bytes = between(0x420995bb, 0xa18e6450, 2794, 1766);
   bytes[14 + 9] = 47;  // GRE: no ports
   EXPECT_EQ(info_of(hashing_rules(), bytes).hash, 0x323e8fc2u);
 }
 
-TEST(IavfRss, LeadsToTheQueueOfTheTable) {
+TEST(IntelRss, LeadsToTheQueueOfTheTable) {
   EXPECT_EQ(info_of(hashing_rules(), between(0x420995bb, 0xa18e6450, 2794, 1766)).queue, 0x51ccc178 % 64 % 4);
 }
 
-TEST(IavfRss, LeadsBothDirectionsTogetherWhenSymmetric) {
+TEST(IntelRss, LeadsBothDirectionsTogetherWhenSymmetric) {
   RxRules rules = hashing_rules();
   rules.rss.symmetric = true;
   EXPECT_EQ(info_of(rules, between(0x420995bb, 0xa18e6450, 2794, 1766)).hash,
             info_of(rules, between(0xa18e6450, 0x420995bb, 1766, 2794)).hash);
 }
 
-TEST(IavfRss, HashesOnlyWhatHenaNames) {
+TEST(IntelRss, HashesOnlyWhatHenaNames) {
   RxRules rules = hashing_rules();
   rules.rss.hena = 1ull << pctype::ipv4_udp;
   EXPECT_EQ(info_of(rules, whole_frame({}, pattern(10))).flags & RxInfo::has_hash, 0);
   EXPECT_NE(info_of(rules, whole_frame({.proto = packet::test::Proto::udp}, pattern(10))).flags & RxInfo::has_hash, 0);
 }
 
-TEST(IavfSteer, TellsPacketTypes) {
+TEST(IntelSteer, TellsPacketTypes) {
   using packet::test::Ip, packet::test::Proto;
   EXPECT_EQ(info_of(open_rules(), whole_frame({}, {})).ptype, 26);
   EXPECT_EQ(info_of(open_rules(), whole_frame({.proto = Proto::udp}, pattern(20))).ptype, 24);
@@ -97,7 +97,7 @@ TEST(IavfSteer, TellsPacketTypes) {
   EXPECT_EQ(info_of(open_rules(), fragment).ptype, 22);
 }
 
-TEST(IavfSteer, LeavesFramesForOthersAlone) {
+TEST(IntelSteer, LeavesFramesForOthersAlone) {
   RxRules rules;
   EXPECT_EQ(info_of(rules, whole_frame({}, {})).queue, RxInfo::kNobody);
   ASSERT_TRUE(rules.filters.add({0x52, 0x54, 0, 0, 0, 2}));
@@ -106,7 +106,7 @@ TEST(IavfSteer, LeavesFramesForOthersAlone) {
   EXPECT_EQ(info_of(rules, whole_frame({}, {})).queue, RxInfo::kNobody);
 }
 
-TEST(IavfSteer, TakesBroadcastAlwaysAndMulticastWhenAsked) {
+TEST(IntelSteer, TakesBroadcastAlwaysAndMulticastWhenAsked) {
   RxRules rules;
   Bytes bytes = whole_frame({}, {});
   std::fill_n(bytes.begin(), 6, std::uint8_t{0xff});
@@ -118,7 +118,7 @@ TEST(IavfSteer, TakesBroadcastAlwaysAndMulticastWhenAsked) {
   EXPECT_EQ(info_of(rules, bytes).flags & RxInfo::multicast, RxInfo::multicast);
 }
 
-TEST(IavfSteer, KeepsOutVlansThatAreNotWanted) {
+TEST(IntelSteer, KeepsOutVlansThatAreNotWanted) {
   RxRules rules = open_rules();
   rules.filters.vlan_filtering = true;
   rules.filters.vlans.set(7);
@@ -127,7 +127,7 @@ TEST(IavfSteer, KeepsOutVlansThatAreNotWanted) {
   EXPECT_EQ(info_of(rules, whole_frame({}, {})).queue, 0);
 }
 
-TEST(IavfSteer, TellsVlansOfBothKindsApart) {
+TEST(IntelSteer, TellsVlansOfBothKindsApart) {
   RxRules rules = open_rules();
   rules.filters.vlan_filtering = true;
   rules.filters.service_vlans.set(7);
@@ -141,7 +141,7 @@ TEST(IavfSteer, TellsVlansOfBothKindsApart) {
   EXPECT_EQ(info_of(rules, service).queue, RxInfo::kNobody);
 }
 
-TEST(IavfSteer, StripsTwoTagsToTheirPlaces) {
+TEST(IntelSteer, StripsTwoTagsToTheirPlaces) {
   RxRules rules = open_rules();
   rules.vlan = {.outer = {true, false, 0x8100, TagPlace::l2tag1}, .inner = {true, false, 0x8100, TagPlace::l2tag2}};
   Bytes bytes = whole_frame({.tag = 5}, {});
@@ -153,7 +153,7 @@ TEST(IavfSteer, StripsTwoTagsToTheirPlaces) {
   EXPECT_EQ(info.cut, 8);
 }
 
-TEST(IavfFlow, LeadsAMatchToItsQueueAndMarksIt) {
+TEST(IntelFlow, LeadsAMatchToItsQueueAndMarksIt) {
   RxRules rules = open_rules();
   FlowRule rule;
   rule.value.protocol = 6;
@@ -170,7 +170,7 @@ TEST(IavfFlow, LeadsAMatchToItsQueueAndMarksIt) {
   EXPECT_EQ(info_of(rules, whole_frame({.proto = packet::test::Proto::udp}, pattern(20))).queue, 0);
 }
 
-TEST(IavfFlow, DropsAndForgets) {
+TEST(IntelFlow, DropsAndForgets) {
   RxRules rules = open_rules();
   FlowRule rule;
   rule.value.ip_version = 4;
@@ -215,7 +215,7 @@ std::vector<Variant> variants() {
   return all;
 }
 
-TEST(IavfSteer, FindsOutTheSameOfAFrameWhateverComesBeforeIt) {
+TEST(IntelSteer, FindsOutTheSameOfAFrameWhateverComesBeforeIt) {
   for (RxRules rules : {open_rules(), hashing_rules()}) {
     rules.filters.unicast_promisc = false;
     ASSERT_TRUE(rules.filters.add({0x52, 0x54, 0, 0, 0, 2}));
@@ -242,7 +242,7 @@ TEST(IavfSteer, FindsOutTheSameOfAFrameWhateverComesBeforeIt) {
   }
 }
 
-TEST(IavfFilters, KeepTheirPromiseWhenFull) {
+TEST(IntelFilters, KeepTheirPromiseWhenFull) {
   Filters filters;
   const auto nth = [](std::size_t i) {
     return MacAddress{2, 0, 0, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)};

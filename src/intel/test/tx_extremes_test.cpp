@@ -314,16 +314,16 @@ Bytes undone(const Row& row, const Bytes& payload) {
   return frame;
 }
 
-class IavfTxRing : public testing::Test {
+class IntelTxRing : public testing::Test {
  protected:
   static constexpr std::uint16_t kLength = 512;
 
-  IavfTxRing() {
+  IntelTxRing() {
     memory_.space().attach(queue_.memory());
     queue_.configure({.ring = Iova{test::kTxRing}, .length = kLength});
     queue_.enable();
   }
-  ~IavfTxRing() override { memory_.space().detach(queue_.memory()); }
+  ~IntelTxRing() override { memory_.space().detach(queue_.memory()); }
 
   void post(std::uint64_t low, std::uint64_t high) {
     memory_.put64(test::kTxRing + tail_ * 16, low);
@@ -358,7 +358,7 @@ class IavfTxRing : public testing::Test {
   /// The frames that leave, as a receiver without any offload gets them; one that was lost has no bytes.
   std::vector<Bytes> take() {
     std::vector<Bytes> frames;
-    while (const std::size_t count = queue_.peek(views_, tail_)) {
+    while (const std::size_t count = queue_.peek(views_, tail_, VlanOffload{})) {
       for (const packet::FrameView& view : std::span{views_}.first(count)) {
         packet::Pieces pieces{view, {.max_frame = 65536}};
         while (const packet::Piece* piece = pieces.next()) {
@@ -379,9 +379,9 @@ class IavfTxRing : public testing::Test {
   std::uint64_t next_ = test::kBuffers + 3;
 };
 
-class IavfTxExtremes : public IavfTxRing, public testing::WithParamInterface<unsigned> {};
+class IntelTxExtremes : public IntelTxRing, public testing::WithParamInterface<unsigned> {};
 
-TEST_P(IavfTxExtremes, LeaveWholeAndSoDoesTheNextFrame) {
+TEST_P(IntelTxExtremes, LeaveWholeAndSoDoesTheNextFrame) {
   const Row row = row_of(GetParam());
   SCOPED_TRACE(testing::PrintToString(row));
   const Bytes payload = pattern(row.payload, GetParam());
@@ -394,10 +394,10 @@ TEST_P(IavfTxExtremes, LeaveWholeAndSoDoesTheNextFrame) {
   EXPECT_EQ(queue_.counters().errors.get(), 0u);
   EXPECT_EQ(queue_.counters().frames.get(), all.size());
 }
-INSTANTIATE_TEST_SUITE_P(Seeds, IavfTxExtremes, testing::Range(0u, 500u));
+INSTANTIATE_TEST_SUITE_P(Seeds, IntelTxExtremes, testing::Range(0u, 500u));
 
 // More of them than have room in one burst.
-TEST_F(IavfTxRing, ABurstOfLongHeadersLeavesInOrder) {
+TEST_F(IntelTxRing, ABurstOfLongHeadersLeavesInOrder) {
   const Row row{.ip = {true, 464}, .payload = 10};
   std::vector<Bytes> all;
   for (unsigned i = 0; i < 20; ++i) {
@@ -438,9 +438,9 @@ const Nonsense kNonsense[] = {
     {"a tag for a frame without addresses", 0, 0, test::kInsertTag1, 0, 10, false},
 };
 
-class IavfTxNonsense : public IavfTxRing, public testing::WithParamInterface<Nonsense> {};
+class IntelTxNonsense : public IntelTxRing, public testing::WithParamInterface<Nonsense> {};
 
-TEST_P(IavfTxNonsense, CostsTheFrameAtMost) {
+TEST_P(IntelTxNonsense, CostsTheFrameAtMost) {
   const Nonsense& row = GetParam();
   const Bytes frame = pattern(row.size);
   if (row.context_high != 0) post(row.context_low, row.context_high);
@@ -452,21 +452,21 @@ TEST_P(IavfTxNonsense, CostsTheFrameAtMost) {
   EXPECT_EQ(queue_.counters().frames.get(), row.leaves ? 2u : 1u);
   EXPECT_EQ(memory_.get64(test::kTxRing + (tail_ - 2) * 16 + 8) & 0xf, test::kDone);
 }
-INSTANTIATE_TEST_SUITE_P(Rows, IavfTxNonsense, testing::ValuesIn(kNonsense), [](const auto& test) {
+INSTANTIATE_TEST_SUITE_P(Rows, IntelTxNonsense, testing::ValuesIn(kNonsense), [](const auto& test) {
   std::string name = test.param.name;
   std::replace(name.begin(), name.end(), ' ', '_');
   return name;
 });
 
 // Linux has summed such a frame itself (a protocol in a tunnel that the part does not know), and gives no lengths.
-TEST_F(IavfTxRing, ATunnelOfWhichNothingIsAskedIsNoError) {
+TEST_F(IntelTxRing, ATunnelOfWhichNothingIsAskedIsNoError) {
   post(kTunnelOnly & ~1ull, test::context_word(0, 0, 0));
   post_frame(pattern(200), 1, 0, 0);
   EXPECT_EQ(take(), std::vector<Bytes>{pattern(200)});
   EXPECT_EQ(queue_.counters().errors.get(), 0u);
 }
 
-TEST_F(IavfTxRing, EveryDescriptorOfTheLongestFrameMayAskForAReport) {
+TEST_F(IntelTxRing, EveryDescriptorOfTheLongestFrameMayAskForAReport) {
   const Row row{.payload = 250 * 16, .mss = 1000};
   post(0, test::context_word(1, row.payload, row.mss));
   const Bytes frame = undone(row, pattern(row.payload));

@@ -15,15 +15,15 @@ namespace {
 using packet::test::pattern;
 using test::Bytes;
 
-class IavfTx : public testing::Test {
+class IntelTx : public testing::Test {
  protected:
   static constexpr std::uint16_t kLength = 64;
 
-  IavfTx() {
+  IntelTx() {
     memory_.space().attach(queue_.memory());
     start({.ring = Iova{test::kTxRing}, .length = kLength});
   }
-  ~IavfTx() override { memory_.space().detach(queue_.memory()); }
+  ~IntelTx() override { memory_.space().detach(queue_.memory()); }
 
   void start(const TxQueueConfig& config) {
     queue_.configure(config);
@@ -41,7 +41,7 @@ class IavfTx : public testing::Test {
     memory_.put(test::buffer(tail_), bytes);
     post(test::buffer(tail_), test::data_word(cmd, bytes.size(), offsets, tag));
   }
-  std::size_t peek() { return queue_.peek(views_, tail_); }
+  std::size_t peek() { return queue_.peek(views_, tail_, vlan_); }
   // The bytes of a peeked frame as a receiver without any offload gets them.
   static std::vector<Bytes> received(const packet::FrameView& view) {
     std::vector<Bytes> frames;
@@ -58,19 +58,20 @@ class IavfTx : public testing::Test {
 
   test::Memory memory_{8 << 20};
   TxQueue queue_{"test", 0};
+  VlanOffload vlan_;
   std::array<packet::FrameView, 32> views_;
   std::uint32_t tail_ = 0;
 };
 
-TEST_F(IavfTx, GivesNothingWhileTheRingIsEmpty) { EXPECT_EQ(peek(), 0u); }
+TEST_F(IntelTx, GivesNothingWhileTheRingIsEmpty) { EXPECT_EQ(peek(), 0u); }
 
-TEST_F(IavfTx, GivesNothingWhileDisabled) {
+TEST_F(IntelTx, GivesNothingWhileDisabled) {
   post_frame(pattern(64));
   queue_.disable();
   EXPECT_EQ(peek(), 0u);
 }
 
-TEST_F(IavfTx, SendsFramesOfAllCommonSizesAsTheyAre) {
+TEST_F(IntelTx, SendsFramesOfAllCommonSizesAsTheyAre) {
   const std::vector<std::size_t> sizes{60, 61, 63, 64, 65, 127, 128, 129, 1514, 9000};
   for (const std::size_t size : sizes)
     post_frame(pattern(size, static_cast<unsigned>(size)));
@@ -80,7 +81,7 @@ TEST_F(IavfTx, SendsFramesOfAllCommonSizesAsTheyAre) {
   }
 }
 
-TEST_F(IavfTx, PadsShortFramesWithZeroes) {
+TEST_F(IntelTx, PadsShortFramesWithZeroes) {
   post_frame(pattern(20));
   ASSERT_EQ(peek(), 1u);
   Bytes expected = pattern(20);
@@ -88,7 +89,7 @@ TEST_F(IavfTx, PadsShortFramesWithZeroes) {
   EXPECT_EQ(received(views_[0]), std::vector<Bytes>{expected});
 }
 
-TEST_F(IavfTx, GathersAFrameFromSeveralBuffers) {
+TEST_F(IntelTx, GathersAFrameFromSeveralBuffers) {
   const Bytes frame = pattern(1000);
   memory_.put(test::buffer(0), std::span{frame}.first(10));
   memory_.put(test::buffer(1), std::span{frame}.subspan(10, 300));
@@ -102,7 +103,7 @@ TEST_F(IavfTx, GathersAFrameFromSeveralBuffers) {
   EXPECT_EQ(type_of(2), test::kDone);
 }
 
-TEST_F(IavfTx, WaitsForTheRestOfAFrame) {
+TEST_F(IntelTx, WaitsForTheRestOfAFrame) {
   memory_.put(test::buffer(0), pattern(64));
   post(test::buffer(0), test::data_word(0, 64));
   EXPECT_EQ(peek(), 0u);
@@ -111,7 +112,7 @@ TEST_F(IavfTx, WaitsForTheRestOfAFrame) {
   EXPECT_EQ(views_[0].length, 128u);
 }
 
-TEST_F(IavfTx, ReportsOnlyDescriptorsThatAsk) {
+TEST_F(IntelTx, ReportsOnlyDescriptorsThatAsk) {
   post_frame(pattern(64), test::kEop);
   post_frame(pattern(64), test::kEop | test::kRs);
   ASSERT_EQ(peek(), 2u);
@@ -120,13 +121,13 @@ TEST_F(IavfTx, ReportsOnlyDescriptorsThatAsk) {
   EXPECT_EQ(type_of(1), test::kDone);
 }
 
-TEST_F(IavfTx, TellsOfNoReportWhenNoneWasAskedFor) {
+TEST_F(IntelTx, TellsOfNoReportWhenNoneWasAskedFor) {
   post_frame(pattern(64), test::kEop);
   ASSERT_EQ(peek(), 1u);
   EXPECT_FALSE(queue_.complete(1));
 }
 
-TEST_F(IavfTx, WritesTheHeadWhereTheDriverWantsIt) {
+TEST_F(IntelTx, WritesTheHeadWhereTheDriverWantsIt) {
   start({.ring = Iova{test::kTxRing},
          .length = kLength,
          .head_writeback = true,
@@ -139,7 +140,7 @@ TEST_F(IavfTx, WritesTheHeadWhereTheDriverWantsIt) {
   EXPECT_EQ(type_of(1), 0u);
 }
 
-TEST_F(IavfTx, PeeksAgainWhatWasNotCompleted) {
+TEST_F(IntelTx, PeeksAgainWhatWasNotCompleted) {
   post_frame(pattern(64, 1));
   post_frame(pattern(64, 2));
   ASSERT_EQ(peek(), 2u);
@@ -148,7 +149,7 @@ TEST_F(IavfTx, PeeksAgainWhatWasNotCompleted) {
   EXPECT_EQ(received(views_[0]), std::vector<Bytes>{pattern(64, 2)});
 }
 
-TEST_F(IavfTx, GoesAroundTheRing) {
+TEST_F(IntelTx, GoesAroundTheRing) {
   for (unsigned round = 0; round < 10; ++round) {
     for (unsigned i = 0; i < 25; ++i)
       post_frame(pattern(64, round * 25 + i));
@@ -160,14 +161,14 @@ TEST_F(IavfTx, GoesAroundTheRing) {
   EXPECT_EQ(queue_.counters().bytes.get(), 250u * 64);
 }
 
-TEST_F(IavfTx, InsertsATagFromTheDescriptor) {
+TEST_F(IntelTx, InsertsATagFromTheDescriptor) {
   post_frame(pattern(64), test::kEop | test::kRs | test::kInsertTag1, 0, 0x2005);
   ASSERT_EQ(peek(), 1u);
   EXPECT_TRUE(views_[0].offload.has_vlan);
   EXPECT_EQ(views_[0].offload.vlan_tci, 0x2005);
 }
 
-TEST_F(IavfTx, ComputesAnIpv4AndTcpChecksum) {
+TEST_F(IntelTx, ComputesAnIpv4AndTcpChecksum) {
   const Bytes whole = packet::test::whole_frame({.tcp_options = false}, pattern(500));
   Bytes frame = whole;
   packet::test::set16(frame, 14 + 10, 0);
@@ -178,7 +179,7 @@ TEST_F(IavfTx, ComputesAnIpv4AndTcpChecksum) {
   EXPECT_EQ(received(views_[0]), std::vector<Bytes>{whole});
 }
 
-TEST_F(IavfTx, CutsATcpSuperFrame) {
+TEST_F(IntelTx, CutsATcpSuperFrame) {
   const Bytes payload = pattern(3000);
   Bytes frame = packet::test::whole_frame({.tcp_options = false}, payload);
   memory_.put(test::buffer(1), frame);
@@ -196,7 +197,7 @@ TEST_F(IavfTx, CutsATcpSuperFrame) {
 }
 
 // Segments keep their sizes: every one is a datagram of its own (UDP_SEGMENT of Linux, USO of Intel's).
-TEST_F(IavfTx, CutsAUdpSuperFrame) {
+TEST_F(IntelTx, CutsAUdpSuperFrame) {
   const Bytes payload = pattern(2500);
   for (const packet::test::Ip version : {packet::test::Ip::v4, packet::test::Ip::v6}) {
     start({.ring = Iova{test::kTxRing}, .length = kLength});
@@ -223,8 +224,8 @@ TEST_F(IavfTx, CutsAUdpSuperFrame) {
   EXPECT_EQ(queue_.counters().frames.get(), 6u);
 }
 
-TEST_F(IavfTx, PutsTwoTagsInTheirOrder) {
-  queue_.set_vlan({.outer = {false, true, 0x88a8, TagPlace::l2tag2}, .inner = {false, true, 0x8100, TagPlace::l2tag1}});
+TEST_F(IntelTx, PutsTwoTagsInTheirOrder) {
+  vlan_ = {.outer = {false, true, 0x88a8, TagPlace::l2tag2}, .inner = {false, true, 0x8100, TagPlace::l2tag1}};
   const Bytes frame = packet::test::whole_frame({}, pattern(100));
   memory_.put(test::buffer(1), frame);
   post(std::uint64_t{0x0064} << 32, test::context_word(/*IL2TAG2*/ 4, 0, 0));
@@ -236,7 +237,7 @@ TEST_F(IavfTx, PutsTwoTagsInTheirOrder) {
   EXPECT_EQ(received(views_[0]), std::vector<Bytes>{expected});
 }
 
-TEST_F(IavfTx, ComputesAnSctpChecksum) {
+TEST_F(IntelTx, ComputesAnSctpChecksum) {
   // 127.0.0.1:1 -> 127.0.0.1:2, one COOKIE ACK chunk; the checksum by any other CRC32c.
   Bytes frame = pattern(14);
   packet::test::set16(frame, 12, 0x0800);
@@ -262,7 +263,7 @@ Bytes from(const Bytes& bytes, std::size_t at) {
   return {bytes.begin() + static_cast<std::ptrdiff_t>(at), bytes.end()};
 }
 
-TEST_F(IavfTx, CutsATcpSuperFrameInsideVxlan) {
+TEST_F(IntelTx, CutsATcpSuperFrameInsideVxlan) {
   const Bytes payload = pattern(3000);
   const Bytes inner = packet::test::whole_frame({.tcp_options = false}, payload);
   Bytes frame = packet::test::whole_frame({.proto = packet::test::Proto::udp}, {});  // the outer headers, 42 bytes
@@ -289,7 +290,7 @@ TEST_F(IavfTx, CutsATcpSuperFrameInsideVxlan) {
   EXPECT_EQ(from(pieces[2], 104), from(payload, 2800));
 }
 
-TEST_F(IavfTx, ComputesBothChecksumsOfATunnelledFrame) {
+TEST_F(IntelTx, ComputesBothChecksumsOfATunnelledFrame) {
   const Bytes inner = packet::test::whole_frame({.tcp_options = false}, pattern(301));
   Bytes frame = packet::test::whole_frame({.proto = packet::test::Proto::udp}, {});
   packet::test::append(frame, {8, 0, 0, 0, 0, 0, 7, 0});
@@ -310,13 +311,13 @@ TEST_F(IavfTx, ComputesBothChecksumsOfATunnelledFrame) {
   EXPECT_EQ(sum_with_pseudo_header(from(sent, 14)), 0xffffu);
 }
 
-TEST_F(IavfTx, StopsAtATailBeyondTheRing) {
-  EXPECT_EQ(queue_.peek(views_, kLength), 0u);
+TEST_F(IntelTx, StopsAtATailBeyondTheRing) {
+  EXPECT_EQ(queue_.peek(views_, kLength, vlan_), 0u);
   EXPECT_TRUE(queue_.is_stopped());
   EXPECT_EQ(queue_.counters().guest_fault.get(), 1u);
 }
 
-TEST_F(IavfTx, StopsAtABufferOutsideGuestMemoryAndRunsAgainWhenEnabled) {
+TEST_F(IntelTx, StopsAtABufferOutsideGuestMemoryAndRunsAgainWhenEnabled) {
   post(0x10, test::data_word(test::kEop, 64));
   EXPECT_EQ(peek(), 0u);
   EXPECT_TRUE(queue_.is_stopped());
@@ -326,21 +327,21 @@ TEST_F(IavfTx, StopsAtABufferOutsideGuestMemoryAndRunsAgainWhenEnabled) {
   EXPECT_EQ(peek(), 1u);
 }
 
-TEST_F(IavfTx, SendsWhatStandsBeforeABadDescriptorFirst) {
+TEST_F(IntelTx, SendsWhatStandsBeforeABadDescriptorFirst) {
   post_frame(pattern(64));
   post(test::buffer(5), test::data_word(test::kEop, 64) | 0x8);  // a filter to be programmed: not for us
   EXPECT_EQ(peek(), 1u);
   EXPECT_TRUE(queue_.complete(1));
 }
 
-TEST_F(IavfTx, StopsAtARingOutsideGuestMemory) {
+TEST_F(IntelTx, StopsAtARingOutsideGuestMemory) {
   start({.ring = Iova{0x1000}, .length = kLength});
-  EXPECT_EQ(queue_.peek(views_, 1), 0u);
+  EXPECT_EQ(queue_.peek(views_, 1, vlan_), 0u);
   EXPECT_TRUE(queue_.is_stopped());
 }
 
 // IAVF_TSO_MAX_SEG of DPDK's driver.
-TEST_F(IavfTx, GathersASuperFrameFromAsManyBuffersAsADriverMayUse) {
+TEST_F(IntelTx, GathersASuperFrameFromAsManyBuffersAsADriverMayUse) {
   constexpr std::uint16_t kRing = 512;
   start({.ring = Iova{test::kTxRing}, .length = kRing});
   const Bytes payload = pattern(254 * 100);
@@ -358,14 +359,14 @@ TEST_F(IavfTx, GathersASuperFrameFromAsManyBuffersAsADriverMayUse) {
   EXPECT_EQ(received(views_[0]).size(), 19u);
 }
 
-TEST_F(IavfTx, StopsAtAFrameWithoutAnEnd) {
+TEST_F(IntelTx, StopsAtAFrameWithoutAnEnd) {
   for (unsigned i = 0; i + 1 < kLength; ++i)
     post(test::buffer(0), test::data_word(0, 64));
   EXPECT_EQ(peek(), 0u);
   EXPECT_TRUE(queue_.is_stopped());
 }
 
-TEST_F(IavfTx, AllocatesNothingUnderTraffic) {
+TEST_F(IntelTx, AllocatesNothingUnderTraffic) {
   post_frame(pattern(64));
   ASSERT_EQ(peek(), 1u);
   const rigs::CountAllocations allocations;

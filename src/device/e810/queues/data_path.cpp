@@ -56,7 +56,6 @@ bool DataPath::enable_tx(unsigned queue, const intel::TxQueueConfig& config) noe
   intel::TxQueue& tx = pairs_[queue]->tx;
   tx.disable();
   tx.configure(config);
-  tx.set_vlan(rules_.vlan);
   registers_.set(reg::QTX_COMM_DBELL + queue * 4, 0);
   tx.enable();
   note(tx_running_, queue, true);
@@ -106,8 +105,6 @@ void DataPath::note_running() noexcept {
 
 void DataPath::publish() noexcept {
   rules_.prepare_hash();
-  for (const auto& pair : pairs_)
-    pair->tx.set_vlan(rules_.vlan);
   note_running();
 }
 
@@ -157,7 +154,7 @@ std::size_t DataPath::peek(std::span<packet::FrameView> into) noexcept {
     turn_ = turn_ + 1 < tx_running_.size() ? turn_ + 1 : 0;
     peeked_queue_ = tx_running_[turn_];
     intel::TxQueue& tx = pairs_[peeked_queue_]->tx;
-    const std::size_t count = tx.peek(into, registers_.transmit_tail(peeked_queue_));
+    const std::size_t count = tx.peek(into, registers_.transmit_tail(peeked_queue_), rules_.vlan);
     if (count == 0) continue;
     if (!tx.state().config.programs_flows) return count;
     program_flows(tx, into.first(count));

@@ -24,9 +24,6 @@ void LaneQueues::set_rules(const std::shared_ptr<const intel::RxRules>& rules,
                            const packet::Accepts& accepts) noexcept {
   rules_ = rules;
   accepts_ = accepts;
-  for (QueuePair* const pair : pairs_) {
-    if (pair != nullptr) pair->tx.set_vlan(rules->vlan);
-  }
 }
 
 void LaneQueues::reset() noexcept {
@@ -74,7 +71,7 @@ std::size_t LaneQueues::take(std::span<packet::FrameView> into) noexcept {
     const std::uint32_t later = left & ~((2u << last_queue_) - 1);
     last_queue_ = static_cast<std::uint32_t>(std::countr_zero(later != 0 ? later : left));
     left &= ~(1u << last_queue_);
-    const std::size_t count = pairs_[last_queue_]->tx.peek(into, tail_of(reg::QTX_TAIL1, last_queue_));
+    const std::size_t count = pairs_[last_queue_]->tx.peek(into, tail_of(reg::QTX_TAIL1, last_queue_), rules_->vlan);
     if (count > 0) return count;
   }
   return 0;
