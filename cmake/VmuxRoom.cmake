@@ -7,9 +7,10 @@
 #   These of its sources are compiled as one: for files that are quick themselves and include what takes seconds (JSON, the
 #   command line). Names of their unnamed namespaces must differ, and no other target of the folder may have one of them. A target may have several such groups.
 #
-# vmux_test(NAME SOURCES file... [APART file...] [LIBS target...] [LABELS label])
+# vmux_test(NAME SOURCES file... [APART file...] [LIBS target...] [LABELS label] [PREFIX text])
 #   A GoogleTest executable, each TEST a ctest entry, labelled `unit` unless LABELS says otherwise. `threads` marks what the ThreadSanitizer run repeats.
-#   SOURCES are compiled five at a time, as by vmux_together; those APART, whose names others use too, alone.
+#   SOURCES are compiled five at a time, as by vmux_together; those APART, whose names others use too, alone. PREFIX stands before the names of its
+#   tests in ctest, where another executable has tests of the same names.
 #
 # vmux_fuzzer(NAME SOURCES file... [LIBS target...])
 #   A libFuzzer target in bin/fuzz/, built with VMUX_FUZZ only. Seeds: tests/fuzz/corpus/NAME/.
@@ -101,7 +102,7 @@ function(vmux_test name)
   if(NOT VMUX_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "SOURCES;APART;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "PREFIX" "SOURCES;APART;LIBS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES} ${ARG_APART})
   if(NOT VMUX_EACH_FILE_ALONE)
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
@@ -118,7 +119,7 @@ function(vmux_test name)
   if(ARG_LABELS)
     list(GET ARG_LABELS 0 label)
   endif()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 600 PROPERTIES TIMEOUT 120 LABELS ${label})
+  gtest_discover_tests(${name} TEST_PREFIX "${ARG_PREFIX}" DISCOVERY_TIMEOUT 600 PROPERTIES TIMEOUT 120 LABELS ${label})
   add_dependencies(vmux-tests ${name})
   if("threads" IN_LIST ARG_LABELS)
     add_dependencies(vmux-thread-tests ${name})
@@ -127,7 +128,7 @@ endfunction()
 
 function(vmux_seeds_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
-  vmux_test(${name}_seeds SOURCES ${PROJECT_SOURCE_DIR}/tests/fuzz/seeds_test.cpp APART ${ARG_SOURCES} LIBS ${ARG_LIBS})
+  vmux_test(${name}_seeds SOURCES ${PROJECT_SOURCE_DIR}/tests/fuzz/seeds_test.cpp APART ${ARG_SOURCES} LIBS ${ARG_LIBS} PREFIX ${name}.)
   if(VMUX_TESTS)
     target_compile_definitions(${name}_seeds PRIVATE VMUX_SEEDS="${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
   endif()

@@ -13,6 +13,7 @@
 #include "fake_guest/iavf_guest.hpp"
 #include "fuzz/input.hpp"
 #include "fuzz/nic_arena.hpp"
+#include "fuzz/nic_steps.hpp"
 #include "port/test/rounds.hpp"
 
 namespace vmux::fuzz {
@@ -193,64 +194,19 @@ void access(IavfArena& arena, Input& input) {
   static_cast<void>((shape & 4) != 0 ? function.write(region, offset, part) : function.read(region, offset, part));
 }
 
-void fill(IavfArena& arena, Input& input) {
-  const std::uint32_t at = input.u32();
-  arena.fill(at, input.bytes(input.u8()));
-}
-
 void burst(IavfArena& arena, Input& input) {
-  const std::uint8_t lanes = input.u8(), how = input.u8();
-  std::optional<std::uint8_t> fill_with;
-  if ((how & 0x80) != 0) fill_with = how;
-  arena.take_burst(arena.lane(lanes & 7), arena.lane(lanes >> 3), fill_with, how & 0x3f);
+  const std::uint8_t lanes = input.u8();
+  fuzz::burst(arena, arena.lane(lanes & 7), arena.lane(lanes >> 3), input.u8());
 }
 
 void arrive(IavfArena& arena, Input& input) {
-  IavfArena::Arriving what;
   const std::uint8_t how = input.u8();
-  what.length = input.u16() % 10'000;
-  what.bytes = input.bytes(input.u8());
-  what.is_for_all = (how & 1) != 0;
-  what.offload.has_vlan = (how & 4) != 0;
-  what.offload.vlan_tci = what.offload.has_vlan ? input.u16() : std::uint16_t{0};
-  what.offload.needs_checksum = (how & 8) != 0;
-  what.offload.csum_start = what.offload.needs_checksum ? input.u8() : std::uint8_t{0};
-  what.offload.csum_offset = what.offload.needs_checksum ? input.u8() : std::uint8_t{0};
+  const auto what = arriving<IavfArena>(input, how);
   const packet::FrameView view{.header = std::as_bytes(what.bytes.first(std::min<std::size_t>(64, what.bytes.size()))),
                                .payload = {},
                                .length = static_cast<std::uint32_t>(std::min<std::size_t>(64, what.bytes.size())),
                                .offload = {}};
   arena.arrive((how & 16) != 0 ? arena.lane_for(view) : arena.lane(how >> 5), what);
-}
-
-void upheaval(IavfArena& arena, Input& input) {
-  const std::uint8_t what = input.u8();
-  switch (what % 8) {
-    case 0:
-      return arena.nic().function().reset(pci::ResetKind::client_request);
-    case 1:
-    case 2:
-      return arena.set_command((what & 1) != 0 ? 0x7 : 0x3);  // bus master on and off
-    case 3:
-      return arena.nic().set_link((what & 8) != 0);
-    case 4:
-      return arena.unmap_all();
-    case 5:
-      return arena.unmap_half((what & 8) != 0);
-    case 6:
-      return arena.map_all();
-    default:
-      return arena.part_with_last_lane();
-  }
-}
-
-void flip(IavfArena& arena, Input& input) {
-  arena.end_flipping();
-  for (unsigned count = input.u8() % 8 + 1; count > 0; --count) {
-    const std::uint32_t at = input.u32();
-    arena.flip(at, input.u64());
-  }
-  arena.begin_flipping();
 }
 
 using Step = void (*)(IavfArena&, Input&);
@@ -260,11 +216,11 @@ constexpr Step kSteps[] = {
     read_register,
     write_mapped,
     access,
-    fill,
+    fill<IavfArena>,
     burst,
     arrive,
-    upheaval,
-    flip,
+    upheaval<IavfArena>,
+    flip<IavfArena>,
     [](IavfArena& arena, Input&) { arena.run_pollers(); },
     [](IavfArena& arena, Input&) { arena.open_admin_queue(); },
     [](IavfArena& arena, Input& input) { arena.bring_up(input.u8()); },
@@ -277,13 +233,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace vmux::fuzz;
   static IavfArena polled{vmux::device::iavf::Doorbell::poll};
   static IavfArena trapped{vmux::device::iavf::Doorbell::trap};
-  Input input{data, size};
-  IavfArena& arena = (input.u8() & 1) != 0 ? polled : trapped;
-  arena.restart();
-  for (unsigned i = 0; i < 100 && !input.is_empty(); ++i) {
-    kSteps[input.u8() % std::size(kSteps)](arena, input);
-    arena.step_done();
-  }
-  arena.finish();
+  play(polled, trapped, kSteps, Input{data, size});
   return 0;
 }

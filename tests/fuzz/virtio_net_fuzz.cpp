@@ -12,6 +12,7 @@
 
 #include "fuzz/input.hpp"
 #include "fuzz/nic_arena.hpp"
+#include "fuzz/nic_steps.hpp"
 #include "port/test/rounds.hpp"
 #include "rigs/virtio_net_rig.hpp"
 
@@ -220,60 +221,15 @@ void chain(VirtioArena& arena, Input& input) {
   if ((how & 0x40) != 0) arena.notify(how % kQueues);
 }
 
-void fill(VirtioArena& arena, Input& input) {
-  const std::uint32_t at = input.u32();
-  arena.fill(at, input.bytes(input.u8()));
-}
-
 void burst(VirtioArena& arena, Input& input) {
-  const std::uint8_t lanes = input.u8(), how = input.u8();
-  std::optional<std::uint8_t> fill_with;
-  if ((how & 0x80) != 0) fill_with = how;
-  arena.take_burst(arena.lane(lanes), arena.lane(lanes >> 1u), fill_with, how & 0x3f);
+  const std::uint8_t lanes = input.u8();
+  fuzz::burst(arena, arena.lane(lanes), arena.lane(lanes >> 1u), input.u8());
 }
 
 void arrive(VirtioArena& arena, Input& input) {
-  VirtioArena::Arriving what;
   const std::uint8_t how = input.u8();
-  what.length = input.u16() % 10'000;
-  what.bytes = input.bytes(input.u8());
-  what.is_for_all = (how & 1) != 0;
-  what.offload.has_vlan = (how & 4) != 0;
-  what.offload.vlan_tci = what.offload.has_vlan ? input.u16() : std::uint16_t{0};
-  what.offload.needs_checksum = (how & 8) != 0;
-  what.offload.csum_start = what.offload.needs_checksum ? input.u8() : std::uint8_t{0};
-  what.offload.csum_offset = what.offload.needs_checksum ? input.u8() : std::uint8_t{0};
+  const auto what = arriving<VirtioArena>(input, how);
   arena.arrive(arena.lane(how >> 5u), what);
-}
-
-void upheaval(VirtioArena& arena, Input& input) {
-  const std::uint8_t what = input.u8();
-  switch (what % 8) {
-    case 0:
-      return arena.nic().function().reset(pci::ResetKind::client_request);
-    case 1:
-    case 2:
-      return arena.set_command((what & 1) != 0 ? 0x7 : 0x3);  // bus master on and off
-    case 3:
-      return arena.nic().set_link((what & 8) != 0);
-    case 4:
-      return arena.unmap_all();
-    case 5:
-      return arena.unmap_half((what & 8) != 0);
-    case 6:
-      return arena.map_all();
-    default:
-      return arena.part_with_last_lane();
-  }
-}
-
-void flip(VirtioArena& arena, Input& input) {
-  arena.end_flipping();
-  for (unsigned count = input.u8() % 8 + 1; count > 0; --count) {
-    const std::uint32_t at = input.u32();
-    arena.flip(at, input.u64());
-  }
-  arena.begin_flipping();
 }
 
 using Step = void (*)(VirtioArena&, Input&);
@@ -284,11 +240,11 @@ constexpr Step kSteps[] = {
     send,
     give_buffers,
     chain,
-    fill,
+    fill<VirtioArena>,
     burst,
     arrive,
-    upheaval,
-    flip,
+    upheaval<VirtioArena>,
+    flip<VirtioArena>,
     [](VirtioArena& arena, Input&) { arena.run_timers(); },
     [](VirtioArena& arena, Input& input) { arena.bring_up(input.u64()); },
     [](VirtioArena& arena, Input& input) { arena.notify(input.u8() % kQueues); },
@@ -301,13 +257,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace vmux::fuzz;
   static VirtioArena polled{vmux::device::virtio_net::Doorbell::poll};
   static VirtioArena trapped{vmux::device::virtio_net::Doorbell::trap};
-  Input input{data, size};
-  VirtioArena& arena = (input.u8() & 1) != 0 ? polled : trapped;
-  arena.restart();
-  for (unsigned i = 0; i < 100 && !input.is_empty(); ++i) {
-    kSteps[input.u8() % std::size(kSteps)](arena, input);
-    arena.step_done();
-  }
-  arena.finish();
+  play(polled, trapped, kSteps, Input{data, size});
   return 0;
 }
