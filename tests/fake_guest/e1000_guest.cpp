@@ -2,6 +2,7 @@
 #include "fake_guest/e1000_guest.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstring>
 
 #include "vmux/base/assert.hpp"
@@ -45,17 +46,17 @@ std::uint32_t E1000Guest::read_mapped(std::uint32_t offset) { return memory::loa
 std::uint32_t E1000Guest::read_io(std::uint32_t offset) {
   std::array<std::byte, 4> bytes{};
   store(std::span{bytes}, 0, offset);
-  VMUX_ASSERT(function_->write(pci::Region::bar1, RegionOffset{0}, bytes).has_value());
-  VMUX_ASSERT(function_->read(pci::Region::bar1, RegionOffset{4}, bytes).has_value());
+  way_->write(pci::Region::bar1, 0, bytes);
+  way_->read(pci::Region::bar1, 4, bytes);
   return load<std::uint32_t>(bytes, 0);
 }
 
 void E1000Guest::write_io(std::uint32_t offset, std::uint32_t value) {
   std::array<std::byte, 4> bytes{};
   store(std::span{bytes}, 0, offset);
-  VMUX_ASSERT(function_->write(pci::Region::bar1, RegionOffset{0}, bytes).has_value());
+  way_->write(pci::Region::bar1, 0, bytes);
   store(std::span{bytes}, 0, value);
-  VMUX_ASSERT(function_->write(pci::Region::bar1, RegionOffset{4}, bytes).has_value());
+  way_->write(pci::Region::bar1, 4, bytes);
 }
 
 std::uint16_t E1000Guest::read_phy(unsigned index) {
@@ -245,6 +246,7 @@ std::optional<E1000Frame> E1000Guest::receive() {
     const std::uint64_t at = kRxRing + next * 16ull;
     const auto status = load<std::uint8_t>(memory(), at + 12);
     if (next == rx_tail_ || (status & 1) == 0) return std::nullopt;
+    std::atomic_thread_fence(std::memory_order_acquire);
     const auto length = load<std::uint16_t>(memory(), at + 8);
     const auto buffer = load<std::uint64_t>(memory(), at);
     const auto data = memory().subspan(buffer, length);

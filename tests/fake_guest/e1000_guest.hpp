@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A driver for an 82540EM, in the test's own process: a second reading of the datasheet. It knows pci::Function and
-// nothing of the model, so a wrong constant on either side shows.
+// A driver for an 82540EM, in the test's own process: a second reading of the datasheet. It knows a card by its way to
+// it, and nothing of the model, so a wrong constant on either side shows.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,7 @@
 #include <deque>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "fake_guest/guest.hpp"
@@ -54,7 +55,7 @@ class E1000Guest : public Guest {
  public:
   static constexpr std::uint64_t kMemory = 4 << 20;
 
-  explicit E1000Guest(pci::Function& function) : Guest(function, kMemory, pci::Irq::intx) {}
+  explicit E1000Guest(Card card) : Guest(std::move(card), kMemory, pci::Irq::intx) {}
 
   // --- registers ---
   /// Through the memory that a client would have mapped, without a message.

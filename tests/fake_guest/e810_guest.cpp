@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "fake_guest/e810_guest.hpp"
 
+#include <atomic>
 #include <cstring>
 
 #include "vmux/base/assert.hpp"
@@ -427,9 +428,10 @@ std::optional<E810Frame> E810Guest::receive(unsigned queue) {
   E810Frame frame;
   while (state.rx_next != state.rx_tail) {
     const std::uint64_t at = rx_ring(queue) + state.rx_next * kRxDescriptor;
+    if ((load<std::uint64_t>(memory(), at + 8) & 1) == 0) return std::nullopt;
+    std::atomic_thread_fence(std::memory_order_acquire);
     for (unsigned word = 0; word < 4; ++word)
       frame.words[word] = load<std::uint64_t>(memory(), at + word * 8);
-    if ((frame.words[1] & 1) == 0) return std::nullopt;
     const auto length = static_cast<std::size_t>(frame.words[0] >> 32 & 0x3fff);
     const std::byte* const data = memory_.data() + kRxBuffers + (queue * 64 + state.rx_next) * kBufferStride / 2;
     frame.bytes.insert(frame.bytes.end(), data, data + length);

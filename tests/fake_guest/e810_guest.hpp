@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A driver for an Intel E810 physical function, in the test's own process: a second reading of the published headers,
-// in the order in which stock drivers go. It knows pci::Function and nothing of the model or of its wire structs, so a
-// wrong constant on either side shows.
+// in the order in which stock drivers go. It knows a card by its way to it, and nothing of the model or of its wire
+// structs, so a wrong constant on either side shows.
 #pragma once
 
 #include <array>
@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "fake_guest/guest.hpp"
@@ -46,7 +47,7 @@ class E810Guest : public Guest {
   static constexpr std::uint64_t kSendRing = 0x1000, kReceiveRing = 0x2000, kSendBuffers = 0x1'0000,
                                  kReceiveBuffers = 0x4'0000;
 
-  explicit E810Guest(pci::Function& function) : Guest(function, kMemory, pci::Irq::msix) {}
+  explicit E810Guest(Card card) : Guest(std::move(card), kMemory, pci::Irq::msix) {}
 
   // --- admin queue ---
   void open_admin_queue();

@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "fake_guest/way.hpp"
 #include "vmux/base/assert.hpp"
 #include "vmux/base/mapping.hpp"
 #include "vmux/base/unique_fd.hpp"
@@ -38,39 +40,39 @@ class Guest {
   // --- registers of BAR 0 ---
   [[nodiscard]] std::uint32_t read(std::uint32_t offset) {
     std::array<std::byte, 4> bytes{};
-    VMUX_ASSERT(function_->read(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
+    way_->read(pci::Region::bar0, offset, bytes);
     return load<std::uint32_t>(bytes, 0);
   }
   void write(std::uint32_t offset, std::uint32_t value) {
     std::array<std::byte, 4> bytes{};
     store(std::span{bytes}, 0, value);
-    VMUX_ASSERT(function_->write(pci::Region::bar0, RegionOffset{offset}, bytes).has_value());
+    way_->write(pci::Region::bar0, offset, bytes);
   }
   /// Memory and I/O space stay on.
   void set_bus_master(bool enabled) {
     const std::array<std::byte, 2> command{enabled ? std::byte{7} : std::byte{3}, std::byte{0}};
-    VMUX_ASSERT(function_->write(pci::Region::config, RegionOffset{4}, command).has_value());
+    way_->write(pci::Region::config, 4, command);
   }
 
-  /// Gives this function the guest's memory and interrupts: as a VMM does with the card of a VM that has moved. The one
+  /// Gives this card the guest's memory and interrupts: as a VMM does with the card of a VM that has moved. The one
   /// before may be gone.
-  void move_to(pci::Function& function) {
-    function_ = &function;
+  void move_to(Card card) {
+    way_ = std::move(card.way);
     auto fd = memory_fd_.duplicate();
     VMUX_ASSERT(fd.has_value());
-    memory::MapRequest request{Iova{0}, ByteCount{memory_.bytes().size()}, memory::Access::read_write, std::move(*fd),
-                               0};
-    VMUX_ASSERT(function_->memory().map(std::move(request)).has_value());
+    way_->give_memory(std::move(*fd), memory_.bytes().size());
     connect_interrupts();
-    const pci::RegionInfo bar = function.region(pci::Region::bar0);
-    if (bar.fd < 0) return;
-    auto mapping = Mapping::create(bar.fd, 0, bar.size, true);
-    VMUX_ASSERT(mapping.has_value());
-    bar0_ = std::move(*mapping);
+    if (Mapping bar0 = way_->map_bar0(); !bar0.bytes().empty()) bar0_ = std::move(bar0);
+  }
+  /// The same with other memory, which has what the guest's has: at the same place in this process.
+  void move_to(Card card, UniqueFd memory) {
+    VMUX_ASSERT(memory_.replace(memory.get(), 0).has_value());
+    memory_fd_ = std::move(memory);
+    move_to(std::move(card));
   }
 
   /// This function has the guest's memory and interrupts already, from the one before, and its BAR is the one before's.
-  void follow(pci::Function& function) noexcept { function_ = &function; }
+  void follow(pci::Function& function) { way_ = std::make_unique<DirectWay>(function); }
 
   [[nodiscard]] std::span<std::byte> memory() noexcept { return memory_.bytes(); }
   /// Messages of this interrupt since the last call.
@@ -78,29 +80,27 @@ class Guest {
 
  protected:
   /// Maps `size` bytes at address 0, connects all interrupts of this kind, and lets the card be a bus master.
-  Guest(pci::Function& function, std::uint64_t size, pci::Irq kind) : kind_(kind) {
+  Guest(Card card, std::uint64_t size, pci::Irq kind) : kind_(kind) {
     auto fd = make_memfd("fake-guest", size);
     VMUX_ASSERT(fd.has_value());
     memory_fd_ = std::move(*fd);
     auto mapping = Mapping::create(memory_fd_.get(), 0, size, true);
     VMUX_ASSERT(mapping.has_value());
     memory_ = std::move(*mapping);
-    for (std::uint32_t i = 0; i < function.interrupts().info(kind_).count; ++i) {
+    for (std::uint32_t i = card.way->count_of(kind_); i > 0; --i) {
       auto event = make_eventfd();
       VMUX_ASSERT(event.has_value());
       interrupts_.push_back(std::move(*event));
     }
-    move_to(function);
+    move_to(std::move(card));
     set_bus_master(true);
   }
-  ~Guest() {
-    function_->client_gone([] {});
-  }
+  ~Guest() { way_->leave(); }
 
   /// Of BAR 0 what is mapped, as the guest's own client has mapped it.
   [[nodiscard]] std::span<std::byte> bar0() const noexcept { return bar0_.bytes(); }
 
-  pci::Function* function_ = nullptr;
+  std::unique_ptr<Way> way_;
   Mapping memory_;
 
  private:
@@ -111,14 +111,7 @@ class Guest {
       VMUX_ASSERT(sink.has_value());
       sinks.push_back(std::move(*sink));
     }
-    pci::IrqRequest irq{.irq = kind_,
-                        .action = pci::IrqAction::trigger,
-                        .data = pci::IrqData::eventfd,
-                        .start = 0,
-                        .count = static_cast<std::uint32_t>(interrupts_.size()),
-                        .booleans = {},
-                        .eventfds = sinks};
-    VMUX_ASSERT(function_->interrupts().configure(irq).has_value());
+    way_->give_interrupts(kind_, std::move(sinks));
   }
 
   const pci::Irq kind_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "fake_guest/iavf_guest.hpp"
 
+#include <atomic>
 #include <cstring>
 
 #include "vmux/base/assert.hpp"
@@ -239,10 +240,11 @@ std::optional<IavfFrame> IavfGuest::receive(unsigned queue) {
   for (;;) {
     if (state.rx_next == state.rx_tail) return std::nullopt;
     const std::uint64_t at = rx_ring(queue) + state.rx_next * kRxDescriptor;
-    frame.qword0 = load<std::uint64_t>(memory(), at);
     frame.qword1 = load<std::uint64_t>(memory(), at + 8);
-    frame.qword2 = load<std::uint64_t>(memory(), at + 16);
     if ((frame.qword1 & 1) == 0) return std::nullopt;
+    std::atomic_thread_fence(std::memory_order_acquire);
+    frame.qword0 = load<std::uint64_t>(memory(), at);
+    frame.qword2 = load<std::uint64_t>(memory(), at + 16);
     const std::uint64_t size = frame.qword1 >> 38 & 0x3fff;
     const std::uint64_t buffer = kRxBuffers + (queue * 64 + state.rx_next) % 512 * kBufferStride;
     frame.bytes.insert(frame.bytes.end(), memory_.data() + buffer, memory_.data() + buffer + size);

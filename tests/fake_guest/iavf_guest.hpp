@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A driver for an Intel adaptive virtual function, in the test's own process: a second reading of the published
-// headers. It knows pci::Function and nothing of the model or of its wire structs, so a wrong constant on either side
-// shows.
+// headers. It knows a card by its way to it, and nothing of the model or of its wire structs, so a wrong constant on
+// either side shows.
 #pragma once
 
 #include <array>
@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "fake_guest/guest.hpp"
@@ -76,7 +77,7 @@ class IavfGuest : public Guest {
   static constexpr unsigned kAdminEntries = 32;
   static constexpr std::uint16_t kVsi = 1;
 
-  explicit IavfGuest(pci::Function& function) : Guest(function, kMemory, pci::Irq::msix) {}
+  explicit IavfGuest(Card card) : Guest(std::move(card), kMemory, pci::Irq::msix) {}
 
   void write_data_page(std::uint32_t offset, std::uint32_t value);  ///< mapped or by message, as set up
 

@@ -11,19 +11,16 @@ std::uint64_t VirtioNetFrame::field(std::size_t at, unsigned size) const {
   return value;
 }
 
-VirtioNetGuest::VirtioNetGuest(pci::Function& function) : Guest(function, kMemory, pci::Irq::msix) {
-  find_structures();
-}
+VirtioNetGuest::VirtioNetGuest(Card card) : Guest(std::move(card), kMemory, pci::Irq::msix) { find_structures(); }
 
 std::uint64_t VirtioNetGuest::read_at(pci::Region bar, std::uint64_t at, unsigned size) {
   std::uint64_t value = 0;
-  VMUX_ASSERT(
-      function_->read(bar, RegionOffset{at}, std::as_writable_bytes(std::span{&value, 1}).first(size)).has_value());
+  way_->read(bar, at, std::as_writable_bytes(std::span{&value, 1}).first(size));
   return value;
 }
 
 void VirtioNetGuest::write_at(pci::Region bar, std::uint64_t at, unsigned size, std::uint64_t value) {
-  VMUX_ASSERT(function_->write(bar, RegionOffset{at}, std::as_bytes(std::span{&value, 1}).first(size)).has_value());
+  way_->write(bar, at, std::as_bytes(std::span{&value, 1}).first(size));
 }
 
 // 4.1.4: vendor-specific capabilities, the type in their fourth byte.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A driver for a virtio network card on PCI, in the test's own process: a second reading of the specification's
-// chapters 3.1, 4.1 and 5.1. It knows pci::Function and nothing of src/virtio, so a wrong constant on either side
-// shows.
+// chapters 3.1, 4.1 and 5.1. It knows a card by its way to it, and nothing of src/virtio, so a wrong constant on either
+// side shows.
 #pragma once
 
 #include <array>
@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "fake_guest/guest.hpp"
@@ -50,7 +51,7 @@ class VirtioNetGuest : public Guest {
  public:
   static constexpr std::uint64_t kMemory = 16 << 20;
 
-  explicit VirtioNetGuest(pci::Function& function);
+  explicit VirtioNetGuest(Card card);
 
   // --- structures, found by their capabilities ---
   [[nodiscard]] std::uint64_t common(std::uint32_t at, unsigned size) { return read_at(kBar, common_ + at, size); }

@@ -145,6 +145,7 @@ class VirtioRing {
 
   std::optional<VirtioUsed> used_split() {
     if (get<std::uint16_t>(layout_.device + 2) == used_) return std::nullopt;
+    std::atomic_thread_fence(std::memory_order_acquire);
     const std::uint64_t at = layout_.device + 4 + 8ull * (used_ % layout_.size);
     ++used_;
     return give_back(get<std::uint32_t>(at), get<std::uint32_t>(at + 4));

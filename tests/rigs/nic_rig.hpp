@@ -36,6 +36,39 @@ struct Sent {
   std::uint32_t length = 0;  // bytes of the view
 };
 
+/// Takes what a card sends: up to `most` frames, each finished into pieces.
+inline std::vector<Sent> take_from(port::Port& card, std::size_t most) {
+  const port::test::Round round{card};
+  std::array<packet::FrameView, port::kMaxBurst> views;
+  const std::size_t count = card.take(std::span{views}.first(most));
+  std::vector<Sent> sent;
+  for (std::size_t i = 0; i < count; ++i) {
+    packet::Pieces pieces{views[i], packet::Accepts{.max_frame = 65'535}};
+    while (const packet::Piece* piece = pieces.next()) {
+      FrameBytes bytes(piece->length);
+      const std::span<std::byte> to{bytes};
+      pieces.copy(std::span{&to, 1});
+      sent.push_back({std::move(bytes), views[i].offload, views[i].header.size(), views[i].length});
+    }
+  }
+  port::test::finish(card, count);
+  return sent;
+}
+
+/// One frame arrives at a card: its first `header` bytes as a copied header, the rest as payload. How many it took.
+inline std::size_t arrive_at(port::Port& card, const FrameBytes& frame, packet::Offload offload = {},
+                             std::size_t header = 64) {
+  header = std::min(header, frame.size());
+  const packet::Slice payload = std::span{frame}.subspan(header);
+  packet::FrameView view;
+  view.header = std::span{frame}.first(header);
+  if (!payload.empty()) view.payload = std::span{&payload, 1};
+  view.length = static_cast<std::uint32_t>(frame.size());
+  view.offload = offload;
+  const port::test::Round round{card};
+  return card.deliver(std::span{&view, 1}).taken;
+}
+
 template <class Nic, class Guest>
 struct NicRig {
   std::unique_ptr<runtime::Poller> poller;
@@ -115,36 +148,9 @@ struct NicRig {
   std::vector<std::byte> recorded;
   UniqueFd cursors;
 
-  /// Takes what the card sends: up to `most` frames, each finished into pieces.
-  std::vector<Sent> take(std::size_t most = port::kMaxBurst) {
-    const port::test::Round round{nic->port()};
-    std::array<packet::FrameView, port::kMaxBurst> views;
-    const std::size_t count = nic->port().take(std::span{views}.first(most));
-    std::vector<Sent> sent;
-    for (std::size_t i = 0; i < count; ++i) {
-      packet::Pieces pieces{views[i], packet::Accepts{.max_frame = 65'535}};
-      while (const packet::Piece* piece = pieces.next()) {
-        FrameBytes bytes(piece->length);
-        const std::span<std::byte> to{bytes};
-        pieces.copy(std::span{&to, 1});
-        sent.push_back({std::move(bytes), views[i].offload, views[i].header.size(), views[i].length});
-      }
-    }
-    port::test::finish(nic->port(), count);
-    return sent;
-  }
-
-  /// One frame arrives at the card: its first `header` bytes as a copied header, the rest as payload.
+  std::vector<Sent> take(std::size_t most = port::kMaxBurst) { return take_from(nic->port(), most); }
   std::size_t arrive(const FrameBytes& frame, packet::Offload offload = {}, std::size_t header = 64) {
-    header = std::min(header, frame.size());
-    const packet::Slice payload = std::span{frame}.subspan(header);
-    packet::FrameView view;
-    view.header = std::span{frame}.first(header);
-    if (!payload.empty()) view.payload = std::span{&payload, 1};
-    view.length = static_cast<std::uint32_t>(frame.size());
-    view.offload = offload;
-    const port::test::Round round{nic->port()};
-    return nic->port().deliver(std::span{&view, 1}).taken;
+    return arrive_at(nic->port(), frame, offload, header);
   }
 
   /// Lets the poller run until `condition` holds; false when it does not within two seconds.
