@@ -12,6 +12,7 @@
 #include "virtio/queue.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/memory/address_space.hpp"
+#include "vmux/state/arena.hpp"
 #include "vmux/state/reader.hpp"
 #include "vmux/state/writer.hpp"
 
@@ -25,6 +26,8 @@ class Signals {
   virtual void queue_used(unsigned queue) noexcept = 0;
   /// Home thread: what read_config() shows has changed.
   virtual void config_changed() noexcept = 0;
+  /// Home thread: something that save() has, and the arena has not, has changed.
+  virtual void state_changed() noexcept {}
   /// Home thread: a ring that makes no sense has stopped its queue.
   virtual void queue_failed(unsigned /*queue*/) noexcept {}
 };
@@ -58,7 +61,7 @@ class Device {
   virtual void start_queue(unsigned queue, const QueueSetup& setup, const QueueState& state) noexcept = 0;
   /// Nothing of it is touched any more when this returns. Of one that does not run: a new queue's state.
   virtual QueueState stop_queue(unsigned queue) noexcept = 0;
-  [[nodiscard]] virtual QueueState queue_state(unsigned queue) const noexcept = 0;  ///< while paused
+  [[nodiscard]] virtual QueueState queue_state(unsigned queue) noexcept = 0;  ///< not in a round
   /// The driver says that there are new chains.
   virtual void kicked(unsigned queue) noexcept = 0;
   /// Stops all queues and forgets the driver; `client_gone`: and its client.
@@ -77,6 +80,9 @@ class Device {
   [[nodiscard]] virtual tl::expected<void, std::string> load(state::Reader& from) = 0;
   /// Behind load(): the driver is where it was, and only its device goes on in another object. Nobody is to be told.
   virtual void has_stayed() noexcept {}
+  /// As those of pci::Savable: where queues keep what moves with every burst.
+  [[nodiscard]] virtual state::Arena* arena() noexcept { return nullptr; }
+  [[nodiscard]] virtual tl::expected<void, std::string> arena_taken_over() { return {}; }
 };
 
 }  // namespace vmux::virtio

@@ -167,6 +167,7 @@ void PciTransport::queue_used(unsigned queue) noexcept { signal(vector_of(queue)
 
 void PciTransport::config_changed() noexcept {
   ++registers_.generation;
+  function_->note_change();
   if ((registers_.status & wire::virtio::status::driver_ok) != 0) signal(vector_of(kMaxQueues), wp::kIsrConfig);
 }
 

@@ -57,6 +57,9 @@ class PciTransport final : public pci::Device, public pci::Savable, private Sign
   void pause() noexcept override { device_.pause(); }
   void resume() noexcept override { device_.resume(); }
   void save(state::Writer& into) const override;
+  void save_running(state::Writer& into) override { save(into); }
+  state::Arena* arena() noexcept override { return device_.arena(); }
+  [[nodiscard]] tl::expected<void, std::string> arena_taken_over() override { return device_.arena_taken_over(); }
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
  private:
@@ -109,6 +112,7 @@ class PciTransport final : public pci::Device, public pci::Savable, private Sign
   // interrupts: any poller
   void queue_used(unsigned queue) noexcept override;
   void config_changed() noexcept override;
+  void state_changed() noexcept override { function_->note_change(); }
   void signal(std::uint32_t vector, std::uint32_t isr_bit) noexcept;
   [[nodiscard]] std::uint32_t read_isr() noexcept;
   [[nodiscard]] std::uint32_t vector_of(unsigned slot) const noexcept;

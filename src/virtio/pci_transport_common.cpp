@@ -102,6 +102,7 @@ void PciTransport::write_common(std::uint32_t at, std::span<const std::byte> fro
          if (v == 1) self.reset_queue();
        }},
   };
+  function_->note_change();
   for (const Row& row : kRows) {
     if (row.at < at || row.at + row.size > at + from.size()) continue;
     Le<std::uint32_t> value;

@@ -6,6 +6,7 @@
 #include <bit>
 #include <utility>
 
+#include "state/commit.hpp"
 #include "vmux/memory/ordered.hpp"
 #include "wire/virtio.hpp"
 
@@ -65,12 +66,45 @@ void Queue::start(const QueueSetup& setup, const QueueState& state) noexcept {
   read_wrap_ = state.avail_wrap;
   unreported_ = 0;
   first_ = end_ = buffer_end_ = 0;
+  commit(0);
 }
 
 QueueState Queue::stop() noexcept {
   is_started_ = false;
   first_ = end_ = buffer_end_ = 0;
   return state_;
+}
+
+// One store: whoever finds it finds all of it.
+void Queue::commit(std::size_t untold) noexcept {
+  const QueueCursor cursor{.next_avail = state_.next_avail,
+                           .next_used = state_.next_used,
+                           .wraps = static_cast<std::uint8_t>((state_.avail_wrap ? QueueCursor::kAvailWrap : 0) |
+                                                              (state_.used_wrap ? QueueCursor::kUsedWrap : 0)),
+                           .fault = state_.fault,
+                           .untold = static_cast<std::uint16_t>(untold)};
+  state::commit(journal_.cursor, std::bit_cast<std::uint64_t>(cursor));
+}
+
+bool Queue::take_over() noexcept {
+  const auto cursor = std::bit_cast<QueueCursor>(journal_.cursor);
+  const QueueState state{.next_avail = cursor.next_avail,
+                         .next_used = cursor.next_used,
+                         .avail_wrap = (cursor.wraps & QueueCursor::kAvailWrap) != 0,
+                         .used_wrap = (cursor.wraps & QueueCursor::kUsedWrap) != 0,
+                         .fault = cursor.fault};
+  const bool is_one = cursor.wraps <= (QueueCursor::kAvailWrap | QueueCursor::kUsedWrap) &&
+                      cursor.fault <= Fault::bad_header && cursor.untold <= kMaxReady && can_be(setup_, state);
+  if (!is_one) return false;
+  const auto entries = std::span{journal_.entries}.first(cursor.untold);
+  const auto is_outside = [this](const QueueJournal::Entry& each) {
+    return (each.place & ~QueueJournal::Entry::kWrap) >= setup_.size;
+  };
+  if (setup_.is_packed && std::any_of(entries.begin(), entries.end(), is_outside)) return false;
+  state_ = state;
+  if (cursor.untold != 0 && runs()) static_cast<void>(setup_.is_packed ? retell_packed(entries) : tell_split());
+  start(setup_, state_);
+  return true;
 }
 
 void Queue::fetch() noexcept {

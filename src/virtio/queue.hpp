@@ -66,6 +66,17 @@ struct QueueState {
 };
 [[nodiscard]] bool can_be(const QueueSetup& setup, const QueueState& state) noexcept;
 
+/// The same as one word: in memory that outlives its process, what has been used is counted, and noted as still to be
+/// told, in one store.
+struct QueueCursor {
+  static constexpr std::uint8_t kAvailWrap = 1, kUsedWrap = 2;
+  std::uint16_t next_avail = 0, next_used = 0;
+  std::uint8_t wraps = 0;
+  Fault fault = Fault::none;
+  std::uint16_t untold = 0;  ///< chains of the last burst, while their driver may not have seen them
+};
+static_assert(sizeof(QueueCursor) == 8);
+
 struct Buffer {
   Iova at{};
   std::uint32_t length = 0;  ///< bytes; not 0
@@ -79,12 +90,31 @@ struct Chain {
   std::uint16_t readable = 0, writable = 0;
 };
 
+inline constexpr std::size_t kMaxReady = 64;  ///< chains that wait in a queue
+
+/// What a successor of a queue's process goes by: state::Arena holds it. A process may die between any two stores:
+///   - before the cursor moves, nothing has been used: the chains are read again, and used by whoever goes on;
+///   - behind that, what the driver has to see is done again. In a split ring that is the used index, which nobody but
+///     the device writes. In a packed ring it is descriptors, of which the first one's flags show whether the driver
+///     can have seen them: it is available still, or it is not.
+struct QueueJournal {
+  /// Of a packed ring: a used descriptor that is to be written.
+  struct Entry {
+    static constexpr std::uint16_t kWrap = 0x8000;
+    std::uint32_t written = 0;
+    std::uint16_t id = 0, place = 0;  ///< place: with kWrap, the lap
+  };
+  std::uint64_t cursor = 0;  ///< a QueueCursor
+  std::array<Entry, kMaxReady> entries;
+};
+
 class Queue {
  public:
   static constexpr std::size_t kMaxChain = 288;  ///< buffers: a super-frame of DPDK has 255 and a header
-  static constexpr std::size_t kMaxReady = 64;   ///< chains that wait here
+  static constexpr std::size_t kMaxReady = virtio::kMaxReady;
 
-  Queue() = default;
+  /// `journal`, if any, is where the queue keeps what it goes by, in memory that outlives its process.
+  explicit Queue(QueueJournal* journal = nullptr) noexcept : journal_(journal == nullptr ? own_journal_ : *journal) {}
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
@@ -95,12 +125,17 @@ class Queue {
   void start(const QueueSetup& setup, const QueueState& state) noexcept;
   /// Chains that were read and not used will be read again by whoever goes on.
   QueueState stop() noexcept;
+  /// Of a queue that is started: its journal is another's by now, which may have died while it wrote there. Goes on
+  /// from there, and tells the driver what that one may not have told. False: it holds what cannot be; nothing has
+  /// changed.
+  [[nodiscard]] bool take_over() noexcept;
   [[nodiscard]] bool is_started() const noexcept { return is_started_; }
   [[nodiscard]] bool runs() const noexcept { return is_started_ && state_.fault == Fault::none; }
   [[nodiscard]] Fault fault() const noexcept { return state_.fault; }
   /// For whoever looks into the chains. Always false.
   bool fail(Fault fault) noexcept {
     state_.fault = fault;
+    commit(0);
     return false;
   }
   [[nodiscard]] const QueueSetup& setup() const noexcept { return setup_; }
@@ -139,12 +174,14 @@ class Queue {
   [[nodiscard]] bool has_room() const noexcept { return end_ < kMaxReady && buffer_end_ + kMaxChain <= kBuffers; }
   [[nodiscard]] bool add(Chain& chain, std::uint64_t address, std::uint32_t length, bool is_writable) noexcept;
   void set_kicks(bool wanted) noexcept;
+  void commit(std::size_t untold) noexcept;
 
   // queue_split.cpp
   void fetch_split() noexcept;
   [[nodiscard]] bool walk_split(std::uint16_t head) noexcept;
   [[nodiscard]] bool walk_table(Chain& chain, std::uint64_t address, std::uint32_t bytes) noexcept;
   [[nodiscard]] bool use_split(std::span<const std::uint32_t> written) noexcept;
+  [[nodiscard]] bool tell_split() noexcept;
   [[nodiscard]] bool is_wanted_split() noexcept;
   void set_kicks_split(bool wanted) noexcept;
   [[nodiscard]] bool has_more_split() noexcept;
@@ -154,12 +191,16 @@ class Queue {
   [[nodiscard]] bool walk_packed() noexcept;
   [[nodiscard]] bool add_table(Chain& chain, std::uint64_t address, std::uint32_t bytes) noexcept;
   [[nodiscard]] bool use_packed(std::span<const std::uint32_t> written) noexcept;
+  [[nodiscard]] bool tell_packed(std::span<const QueueJournal::Entry> entries) noexcept;
+  [[nodiscard]] bool retell_packed(std::span<const QueueJournal::Entry> entries) noexcept;
   [[nodiscard]] bool is_wanted_packed() noexcept;
   void set_kicks_packed(bool wanted) noexcept;
   [[nodiscard]] bool has_more_packed() noexcept;
 
   [[nodiscard]] bool read_table(std::uint64_t address, std::uint32_t bytes, std::span<std::byte> into) noexcept;
 
+  QueueJournal own_journal_;  // of a queue that was given no other place
+  QueueJournal& journal_;
   QueueSetup setup_;
   QueueState state_;
   bool is_started_ = false;

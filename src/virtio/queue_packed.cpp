@@ -77,35 +77,57 @@ bool Queue::add_table(Chain& chain, std::uint64_t address, std::uint32_t bytes) 
   return true;
 }
 
-// The driver looks at the first one's flags first: they are written last, so that it finds all of the burst.
 bool Queue::use_packed(std::span<const std::uint32_t> written) noexcept {
-  std::byte* first = nullptr;
-  std::uint16_t first_flags = 0;
+  const auto move = [size = setup_.size](std::uint16_t& place, bool& wrap, std::uint16_t slots) {
+    const std::uint32_t next = std::uint32_t{place} + slots;
+    place = static_cast<std::uint16_t>(next >= size ? next - size : next);
+    if (next >= size) wrap = !wrap;
+  };
   for (std::size_t i = 0; i < written.size(); ++i) {
     const Chain& chain = chains_[first_ + i];
-    const auto room = memory_.borrow_for_write(descriptor(state_.next_used), ByteCount{sizeof(wv::PackedDescriptor)});
+    const auto lap = state_.used_wrap ? QueueJournal::Entry::kWrap : std::uint16_t{0};
+    journal_.entries[i] = {written[i], chain.id, static_cast<std::uint16_t>(state_.next_used | lap)};
+    move(state_.next_used, state_.used_wrap, chain.slots);
+    move(state_.next_avail, state_.avail_wrap, chain.slots);
+    unreported_ += chain.slots;
+  }
+  commit(written.size());
+  return tell_packed(std::span{journal_.entries}.first(written.size()));
+}
+
+// The driver looks at the first one's flags first: they are written last, so that it finds all of the burst.
+bool Queue::tell_packed(std::span<const QueueJournal::Entry> entries) noexcept {
+  std::byte* first = nullptr;
+  std::uint16_t first_flags = 0;
+  for (const QueueJournal::Entry& entry : entries) {
+    const auto place = static_cast<std::uint16_t>(entry.place & ~QueueJournal::Entry::kWrap);
+    const auto room = memory_.borrow_for_write(descriptor(place), ByteCount{sizeof(wv::PackedDescriptor)});
     if (room.size() != sizeof(wv::PackedDescriptor)) return fail(Fault::ring_unmapped);
-    const wv::PackedDescriptor told{.length = written[i], .id = chain.id};
+    const wv::PackedDescriptor told{.length = entry.written, .id = entry.id};
     std::memcpy(room.data() + kLengthAt, reinterpret_cast<const std::byte*>(&told) + kLengthAt, kFlagsAt - kLengthAt);
-    const bool wrap = state_.used_wrap;
+    const bool wrap = (entry.place & QueueJournal::Entry::kWrap) != 0;
     const auto flags = static_cast<std::uint16_t>((wrap ? wv::descriptor::available | wv::descriptor::used : 0) |
-                                                  (written[i] != 0 ? wv::descriptor::write : 0));
+                                                  (entry.written != 0 ? wv::descriptor::write : 0));
     if (first == nullptr) {
       first = room.data() + kFlagsAt;
       first_flags = flags;
     } else {
       memory::store_release16({room.data() + kFlagsAt, 2}, 0, flags);
     }
-    const std::uint32_t place = std::uint32_t{state_.next_used} + chain.slots;
-    state_.next_used = static_cast<std::uint16_t>(place >= setup_.size ? place - setup_.size : place);
-    if (place >= setup_.size) state_.used_wrap = !wrap;
-    const std::uint32_t avail = std::uint32_t{state_.next_avail} + chain.slots;
-    state_.next_avail = static_cast<std::uint16_t>(avail >= setup_.size ? avail - setup_.size : avail);
-    if (avail >= setup_.size) state_.avail_wrap = !state_.avail_wrap;
-    unreported_ += chain.slots;
   }
   memory::store_release16({first, 2}, 0, first_flags);
+  commit(0);
   return true;
+}
+
+// What has been told is the driver's to write over. It has not been while the first descriptor is what the driver made
+// available: neither used, nor available anew in the next lap.
+bool Queue::retell_packed(std::span<const QueueJournal::Entry> entries) noexcept {
+  const std::uint16_t first = entries.front().place;
+  const auto place = static_cast<std::uint16_t>(first & ~QueueJournal::Entry::kWrap);
+  const auto flags = load16(memory_, Iova{descriptor(place).raw + kFlagsAt});
+  if (!flags) return fail(Fault::ring_unmapped);
+  return !is_available(*flags, (first & QueueJournal::Entry::kWrap) != 0) || tell_packed(entries);
 }
 
 bool Queue::is_wanted_packed() noexcept {

@@ -82,10 +82,12 @@ bool Queue::walk_table(Chain& chain, std::uint64_t address, std::uint32_t bytes)
   return fail(Fault::chain_too_long);
 }
 
+// The elements are out of the driver's sight until the index is there.
 bool Queue::use_split(std::span<const std::uint32_t> written) noexcept {
   std::size_t done = 0;
+  std::uint16_t next = state_.next_used;
   while (done < written.size()) {
-    const std::uint32_t at = state_.next_used & (setup_.size - 1u);
+    const std::uint32_t at = next & (setup_.size - 1u);
     const std::size_t run = std::min<std::size_t>(written.size() - done, setup_.size - at);
     const Iova to{setup_.device.raw + split::ring + kUsedSize * at};
     const auto room = memory_.borrow_for_write(to, ByteCount{run * kUsedSize});
@@ -101,11 +103,19 @@ bool Queue::use_split(std::span<const std::uint32_t> written) noexcept {
     }
     const std::size_t count = std::max<std::size_t>(fit, 1);
     done += count;
-    state_.next_used = static_cast<std::uint16_t>(state_.next_used + count);
+    next = static_cast<std::uint16_t>(next + count);
   }
+  state_.next_used = next;
   state_.next_avail = static_cast<std::uint16_t>(state_.next_avail + written.size());
   unreported_ += static_cast<std::uint32_t>(written.size());
-  return store16(memory_, Iova{setup_.device.raw + split::index}, state_.next_used) || fail(Fault::ring_unmapped);
+  commit(written.size());
+  return tell_split();
+}
+
+bool Queue::tell_split() noexcept {
+  if (!store16(memory_, Iova{setup_.device.raw + split::index}, state_.next_used)) return fail(Fault::ring_unmapped);
+  commit(0);
+  return true;
 }
 
 bool Queue::is_wanted_split() noexcept {

@@ -56,7 +56,7 @@ class Target final : public virtio::Device {
     VMUX_ASSERT(queues_[queue].is_started());
     return queues_[queue].stop();
   }
-  virtio::QueueState queue_state(unsigned queue) const noexcept override { return queues_[queue].state(); }
+  virtio::QueueState queue_state(unsigned queue) noexcept override { return queues_[queue].state(); }
   void kicked(unsigned queue) noexcept override {
     auto& ring = queues_[queue];
     const auto chains = ring.ready(8);

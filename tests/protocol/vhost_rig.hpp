@@ -85,7 +85,7 @@ class TestDevice final : public virtio::Device {
   void read_config(std::size_t offset, std::span<std::byte> into) const noexcept override;
   void start_queue(unsigned queue, const virtio::QueueSetup& setup, const virtio::QueueState& state) noexcept override;
   virtio::QueueState stop_queue(unsigned queue) noexcept override;
-  virtio::QueueState queue_state(unsigned queue) const noexcept override { return states[queue]; }
+  virtio::QueueState queue_state(unsigned queue) noexcept override { return states[queue]; }
   void kicked(unsigned queue) noexcept override { heard.push_back("kick " + std::to_string(queue)); }
   void reset(bool client_gone) noexcept override { heard.push_back(client_gone ? "gone" : "reset"); }
   void pause() noexcept override {}

@@ -36,11 +36,11 @@ struct Sent {
   std::uint32_t length = 0;  // bytes of the view
 };
 
-/// Takes what a card sends: up to `most` frames, each finished into pieces.
-inline std::vector<Sent> take_from(port::Port& card, std::size_t most) {
-  const port::test::Round round{card};
+/// Takes what a lane of a card sends: up to `most` frames, each finished into pieces.
+inline std::vector<Sent> take_from(port::Port& lane, std::size_t most = port::kMaxBurst) {
+  const port::test::Round round{lane};
   std::array<packet::FrameView, port::kMaxBurst> views;
-  const std::size_t count = card.take(std::span{views}.first(most));
+  const std::size_t count = lane.take(std::span{views}.first(most));
   std::vector<Sent> sent;
   for (std::size_t i = 0; i < count; ++i) {
     packet::Pieces pieces{views[i], packet::Accepts{.max_frame = 65'535}};
@@ -51,13 +51,13 @@ inline std::vector<Sent> take_from(port::Port& card, std::size_t most) {
       sent.push_back({std::move(bytes), views[i].offload, views[i].header.size(), views[i].length});
     }
   }
-  port::test::finish(card, count);
+  port::test::finish(lane, count);
   return sent;
 }
 
-/// One frame arrives at a card: its first `header` bytes as a copied header, the rest as payload. How many it took.
-inline std::size_t arrive_at(port::Port& card, const FrameBytes& frame, packet::Offload offload = {},
-                             std::size_t header = 64) {
+/// One frame arrives at a lane: its first `header` bytes as a copied header, the rest as payload.
+inline port::Delivery deliver_at(port::Port& lane, const FrameBytes& frame, packet::Offload offload = {},
+                                 std::size_t header = 64) {
   header = std::min(header, frame.size());
   const packet::Slice payload = std::span{frame}.subspan(header);
   packet::FrameView view;
@@ -65,8 +65,13 @@ inline std::size_t arrive_at(port::Port& card, const FrameBytes& frame, packet::
   if (!payload.empty()) view.payload = std::span{&payload, 1};
   view.length = static_cast<std::uint32_t>(frame.size());
   view.offload = offload;
-  const port::test::Round round{card};
-  return card.deliver(std::span{&view, 1}).taken;
+  const port::test::Round round{lane};
+  return lane.deliver(std::span{&view, 1});
+}
+/// The same; how many frames it took.
+inline std::size_t arrive_at(port::Port& card, const FrameBytes& frame, packet::Offload offload = {},
+                             std::size_t header = 64) {
+  return deliver_at(card, frame, offload, header).taken;
 }
 
 template <class Nic, class Guest>
@@ -148,9 +153,11 @@ struct NicRig {
   std::vector<std::byte> recorded;
   UniqueFd cursors;
 
+  /// Takes what the card sends: up to `most` frames, each finished into pieces.
   std::vector<Sent> take(std::size_t most = port::kMaxBurst) { return take_from(nic->port(), most); }
+  /// One frame arrives at the card: its first `header` bytes as a copied header, the rest as payload.
   std::size_t arrive(const FrameBytes& frame, packet::Offload offload = {}, std::size_t header = 64) {
-    return arrive_at(nic->port(), frame, offload, header);
+    return deliver_at(nic->port(), frame, offload, header).taken;
   }
 
   /// Lets the poller run until `condition` holds; false when it does not within two seconds.

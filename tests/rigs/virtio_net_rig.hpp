@@ -56,12 +56,14 @@ struct VirtioNetRig : NicRig<VirtioCard, fake_guest::VirtioNetGuest> {
   using Guest = fake_guest::VirtioNetGuest;
   using Bytes = fake_guest::Bytes;
 
-  explicit VirtioNetRig(Doorbell doorbell = Doorbell::trap, unsigned pairs = 4, std::uint64_t withheld = 0)
+  explicit VirtioNetRig(Doorbell doorbell = Doorbell::trap, unsigned pairs = 4, std::uint64_t withheld = 0,
+                        std::vector<runtime::Poller*> more_pollers = {})
       : NicRig(VirtioCard::Options{.name = "test",
                                    .mac = kVirtioStation,
                                    .doorbell = doorbell,
                                    .queue_pairs = pairs,
-                                   .features_withheld = withheld}) {}
+                                   .features_withheld = withheld,
+                                   .more_pollers = std::move(more_pollers)}) {}
 
   device::virtio_net::Nic& model() { return nic->nic(); }
   /// The bytes alone of what the card sends, finished.

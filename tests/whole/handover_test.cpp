@@ -3,26 +3,15 @@
 // and the same interrupts, and every frame is there once.
 #include <gtest/gtest.h>
 
-#include <deque>
-#include <random>
-
 #include "rigs/e1000_rig.hpp"
 #include "rigs/iavf_rig.hpp"
+#include "rigs/virtio_net_rig.hpp"
+#include "whole/handover_traffic.hpp"
 
 namespace vmux::rigs {
 namespace {
 
-constexpr unsigned kHandovers = 100;
 constexpr std::uint32_t kModerated = 1 | 0x20u << 5;  // armed, 64 us apart
-constexpr unsigned kRing = 64, kSpare = 8;            // descriptors; those that a driver leaves free
-
-FrameBytes numbered(unsigned number) {
-  FrameBytes frame = frame_to_us(64 + number % 900);
-  for (unsigned i = 0; i < 4; ++i)
-    frame[14 + i] = std::byte(number >> 8 * i & 0xff);
-  return frame;
-}
-unsigned number_of(std::span<const std::byte> frame) { return fake_guest::load<std::uint32_t>(frame, 14); }
 
 struct E1000Card {
   explicit E1000Card(bool is_mapped) : rig(is_mapped ? Doorbell::poll : Doorbell::trap) {
@@ -44,6 +33,7 @@ struct E1000Card {
     return std::move(frame->bytes);
   }
   std::vector<Sent> take(std::size_t most) { return rig.take(most); }
+  std::size_t arrive(const FrameBytes& frame) { return rig.arrive(frame); }
   /// What a driver's handler does; false when there was no interrupt.
   bool handle() {
     if (rig.guest->interrupts() == 0) return false;
@@ -69,6 +59,7 @@ struct IavfCard {
     return std::move(frame->bytes);
   }
   std::vector<Sent> take(std::size_t most) { return rig.NicRig::take(most); }
+  std::size_t arrive(const FrameBytes& frame) { return rig.arrive(frame); }
   bool handle() {
     if (rig.guest->interrupts(1) == 0) return false;
     rig.guest->arm(1, kModerated);
@@ -77,107 +68,63 @@ struct IavfCard {
   IavfRig rig;
 };
 
-/// Numbers all that goes either way, and finds what is missing, or there twice.
-template <class Card>
-class Traffic {
- public:
-  Traffic(bool is_mapped, bool by_interrupt) : card_(is_mapped), is_mapped_(is_mapped), by_interrupt_(by_interrupt) {}
-
-  /// Each card dies instead, between two rounds: nothing is saved then, only what it has recorded is left.
-  void run_and_die() {
-    dies_ = true;
-    card_.rig.start_record();
-    run();
+/// Two pairs of queues, each on a poller of its own: frames take turns.
+struct VirtioCardOnTwo {
+  VirtioCardOnTwo(bool is_mapped, bool is_packed)
+      : rig(is_mapped ? VirtioNetRig::Doorbell::poll : VirtioNetRig::Doorbell::trap, 2, 0, {other.get()}),
+        is_mapped_(is_mapped) {
+    rig.guest->bring_up({.features = ~(is_packed ? 0 : fake_guest::virtio_bit::packed), .pairs = 2});
+    for (const unsigned pair : {0u, 1u})
+      rig.guest->ring(2 * pair).want_interrupt(true);
   }
-  void run() {
-    for (unsigned i = 0; i < kHandovers; ++i) {
-      for (unsigned steps = below(40); steps > 0; --steps)
-        step();
-      const auto suspended = dies_ ? card_.rig.die() : card_.rig.let_go();
-      // The guest does not wait: it writes descriptors, and the doorbell where that is memory.
-      send(3, is_mapped_);
-      card_.rig.take_over(suspended);
-      if (dies_) card_.rig.start_record();
-      if (!is_mapped_) card_.ring();
+  void queue(unsigned number) { rig.guest->queue(numbered(number), {}, number % 2); }
+  void ring() {
+    for (const unsigned queue : {1u, 3u}) {
+      rig.guest->ring(queue).publish();
+      if (!is_mapped_) rig.guest->notify(queue);  // else the card looks
     }
-    drain();
   }
+  unsigned reap() { return rig.guest->reap(0) + rig.guest->reap(1); }
+  std::optional<FrameBytes> receive() {
+    const unsigned pair = received_ % 2;
+    auto frame = rig.guest->receive(pair);
+    if (!frame) {
+      for (const unsigned each : {0u, 1u})
+        rig.guest->ring(2 * each).want_interrupt(true);
+      return std::nullopt;
+    }
+    ++received_;
+    rig.guest->refill(pair);
+    return std::move(frame->bytes);
+  }
+  std::vector<Sent> take(std::size_t most) {
+    std::vector<Sent> all;
+    for (; all.size() < most; ++taken_) {
+      auto one = take_from(*rig.nic->lanes()[taken_ % 2], 1);
+      if (one.empty()) break;
+      all.push_back(std::move(one.front()));
+    }
+    return all;
+  }
+  std::size_t arrive(const FrameBytes& frame) {
+    const port::Delivery done = deliver_at(*rig.nic->lanes()[arrived_ % 2], frame);
+    const std::size_t kept = done.taken - done.lost;
+    arrived_ += static_cast<unsigned>(kept);
+    return kept;
+  }
+  bool handle() { return rig.guest->interrupts(1) + rig.guest->interrupts(3) != 0; }
+  std::unique_ptr<runtime::Poller> other = runtime::Poller::create().value();
+  VirtioNetRig rig;
 
  private:
-  [[nodiscard]] unsigned below(unsigned limit) { return static_cast<unsigned>(random_()) % limit; }
-  void step() {
-    switch (below(6)) {
-      case 0:
-      case 1:
-        return send(below(6), true);
-      case 2:
-        return take(1 + below(8));
-      case 3:
-        return arrive(below(dies_ ? 6 : 60));  // what waits in a FIFO dies with it
-      case 4:
-        static_cast<void>(card_.rig.poller->run_once());
-        return look();
-      default:
-        unreaped_ -= card_.reap();
-    }
-  }
-  void send(unsigned count, bool rings) {
-    for (; count > 0 && unreaped_ + kSpare < kRing; --count, ++unreaped_)
-      card_.queue(sent_++);
-    if (rings) card_.ring();
-  }
-  void take(std::size_t most) {
-    for (const Sent& frame : card_.take(most)) {
-      ASSERT_EQ(number_of(frame.bytes), on_wire_);
-      ASSERT_EQ(frame.bytes, numbered(on_wire_));
-      ++on_wire_;
-    }
-  }
-  void arrive(unsigned count) {
-    for (; count > 0; --count) {
-      if (card_.rig.arrive(numbered(arrived_)) == 1) ++arrived_;
-    }
-  }
-  /// A driver that waits for interrupts looks at its ring only then.
-  void look() {
-    if (by_interrupt_ && !card_.handle()) return;
-    while (const auto frame = card_.receive()) {
-      ASSERT_EQ(number_of(*frame), received_);
-      ASSERT_EQ(frame->size(), numbered(received_).size());
-      ++received_;
-    }
-  }
-  void drain() {
-    if (!is_mapped_) card_.ring();
-    EXPECT_TRUE(card_.rig.run_until([&] {
-      take(port::kMaxBurst);
-      look();
-      unreaped_ -= card_.reap();
-      return on_wire_ == sent_ && received_ == arrived_ && unreaped_ == 0;
-    })) << "on the wire "
-        << on_wire_ << " of " << sent_ << ", received " << received_ << " of " << arrived_ << ", not reported "
-        << unreaped_;
-    EXPECT_GT(sent_, kHandovers);
-    EXPECT_GT(arrived_, kHandovers);
-  }
-
-  Card card_;
-  const bool is_mapped_, by_interrupt_;
-  bool dies_ = false;
-  std::minstd_rand random_{1};
-  unsigned sent_ = 0, on_wire_ = 0, unreaped_ = 0, arrived_ = 0, received_ = 0;
+  const bool is_mapped_;
+  unsigned taken_ = 0, arrived_ = 0, received_ = 0;
 };
 
-struct Way {
-  bool is_mapped, by_interrupt;
-};
 class HandoverTraffic : public testing::TestWithParam<Way> {};
 INSTANTIATE_TEST_SUITE_P(, HandoverTraffic,
                          testing::Values(Way{false, false}, Way{false, true}, Way{true, false}, Way{true, true}),
-                         [](const auto& each) {
-                           return std::string{each.param.is_mapped ? "Mapped" : "Trapped"} +
-                                  (each.param.by_interrupt ? "ByInterrupt" : "ByPolling");
-                         });
+                         [](const auto& each) { return name_of(each.param); });
 
 TEST_P(HandoverTraffic, OfAnE1000LosesNothingAndRepeatsNothing) {
   Traffic<E1000Card>{GetParam().is_mapped, GetParam().by_interrupt}.run();
@@ -192,6 +139,15 @@ TEST_P(HandoverTraffic, OfAnE1000GoesOnFromTheCursorsOfOneThatDied) {
 }
 TEST_P(HandoverTraffic, OfAnIavfGoesOnFromTheCursorsOfOneThatDied) {
   Traffic<IavfCard>{GetParam().is_mapped, GetParam().by_interrupt}.run_and_die();
+}
+
+TEST_P(HandoverTraffic, OfAVirtioCardOnTwoPollersLosesNothingAndRepeatsNothing) {
+  for (const bool is_packed : {false, true})
+    Traffic<VirtioCardOnTwo>{GetParam().is_mapped, GetParam().by_interrupt, is_packed}.run();
+}
+TEST_P(HandoverTraffic, OfAVirtioCardOnTwoPollersGoesOnFromTheCursorsOfOneThatDied) {
+  for (const bool is_packed : {false, true})
+    Traffic<VirtioCardOnTwo>{GetParam().is_mapped, GetParam().by_interrupt, is_packed}.run_and_die();
 }
 
 /// Whatever lies in the memory that the other one has left: it is refused, or used without harm.
@@ -233,6 +189,10 @@ TEST(HandoverCard, CursorsThatWereTamperedWithAreRefusedOrHarmless) {
   tamper(e1000.rig);
   IavfCard iavf{true};
   tamper(iavf.rig);
+  for (const bool is_packed : {false, true}) {
+    VirtioCardOnTwo virtio{true, is_packed};
+    tamper(virtio.rig);
+  }
 }
 
 TEST(HandoverCard, TellsItsGuestNothing) {
@@ -254,6 +214,14 @@ TEST(HandoverCard, TellsItsGuestNothing) {
   EXPECT_EQ(iavf.rig.guest->interrupts(0), 0u);
   EXPECT_EQ(iavf.rig.guest->interrupts(1), 0u);
   EXPECT_FALSE(iavf.rig.guest->receive_message());
+  VirtioCardOnTwo virtio{true, false};
+  for (unsigned vector = 0; vector < 5; ++vector)
+    static_cast<void>(virtio.rig.guest->interrupts(vector));
+  virtio.rig.hand_over();
+  virtio.rig.poller->run_once();
+  for (unsigned vector = 0; vector < 5; ++vector)
+    EXPECT_EQ(virtio.rig.guest->interrupts(vector), 0u) << vector;
+  EXPECT_EQ(virtio.rig.guest->config(6, 2), 1u);  // link up, and nothing to announce
 }
 
 TEST(HandoverCard, LevelThatWasToldIsNotToldAgain) {

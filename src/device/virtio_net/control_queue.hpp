@@ -20,14 +20,15 @@ class ControlQueue {
   static constexpr std::size_t kMaxCommand = 8 << 10;  ///< bytes: far more than the longest has
 
   using Obey = std::function<bool(std::uint8_t group, std::uint8_t command, std::span<const std::byte> data)>;
-  ControlQueue(const char* name, nic::Alarm& alarm, Obey obey)
-      : report_(name, "control", 0, alarm), obey_(std::move(obey)), command_(kMaxCommand) {}
+  ControlQueue(const char* name, nic::Alarm& alarm, virtio::QueueJournal& journal, Obey obey)
+      : ring_(&journal), report_(name, "control", 0, alarm), obey_(std::move(obey)), command_(kMaxCommand) {}
 
   void attach(memory::AddressSpace& space);
   void detach(memory::AddressSpace& space) noexcept;
   void start(const virtio::QueueSetup& setup, const virtio::QueueState& state) noexcept;
   virtio::QueueState stop() noexcept { return ring_.stop(); }
   [[nodiscard]] const virtio::Queue& ring() const noexcept { return ring_; }
+  [[nodiscard]] bool journal_taken_over() noexcept { return !ring_.is_started() || ring_.take_over(); }
 
   struct Served {
     bool has_news = false, has_more = false;  ///< cause for an interrupt; commands that wait

@@ -17,6 +17,7 @@ namespace feature = net::feature;
 namespace ring = wire::virtio::feature;
 
 constexpr unsigned kNone = ~0u;
+constexpr std::uint32_t kControlTag = 1;              // in the arena
 constexpr std::uint32_t kLongestFrame = 65'535 + 22;  // bytes: one IP packet, Ethernet header and two tags
 
 constexpr std::uint64_t kRings = ring::indirect_desc | ring::event_idx | ring::access_platform | ring::ring_packed |
@@ -53,10 +54,11 @@ class QueueSteering final : public port::Steering {
 
 }  // namespace
 
-Nic::Nic(NicOptions options, runtime::Poller& poller)
+Nic::Nic(NicOptions options, runtime::Poller& poller, state::Arena arena)
     : options_(std::move(options)),
+      arena_(std::move(arena)),
       alarm_(poller, [this] { look_for_faults(); }),
-      control_(options_.name.c_str(), alarm_,
+      control_(options_.name.c_str(), alarm_, arena_.place<virtio::QueueJournal>(kControlTag),
                [this](std::uint8_t group, std::uint8_t command, std::span<const std::byte> data) {
                  return obey(group, command, data);
                }),
@@ -68,7 +70,7 @@ Nic::Nic(NicOptions options, runtime::Poller& poller)
     if (lanes_.size() < options_.queue_pairs) lanes_.push_back(std::make_unique<Lane>(*other, is_mapped, nullptr));
   }
   for (unsigned pair = 0; pair < options_.queue_pairs; ++pair) {
-    pairs_.push_back(std::make_unique<QueuePair>(options_.name.c_str(), pair, alarm_));
+    pairs_.push_back(std::make_unique<QueuePair>(options_.name.c_str(), pair, alarm_, arena_));
     lane_of(pair).own(pair, *pairs_.back());
   }
   forget_driver();
@@ -80,7 +82,9 @@ Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& po
     return fail(Errc::out_of_range, "queue pairs of a virtio-net: 1 to 16");
   }
   if (!std::has_single_bit(options.queue_size)) return fail(Errc::invalid_argument, "the size of a queue");
-  return std::unique_ptr<Nic>{new Nic(std::move(options), poller)};
+  auto arena = state::Arena::create((2 * kMaxPairs + 1) * sizeof(virtio::QueueJournal));
+  if (!arena) return tl::unexpected(arena.error());
+  return std::unique_ptr<Nic>{new Nic(std::move(options), poller, std::move(*arena))};
 }
 
 std::vector<port::Port*> Nic::lanes() noexcept {
@@ -189,11 +193,11 @@ virtio::QueueState Nic::stop_queue(unsigned queue) noexcept {
   return lane_of(pair).stop_rx(pair);
 }
 
-virtio::QueueState Nic::queue_state(unsigned queue) const noexcept {
+virtio::QueueState Nic::queue_state(unsigned queue) noexcept {
   if (is_control(queue)) return control_.ring().state();
   const unsigned pair = queue / 2;
   if (pair >= pairs()) return {};
-  return queue % 2 != 0 ? pairs_[pair]->tx.ring().state() : pairs_[pair]->rx.ring().state();
+  return queue % 2 != 0 ? lane_of(pair).tx_state(pair) : lane_of(pair).rx_state(pair);
 }
 
 void Nic::kicked(unsigned queue) noexcept {
@@ -210,6 +214,7 @@ void Nic::serve_control() noexcept {
 
 bool Nic::obey(std::uint8_t group, std::uint8_t command, std::span<const std::byte> data) noexcept {
   nic_counters_.commands.add();
+  note_change();
   if (!virtio_net::obey(settings_, agreed_, group, command, data)) {
     nic_counters_.refused.add();
     if (log_limit_.allow()) {

@@ -80,7 +80,7 @@ class Nic final : public virtio::Device {
   void read_config(std::size_t offset, std::span<std::byte> into) const noexcept override;
   void start_queue(unsigned queue, const virtio::QueueSetup& setup, const virtio::QueueState& state) noexcept override;
   virtio::QueueState stop_queue(unsigned queue) noexcept override;
-  [[nodiscard]] virtio::QueueState queue_state(unsigned queue) const noexcept override;
+  [[nodiscard]] virtio::QueueState queue_state(unsigned queue) noexcept override;
   void kicked(unsigned queue) noexcept override;
   void reset(bool client_gone) noexcept override;
   void announce(std::span<const std::uint8_t, 6> station) noexcept override;
@@ -90,9 +90,11 @@ class Nic final : public virtio::Device {
   void save(state::Writer& into) const override;
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
   void has_stayed() noexcept override;
+  state::Arena* arena() noexcept override { return &arena_; }
+  [[nodiscard]] tl::expected<void, std::string> arena_taken_over() override;
 
  private:
-  Nic(NicOptions options, runtime::Poller& poller);
+  Nic(NicOptions options, runtime::Poller& poller, state::Arena arena);
   [[nodiscard]] Lane& lane_of(unsigned pair) noexcept { return *lanes_[pair % lanes_.size()]; }
   /// The number of the control queue, or none (0 is a receive queue's).
   [[nodiscard]] unsigned control_index() const noexcept;
@@ -106,7 +108,12 @@ class Nic final : public virtio::Device {
   void forget_driver() noexcept;
   void look_for_faults() noexcept;
 
+  void note_change() noexcept {
+    if (signals_ != nullptr) signals_->state_changed();
+  }
+
   NicOptions options_;
+  state::Arena arena_;
   nic::Alarm alarm_;
   NicCounters nic_counters_;
   Agreed agreed_;
@@ -124,6 +131,7 @@ class Nic final : public virtio::Device {
   RateLimit log_limit_;
   std::uint64_t reported_ = 0;  // queues whose fault the transport knows, bit per queue
   bool is_link_up_ = true, is_leaving_ = false, is_dma_on_ = false, is_paused_ = false;
+  bool is_control_unsure_ = false;             // its driver may not have heard of an answer
   bool has_moved_ = false, has_news_ = false;  // since load(): its driver; what read_config() shows
 };
 

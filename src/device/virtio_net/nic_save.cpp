@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Pausing, saving and loading what is the card's own: its queues are the transport's to save.
+#include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "device/virtio_net/nic.hpp"
 #include "vmux/state/reader.hpp"
@@ -43,6 +45,7 @@ void Nic::resume() noexcept {
   if (has_moved_) settings_.announce_due = has(wire::virtio::net::feature::guest_announce);
   if ((has_moved_ || has_news_) && signals_ != nullptr) signals_->config_changed();
   has_moved_ = has_news_ = false;
+  if (std::exchange(is_control_unsure_, false) && signals_ != nullptr) signals_->queue_used(control_index());
   serve_control();
 }
 
@@ -59,6 +62,17 @@ tl::expected<void, std::string> Nic::load(state::Reader& from) {
   has_moved_ = true;
   has_news_ = saved.is_link_up != is_link_up_;
   publish();
+  return {};
+}
+
+tl::expected<void, std::string> Nic::arena_taken_over() {
+  const bool are_queues = control_.journal_taken_over() && std::all_of(lanes_.begin(), lanes_.end(), [](auto& lane) {
+                            return lane->journals_taken_over();
+                          });
+  if (!are_queues) {
+    return tl::unexpected<std::string>("what the card's process has left has a queue that there cannot be");
+  }
+  is_control_unsure_ = control_.ring().is_started();
   return {};
 }
 

@@ -80,6 +80,7 @@ virtio::QueueState Lane::stop_tx(unsigned pair) noexcept {
   return change([&] {
     tx_running_ &= ~(1u << pair);
     tx_fresh_ &= ~(1u << pair);
+    tx_unsure_ &= ~(1u << pair);
     return pairs_[pair]->tx.stop();
   });
 }
@@ -88,6 +89,7 @@ virtio::QueueState Lane::stop_rx(unsigned pair) noexcept {
   return change([&] {
     rx_running_ &= ~(1u << pair);
     rx_fresh_ &= ~(1u << pair);
+    rx_unsure_ &= ~(1u << pair);
     received_ &= ~(1u << pair);
     return pairs_[pair]->rx.stop();
   });
@@ -107,6 +109,28 @@ void Lane::announce(const MacAddress& station) noexcept {
   put(32, station);
   is_announcing_ = true;
   poller_.wake();
+}
+
+virtio::QueueState Lane::tx_state(unsigned pair) noexcept {
+  return change([&] { return pairs_[pair]->tx.ring().state(); });
+}
+
+virtio::QueueState Lane::rx_state(unsigned pair) noexcept {
+  return change([&] { return pairs_[pair]->rx.ring().state(); });
+}
+
+bool Lane::journals_taken_over() noexcept {
+  return change([this] {
+    for (std::uint32_t left = tx_running_ | rx_running_; left != 0; left &= left - 1) {
+      const auto pair = static_cast<unsigned>(std::countr_zero(left));
+      const bool sends = (tx_running_ >> pair & 1) != 0, receives = (rx_running_ >> pair & 1) != 0;
+      if (sends && !pairs_[pair]->tx.ring().take_over()) return false;
+      if (receives && !pairs_[pair]->rx.ring().take_over()) return false;
+    }
+    tx_unsure_ = tx_running_;
+    rx_unsure_ = rx_running_;
+    return true;
+  });
 }
 
 virtio::Fault Lane::tx_fault(unsigned pair) noexcept {
@@ -131,6 +155,14 @@ void Lane::resume() noexcept {
     armed_ = 0;
     tx_fresh_ = tx_running_;
     rx_fresh_ = rx_running_;
+    for (std::uint32_t left = std::exchange(rx_unsure_, 0); left != 0; left &= left - 1) {
+      const auto pair = static_cast<unsigned>(std::countr_zero(left));
+      signal(2 * pair, pairs_[pair]->rx.counters());
+    }
+    for (std::uint32_t left = std::exchange(tx_unsure_, 0); left != 0; left &= left - 1) {
+      const auto pair = static_cast<unsigned>(std::countr_zero(left));
+      signal(2 * pair + 1, pairs_[pair]->tx.counters());
+    }
   });
 }
 

@@ -20,12 +20,15 @@
 #include "virtio/device.hpp"
 #include "vmux/memory/address_space.hpp"
 #include "vmux/runtime/poller.hpp"
+#include "vmux/state/arena.hpp"
 
 namespace vmux::device::virtio_net {
 
 struct QueuePair {
-  QueuePair(const char* name, unsigned index, nic::Alarm& alarm) noexcept
-      : tx(name, index, alarm), rx(name, index, alarm) {}
+  static constexpr std::uint32_t kTxTag = 0x100, kRxTag = 0x200;  // in the arena
+  QueuePair(const char* name, unsigned index, nic::Alarm& alarm, state::Arena& arena) noexcept
+      : tx(name, index, alarm, arena.place<virtio::QueueJournal>(kTxTag + index)),
+        rx(name, index, alarm, arena.place<virtio::QueueJournal>(kRxTag + index)) {}
   TxQueue tx;
   RxQueue rx;
 };
@@ -54,6 +57,11 @@ class Lane final : public port::Port, private memory::Observer {
                 const FrameFormat& format) noexcept;
   virtio::QueueState stop_tx(unsigned pair) noexcept;
   virtio::QueueState stop_rx(unsigned pair) noexcept;
+  [[nodiscard]] virtio::QueueState tx_state(unsigned pair) noexcept;
+  [[nodiscard]] virtio::QueueState rx_state(unsigned pair) noexcept;
+  /// Queues go on from their journals, which are another's by now; what their drivers may not have heard of they hear
+  /// when the lane resumes. False: there is one that cannot be. While paused.
+  [[nodiscard]] bool journals_taken_over() noexcept;
   /// Why the queue has stopped: its poller may be finding out at this moment.
   [[nodiscard]] virtio::Fault tx_fault(unsigned pair) noexcept;
   [[nodiscard]] virtio::Fault rx_fault(unsigned pair) noexcept;
@@ -126,6 +134,7 @@ class Lane final : public port::Port, private memory::Observer {
   std::uint32_t tx_running_ = 0, rx_running_ = 0;  // bit per pair
   std::uint32_t tx_fresh_ = 0, rx_fresh_ = 0;      // of those, with nothing said about kicks yet
   std::uint32_t armed_ = 0;                        // transmit queues that ask for kicks
+  std::uint32_t tx_unsure_ = 0, rx_unsure_ = 0;    // queues whose drivers may not have heard of what was used
   std::uint32_t received_ = 0;                     // queues that have news since the last round
   std::uint32_t last_queue_ = 0;                   // the one that was taken from last
   std::array<RxInfo, port::kMaxBurst> infos_{};

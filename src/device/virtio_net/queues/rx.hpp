@@ -19,7 +19,9 @@ namespace vmux::device::virtio_net {
 
 class RxQueue {
  public:
-  RxQueue(const char* name, unsigned index, nic::Alarm& alarm) noexcept : report_(name, "receive", index, alarm) {}
+  /// `journal`: in memory that outlives the process.
+  RxQueue(const char* name, unsigned index, nic::Alarm& alarm, virtio::QueueJournal& journal) noexcept
+      : ring_(&journal), report_(name, "receive", index, alarm) {}
   RxQueue(const RxQueue&) = delete;
   RxQueue& operator=(const RxQueue&) = delete;
 

@@ -19,7 +19,9 @@ class TxQueue {
  public:
   static constexpr std::size_t kBurst = 32;  ///< frames of one peek()
 
-  TxQueue(const char* name, unsigned index, nic::Alarm& alarm) noexcept : report_(name, "transmit", index, alarm) {}
+  /// `journal`: in memory that outlives the process.
+  TxQueue(const char* name, unsigned index, nic::Alarm& alarm, virtio::QueueJournal& journal) noexcept
+      : ring_(&journal), report_(name, "transmit", index, alarm) {}
   TxQueue(const TxQueue&) = delete;
   TxQueue& operator=(const TxQueue&) = delete;
 
