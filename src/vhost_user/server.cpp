@@ -16,6 +16,8 @@
 #include "vhost_user/saved_session.hpp"
 #include "vhost_user/session.hpp"
 #include "vmux/base/clock.hpp"
+#include "vmux/state/arena.hpp"
+#include "vmux/state/control_slots.hpp"
 #include "vmux/state/reader.hpp"
 #include "vmux/state/writer.hpp"
 
@@ -87,7 +89,10 @@ struct Server::Impl {
   void drop_session(std::function<void()> quiet);
   void session_ended();
   void make_session(ipc::Connection connection);
+  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds) const;
   [[nodiscard]] Result<state::Suspended> suspend();
+  [[nodiscard]] Result<Record> start_record();
+  void commit() noexcept;
   void let_go() noexcept;
   [[nodiscard]] tl::expected<void, std::string> adopt(const state::Suspended& from);
 
@@ -106,6 +111,8 @@ struct Server::Impl {
   bool has_complained = false;
   std::unique_ptr<Session> session;
   std::shared_ptr<Anchor> anchor;
+  std::optional<state::ControlSlots> slots;  // of start_record()
+  RateLimit record_complaints;
   bool draining = false;  // the last front end's memory may still be touched
 };
 
@@ -169,12 +176,14 @@ Result<void> Server::Impl::serve(ipc::Connection connection, bool is_adopted) {
   counters.connections.add();
   since_ns = monotonic_ns();
   is_connected.store(true, std::memory_order_relaxed);
+  commit();
   return {};
 }
 
 void Server::Impl::make_session(ipc::Connection connection) {
-  session = std::make_unique<Session>(SessionContext{poller, device, memory, calls, options, counters},
-                                      std::move(connection), [this] { session_ended(); });
+  session =
+      std::make_unique<Session>(SessionContext{poller, device, memory, calls, options, counters, [this] { commit(); }},
+                                std::move(connection), [this] { session_ended(); });
 }
 
 // Rings stop, then calls end, then memory goes: nothing of the old front end's is used behind this.
@@ -186,6 +195,7 @@ void Server::Impl::drop_session(std::function<void()> quiet) {
   calls.drop_all();
   memory.stop_dirty_log();
   memory.unmap_all(std::move(quiet));
+  commit();
 }
 
 void Server::Impl::session_ended() {
@@ -198,33 +208,58 @@ void Server::Impl::session_ended() {
   });
 }
 
+Result<void> Server::Impl::save(state::Writer& into, state::FdBag& fds) const {
+  into.add(SavedServer{.has_session = session != nullptr,
+                       .listens = listener.has_value(),
+                       .connections = counters.connections.get(),
+                       .requests = counters.requests.get(),
+                       .errors = counters.errors.get(),
+                       .kicks = counters.kicks.get(),
+                       .session_age_ns = session ? monotonic_ns() - since_ns : 0,
+                       .sessions = sessions.tries(),
+                       .connecting = connects.tries()});
+  if (listener) {
+    if (auto done = fds.put_copy("listener", listener->fd()); !done) return done;
+  }
+  if (!session) return {};
+  if (auto done = session->save(into, fds); !done) return done;
+  device.save(into);
+  return {};
+}
+
 // Nothing is let go before all has been kept.
 Result<state::Suspended> Server::Impl::suspend() {
   state::Suspended out;
   state::Writer writer;
-  writer.add(SavedServer{.has_session = session != nullptr,
-                         .listens = listener.has_value(),
-                         .connections = counters.connections.get(),
-                         .requests = counters.requests.get(),
-                         .errors = counters.errors.get(),
-                         .kicks = counters.kicks.get(),
-                         .session_age_ns = session ? monotonic_ns() - since_ns : 0,
-                         .sessions = sessions.tries(),
-                         .connecting = connects.tries()});
-  if (listener) {
-    if (auto done = out.fds.put_copy("listener", listener->fd()); !done) return tl::unexpected(done.error());
-  }
   if (session) {
     device.pause();
-    if (auto done = session->save(writer, out.fds); !done) {
-      device.resume();
-      return tl::unexpected(done.error());
-    }
-    device.save(writer);
+    session->log_all();
+  }
+  if (auto done = save(writer, out.fds); !done) {
+    if (session) device.resume();
+    return tl::unexpected(done.error());
   }
   let_go();
   out.image = std::move(writer).finish();
   return out;
+}
+
+Result<Server::Record> Server::Impl::start_record() {
+  auto made = state::ControlSlots::create(state::kMaxImage);
+  if (!made) return tl::unexpected(made.error());
+  slots.emplace(std::move(*made));
+  commit();
+  const state::Arena* const arena = device.arena();
+  return Record{slots->fd(), arena == nullptr ? -1 : arena->fd()};
+}
+
+void Server::Impl::commit() noexcept {
+  if (!slots) return;
+  state::Writer writer;
+  auto names = state::FdBag::of_nothing();  // descriptors stay where they are, under the names that they would have
+  auto done = save(writer, names);
+  if (done) done = slots->write(std::move(writer).finish());
+  if (!done && record_complaints.allow()) logf(LogLevel::error, "{}: {}", options.name, done.error().text());
 }
 
 void Server::Impl::let_go() noexcept {
@@ -256,6 +291,11 @@ tl::expected<void, std::string> Server::Impl::adopt(const state::Suspended& from
     if (auto done = session->adopt(*reader, from.fds); !done) return done;
     if (auto done = device.load(*reader); !done) return done;
     device.has_stayed();
+    auto cursors = from.fds.copy("cursors");
+    if (state::Arena* const arena = device.arena(); cursors && arena != nullptr) {
+      if (auto done = arena->take_over(std::move(*cursors)); !done) return done;
+      if (auto done = device.arena_taken_over(); !done) return done;
+    }
   }
   if (auto done = reader->finish(); !done) return done;
   counters.connections.set(saved.connections);
@@ -305,6 +345,7 @@ Agreement Server::agreement() const noexcept { return impl_->session ? impl_->se
 memory::AddressSpace& Server::memory() noexcept { return impl_->memory; }
 
 Result<state::Suspended> Server::suspend() { return impl_->suspend(); }
+Result<Server::Record> Server::start_record() { return impl_->start_record(); }
 
 tl::expected<std::unique_ptr<Server>, std::string> Server::adopt(runtime::Poller& poller, virtio::Device& device,
                                                                  ServerOptions options, const state::Suspended& from) {

@@ -81,6 +81,14 @@ class Server {
                                                                                 virtio::Device& device,
                                                                                 ServerOptions options,
                                                                                 const state::Suspended& from);
+  /// From here on control state outlives this process: the image that suspend() would give is written to the slots
+  /// (state/control_slots.hpp) with each request, before that is answered; `cursors` is the descriptor of the device's
+  /// arena, or -1. An adopt() that finds `cursors` among its descriptors takes these in place of what the image says.
+  /// What has been queued or read and not served is in the image as it was then: not what came or left behind that.
+  struct Record {
+    int slots = -1, cursors = -1;
+  };
+  [[nodiscard]] Result<Record> start_record();
   /// Nobody goes on: the front end reads the end of the stream, as if the server had been destroyed.
   static void give_up(state::Suspended from) noexcept;
 

@@ -81,20 +81,20 @@ unsigned ring_count(const virtio::Device& device) noexcept {
 }
 
 Session::Session(SessionContext context, ipc::Connection socket, std::function<void()> ended)
-    : context_(context),
+    : context_(std::move(context)),
       stream_(std::move(socket)),
       ended_callback_(std::move(ended)),
       anchor_(std::make_shared<Anchor>(Anchor{this})),
-      patrol_(context.poller, [this] { on_patrol(); }),
-      rings_(ring_count(context.device)),
-      map_(context.memory),
-      more_(context.poller,
+      patrol_(context_.poller, [this] { on_patrol(); }),
+      rings_(ring_count(context_.device)),
+      map_(context_.memory),
+      more_(context_.poller,
             [this] {
               in_event_ = true;
               process();
               finish_event();
             }),
-      log_timer_(context.poller, [this] { on_log_timer(); }) {
+      log_timer_(context_.poller, [this] { on_log_timer(); }) {
   context_.memory.attach(reader_);
   context_.poller.add_task(*this);
   context_.device.set_dma(true);
@@ -144,7 +144,7 @@ bool Session::may_read() const noexcept { return !ended_ && !is_held_up_ && stre
 void Session::on_ready(std::uint32_t events) {
   in_event_ = true;
   const bool is_broken = (events & (EPOLLHUP | EPOLLERR)) != 0;
-  if ((events & EPOLLOUT) != 0 && stream_.flush() == MessageStream::Io::closed) end(LogLevel::info, "disconnected");
+  if ((events & EPOLLOUT) != 0 && flush() == MessageStream::Io::closed) end(LogLevel::info, "disconnected");
   if (may_read() && ((events & EPOLLIN) != 0 || is_broken)) {
     const auto io = stream_.receive();
     if (io == MessageStream::Io::closed) end(LogLevel::info, "disconnected");
@@ -190,15 +190,21 @@ void Session::process() {
     if (!*message) return;
     dispatch(**message);
     // As long as the socket takes answers, requests are read: an event tells when it does again.
-    if (stream_.queued() > kOutputLimit && stream_.flush() == MessageStream::Io::closed) {
+    if (stream_.queued() > kOutputLimit && flush() == MessageStream::Io::closed) {
       end(LogLevel::info, "disconnected");
     }
     if (monotonic_ns() >= until) return more_.arm_after(0);
   }
 }
 
+MessageStream::Io Session::flush() {
+  if (std::exchange(has_served_, false)) context_.commit();
+  return stream_.flush();
+}
+
 void Session::settle() {
-  if (stream_.queued() != 0 && stream_.flush() == MessageStream::Io::closed) end(LogLevel::info, "disconnected");
+  if (std::exchange(has_served_, false)) context_.commit();
+  if (stream_.queued() != 0 && flush() == MessageStream::Io::closed) end(LogLevel::info, "disconnected");
   if (ended_) return;
   const std::uint32_t wanted =
       (may_read() ? static_cast<std::uint32_t>(EPOLLIN) : 0u) | (stream_.queued() != 0 ? EPOLLOUT : 0u);
@@ -227,6 +233,7 @@ void Session::end(LogLevel level, std::string_view why) noexcept {
 
 void Session::dispatch(Incoming& message) {
   context_.counters.requests.add();
+  has_served_ = true;
   const Row* const row = RequestTable::find(message.header.request);
   const auto result =
       row != nullptr ? serve(*row, message) : Result<void>{fail(Errc::protocol, "it is not known, or not offered")};

@@ -45,6 +45,7 @@ struct SessionContext {
   Calls& calls;
   const ServerOptions& options;
   SessionCounters& counters;
+  std::function<void()> commit;  ///< requests have been served, of which the front end is about to hear
 };
 
 /// How many rings a front end may set up: a card's control queue is not among them.
@@ -65,9 +66,11 @@ class Session final : private runtime::Task {
   /// No event reaches the session any more, and no ring runs.
   void detach() noexcept;
   [[nodiscard]] Agreement agreement() const noexcept;
-  /// Between two events, of a device that is paused: what adopt() takes. Nothing changes here; the device's own state
+  /// Between two requests: what adopt() takes. Nothing changes here; the device's own state
   /// is not in it.
-  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds);
+  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds) const;
+  /// What has been marked so far is in the front end's log.
+  void log_all() noexcept;
   /// As detach(), but what the front end has given is somebody else's by now, and nobody hears of the end.
   void let_go() noexcept;
   /// In place of start(), with a device that is paused: goes on where that one was when go_on() is called. On an error,
@@ -112,6 +115,7 @@ class Session final : private runtime::Task {
   void dispatch(Incoming& message);
   [[nodiscard]] Result<void> serve(const Row& row, Incoming& message);
   void acknowledge(const Header& header, bool is_done);
+  [[nodiscard]] MessageStream::Io flush();
   void settle();
   void finish_event();
   void refuse(const Header& header, const Error& error);
@@ -214,6 +218,7 @@ class Session final : private runtime::Task {
   bool is_held_up_ = false;
   bool in_event_ = false;
   bool has_spoken_ = false;
+  bool has_served_ = false;  ///< since the last commit
   bool ended_ = false;
 };
 

@@ -7,7 +7,6 @@
 
 #include "vhost_user/saved_session.hpp"
 #include "vhost_user/session.hpp"
-#include "vmux/base/assert.hpp"
 #include "vmux/base/clock.hpp"
 #include "vmux/state/fd_bag.hpp"
 #include "vmux/state/reader.hpp"
@@ -43,12 +42,13 @@ tl::unexpected<std::string> bad(const char* why) { return tl::unexpected(std::st
 
 }  // namespace
 
-// What is in the dirty bitmaps is carried over first: all pages are dirty once for whoever goes on, and these would be,
-// if nobody did.
-Result<void> Session::save(state::Writer& into, state::FdBag& fds) {
-  VMUX_ASSERT(!in_event_ && !ended_);
+// For whoever goes on, all pages are dirty once; for the front end these have to be, if nobody does.
+void Session::log_all() noexcept {
   carry_over_log();
   carry_over_log();  // readers of other pollers: see AddressSpace::take_dirty()
+}
+
+Result<void> Session::save(state::Writer& into, state::FdBag& fds) const {
   SavedSession saved;
   saved.protocol_features = protocol_features_;
   saved.features = features_;
