@@ -14,7 +14,8 @@ from harness import BIN
 from harness.iavf import script
 from harness.pmd import Loop, ends_well
 from harness.traffic import BackgroundPing, give_address, ping, send_file, wait_for_peer
-from harness.wire import ip_frame
+from harness.virtio_user import MACS, VirtioUserLoop
+from harness.wire import ip_frame, udp_frame
 
 HANDOVERS = 20
 A, B = "10.77.2.1", "10.77.2.2"
@@ -91,32 +92,52 @@ def carrier_changes(guest, interface):
     return guest.check(f"cat /sys/class/net/{interface}/carrier_changes").strip()
 
 
+def expect_nothing_noticed(server, a, b, cards):
+    """Files both ways and a ping that goes on, while all of the server is replaced."""
+    give_address(a, f"{A}/24", cards[a])
+    give_address(b, f"{B}/24", cards[b])
+    wait_for_peer(a, B)
+    for guest, card in cards.items():  # the last that Linux says of a link that has come up, up to a second later
+        script(guest, f"has_address() {{ ip -6 addr show dev {card} | grep -q fe80; }}; until_true has_address")
+    changes = {guest: carrier_changes(guest, card) for guest, card in cards.items()}
+    for guest in cards:
+        guest.check("dmesg -c >/dev/null")
+    with server.handing_over():
+        beside = BackgroundPing(a, B, count=100)
+        while server.count < HANDOVERS:
+            send_file(a, b, B, megabytes=2)
+            send_file(b, a, A, megabytes=2)
+        assert beside.lost() == 0
+    assert ping(b, A).loss == 0
+    for guest, card in cards.items():
+        assert carrier_changes(guest, card) == changes[guest]
+        assert guest.check("dmesg") == ""
+
+
 @pytest.mark.parametrize("any_kernel", ["6.1", "6.12", "7.2"])
 def test_linux_notices_nothing(rig, tmp_path, any_kernel):
-    """VM a with an e1000, VM b with an iavf: files both ways and a ping that goes on."""
+    """VM a with an e1000, VM b with an iavf."""
     with serving(tmp_path, a="e1000", b="iavf") as server:
         a = rig.guest("a", kernel=any_kernel, sockets=[server.socket("a")])
         b = rig.guest("b", kernel=any_kernel, sockets=[server.socket("b")])
         rig.boot(a, b)
-        cards = {guest: script(guest, f"card {driver}").strip() for guest, driver in ((a, "e1000"), (b, "iavf"))}
-        give_address(a, f"{A}/24", cards[a])
-        give_address(b, f"{B}/24", cards[b])
-        wait_for_peer(a, B)
-        for guest, card in cards.items():  # the last that Linux says of a link that has come up, up to a second later
-            script(guest, f"has_address() {{ ip -6 addr show dev {card} | grep -q fe80; }}; until_true has_address")
-        changes = {guest: carrier_changes(guest, card) for guest, card in cards.items()}
-        for guest in cards:
-            guest.check("dmesg -c >/dev/null")
-        with server.handing_over():
-            beside = BackgroundPing(a, B, count=100)
-            while server.count < HANDOVERS:
-                send_file(a, b, B, megabytes=2)
-                send_file(b, a, A, megabytes=2)
-            assert beside.lost() == 0
-        assert ping(b, A).loss == 0
-        for guest, card in cards.items():
-            assert carrier_changes(guest, card) == changes[guest]
-            assert guest.check("dmesg") == ""
+        expect_nothing_noticed(server, a, b, {guest: script(guest, f"card {driver}").strip() for guest, driver in ((a, "e1000"), (b, "iavf"))})
+        for guest in (a, b):
+            rig.forget(guest)
+
+
+@pytest.mark.parametrize("any_kernel", ["6.1", "6.12", "7.2"])
+@pytest.mark.parametrize("packed", ["off", "on"])
+def test_linux_with_virtio_notices_nothing(rig, tmp_path, any_kernel, packed):
+    """VM a with QEMU's own card over vhost-user, VM b with one of ours. QEMU may not notice either: it would take the link down."""
+    with serving(tmp_path, a="vhost-user", b="virtio-net") as server:
+        a = rig.guest("a", kernel=any_kernel, qemu_args=[
+            "-chardev", f"socket,id=char,path={server.socket('a')}", "-netdev", "vhost-user,id=net,chardev=char",
+            "-device", f"virtio-net-pci,netdev=net,mac=52:54:00:00:01:01,packed={packed}"])
+        b = rig.guest("b", kernel=any_kernel, sockets=[server.socket("b")])
+        rig.boot(a, b)
+        name = "until_true ls /sys/bus/virtio/drivers/virtio_net/*/net; basename /sys/bus/virtio/drivers/virtio_net/*/net/*"
+        expect_nothing_noticed(server, a, b, {guest: script(guest, name).strip() for guest in (a, b)})
         for guest in (a, b):
             rig.forget(guest)
 
@@ -142,3 +163,26 @@ def test_dpdk_notices_nothing(tmp_path):
             loop.kill()
             raise
         assert ends_well(loop), loop.story()
+
+
+@pytest.mark.testpmd
+@pytest.mark.skipif(shutil.which("dpdk-testpmd") is None, reason="testpmd is not installed (dpdk-dev)")
+@pytest.mark.parametrize("how", ["packed_vq=0", "packed_vq=1", "packed_vq=0,server=1"])
+def test_dpdk_virtio_user_notices_nothing(tmp_path, how):
+    """With server=1 the front end listens, and hears of each connection."""
+    model = "vhost-user-connect" if "server" in how else "vhost-user"
+    with serving(tmp_path, near=model, far=model) as server:
+        loop = VirtioUserLoop([server.socket(name) for name in MACS], tmp_path, how)
+        try:
+            number = 0
+            with server.handing_over():
+                while server.count < HANDOVERS:
+                    frames = [udp_frame(MACS["far"], MACS["near"], b"%032d" % (number + i)) for i in range(64)]
+                    number += len(frames)
+                    assert loop.send(frames) == frames
+            assert "link down" not in loop.text.lower() and "fail" not in loop.text[len(loop.greeting):].lower()
+        except BaseException:
+            print(loop.story())
+            loop.kill()
+            raise
+        assert loop.stop() == 0, loop.story()

@@ -7,12 +7,12 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-import testpmd
 from conftest import Rig, in_use
 from harness.iavf import script
 from harness.traffic import give_address, iperf, ping, protocol_errors, send_file, tcp_both_ways, wait_for_peer
+from harness.virtio_user import MACS, VirtioUserLoop
 from harness.vmux import Vmux, wait_until
-from harness.wire import read_pcap, udp_frame, write_pcap
+from harness.wire import udp_frame
 
 A, B = "10.77.2.1", "10.77.2.2"
 PAIRS = 2
@@ -135,41 +135,6 @@ def test_a_daemon_that_is_started_anew(pair):
 
 
 # --- DPDK's virtio-user ---
-
-MACS = {"near": "02:00:00:00:77:11", "far": "02:00:00:00:77:12"}
-
-class VirtioUserLoop(testpmd.Testpmd):
-    """Frames of a file leave through `near`, cross the switch, and what `far` receives is written into a file."""
-
-    __test__ = False
-
-    def __init__(self, sockets, directory, how):
-        self.input, self.output = directory / "in.pcap", directory / "out.pcap"
-        write_pcap(self.input, [])
-        vdevs = [f"net_pcap0,rx_pcap={self.input}", f"net_pcap1,tx_pcap={self.output}"]
-        vdevs += [f"net_virtio_user{number},path={path},mac={mac},queues=1,{how}" for number, (path, mac) in enumerate(zip(sockets, MACS.values()))]
-        super().__init__("loop", ["-l", "0,1", "--no-huge", "-m", "256", "--no-pci", *(word for vdev in vdevs for word in ("--vdev", vdev))],
-                         ["--total-num-mbufs=8192"])
-        try:
-            self.near, self.far, self.source, self.sink = map(self.port, ("net_virtio_user0", "net_virtio_user1", "net_pcap0", "net_pcap1"))
-        except BaseException:
-            self.kill()  # or whoever connects next waits for it to go
-            raise
-
-    def send(self, frames):
-        """What arrives of them."""
-        write_pcap(self.input, frames)
-        self.run(f"set portlist {self.source},{self.near},{self.far},{self.sink}")
-        for port in (self.source, self.sink):
-            self.run(f"port stop {port}")
-            self.run(f"port start {port}")
-        self.run("clear port stats all")
-        self.begin("start")
-        self.wait_for(lambda said: said.get("TX-packets", 0) >= len(frames), f"{len(frames)} frames to arrive", port=self.sink)
-        self.end()
-        self.run(f"port stop {self.sink}")  # closes the file
-        return read_pcap(self.output)
-
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):

@@ -2,7 +2,11 @@
 // A server of cards on a switch that hands all of itself over to new objects with each SIGUSR1: poller, switch, cards
 // and sessions are destroyed and made anew. What its guests notice of that, tests/e2e/handover_test.py looks at.
 //
-// handover-server MODEL:SOCKET...      MODEL is e1000 or iavf. Says "ready", and then, of each hand-over, what it took.
+// handover-server MODEL:SOCKET...      Says "ready", and then, of each hand-over, what it took. MODEL is e1000, iavf,
+// e810
+//                                      or virtio-net, over vfio-user, or vhost-user: a virtio-net card over that. With
+//                                      "-connect" behind it that one connects, and its front end listens.
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -12,8 +16,11 @@
 #include <vector>
 
 #include "device/e1000/nic.hpp"
+#include "device/e810/nic.hpp"
 #include "device/iavf/nic.hpp"
+#include "device/virtio_net/pci_nic.hpp"
 #include "switch/switch.hpp"
+#include "vhost_user/server.hpp"
 #include "vmux/base/clock.hpp"
 #include "vmux/vfio_user/server.hpp"
 
@@ -41,26 +48,32 @@ struct PortSpec {
   unsigned number;
 };
 
-/// A card, its place on the switch, and its server.
+/// A card and its server.
 class Port {
  public:
-  Port(const PortSpec& spec, runtime::Poller& poller) : spec_(spec), poller_(poller) {
-    const auto number = static_cast<std::uint8_t>(spec.number);
-    if (spec.model == "e1000") {
-      e1000_ = need(device::e1000::Nic::create({.name = name(), .mac = {0x52, 0x54, 0, 0, 1, number}}, poller));
-    } else {
-      iavf_ = need(device::iavf::Nic::create({.name = name(), .mac = {0x52, 0x54, 0, 0, 1, number}}, poller));
-    }
-  }
-  [[nodiscard]] std::string name() const { return "port" + std::to_string(spec_.number); }
-  [[nodiscard]] port::Port& port() { return e1000_ ? e1000_->port() : iavf_->port(); }
-  [[nodiscard]] pci::Function& function() { return e1000_ ? e1000_->function() : iavf_->function(); }
+  virtual ~Port() = default;
+  [[nodiscard]] virtual port::Port& port() = 0;
+  virtual void open() = 0;
+  virtual void adopt(const state::Suspended& from) = 0;
+  virtual state::Suspended suspend() = 0;
+};
 
-  void open() { server_ = need(vfio_user::Server::create(poller_, function(), options())); }
-  void adopt(const state::Suspended& from) {
-    server_ = need(vfio_user::Server::adopt(poller_, function(), options(), from));
+std::string name_of(const PortSpec& spec) { return "port" + std::to_string(spec.number); }
+std::array<std::uint8_t, 6> mac_of(const PortSpec& spec) {
+  return {0x52, 0x54, 0, 0, 1, static_cast<std::uint8_t>(spec.number)};
+}
+
+template <class Nic>
+class PciPort final : public Port {
+ public:
+  PciPort(const PortSpec& spec, runtime::Poller& poller)
+      : spec_(spec), poller_(poller), nic_(need(Nic::create({.name = name_of(spec), .mac = mac_of(spec)}, poller))) {}
+  [[nodiscard]] port::Port& port() override { return nic_->port(); }
+  void open() override { server_ = need(vfio_user::Server::create(poller_, nic_->function(), options())); }
+  void adopt(const state::Suspended& from) override {
+    server_ = need(vfio_user::Server::adopt(poller_, nic_->function(), options(), from));
   }
-  state::Suspended suspend() { return need(server_->suspend()); }
+  state::Suspended suspend() override { return need(server_->suspend()); }
 
  private:
   [[nodiscard]] vfio_user::ServerOptions options() const {
@@ -70,10 +83,43 @@ class Port {
   }
   const PortSpec& spec_;
   runtime::Poller& poller_;
-  std::unique_ptr<device::e1000::Nic> e1000_;
-  std::unique_ptr<device::iavf::Nic> iavf_;
+  std::unique_ptr<Nic> nic_;
   std::unique_ptr<vfio_user::Server> server_;
 };
+
+class VhostPort final : public Port {
+ public:
+  VhostPort(const PortSpec& spec, runtime::Poller& poller)
+      : spec_(spec), poller_(poller), nic_(need(Nic::create({.name = name_of(spec), .mac = mac_of(spec)}, poller))) {}
+  [[nodiscard]] port::Port& port() override { return nic_->port(); }
+  void open() override { server_ = need(vhost_user::Server::create(poller_, *nic_, options())); }
+  void adopt(const state::Suspended& from) override {
+    server_ = need(vhost_user::Server::adopt(poller_, *nic_, options(), from));
+  }
+  state::Suspended suspend() override { return need(server_->suspend()); }
+
+ private:
+  using Nic = device::virtio_net::Nic;
+  [[nodiscard]] vhost_user::ServerOptions options() {
+    return {.name = name_of(spec_),
+            .path = spec_.socket,
+            .connects = spec_.model == "vhost-user-connect",
+            .announce = [this](const auto& station) { nic_->announce(station); }};
+  }
+  const PortSpec& spec_;
+  runtime::Poller& poller_;
+  std::unique_ptr<Nic> nic_;
+  std::unique_ptr<vhost_user::Server> server_;
+};
+
+std::unique_ptr<Port> make_port(const PortSpec& spec, runtime::Poller& poller) {
+  if (spec.model == "e1000") return std::make_unique<PciPort<device::e1000::Nic>>(spec, poller);
+  if (spec.model == "iavf") return std::make_unique<PciPort<device::iavf::Nic>>(spec, poller);
+  if (spec.model == "e810") return std::make_unique<PciPort<device::e810::Nic>>(spec, poller);
+  if (spec.model == "virtio-net") return std::make_unique<PciPort<device::virtio_net::PciNic>>(spec, poller);
+  if (spec.model.starts_with("vhost-user")) return std::make_unique<VhostPort>(spec, poller);
+  die("no model " + spec.model);
+}
 
 /// All of it, while its poller runs; one follows the other.
 class World {
@@ -81,8 +127,8 @@ class World {
   /// `from`: of each port what another world has left, or empty.
   World(const std::vector<PortSpec>& specs, const std::vector<state::Suspended>& from) {
     for (std::size_t i = 0; i < specs.size(); ++i) {
-      auto& port = *ports_.emplace_back(std::make_unique<Port>(specs[i], *poller_));
-      need(switch_->attach(port.port(), *poller_, {.name = port.name()}));
+      Port& port = *ports_.emplace_back(make_port(specs[i], *poller_));
+      need(switch_->attach(port.port(), *poller_, {.name = name_of(specs[i])}));
       from.empty() ? port.open() : port.adopt(from[i]);
     }
     if (auto started = poller_->start(); !started) die(started.error().text());
