@@ -27,15 +27,17 @@ def test_types_are_strict(tmp_path: Path) -> None:
 def test_pip_installs_from_the_checkout(tmp_path: Path) -> None:
     run(tmp_path, sys.executable, "-m", "venv", "--system-site-packages", tmp_path / "venv")
     python = tmp_path / "venv/bin/python"
-    run(tmp_path, python, "-m", "pip", "install", "--no-index", "--no-build-isolation", "--no-deps", "--force-reinstall", PYTHON,
-        VMUX_BUILD_DIR=str(BUILD))
+    run(tmp_path, python, "-m", "pip", "install", "--no-index", "--no-build-isolation", "--no-deps", "--force-reinstall",
+        PYTHON, VMUX_BUILD_DIR=str(BUILD))
     path = run(tmp_path, python, "-c", USES.format(tmp_path / "s"), PYTHONPATH="")
     assert path.startswith(str(tmp_path / "venv"))
+    assert "usage" in run(tmp_path, tmp_path / "venv/bin/vfu-conform", "--help", PYTHONPATH="")
 
 
 def test_make_install_puts_it_where_debians_python_looks(tmp_path: Path) -> None:
-    run(tmp_path, "cmake", "-DCMAKE_INSTALL_COMPONENT=python", "-DCMAKE_INSTALL_PREFIX=/usr", "-P", BUILD / "cmake_install.cmake",
-        DESTDIR=str(tmp_path))
+    run(tmp_path, "cmake", "-DCMAKE_INSTALL_COMPONENT=python", "-DCMAKE_INSTALL_PREFIX=/usr", "-P",
+        BUILD / "cmake_install.cmake", DESTDIR=str(tmp_path))
     directory = tmp_path / "usr/lib/python3/dist-packages"
     path = run(tmp_path, sys.executable, "-c", USES.format(tmp_path / "s"), PYTHONPATH=str(directory))
     assert path.startswith(str(directory))
+    assert "usage" in run(tmp_path, tmp_path / "usr/bin/vfu-conform", "--help", PYTHONPATH=str(directory))

@@ -131,8 +131,11 @@ def test_path_in_use_is_an_error_and_nothing_leaks(serve: Serve) -> None:
 
 
 def test_closed_server_lets_go_of_everything(tmp_path: Path) -> None:
+    class Shares(Plain):
+        bars = {1: vmux.Bar(4096, shared=True)}
+
     before = len(os.listdir("/proc/self/fd"))
-    device = Plain()
+    device = Shares()
     server = vmux.Server(device, str(tmp_path / "s"))
     with pytest.raises(RuntimeError, match="served already"):
         vmux.Server(device, str(tmp_path / "t"))
