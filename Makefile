@@ -7,7 +7,7 @@ SECONDS_PER_FUZZER ?= 600
 STAGES  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all demo fuzz install lint format lab bootstrap clean
+.PHONY: help build test test-all demo fuzz docs install lint format lab bootstrap clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test-all: bootstrap ## the same with every kernel for every test of a guest: an 
 fuzz: bootstrap ## a long run of every fuzz target (SECONDS_PER_FUZZER=600)
 	@scripts/test --fuzz-seconds $(SECONDS_PER_FUZZER) fuzz
 
+docs: build ## the documentation as a site with search, and references: build/docs/site
+	@scripts/docs
+
 lab: bootstrap ## fetch QEMU and kernels, make the guest images (build/lab)
 	@lab/build
 
@@ -47,4 +50,4 @@ install: build ## install programs, libvmux and headers (DESTDIR= PREFIX=/usr/lo
 	@DESTDIR="$(abspath $(DESTDIR))" cmake --install build/release --prefix "$(PREFIX)"
 
 clean: ## remove what was built (the lab's downloads stay: rm -r build removes them too)
-	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/lint-* build/test-logs
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/lint-* build/test-logs build/docs

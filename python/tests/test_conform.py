@@ -130,6 +130,10 @@ def test_what_is_no_server_is_told(tmp_path: Path) -> None:
     assert conform(tmp_path / "file").returncode == 3
 
 
+def test_checks_are_left_out_by_name() -> None:
+    assert conform("--list", "--only", "qemu.r*", "--skip", "*.regions").stdout.startswith("qemu.reset")
+
+
 def test_list_names_each_check_once() -> None:
     names = [line.split(":")[0] for line in conform("--list").stdout.splitlines()]
     assert len(names) == len(set(names)) > 250

@@ -115,6 +115,10 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, int]:
     return {result: sum(each.result == result for each in outcomes) for result in (HOLDS, DIFFERS, BREAKS, SKIPPED, DEAD)}
 
 
+def matches(check: Check, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(check.name, each) for each in patterns)
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="vfu-conform", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EPILOG,
@@ -126,6 +130,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="in text, tell what holds or was skipped too")
     parser.add_argument("--only", metavar="PATTERN", action="append",
                         help="checks with such names, as in 'qemu.*' (repeatable)")
+    parser.add_argument("--skip", metavar="PATTERN", action="append", default=[], help="no such checks (repeatable)")
     parser.add_argument("--list", action="store_true", help="name all checks, and run none")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0,
                         help="how long to wait for a reply (default 5)")
@@ -134,8 +139,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 0 < options.timeout <= 3600:
         parser.error("--timeout: seconds, more than 0 and at most 3600")
-    options.checks = [check for check in CHECKS
-                      if not options.only or any(fnmatch.fnmatchcase(check.name, each) for each in options.only)]
+    options.checks = [check for check in CHECKS if matches(check, options.only or ["*"]) and not matches(check, options.skip)]
     if not options.checks:
         parser.error("no check has such a name: see --list")
     if options.socket is None and not options.list:
