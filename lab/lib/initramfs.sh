@@ -6,7 +6,7 @@
 # drivers of what is on a bus.
 GUEST_MODULES=(e1000 e1000e igb igbvf iavf ice virtio_net virtio_pci virtio_console virtio_blk 8021q bridge gpio-pci-idio-16
   sch_ingress sch_mqprio cls_u32 cls_flower cls_matchall act_tunnel_key af_packet tun sctp
-  bonding dummy vxlan geneve ipip sit ip_gre ip6_gre ip6_tunnel)
+  bonding dummy vxlan geneve ipip sit ip_gre ip6_gre ip6_tunnel uio_pci_generic)
 
 # Modules go in uncompressed: expanding xz takes the host milliseconds and an emulated guest seconds.
 expand_modules() {
