@@ -79,11 +79,12 @@ class Background:
 
 class Guest:
     def __init__(self, name, kernel="6.1", memory=256, cpus=1, sockets=(), qemu_args=(), append="", directory=None,
-                 may_reboot=True, accel=None, has_memory_ready=False):
+                 may_reboot=True, accel=None, has_memory_ready=False, kernel_file=None, modules=None):
         self.name, self.kernel, self.memory, self.cpus = name, kernel, memory, cpus
         self.sockets, self.qemu_args, self.append = list(sockets), list(qemu_args), append
         self.may_reboot, self.accel = may_reboot, accel or accelerator()
         self.has_memory_ready = has_memory_ready  # QEMU makes all pages before anyone is asked to pin them
+        self.kernel_file, self.modules = kernel_file, modules  # instead of the lab's kernel; a directory of more modules
         self._own_directory = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix=f"guest-{name}-"))
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,7 @@ class Guest:
             "-object", f"memory-backend-memfd,id=ram,size={size},share=on"
                        + (",prealloc=on" if self.has_memory_ready else ""),
             "-display", "none", "-serial", f"file:{self.directory}/console.log",
-            "-kernel", str(images / "vmlinux"), "-initrd", str(images / "initrd"),
+            "-kernel", str(self.kernel_file or images / "vmlinux"), "-initrd", str(self._initrd(images / "initrd")),
             "-append", f"{KERNEL_OPTIONS} {self.append}",
             "-device", "virtio-serial-pci,id=agentbus", "-chardev", f"socket,id=agent,path={self.directory}/agent",
             "-device", "virtserialport,bus=agentbus.0,chardev=agent,name=vmux.agent",
@@ -115,6 +116,20 @@ class Guest:
         for number, path in enumerate(self.sockets):
             line += ["-device", json.dumps(self.device(path, f"nic{number}"))]
         return line + self.qemu_args
+
+    def _initrd(self, usual):
+        """The lab's, and behind it (the kernel unpacks one archive after another) modules of one's own: /modules."""
+        if self.modules is None:
+            return usual
+        whole, tree = self.directory / "initrd", self.directory / "more"
+        (tree / "modules").mkdir(parents=True, exist_ok=True)
+        for module in Path(self.modules).glob("*.ko"):
+            shutil.copy(module, tree / "modules" / module.name)
+        names = "\n".join(["modules", *(f"modules/{each.name}" for each in sorted((tree / "modules").iterdir()))])
+        archive = subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], input=names.encode(), cwd=tree,
+                                 stdout=subprocess.PIPE, check=True).stdout
+        whole.write_bytes(Path(usual).read_bytes() + archive)
+        return whole
 
     @staticmethod
     def device(path, identity):
@@ -135,7 +150,10 @@ class Guest:
         deadline = time.monotonic() + timeout
         if self._agent is None:
             self._agent = self._accept(self._listener, deadline)
-            self._qmp = Qmp(self._accept(self._qmp_listener, deadline))
+            try:
+                self._qmp = Qmp(self._accept(self._qmp_listener, deadline))
+            except (ConnectionError, ValueError):  # ValueError: the stream ended where an answer was due
+                raise GuestError(f"{self.name}: QEMU ended at its start\n{self.story()}") from None
         while True:
             line = self._read_until(b"\n", deadline, "boot")
             if line.startswith(b"HELLO "):

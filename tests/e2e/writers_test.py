@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Devices that others write: the tutorial's in each language, and the Python package's educational device, under a stock kernel and QEMU."""
+"""Devices that others write: the tutorial's in each language, and the Python package's educational device, under a stock kernel and QEMU; and
+what docs/debugging.md has for who writes them."""
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from conftest import Rig
 from harness import BIN
 from harness.vmux import wait_until
+from guest import CACHE  # noqa: E402  (in lab/, put on the path by harness)
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 TUTORIAL = BIN.parent / "tests/tutorial"
@@ -59,3 +62,52 @@ def test_device_of_the_tutorial_copies_and_interrupts(guest, number):
 def test_educational_device_computes_copies_and_interrupts(guest):
     output = guest.check(put_script(guest, CHECKOUT / "python/examples/edu-guest.sh"))
     assert output.endswith("edu: all is right\n"), output
+
+
+LAB = CHECKOUT / "lab"
+
+
+def run_guest(*arguments):
+    return subprocess.Popen([str(LAB / "run-guest"), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_kernel_and_modules_of_ones_own_are_in_the_guest(tmp_path):
+    (tmp_path / "mine.ko").write_text("no module")
+    other = next(path for path in sorted((CACHE / "kernels").glob("*/vmlinux")) if path.parent.name != "6.1")
+    version = (other.parent / "version").read_text().strip()
+    process = run_guest("--kernel", other.parent.name, "--kernel-file", other, "--modules", tmp_path, "--", "uname -r; cat /modules/mine.ko")
+    output, _ = process.communicate(timeout=300)
+    assert (process.returncode, output) == (0, f"{version}\nno module")
+
+
+def ask(gdb, request):
+    """The answer of a gdb stub to a packet."""
+    gdb.sendall(f"${request}#{sum(request.encode()) % 256:02x}".encode())
+    answer = b""
+    while b"#" not in answer.partition(b"$")[2][:-2]:
+        answer += gdb.recv(4096)
+    gdb.sendall(b"+")
+    return answer.partition(b"$")[2].partition(b"#")[0].decode()
+
+
+def test_gdb_holds_a_guest_until_it_continues(tmp_path):
+    process = run_guest("--gdb", tmp_path / "gdb", "--wait-for-gdb", "--", "echo on we go")
+    try:
+        wait_until((tmp_path / "gdb").exists, "gdb's socket")
+        with socket.socket(socket.AF_UNIX) as gdb:
+            gdb.connect(str(tmp_path / "gdb"))
+            status = ask(gdb, "qRcmd," + b"info status".hex())
+            assert "prelaunch" in bytes.fromhex(status.removeprefix("O")).decode()
+            gdb.sendall(b"$c#63")
+            output, _ = process.communicate(timeout=300)
+        assert (process.returncode, output) == (0, "on we go\n")
+    finally:
+        process.kill()
+
+
+def test_run_guest_says_what_is_wrong(tmp_path):
+    done = subprocess.run([str(LAB / "run-guest"), "--kernel-file", str(tmp_path / "none"), "--", "true"], capture_output=True, text=True)
+    assert done.returncode == 2 and "no such file" in done.stderr
+    (tmp_path / "kernel").write_text("no kernel")
+    done = subprocess.run([str(LAB / "run-guest"), "--kernel-file", str(tmp_path / "kernel"), "--", "true"], capture_output=True, text=True)
+    assert done.returncode == 125
