@@ -115,9 +115,23 @@ bool Shard::look_elsewhere(Burst& burst, Share share, Member& member) noexcept {
   return true;
 }
 
+// What a port sends that is longer than its MTU lets pass: each piece of a super-frame counts, as it would on a wire.
+void Shard::drop_longer(Burst& burst, std::uint32_t max_frame) noexcept {
+  packet::Accepts pieces;
+  pieces.max_frame = max_frame;
+  for (std::size_t i = 0; i < burst.count; ++i) {
+    if (!burst.is_dropped(i) && is_too_long(burst.views[i], pieces)) burst.drop(i, port::DropReason::too_long);
+  }
+}
+
 void Shard::send_queued(const Burst& burst, Member& member) noexcept {
   port::PortCounters& counters = member.port.counters();
-  const auto frames = gather(burst, member, member.port.accepts());
+  packet::Accepts accepts = member.port.accepts();
+  if (member.max_frame != 0) [[unlikely]] {
+    accepts.max_frame = std::min(accepts.max_frame, member.max_frame);
+    accepts.checksum = false;  // so that the pieces count of what the port would take whole
+  }
+  const auto frames = gather(burst, member, accepts);
   member.shares = 0;
   if (frames.empty()) return;
   const port::Delivery done = member.port.deliver(frames);

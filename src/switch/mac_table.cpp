@@ -99,8 +99,24 @@ void MacTable::remove(std::uint32_t index) noexcept {
 void MacTable::forget(PortId port) noexcept {
   for (std::uint32_t i = firsts_[slot_of(port)]; i != kNone;) {
     const std::uint32_t after = kin_[i].after;
-    if (entries_[i].port == port) remove(i);  // not what a later port of the slot has
+    // Not what a later port of the slot has.
+    if (entries_[i].port == port && entries_[i].heard_ns != kAlways) remove(i);
     i = after;
+  }
+}
+
+void MacTable::pin(PortId port, std::span<const StationKey> stations) noexcept {
+  for (std::uint32_t i = firsts_[slot_of(port)]; i != kNone;) {
+    const std::uint32_t after = kin_[i].after;
+    if (entries_[i].port == port && entries_[i].heard_ns == kAlways) remove(i);
+    i = after;
+  }
+  for (const StationKey key : stations) {
+    std::uint32_t index = head(key);
+    while (index != kNone && entries_[index].key != key)
+      index = entries_[index].next;
+    if (index != kNone) remove(index);
+    if (free_ != kNone) add(free_, key, port, kAlways);
   }
 }
 

@@ -30,15 +30,19 @@ class MacTable {
  public:
   struct Entry {
     StationKey key = 0;
-    std::uint64_t heard_ns = 0;
-    std::uint64_t told_ns = 0;  ///< when other shards were last told of it; kept by the shard
+    std::uint64_t heard_ns = 0;  ///< kAlways: it is static
+    std::uint64_t told_ns = 0;   ///< when other shards were last told of it; kept by the shard
     PortId port;
     std::uint32_t next = 0;  ///< in its chain, or in the list of free entries
   };
 
+  /// Later than any time, and far from wrapping when an age is added.
+  static constexpr std::uint64_t kAlways = 1ull << 63;
+
   /// `seed` makes chains unpredictable for whoever chooses addresses.
   MacTable(std::uint32_t capacity, std::uint64_t ageing_ns, std::uint64_t seed);
 
+  void set_ageing(std::uint64_t ageing_ns) noexcept { ageing_ns_ = ageing_ns; }
   /// How many addresses of the port in this slot may be known at once.
   void set_limit(std::uint32_t slot, std::uint32_t limit) noexcept { limits_[slot] = limit; }
   [[nodiscard]] const Entry* find(StationKey key, std::uint64_t now_ns) const noexcept;
@@ -46,6 +50,9 @@ class MacTable {
   /// little older than other times that the table was given: what another poller heard is told later. `entry`, if
   /// given, points to its entry then (null when refused or outdated).
   Learnt learn(StationKey key, PortId port, std::uint64_t heard_ns, Entry** entry = nullptr) noexcept;
+  /// These stations are behind the port, whoever is heard with their addresses: in place of those that it was told
+  /// before. What finds no room is left out.
+  void pin(PortId port, std::span<const StationKey> stations) noexcept;
   /// Forgets everything learnt from a port; costs what there is of it.
   void forget(PortId port) noexcept;
   /// Drops aged entries among the next `count` places; called every now and then.

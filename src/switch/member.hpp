@@ -47,6 +47,7 @@ struct Member {
   port::Port& port;
   MultiLane* multi_lane;  ///< nullptr: all of the port is here
   VlanRules vlan;
+  std::uint32_t max_frame = 0;     ///< PortConfig
   std::uint32_t quiet_rounds = 0;  ///< rounds since its last frame
   bool has_stations = false;       ///< it was ready since its addresses were forgotten
   bool is_in_round = false;

@@ -75,10 +75,11 @@ void Shard::admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<cons
     multi_lanes_[slot]->lanes.push_back(place_of(*shard));
 }
 
-void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules) {
+void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules, std::uint32_t max_frame) {
   MultiLane* const lanes = multi_lane(id);
   members_.push_back(std::make_unique<Member>(id, port, rules, lanes));
   Member* const member = members_.back().get();
+  member->max_frame = max_frame;
   busy_.push_back(member);
   if (lanes == nullptr) {
     by_slot_[slot_of(id)] = member;
@@ -110,6 +111,19 @@ void Shard::set_vlan(PortId id, const VlanRules& rules) noexcept {
   }
 }
 
+void Shard::set_max_frame(PortId id, std::uint32_t bytes) noexcept {
+  for (const auto& member : members_) {
+    if (member->id == id) member->max_frame = bytes;
+  }
+}
+
+void Shard::set_options(const SwitchOptions& options) noexcept {
+  const std::uint64_t ageing_ns = options.ageing_seconds * 1'000'000'000ull;
+  macs_.set_ageing(ageing_ns);
+  republish_ns_ = ageing_ns / 4;
+  forwarded_groups_ = options.forwarded_groups;
+}
+
 void Shard::forget(PortId id) noexcept {
   for (Peer& peer : peers_) {
     for (std::size_t taken = 0; taken < Link::kItems;) {
@@ -123,6 +137,7 @@ void Shard::forget(PortId id) noexcept {
 
 void Shard::dismiss(PortId id) noexcept {
   forget(id);
+  macs_.pin(id, {});
   if (multi_lane(id) != nullptr) multi_lanes_[slot_of(id)].reset();
 }
 
@@ -213,6 +228,8 @@ unsigned Shard::serve(Member& member) noexcept {
     burst.count = member.port.take(burst.views);
     if (burst.count == 0) break;
     classify({member.id, member.vlan, forwarded_groups_}, burst);
+    if (member.max_frame != 0) [[unlikely]]
+      drop_longer(burst, member.max_frame);
     locate(burst);
     forward(burst);
     count_sent(burst, counters);

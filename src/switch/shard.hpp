@@ -64,11 +64,16 @@ class Shard final : public runtime::Task {
   void admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<const port::Steering> steering,
              std::uint32_t mac_limit);
   /// A port, or the lane that this shard has.
-  void add_member(PortId id, port::Port& port, const VlanRules& rules);
+  void add_member(PortId id, port::Port& port, const VlanRules& rules, std::uint32_t max_frame);
   void remove_member(PortId id) noexcept;
   void set_vlan(PortId id, const VlanRules& rules) noexcept;
+  void set_max_frame(PortId id, std::uint32_t bytes) noexcept;
+  /// Its ageing time and the groups that pass.
+  void set_options(const SwitchOptions& options) noexcept;
   /// Of the shard that has lane 0: hands its steering to all peers once more.
   void republish_steering(PortId id) noexcept;
+  /// Stations that are behind a port of any shard, whoever is heard with their addresses.
+  void pin(PortId id, std::span<const StationKey> stations) noexcept { macs_.pin(id, stations); }
   /// Forgets the addresses of a port; frames from it that are still on a link are delivered first.
   void forget(PortId id) noexcept;
   /// The port is gone: forgets all about it.
@@ -132,6 +137,7 @@ class Shard final : public runtime::Task {
   }
   void flood(const Burst& burst, Share share) noexcept;
   [[nodiscard]] bool look_elsewhere(Burst& burst, Share share, Member& member) noexcept;
+  static void drop_longer(Burst& burst, std::uint32_t max_frame) noexcept;
   void send_queued(const Burst& burst, Member& member) noexcept;
   [[nodiscard]] std::span<const packet::FrameView> gather(const Burst& burst, Member& member,
                                                           const packet::Accepts& accepts) noexcept;
@@ -146,8 +152,8 @@ class Shard final : public runtime::Task {
 
   runtime::Poller& poller_;
   MacTable macs_;
-  const std::uint64_t republish_ns_;  // stations are told to the peers again after so long
-  const std::uint16_t forwarded_groups_;
+  std::uint64_t republish_ns_;  // stations are told to the peers again after so long
+  std::uint16_t forwarded_groups_;
   std::vector<std::unique_ptr<Member>> members_;
   std::vector<Member*> by_slot_;  // whole ports only: a lane is found by its MultiLane
   std::vector<Peer> peers_;

@@ -52,6 +52,17 @@ Result<VlanRules> rules_of(const VlanConfig& config) {
   return rules;
 }
 
+std::vector<StationKey> keys_of(const std::vector<Station>& stations) {
+  std::vector<StationKey> keys;
+  for (const Station& station : stations) {
+    std::uint64_t mac = 0;
+    for (const std::uint8_t byte : station.mac)
+      mac = mac << 8 | byte;
+    keys.push_back(station_key(mac, station.vlan));
+  }
+  return keys;
+}
+
 MacAddress bytes_of(StationKey key) noexcept {
   MacAddress mac{};
   for (std::size_t i = 0; i < mac.size(); ++i)
@@ -117,7 +128,11 @@ void Switch::Impl::admit(const Attachment& attachment, Shard& shard) {
   Shard& home = *attachment.shards.front();
   std::shared_ptr<const port::Steering> steering;
   if (attachment.shards.size() > 1) on(home, [&] { steering = attachment.ports.front()->steering(); });
-  on(shard, [&] { shard.admit(id, attachment.shards, steering, attachment.config.mac_limit); });
+  const auto stations = keys_of(attachment.config.stations);
+  on(shard, [&] {
+    shard.admit(id, attachment.shards, steering, attachment.config.mac_limit);
+    shard.pin(id, stations);
+  });
   if (attachment.shards.size() > 1) on(home, [&] { home.republish_steering(id); });
 }
 
@@ -152,14 +167,23 @@ Result<std::uint32_t> Switch::Impl::free_slot() {
 
 Switch::Switch(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 
+namespace {
+
+Result<void> check(std::uint32_t ageing_seconds, std::uint16_t forwarded_groups) {
+  if (ageing_seconds == 0) return fail(Errc::invalid_argument, "the ageing time must be above 0 seconds");
+  if ((forwarded_groups & 1u << 1) == 0) return {};
+  return fail(Errc::invalid_argument, "pause frames (01-80-C2-00-00-01) are for one link alone");
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Switch>> Switch::create(std::string name, SwitchOptions options) {
   if (name.empty()) return fail(Errc::invalid_argument, "a switch needs a name");
-  if (options.ageing_seconds == 0) return fail(Errc::invalid_argument, "the ageing time must be above 0 seconds");
+  if (auto good = check(options.ageing_seconds, options.forwarded_groups); !good) {
+    return tl::unexpected(good.error());
+  }
   if (options.mac_capacity == 0 || options.mac_capacity > (1u << 20)) {
     return fail(Errc::invalid_argument, "a MAC table has room for 1 to 1048576 addresses");
-  }
-  if ((options.forwarded_groups & 1u << 1) != 0) {
-    return fail(Errc::invalid_argument, "pause frames (01-80-C2-00-00-01) are for one link alone");
   }
   auto impl = std::make_unique<Impl>();
   impl->name = std::move(name);
@@ -197,7 +221,8 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
     impl_->admit(attachment, *each);
   for (std::size_t i = 0; i < lanes.size(); ++i) {
     Shard& shard = *attachment.shards[i];
-    Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, *rules); });
+    const std::uint32_t max_frame = attachment.config.max_frame;
+    Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, *rules, max_frame); });
   }
   impl_->slots[*slot] = std::move(attachment);
   return id;
@@ -228,6 +253,46 @@ Result<void> Switch::set_vlan(PortId id, VlanConfig vlan) {
   return {};
 }
 
+Result<void> Switch::set_max_frame(PortId id, std::uint32_t bytes) {
+  Attachment* const attachment = impl_->find(id);
+  if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
+  for (Shard* const owner : attachment->shards)
+    Impl::on(*owner, [&] { owner->set_max_frame(id, bytes); });
+  attachment->config.max_frame = bytes;
+  return {};
+}
+
+Result<void> Switch::set_stations(PortId id, std::vector<Station> stations) {
+  Attachment* const attachment = impl_->find(id);
+  if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
+  const auto keys = keys_of(stations);
+  for (const auto& shard : impl_->shards)
+    Impl::on(*shard, [&] { shard->pin(id, keys); });
+  attachment->config.stations = std::move(stations);
+  return {};
+}
+
+Result<void> Switch::set_options(std::uint32_t ageing_seconds, std::uint16_t forwarded_groups) {
+  if (auto good = check(ageing_seconds, forwarded_groups); !good) return good;
+  impl_->options.ageing_seconds = ageing_seconds;
+  impl_->options.forwarded_groups = forwarded_groups;
+  for (const auto& shard : impl_->shards)
+    Impl::on(*shard, [&] { shard->set_options(impl_->options); });
+  return {};
+}
+
+std::size_t Switch::flush(std::optional<PortId> id) {
+  std::size_t count = 0;
+  for (const MacEntry& entry : mac_table())
+    count += !entry.is_static && (!id || entry.port == *id) ? 1 : 0;
+  for (const auto& slot : impl_->slots) {
+    if (!slot || (id && slot->id != *id)) continue;
+    for (const auto& shard : impl_->shards)
+      Impl::on(*shard, [&] { shard->forget(slot->id); });
+  }
+  return count;
+}
+
 const std::string& Switch::name() const noexcept { return impl_->name; }
 
 std::vector<PortInfo> Switch::ports() const {
@@ -255,8 +320,9 @@ std::vector<MacEntry> Switch::mac_table() const {
     for (const MacTable::Entry& entry : std::span{entries}.first(count)) {
       const Attachment* const from = impl_->find(entry.port);
       if (from == nullptr || !from->is_on(*shard)) continue;  // another shard's own table has it, and fresher
-      MacEntry listed{bytes_of(entry.key), static_cast<std::uint16_t>(entry.key >> 48), entry.port, from->config.name,
-                      (now - std::min(now, entry.heard_ns)) / 1'000'000};
+      MacEntry listed{
+          bytes_of(entry.key), static_cast<std::uint16_t>(entry.key >> 48),       entry.port,
+          from->config.name,   (now - std::min(now, entry.heard_ns)) / 1'000'000, entry.heard_ns == MacTable::kAlways};
       const auto [known, is_new] = places.try_emplace(entry.key, out.size());
       if (is_new) {
         out.push_back(std::move(listed));

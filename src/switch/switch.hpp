@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,10 +33,21 @@ struct VlanConfig {
   bool only_tagged = false;            ///< trunk without a native VLAN: frames without a tag do not pass
 };
 
+/// A station that is known to be behind a port.
+struct Station {
+  std::array<std::uint8_t, 6> mac{};
+  std::uint16_t vlan = 0;  ///< as a MacEntry has it
+  friend bool operator==(const Station&, const Station&) = default;
+};
+
 struct PortConfig {
   std::string name;  ///< unique within the switch
   VlanConfig vlan;
   std::uint32_t mac_limit = 256;  ///< addresses learnt from this port at most; an uplink deserves some thousands
+  /// Bytes without FCS, tags counted: longer frames are dropped, whichever way they go. 0: as long as the port takes.
+  std::uint32_t max_frame = 0;
+  /// Never aged nor learnt elsewhere: whoever else sends with such an address draws no frames by it.
+  std::vector<Station> stations = {};
 };
 
 struct SwitchOptions {
@@ -53,6 +65,7 @@ struct MacEntry {
   PortId port;
   std::string port_name;
   std::uint64_t age_ms = 0;  ///< since the last frame from it (in steps of a second)
+  bool is_static = false;    ///< one of PortConfig::stations
 };
 
 /// One poller's part of a port: its queues there, and what moves their frames.
@@ -90,6 +103,16 @@ class Switch {
   [[nodiscard]] Result<void> detach(PortId id);
   /// Changes the VLAN rules of an attached port; addresses learnt from it are forgotten.
   [[nodiscard]] Result<void> set_vlan(PortId id, VlanConfig vlan);
+  /// Changes PortConfig::max_frame of an attached port.
+  [[nodiscard]] Result<void> set_max_frame(PortId id, std::uint32_t bytes);
+  /// Changes PortConfig::stations of an attached port.
+  [[nodiscard]] Result<void> set_stations(PortId id, std::vector<Station> stations);
+  /// Changes what frames are kept on one link, and for how long addresses are known: from now on, for those that are
+  /// known already. Ports and the table's capacity stay.
+  [[nodiscard]] Result<void> set_options(std::uint32_t ageing_seconds, std::uint16_t forwarded_groups);
+  /// Forgets the addresses that were learnt (not the static ones), all or those of a port. Frames for them go
+  /// everywhere until they are heard again. How many there were.
+  std::size_t flush(std::optional<PortId> id = std::nullopt);
 
   [[nodiscard]] const std::string& name() const noexcept;
   [[nodiscard]] std::vector<PortInfo> ports() const;
