@@ -118,6 +118,14 @@ void Nic::set_link(bool up) noexcept {
   link_changed(false);
 }
 
+void Nic::set_mac(const Mac& mac) noexcept {
+  if (function_ != nullptr) function_->note_change();
+  options_.mac = mac;
+  program_station(state_.nvm, mac);
+  const bool has_driver = rctl::en::is_set(registers_.get(reg::RCTL)) || tctl::en::is_set(registers_.get(reg::TCTL));
+  if (!has_driver) load_station_address();
+}
+
 bool Nic::leaving() noexcept {
   if (state_.cable == 0) return false;
   is_leaving_ = true;

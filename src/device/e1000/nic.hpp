@@ -48,6 +48,8 @@ class Nic final : public pci::Device, public pci::Savable {
   /// Pulls or plugs the cable: the guest sees its link change (LSC).
   void set_link(bool up) noexcept;
   [[nodiscard]] bool is_link_up() const noexcept;
+  /// Another address in the EEPROM. A driver that is up keeps the one that it has read until it starts anew.
+  void set_mac(const Mac& mac) noexcept;
 
   // pci::Device
   void read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept override;

@@ -178,6 +178,11 @@ void Nic::set_link(bool up) noexcept {
   if (firmware_.is_link_up() != was_up) firmware_.link_changed();
 }
 
+void Nic::set_mac(const intel::Mac& mac) noexcept {
+  options_.mac = identity_.mac = mac;
+  firmware_.set_mac(mac);
+}
+
 bool Nic::leaving() noexcept {
   if (!identity_.link_up) return false;
   is_leaving_ = true;

@@ -57,6 +57,8 @@ class Nic final : public pci::Device, public pci::Savable {
   /// Pulls or plugs the cable: the guest is sent a link event.
   void set_link(bool up) noexcept;
   [[nodiscard]] bool is_link_up() const noexcept { return firmware_.is_link_up(); }
+  /// What the firmware tells drivers that ask: one that is up has asked, and finds it when it starts anew.
+  void set_mac(const intel::Mac& mac) noexcept;
 
   // pci::Device
   void read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept override;

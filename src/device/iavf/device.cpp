@@ -172,6 +172,17 @@ void Nic::set_link(bool up) noexcept {
   pump();
 }
 
+void Nic::set_mac(const intel::Mac& mac) noexcept {
+  function_->note_change();
+  options_.mac = identity_.mac = mac;
+  if (!virtchnl_.has_driver()) {  // nobody has been told of the other one
+    data_.filters().remove(virtchnl_.mac());
+    data_.set_station_address(mac);
+  }
+  virtchnl_.set_station(mac);
+  apply_request();
+}
+
 bool Nic::leaving() noexcept {
   if (!run_state_.is_link_up()) return false;
   is_leaving_ = true;

@@ -337,6 +337,18 @@ void Nic::set_link(bool up) noexcept {
   if (signals_ != nullptr && !is_paused_) signals_->config_changed();
 }
 
+void Nic::set_mac(const Mac& mac) noexcept {
+  options_.mac = mac;
+  if (agreed_.features != 0) return;
+  settings_.station = mac;
+  publish();
+}
+
+void Nic::set_mtu(std::uint16_t mtu) noexcept {
+  options_.mtu = mtu;
+  publish();
+}
+
 void Nic::announce(std::span<const std::uint8_t, 6> station) noexcept {
   MacAddress mac;
   std::ranges::copy(station, mac.begin());

@@ -61,11 +61,15 @@ void shift_in(Nvm& nvm, bool bit) noexcept {
 void program_nvm(Nvm& nvm, const MacAddress& mac) noexcept {
   nvm = Nvm{};
   nvm.words.fill(0xffff);
+  for (const Word& word : kFactory)
+    nvm.words[word.at] = word.value;
+  program_station(nvm, mac);
+}
+
+void program_station(Nvm& nvm, const Mac& mac) noexcept {
   for (unsigned i = 0; i < 3; ++i) {
     nvm.words[i] = static_cast<std::uint16_t>(mac[2 * i] | (mac[2 * i + 1] << 8));
   }
-  for (const Word& word : kFactory)
-    nvm.words[word.at] = word.value;
   std::uint16_t sum = 0;
   for (unsigned i = 0; i < kChecksumWord; ++i)
     sum = static_cast<std::uint16_t>(sum + nvm.words[i]);

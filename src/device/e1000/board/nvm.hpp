@@ -11,6 +11,8 @@ namespace vmux::device::e1000 {
 
 /// Fills an EEPROM as the factory does for a station address: identity, defaults, checksum 0xBABA (5.6.35).
 void program_nvm(Nvm& nvm, const MacAddress& mac) noexcept;
+/// Another station address, beside whatever a guest has written there.
+void program_station(Nvm& nvm, const MacAddress& mac) noexcept;
 /// The station address in words 0 to 2.
 [[nodiscard]] MacAddress mac_of(const Nvm& nvm) noexcept;
 /// EERD: a write with START set answers with DONE and the word (13.4.4).

@@ -58,6 +58,7 @@ class Firmware final : public CommandHandler {
   /// The cable is plugged, and the driver has not switched the PHY off.
   [[nodiscard]] bool is_link_up() const noexcept;
   [[nodiscard]] const MacAddress& mac() const noexcept { return mac_; }
+  void set_mac(const MacAddress& mac) noexcept { mac_ = mac; }
   /// How many numbers of a type of resources there are. Drivers have tables by the numbers of profiles.
   [[nodiscard]] static std::uint16_t most_of(std::uint16_t type) noexcept;
   [[nodiscard]] const Switching& switching() const noexcept { return switching_; }

@@ -61,6 +61,10 @@ class Virtchnl {
 
   /// The address in use: the daemon's, unless the driver has set another.
   [[nodiscard]] const MacAddress& mac() const noexcept { return session_.mac; }
+  /// It has been told what it has got.
+  [[nodiscard]] bool has_driver() const noexcept { return session_.has_resources; }
+  /// The daemon gives another address, which a driver hears of by a reset.
+  void set_station(const MacAddress& mac) noexcept;
 
  private:
   /// What a handler answers with, beside its status.

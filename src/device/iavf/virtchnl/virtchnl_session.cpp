@@ -141,6 +141,14 @@ Virtchnl::ResetRequest Virtchnl::take_reset_request() noexcept {
   return std::exchange(session_.reset_request, ResetRequest::none);
 }
 
+void Virtchnl::set_station(const intel::Mac& mac) noexcept {
+  session_.mac = mac;
+  session_.has_deleted_mac = false;
+  if (!session_.has_resources || session_.is_resetting) return;
+  plan_reset();
+  tell_what_is_due();
+}
+
 void Virtchnl::reset(bool whole) noexcept {
   const MacAddress mac = whole ? identity_.mac : session_.mac;
   if (whole) channels_ = {};
