@@ -26,8 +26,7 @@ using device::virtio_net::Nic;
 using fake_guest::VirtioLayout;
 using fake_guest::VirtioRing;
 
-using Mac = std::array<std::uint8_t, 6>;
-inline constexpr Mac kMacs[] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
+inline constexpr MacAddress kMacs[] = {{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}};
 inline constexpr std::uint64_t kMergeable = 1 << 15, kMultiQueue = 1 << 22;
 inline constexpr std::uint32_t kHeader = 12;
 inline constexpr std::uint16_t kRingSize = 32;
@@ -229,12 +228,12 @@ class FrontEnd {
                        poller_);
   }
   [[nodiscard]] vhost_user::ServerOptions options() {
-    return {.name = "card", .announce = [this](const Mac& station) { nic->announce(station); }};
+    return {.name = "card", .announce = [this](const MacAddress& station) { nic->announce(station); }};
   }
 
   runtime::Poller& poller_;
   bool is_packed_;
-  Mac mac_;
+  MacAddress mac_;
   std::vector<runtime::Poller*> more_pollers_;
   UniqueFd socket_, slots_, cursors_;
   Mapping mapping_ = Mapping::create(memory.get(), 0, 2 * kRegionSize, true).value();

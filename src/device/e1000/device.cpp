@@ -118,7 +118,7 @@ void Nic::set_link(bool up) noexcept {
   link_changed(false);
 }
 
-void Nic::set_mac(const Mac& mac) noexcept {
+void Nic::set_mac(const MacAddress& mac) noexcept {
   if (function_ != nullptr) function_->note_change();
   options_.mac = mac;
   program_station(state_.nvm, mac);

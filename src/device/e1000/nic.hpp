@@ -49,7 +49,7 @@ class Nic final : public pci::Device, public pci::Savable {
   void set_link(bool up) noexcept;
   [[nodiscard]] bool is_link_up() const noexcept;
   /// Another address in the EEPROM. A driver that is up keeps the one that it has read until it starts anew.
-  void set_mac(const Mac& mac) noexcept;
+  void set_mac(const MacAddress& mac) noexcept;
 
   // pci::Device
   void read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept override;

@@ -178,7 +178,7 @@ void Nic::set_link(bool up) noexcept {
   if (firmware_.is_link_up() != was_up) firmware_.link_changed();
 }
 
-void Nic::set_mac(const intel::Mac& mac) noexcept {
+void Nic::set_mac(const MacAddress& mac) noexcept {
   options_.mac = identity_.mac = mac;
   firmware_.set_mac(mac);
 }

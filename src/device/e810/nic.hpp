@@ -58,7 +58,7 @@ class Nic final : public pci::Device, public pci::Savable {
   void set_link(bool up) noexcept;
   [[nodiscard]] bool is_link_up() const noexcept { return firmware_.is_link_up(); }
   /// What the firmware tells drivers that ask: one that is up has asked, and finds it when it starts anew.
-  void set_mac(const intel::Mac& mac) noexcept;
+  void set_mac(const MacAddress& mac) noexcept;
 
   // pci::Device
   void read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept override;

@@ -172,7 +172,7 @@ void Nic::set_link(bool up) noexcept {
   pump();
 }
 
-void Nic::set_mac(const intel::Mac& mac) noexcept {
+void Nic::set_mac(const MacAddress& mac) noexcept {
   function_->note_change();
   options_.mac = identity_.mac = mac;
   if (!virtchnl_.has_driver()) {  // nobody has been told of the other one

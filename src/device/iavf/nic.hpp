@@ -62,7 +62,7 @@ class Nic final : public pci::Device, public pci::Savable {
   [[nodiscard]] bool is_link_up() const noexcept { return run_state_.is_link_up(); }
   /// As a physical function's administrator does (ip-link(8): vf N mac): a driver that is up is told of a reset, and
   /// finds the address behind it.
-  void set_mac(const intel::Mac& mac) noexcept;
+  void set_mac(const MacAddress& mac) noexcept;
 
   // pci::Device
   void read_bar(pci::Region bar, RegionOffset offset, std::span<std::byte> into) noexcept override;

@@ -337,7 +337,7 @@ void Nic::set_link(bool up) noexcept {
   if (signals_ != nullptr && !is_paused_) signals_->config_changed();
 }
 
-void Nic::set_mac(const Mac& mac) noexcept {
+void Nic::set_mac(const MacAddress& mac) noexcept {
   options_.mac = mac;
   if (agreed_.features != 0) return;
   settings_.station = mac;

@@ -67,7 +67,7 @@ class Nic final : public virtio::Device {
   void set_link(bool up) noexcept;
   [[nodiscard]] bool is_link_up() const noexcept { return is_link_up_; }
   /// A driver that is up goes on with the address that it has, and finds this one when it starts anew.
-  void set_mac(const Mac& mac) noexcept;
+  void set_mac(const MacAddress& mac) noexcept;
   /// What the guest is told of the MTU (0: nothing), and what is taken. A driver that is up may have asked before.
   void set_mtu(std::uint16_t mtu) noexcept;
 

@@ -66,7 +66,7 @@ void program_nvm(Nvm& nvm, const MacAddress& mac) noexcept {
   program_station(nvm, mac);
 }
 
-void program_station(Nvm& nvm, const Mac& mac) noexcept {
+void program_station(Nvm& nvm, const MacAddress& mac) noexcept {
   for (unsigned i = 0; i < 3; ++i) {
     nvm.words[i] = static_cast<std::uint16_t>(mac[2 * i] | (mac[2 * i + 1] << 8));
   }

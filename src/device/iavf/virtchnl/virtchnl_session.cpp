@@ -141,7 +141,7 @@ Virtchnl::ResetRequest Virtchnl::take_reset_request() noexcept {
   return std::exchange(session_.reset_request, ResetRequest::none);
 }
 
-void Virtchnl::set_station(const intel::Mac& mac) noexcept {
+void Virtchnl::set_station(const MacAddress& mac) noexcept {
   session_.mac = mac;
   session_.has_deleted_mac = false;
   if (!session_.has_resources || session_.is_resetting) return;
