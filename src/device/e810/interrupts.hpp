@@ -18,7 +18,7 @@ struct SavedState;
 
 class InterruptUnit {
  public:
-  static constexpr std::uint64_t kLongestInterval = 0xfff * 2000;  ///< ns
+  static constexpr std::uint64_t kLongestInterval = 0xfffull * 2000;  ///< ns
 
   InterruptUnit(Registers& registers, NicCounters& counters, runtime::Poller& poller);
   /// The vectors exist once the function does; they outlive this object's use.

@@ -23,7 +23,7 @@ struct SavedState;
 
 class InterruptUnit {
  public:
-  static constexpr std::uint64_t kLongestInterval = 0xfff * 2000;  ///< ns
+  static constexpr std::uint64_t kLongestInterval = 0xfffull * 2000;  ///< ns
 
   /// Of the home poller's queues, where it is told of registers that are written by message, or of another lane's. It
   /// makes its timer when it first needs one, so on its poller, where release_timer() takes it away again. `sent`
