@@ -349,6 +349,38 @@ void Controller::freeze() noexcept {
   }
 }
 
+namespace {
+
+/// Whose state can be saved: a device behind vfio-user. The state of what a vhost-user front end has is in its VMM.
+Outcome<pci::Endpoint*> endpoint_of(const std::string& port, Device& device) {
+  if (pci::Endpoint* const endpoint = device.endpoint()) return endpoint;
+  return refuse(ProblemKind::not_supported, "name",
+                fmt::format("the card of {} belongs to its VMM, which saves its state itself (vhost-user)", port));
+}
+
+}  // namespace
+
+Outcome<std::vector<std::byte>> Controller::save_state(const std::string& name) const {
+  const Port& port = ports_.at(name);
+  const auto endpoint = endpoint_of(name, *port.device);
+  if (!endpoint) return tl::unexpected<Problem>(endpoint.error());
+  auto saved = port.poller->call([&] { return (*endpoint)->save_state(); });
+  if (!saved) return refuse(ProblemKind::not_supported, "name", saved.error());
+  return std::move(*saved);
+}
+
+Outcome<> Controller::restore_state(const std::string& name, std::span<const std::byte> image) {
+  const Port& port = ports_.at(name);
+  const auto endpoint = endpoint_of(name, *port.device);
+  if (!endpoint) return tl::unexpected<Problem>(endpoint.error());
+  auto restored = port.poller->call([&] { return (*endpoint)->restore_state(image); });
+  if (!restored) {
+    return refuse(restored.error().is_busy ? ProblemKind::busy : ProblemKind::host, "", restored.error().text);
+  }
+  logf(LogLevel::info, "port {}: restored, and stopped until its client lets it run", name);
+  return {};
+}
+
 // --- uplinks ---
 
 Outcome<> Controller::open(const UplinkSpec& spec) {

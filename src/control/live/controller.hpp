@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,11 @@ class Controller {
   };
   /// Of a port that is in the inventory.
   [[nodiscard]] PortState port_state(const std::string& name) const;
+  /// The state of a port's device as a file has it (state/format.hpp); its VM goes on meanwhile.
+  [[nodiscard]] Outcome<std::vector<std::byte>> save_state(const std::string& port) const;
+  /// Takes such a state. Refused, and nothing has changed, unless it is one of this device's, and nobody is attached or
+  /// the client has stopped the device.
+  Outcome<> restore_state(const std::string& port, std::span<const std::byte> image);
   struct LaneState {
     std::optional<std::size_t> poller;  ///< index; none: a thread of the port's own
     const port::PortCounters* counters = nullptr;

@@ -46,6 +46,11 @@ std::string qemu_device(const std::string& socket) {
 
 constexpr const char* kShared = "share=on is what lets vMux reach the guest's memory; without it frames do not flow";
 
+constexpr const char* kMigration =
+    "QEMU migrates and snapshots a VM without the state of this NIC, and does not say so: unplug it before, or use one "
+    "of "
+    "the other ways in docs/migration.md";
+
 std::vector<std::string> qemu_memory(unsigned memory_mb) {
   return {fmt::format("-m {}", memory_mb),
           fmt::format("-object memory-backend-memfd,id=vmux-mem,size={}M,share=on", memory_mb),
@@ -53,7 +58,7 @@ std::vector<std::string> qemu_memory(unsigned memory_mb) {
 }
 
 VmArgs for_qemu(const VmPort& port, unsigned memory_mb) {
-  VmArgs args{qemu_memory(memory_mb), {"needs QEMU 10.1 or newer", kShared}};
+  VmArgs args{qemu_memory(memory_mb), {"needs QEMU 10.1 or newer", kShared, kMigration}};
   args.lines.push_back(fmt::format("-device {}", shell_quote(qemu_device(port.socket))));
   return args;
 }
@@ -95,7 +100,8 @@ VmArgs for_libvirt(const VmPort& port, unsigned memory_mb) {
        "merge these elements into the domain; the xmlns:qemu attribute is required",
        "libvirt's user and security driver must be allowed to connect to the socket: socket_group and socket_mode of "
        "the "
-       "port (vmuxctl port add --socket-group kvm --socket-mode 0660)"}};
+       "port (vmuxctl port add --socket-group kvm --socket-mode 0660)",
+       kMigration}};
 }
 
 VmArgs for_libvirt_vhost(const VmPort& port, unsigned memory_mb) {

@@ -59,7 +59,7 @@ bool must_wait(const std::string& method, const Json& params, const Methods& met
 Outcome<Json> make_call(const std::string& method, const Json& params, const Methods& methods, const Asker& asker) {
   const Role needed = methods.role_for(method, params);
   Outcome<Json> result = asker.role >= needed
-                             ? methods.call(method, params)
+                             ? methods.call(method, params, asker.take_file)
                              : refuse(ProblemKind::not_allowed, "",
                                       std::string{method} + " takes the role " + to_text(needed) + "; yours is " +
                                           to_text(asker.role) + " (rpc_read, rpc_operate, rpc_admin)");
@@ -105,11 +105,13 @@ std::vector<std::string> Methods::names() const {
   return names;
 }
 
-Outcome<Json> Methods::call(const std::string& name, const Json& params) const {
+Outcome<Json> Methods::call(const std::string& name, const Json& params, const TakeFile& take_file) const {
   const auto found = methods_.find(name);
   if (found == methods_.end()) return refuse(ProblemKind::not_found, "", "there is no method " + name);
   try {
-    return found->second.handler(params);
+    const Method& method = found->second;
+    return method.file_handler ? method.file_handler(params, take_file ? take_file() : UniqueFd{})
+                               : method.handler(params);
   } catch (const std::exception& error) {
     return refuse(ProblemKind::host, "", std::string{"a defect in vMux: "} + error.what());
   }

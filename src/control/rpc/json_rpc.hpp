@@ -11,6 +11,7 @@
 #include "control/model/spec/problem.hpp"
 #include "control/rpc/params.hpp"
 #include "control/rpc/roles.hpp"
+#include "vmux/base/unique_fd.hpp"
 
 namespace vmux::control {
 
@@ -48,18 +49,27 @@ struct Wait {
 class Methods {
  public:
   using Handler = std::function<Outcome<Json>(const Json& params)>;
+  /// `file` came with the request's line; none: nothing did.
+  using FileHandler = std::function<Outcome<Json>(const Json& params, UniqueFd file)>;
+  /// Gives one that came, the oldest first.
+  using TakeFile = std::function<UniqueFd()>;
   using WaitFor = std::function<Wait(const Json& params)>;
 
   /// `wait_for`: what a call with these parameters waits for, if its caller may wait; null: no call waits.
   void add(std::string name, Handler handler, Access access = {}, WaitFor wait_for = nullptr) {
-    methods_[std::move(name)] = {std::move(handler), access, std::move(wait_for)};
+    methods_[std::move(name)] = {std::move(handler), access, std::move(wait_for), nullptr};
+  }
+  /// A method that is called with a file.
+  void add_with_file(std::string name, FileHandler handler, Access access) {
+    methods_[std::move(name)] = {nullptr, access, nullptr, std::move(handler)};
   }
   [[nodiscard]] bool has(const std::string& name) const { return methods_.find(name) != methods_.end(); }
   /// The least role for a call of a method that there is.
   [[nodiscard]] Role role_for(const std::string& name, const Json& params) const;
   [[nodiscard]] std::vector<std::string> names() const;
   /// Calls by name; a handler that throws is our defect and becomes a problem of kind host.
-  [[nodiscard]] Outcome<Json> call(const std::string& name, const Json& params) const;
+  [[nodiscard]] Outcome<Json> call(const std::string& name, const Json& params,
+                                   const TakeFile& take_file = nullptr) const;
   /// What a call of a method that there is waits for.
   [[nodiscard]] Wait wait_of(const std::string& name, const Json& params) const;
 
@@ -68,6 +78,7 @@ class Methods {
     Handler handler;
     Access access;
     WaitFor wait_for;
+    FileHandler file_handler;  // in place of handler
   };
   std::map<std::string, Method> methods_;
 };
@@ -77,6 +88,7 @@ struct Asker {
   Role role = Role::admin;
   std::function<void(const std::string& method, const Json& params, Role needed, const Outcome<Json>& result)> on_call;
   Wait* wait = nullptr;  ///< where an answer may wait: set to what for, and then there is none yet
+  Methods::TakeFile take_file;
 };
 
 /// Answers one line: a request, a notification or a batch. Empty when there is nothing to say; else without newline.

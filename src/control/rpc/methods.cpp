@@ -11,6 +11,7 @@
 #include "base/text/format.hpp"
 #include "control/model/spec/kinds.hpp"
 #include "control/model/vm_args.hpp"
+#include "control/rpc/state_methods.hpp"
 #include "control/version.hpp"
 
 namespace vmux::control {
@@ -399,6 +400,7 @@ void add_methods(Methods& methods, Controller& controller) {
     add(name + ".remove", remove_object<Spec>, {kind_of<Spec>().changes});
     add(name + ".list", list_objects<Spec>, {Role::read});
   });
+  add_state_methods(methods, controller);
   methods.add(
       "events", [&controller](const Json& params) { return events_of(controller, params); }, {Role::read},
       [&controller](const Json& params) { return wait_for_events(controller.events(), params); });

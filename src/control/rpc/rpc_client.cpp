@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 
@@ -31,6 +32,25 @@ std::string why_not(const std::string& path, int error, unsigned timeout_s) {
   }
   return fmt::format("no vmux answers at {} ({}); is it running? --rpc PATH or VMUX_RPC names another socket", path,
                      std::strerror(error));
+}
+
+/// As much as the socket takes, without waiting; with a file, if there is one.
+ssize_t send_some(int socket, std::string_view text, int file) {
+  iovec part{const_cast<char*>(text.data()), text.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (file >= 0) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof file);
+    std::memcpy(CMSG_DATA(header), &file, sizeof file);
+  }
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 }  // namespace
@@ -72,11 +92,12 @@ Outcome<RpcClient> RpcClient::connect(const std::string& path, unsigned timeout_
   return RpcClient{std::move(socket), "vmux at " + path, timeout_s};
 }
 
-Outcome<> RpcClient::send(std::string_view text, const std::string& method, const Deadline& deadline) {
+Outcome<> RpcClient::send(std::string_view text, int file, const std::string& method, const Deadline& deadline) {
   while (!text.empty()) {
-    const ssize_t sent = ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = send_some(socket_.get(), text, file);
     if (sent >= 0) {
       text.remove_prefix(static_cast<std::size_t>(sent));
+      file = -1;  // it has gone with the first byte
     } else if (errno == EPIPE || errno == ECONNRESET) {
       return {};  // it may have said why
     } else if (errno != EINTR && errno != EAGAIN) {
@@ -138,11 +159,11 @@ Outcome<Json> RpcClient::result_of(const std::string& line, std::uint64_t id) co
   return tl::unexpected<Problem>(problem_of(response["error"]));
 }
 
-Outcome<Json> RpcClient::call(const std::string& method, const Json& params) {
+Outcome<Json> RpcClient::call(const std::string& method, const Json& params, int file) {
   const std::uint64_t id = next_id_++;
   const Json request{{"jsonrpc", "2.0"}, {"method", method}, {"params", params}, {"id", id}};
   const Deadline deadline{timeout_s_};
-  if (auto sent = send(to_line(request) + '\n', method, deadline); !sent) return tl::unexpected(sent.error());
+  if (auto sent = send(to_line(request) + '\n', file, method, deadline); !sent) return tl::unexpected(sent.error());
   const auto line = receive_line(method, deadline);
   if (!line) return tl::unexpected(line.error());
   return result_of(*line, id);

@@ -23,11 +23,12 @@ class RpcClient {
 
   /// The result, or the problem that the daemon told; one of kind host for a peer that does not answer, or not as
   /// JSON-RPC 2.0 has it. After such a one the connection is of no more use.
-  Outcome<Json> call(const std::string& method, const Json& params = Json::object());
+  /// `file` goes with the call, for methods that take one; it stays the caller's.
+  Outcome<Json> call(const std::string& method, const Json& params = Json::object(), int file = -1);
 
  private:
   class Deadline;
-  Outcome<> send(std::string_view text, const std::string& method, const Deadline& deadline);
+  Outcome<> send(std::string_view text, int file, const std::string& method, const Deadline& deadline);
   Outcome<std::string> receive_line(const std::string& method, const Deadline& deadline);
   [[nodiscard]] Outcome<Json> result_of(const std::string& line, std::uint64_t id) const;
 

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <utility>
 
 #include "base/logf.hpp"
@@ -16,7 +18,22 @@ namespace vmux::control {
 namespace {
 
 constexpr std::size_t kMaxPendingOutput = 1 << 20;      // bytes; above this a client is not read from
+constexpr std::size_t kMostFiles = 4;                   // of a client, at a time
 constexpr std::uint64_t kAcceptRetry_ns = 100'000'000;  // after running out of descriptors
+
+/// Those that came, as far as there is room; the others are closed.
+void keep_files(msghdr& message, std::deque<UniqueFd>& into) {
+  for (cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr; each = CMSG_NXTHDR(&message, each)) {
+    if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (each->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(each) + i * sizeof fd, sizeof fd);
+      UniqueFd file{fd};
+      if (into.size() < kMostFiles) into.push_back(std::move(file));
+    }
+  }
+}
 
 }  // namespace
 
@@ -100,7 +117,14 @@ Asker RpcServer::asker_of(Client& client) {
           [this, &client](const std::string& method, const Json& params, Role needed, const Outcome<Json>& result) {
             tell(client, method, params, needed, result);
           },
-          client.has_waited ? nullptr : &client.wait};
+          client.has_waited ? nullptr : &client.wait, [&client] { return take_file(client); }};
+}
+
+UniqueFd RpcServer::take_file(Client& client) {
+  if (client.files.empty()) return {};
+  UniqueFd file = std::move(client.files.front());
+  client.files.pop_front();
+  return file;
 }
 
 void RpcServer::begin_wait(Client& client) {
@@ -175,8 +199,17 @@ void RpcServer::serve(Client& client, std::uint32_t events) {
 /// One read: the poller comes back for more, after it looked at the others. False when the client will send no more.
 bool RpcServer::receive(Client& client) {
   char buffer[16 * 1024];
-  const ssize_t got = ::recv(client.socket.get(), buffer, sizeof buffer, 0);
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMostFiles * sizeof(int))> control;
+  iovec part{buffer, sizeof buffer};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  // What does not fit is closed by the kernel.
+  const ssize_t got = ::recvmsg(client.socket.get(), &message, MSG_CMSG_CLOEXEC);
   if (got < 0) return errno == EAGAIN || errno == EINTR;
+  keep_files(message, client.files);
   client.input.append(buffer, static_cast<std::size_t>(got));
   if (got == 0 && !client.is_closing && !client.input.empty())
     client.input += '\n';  // the last line may end with the stream
@@ -202,6 +235,7 @@ bool RpcServer::answer_lines(Client& client) {
     if (!said.empty()) client.output += said + '\n';
   }
   client.input.erase(0, start);
+  if (client.input.empty()) client.files.clear();
   const bool is_endless = client.input.size() > kMaxRequest && client.input.find('\n') == std::string::npos;
   if (!is_endless) return start > 0;
   if (!std::exchange(client.is_skipping, true)) client.output += answer_too_long() + '\n';

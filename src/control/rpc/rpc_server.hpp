@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <memory>
 #include <optional>
@@ -25,10 +26,11 @@ struct RpcLimits {
   std::uint64_t answer_ns = 60'000'000'000;   ///< without taking any more of its answers
 };
 
-/// Lives on the control poller (never one that moves frames). `poller` and `methods` must outlive it. A client that
-/// does not read its answers is not read from either; nobody waits for it. A call whose answer waits (Wait) keeps those
-/// behind it on its connection waiting, and nobody else. Whoever connects is served, whatever others
-/// do: they are told why they go, and hung up on.
+/// A descriptor that comes with a line (SCM_RIGHTS) is for the first method in it that takes one; what is left over
+/// when no more lines wait is closed. Lives on the control poller (never one that moves frames). `poller` and `methods`
+/// must outlive it. A client that does not read its answers is not read from either; nobody waits for it. A call whose
+/// answer waits (Wait) keeps those behind it on its connection waiting, and nobody else. Whoever connects is served,
+/// whatever others do: they are told why they go, and hung up on.
 class RpcServer {
  public:
   /// Takes the place of a dead process's socket; a live one is refused. Who may connect has the role that `roles` say.
@@ -55,11 +57,12 @@ class RpcServer {
     ipc::Connection socket;
     runtime::Watch watch;
     std::optional<Caller> caller;
-    std::string input;         // what came and is not yet a whole line
-    std::string output;        // what was not yet taken
-    bool is_skipping = false;  // the rest of a line that was too long
-    bool is_closing = false;   // after the output is out
-    Wait wait;                 // of the first line of the input, while it waits
+    std::string input;           // what came and is not yet a whole line
+    std::deque<UniqueFd> files;  // that came with it
+    std::string output;          // what was not yet taken
+    bool is_skipping = false;    // the rest of a line that was too long
+    bool is_closing = false;     // after the output is out
+    Wait wait;                   // of the first line of the input, while it waits
     std::uint64_t wait_until_ns = 0;
     bool has_waited = false;  // that line is answered next, whatever there is to say
     std::uint32_t events = 0;
@@ -95,6 +98,7 @@ class RpcServer {
   [[nodiscard]] bool make_room(bool even_of_the_busy);
   void serve(Client& client, std::uint32_t events);
   [[nodiscard]] bool receive(Client& client);
+  [[nodiscard]] static UniqueFd take_file(Client& client);
   [[nodiscard]] bool answer_lines(Client& client);
   [[nodiscard]] bool send(Client& client);
   void drop(Client& client);

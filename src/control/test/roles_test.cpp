@@ -82,6 +82,8 @@ const std::map<std::string, std::pair<Role, Role>> kWho{
     {"port.add", {Role::operate, Role::operate}},
     {"port.list", {Role::read, Role::read}},
     {"port.remove", {Role::operate, Role::operate}},
+    {"port.restore", {Role::operate, Role::operate}},
+    {"port.save", {Role::operate, Role::operate}},
     {"port.show", {Role::read, Role::read}},
     {"port.stats", {Role::read, Role::read}},
     {"port.vm_args", {Role::read, Role::read}},

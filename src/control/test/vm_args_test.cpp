@@ -10,6 +10,7 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST(VmArgs, ShareTheMemoryWithQemu) {
   const auto args = vm_args("qemu", VmPort{"vm0", "vfio-user", "/tmp/a.sock"}, 512);
@@ -17,6 +18,16 @@ TEST(VmArgs, ShareTheMemoryWithQemu) {
   EXPECT_THAT(args->lines, Contains("-object memory-backend-memfd,id=vmux-mem,size=512M,share=on"));
   EXPECT_THAT(args->lines,
               Contains(R"(-device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/a.sock"}}')"));
+}
+
+TEST(VmArgs, WarnThatQemuMigratesWithoutTheNic) {
+  for (const char* const vmm : {"qemu", "libvirt"}) {
+    EXPECT_THAT(vm_args(vmm, VmPort{"vm0", "vfio-user", "/tmp/a"}, 512)->notes,
+                Contains(HasSubstr("without the state of this NIC")))
+        << vmm;
+  }
+  EXPECT_THAT(vm_args("qemu", VmPort{"vm0", "vhost-user", "/tmp/a"}, 512)->notes,
+              Not(Contains(HasSubstr("without the state of this NIC"))));
 }
 
 TEST(VmArgs, QuoteAPathForTheShell) {
