@@ -99,6 +99,8 @@ void take_values(Call& call, const Declared& declared) {
     const bool is_there = declared.options[i]->count() > 0 && argument.take != Take::names;
     if (is_there && argument.take == Take::follow) {
       call.follows = true;
+    } else if (is_there && argument.take == Take::file) {
+      call.file = declared.values[i];
     } else if (is_there) {
       call.params[argument.param] = value_of(argument, declared.values[i]);
     }

@@ -21,6 +21,7 @@ struct Call {
   std::string rpc;
   unsigned timeout_s = 30;
   unsigned wait_s = 0;  ///< for a daemon that is not there yet
+  std::string file;     ///< of a command that uses one
   bool as_json = false;
   bool follows = false;
   View view;

@@ -18,7 +18,11 @@ enum class Take : unsigned char {
   yes,     ///< no value: true when given
   names,   ///< one or more; each makes a call of its own
   follow,  ///< no value, and no parameter: the call is made again and again
+  file,    ///< a path, and no parameter: Command::file says what for
 };
+
+/// What a command does with a file of the caller's, which the daemon is not told of.
+enum class FileUse : unsigned char { none, keeps_result, is_input };
 
 struct Argument {
   std::string option;  ///< "--model", or "NAME" for one without dashes
@@ -38,6 +42,7 @@ struct Command {
   std::string (*print)(const control::Json& result);  ///< null: always a table
   Table (*table)(const control::Json& result);        ///< null: never one
   std::string help;
+  FileUse file = FileUse::none;
 };
 
 /// Those of each kind of object first, whose arguments are the options of its kind (control/model/spec/kinds.hpp).

@@ -7,6 +7,7 @@
 #include "app/vmuxctl/cli.hpp"
 #include "app/vmuxctl/host_cli.hpp"
 #include "app/vmuxctl/shape.hpp"
+#include "app/vmuxctl/state_file.hpp"
 #include "app/vmuxctl/upgrade.hpp"
 #include "control/rpc/rpc_client.hpp"
 
@@ -27,8 +28,8 @@ Outcome<RpcClient> reach(const vmux::app::Call& call) {
   }
 }
 
-Outcome<Json> ask(RpcClient& daemon, const std::string& method, const Json& params) {
-  auto result = daemon.call(method, params);
+Outcome<Json> ask(RpcClient& daemon, const std::string& method, const Json& params, int file = -1) {
+  auto result = daemon.call(method, params, file);
   const auto fault = result ? vmux::app::fault_of(method, *result) : std::nullopt;
   if (fault) return vmux::control::refuse(vmux::control::ProblemKind::host, "", *fault);
   return result;
@@ -50,7 +51,9 @@ vmux::app::Exit run(const vmux::app::Call& call) {
   if (call.follows)
     return vmux::app::follow(
         call, [&](const Json& params) { return ask(*client, call.command->method, params); }, print);
-  return vmux::app::perform(call, [&](const Json& params) { return ask(*client, call.command->method, params); });
+  return vmux::app::perform(call, [&](const Json& params) {
+    return vmux::app::with_file(call, [&](int file) { return ask(*client, call.command->method, params, file); });
+  });
 }
 
 }  // namespace

@@ -116,6 +116,16 @@ std::string print_removed(const Json& removed) {
   return fmt::format("removed {}\n", text(removed, "removed"));
 }
 
+std::string print_saved(const Json& saved) {
+  return fmt::format("{}: {} bytes of state are in {}\n", text(saved, "name"), text(saved, "bytes"),
+                     text(saved, "file"));
+}
+
+std::string print_restored(const Json& restored) {
+  return fmt::format("{}: has the state of {}, and is stopped until its client lets it run\n", text(restored, "name"),
+                     text(restored, "file"));
+}
+
 std::string print_vm_args(const Json& args) {
   std::string out;
   for (const Json& note : member(args, "notes"))

@@ -20,6 +20,8 @@ namespace vmux::app {
 [[nodiscard]] std::string print_uplink(const control::Json& uplink);
 [[nodiscard]] Table table_of_uplinks(const control::Json& uplinks);
 [[nodiscard]] std::string print_removed(const control::Json& removed);
+[[nodiscard]] std::string print_saved(const control::Json& saved);
+[[nodiscard]] std::string print_restored(const control::Json& restored);
 [[nodiscard]] std::string print_vm_args(const control::Json& args);
 [[nodiscard]] Table table_of_pollers(const control::Json& pollers);
 [[nodiscard]] Table table_of_models(const control::Json& models);
