@@ -35,7 +35,7 @@ struct VlanConfig {
 
 /// A station that is known to be behind a port.
 struct Station {
-  std::array<std::uint8_t, 6> mac{};
+  MacAddress mac{};
   std::uint16_t vlan = 0;  ///< as a MacEntry has it
   friend bool operator==(const Station&, const Station&) = default;
 };

@@ -256,7 +256,7 @@ Result<Server::Record> Server::Impl::start_record() {
 void Server::Impl::commit() noexcept {
   if (!slots) return;
   state::Writer writer;
-  auto names = state::FdBag::of_nothing();  // descriptors stay where they are, under the names that they would have
+  auto names = state::FdBag::of_numbers();  // descriptors stay where they are, under the names that they would have
   auto done = save(writer, names);
   if (done) done = slots->write(std::move(writer).finish());
   if (!done && record_complaints.allow()) logf(LogLevel::error, "{}: {}", options.name, done.error().text());

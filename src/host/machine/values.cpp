@@ -43,7 +43,7 @@ std::string to_text(const CpuSet& cpus) {
 
 std::optional<std::string> parse_mac(std::string_view text) {
   const auto mac = vmux::parse_mac(text);
-  return mac ? std::optional{to_text(*mac)} : std::nullopt;
+  return mac ? std::optional{vmux::to_text(*mac)} : std::nullopt;
 }
 
 std::optional<std::uint64_t> parse_size_kib(std::string_view text) noexcept {
