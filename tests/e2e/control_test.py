@@ -208,7 +208,7 @@ def test_a_bad_configuration_file_is_told_by_its_line(tmp_path):
     file = tmp_path / "vmux.toml"
     file.write_text('[daemon]\nlog_level = "info"\n\n[[port]]\nname = "vm0"\nmodel = "e1000"\n')
     done = run("--config", file)
-    assert done.returncode == 2 and f"{file}:4: [[port]]: socket: is missing" in done.stderr
+    assert done.returncode == 2 and f"{file}:4:1: [[port]]: socket: is missing" in done.stderr
 
 
 def test_the_service_manager_is_told(rig, tmp_path, monkeypatch):
@@ -224,7 +224,7 @@ def test_the_service_manager_is_told(rig, tmp_path, monkeypatch):
 
 
 def test_malformed_calls_get_the_codes_of_json_rpc_and_the_daemon_goes_on(lone):
-    answers = call(lone.rpc, "nonsense", "[]", '{"jsonrpc":"2.0","method":"nothing","id":1}', 70_000 * "x",
+    answers = call(lone.rpc, "nonsense", "[]", '{"jsonrpc":"2.0","method":"nothing","id":1}', 300_000 * "x",
                    '[{"jsonrpc":"2.0","method":"version","id":7},{"jsonrpc":"2.0","method":"version"}]')
     assert [answer["error"]["code"] for answer in answers[:4]] == [-32700, -32600, -32601, -32600]
     assert [answer["id"] for answer in answers[4]] == [7]

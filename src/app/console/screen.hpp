@@ -16,6 +16,7 @@ namespace vmux::app {
 struct Screen {
   unsigned width = 0;  ///< columns; 0: lines are as long as they are
   bool has_colour = false;
+  unsigned height = 0;  ///< lines; 0: as many as there are
 };
 
 /// What --color says.
@@ -48,8 +49,10 @@ struct Terminal {
     return value == nullptr ? std::nullopt : std::optional<std::string>{value};
   };
   winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) size.ws_col = 0;
-  return screen_of({size.ws_col, variable("COLUMNS"), variable("NO_COLOR"), variable("TERM")});
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) size = {};
+  Screen screen = screen_of({size.ws_col, variable("COLUMNS"), variable("NO_COLOR"), variable("TERM")});
+  screen.height = size.ws_row;
+  return screen;
 }
 
 }  // namespace vmux::app

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -56,21 +55,22 @@ sigset_t stop_signals() {
   return set;
 }
 
-/// What SIGHUP means to daemons. A terminal that goes sends it as well, and a file that is as before changes nothing.
-void reload(vmux::control::Daemon& daemon, const std::vector<std::string>& arguments, const std::string& file) {
-  if (file.empty())
-    return vmux::logf(LogLevel::info, "SIGHUP is ignored: there is no configuration file to read again");
-  std::error_code ignored;
-  if (const auto status = std::filesystem::status(file, ignored); exists(status) && !is_regular_file(status)) {
-    // A pipe (`--config <(generate)`) is empty by now, and would take every port away.
-    return vmux::logf(LogLevel::warning, "SIGHUP is ignored: {} is no file that can be read again", file);
-  }
-  vmux::logf(LogLevel::info, "SIGHUP: reading {} again", file);
-  vmux::app::notify_manager(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", vmux::monotonic_ns() / 1000).c_str());
+/// The file and the flags on top of it, as at the start.
+vmux::control::Outcome<vmux::control::Configuration> read_again(const std::vector<std::string>& arguments) {
   auto flags = vmux::app::parse_flags(arguments, vmux::control::builtin_catalogue());
-  if (!flags) {
-    vmux::logf(LogLevel::error, "reload: {}; nothing was changed", flags.error().why);
-  } else if (auto done = daemon.reload(std::move(flags->configuration)); !done) {
+  if (!flags) return vmux::control::refuse(vmux::control::ProblemKind::invalid, "", flags.error().why);
+  return std::move(flags->configuration);
+}
+
+/// What SIGHUP means to daemons. A terminal that goes sends it as well, and a file that is as before changes nothing.
+void reload(vmux::control::Daemon& daemon) {
+  vmux::app::notify_manager(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", vmux::monotonic_ns() / 1000).c_str());
+  auto wanted = daemon.read_file();
+  if (!wanted && wanted.error().kind != vmux::control::ProblemKind::invalid) {
+    vmux::logf(LogLevel::info, "SIGHUP is ignored: {}", vmux::control::text_of(wanted.error()));
+  } else if (!wanted) {
+    vmux::logf(LogLevel::error, "reload: {}; nothing was changed", vmux::control::text_of(wanted.error()));
+  } else if (auto done = daemon.reload(std::move(*wanted)); !done) {
     vmux::logf(LogLevel::error, "reload: {}; nothing was changed", vmux::control::text_of(done.error()));
   }
   vmux::app::notify_manager("READY=1");
@@ -153,7 +153,8 @@ int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
     fmt::print(stderr, "vmux: {}\n", vmux::printable(vmux::control::text_of(daemon.error())));
     return 1;
   }
-  auto watch = watch_signals(signals, (*daemon)->control(), [&] { reload(**daemon, arguments, file); });
+  (*daemon)->set_file(file, [&arguments] { return read_again(arguments); });
+  auto watch = watch_signals(signals, (*daemon)->control(), [&daemon] { reload(**daemon); });
   if (!watch) {
     fmt::print(stderr, "vmux: cannot watch for signals: {}\n", watch.error().text());
     return 1;

@@ -26,9 +26,12 @@ constexpr const char* kExamples =
     "  vmuxctl uplink add up0 --switch default --backend tap --device tap0\n"
     "  vmuxctl vm-args vm0 --vmm qemu\n"
     "  vmuxctl port list --columns name,mac,socket --filter model=iavf\n"
+    "  vmuxctl port set vm0 link=down vlan=10 mtu=1400\n"
     "  vmuxctl port remove vm0 vm1 vm2\n"
     "  vmuxctl --json port stats\n"
     "  vmuxctl events --follow\n"
+    "  vmuxctl top --sort drops\n"
+    "  vmuxctl config save\n"
     "  vmuxctl help port add\n"
     "  vmuxctl host check\n"
     "Exit status: 0 on success, 1 when it failed, 2 for a usage error. See vmuxctl(1).";
@@ -40,34 +43,73 @@ struct Declared {
   std::vector<std::string> values;
   std::vector<std::string> names;
   std::vector<CLI::Option*> options;
+  std::vector<std::string> settings;
 };
+
+/// What may be set, and what holds otherwise; * where a VM that uses the object goes on.
+std::string keys_of(const Argument& settings) {
+  std::size_t width = 0;
+  for (const control::OptionText* key : settings.keys)
+    width = std::max(width, std::string_view{key->name}.size());
+  std::string text = "Keys (* takes effect under a VM; others only where no VM uses it):\n";
+  for (const control::OptionText* key : settings.keys) {
+    const char* const mark = key->change == control::Change::live ? "*" : " ";
+    text += fmt::format("  {} {:<{}}  {}\n", mark, key->name, width, control::help_of(*key));
+  }
+  return text;
+}
 
 void declare_arguments(Declared& declared) {
   const auto& arguments = declared.command->arguments;
   declared.values.resize(arguments.size());
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const Argument& argument = arguments[i];
-    if (argument.take == Take::yes || argument.take == Take::follow) {
+    if (argument.take == Take::yes || argument.take == Take::follow || argument.option == declared.command->run_when) {
       declared.options.push_back(declared.app->add_flag(argument.option, argument.help)->disable_flag_override());
       continue;
     }
-    CLI::Option* const option = argument.take == Take::names
-                                    ? declared.app->add_option(argument.option, declared.names, argument.help)
+    std::vector<std::string>* const several = argument.take == Take::names      ? &declared.names
+                                              : argument.take == Take::settings ? &declared.settings
+                                                                                : nullptr;
+    CLI::Option* const option = several != nullptr
+                                    ? declared.app->add_option(argument.option, *several, argument.help)
                                     : declared.app->add_option(argument.option, declared.values[i], argument.help);
+    if (argument.take == Take::settings) declared.app->footer(keys_of(argument));
     if (argument.is_required) option->required();
     option->type_name(argument.type);
     declared.options.push_back(option);
   }
 }
 
-Json value_of(const Argument& argument, const std::string& written) {
-  if (argument.take == Take::yes) return true;
-  if (argument.form == control::Form::path) {
+Json value_of(control::Form form, const std::string& written) {
+  if (form == control::Form::path) {
     std::error_code error;
     const auto path = std::filesystem::absolute(written, error);  // the daemon's directory is another
     return error ? written : path.lexically_normal().string();
   }
-  return control::from_word(argument.form, written);  // what it cannot be is told by the daemon
+  return control::from_word(form, written);  // what it cannot be is told by the daemon
+}
+
+Json value_of(const Argument& argument, const std::string& written) {
+  return argument.take == Take::yes ? Json(true) : value_of(argument.form, written);
+}
+
+/// KEY=VALUE as parameters; a key that there is none of is told by the daemon. A sentence: what is no setting.
+std::string take_settings(const Argument& argument, const std::vector<std::string>& written, Json& params) {
+  for (const std::string& each : written) {
+    const std::size_t equals = each.find('=');
+    if (equals == std::string::npos || equals == 0) return fmt::format("expected KEY=VALUE, got '{}'", each);
+    std::string key = each.substr(0, equals);
+    std::replace(key.begin(), key.end(), '-', '_');
+    if (key == "name" || params.contains(key))
+      return fmt::format("'{}' {}", key,
+                         key == "name" ? "cannot be set: it is what the object is known by" : "is there twice");
+    const std::string value = each.substr(equals + 1);
+    const auto known = std::find_if(argument.keys.begin(), argument.keys.end(),
+                                    [&key](const control::OptionText* one) { return key == one->name; });
+    params[key] = value.empty() ? Json() : known == argument.keys.end() ? Json(value) : value_of((*known)->form, value);
+  }
+  return {};
 }
 
 /// Declares all commands below `app`; the list is stable, because options write into it.
@@ -91,13 +133,21 @@ std::list<Declared> declare(CLI::App& app, View& view) {
   return all;
 }
 
-void take_values(Call& call, const Declared& declared) {
+/// A sentence: what is wrong with them.
+std::string take_values(Call& call, const Declared& declared) {
   call.command = declared.command;
   call.names = declared.names;
+  call.runs = call.command->run != nullptr && call.command->run_when.empty();
+  std::string wrong;
   for (std::size_t i = 0; i < declared.options.size(); ++i) {
     const Argument& argument = declared.command->arguments[i];
     const bool is_there = declared.options[i]->count() > 0 && argument.take != Take::names;
-    if (is_there && argument.take == Take::follow) {
+    if (is_there && argument.option == declared.command->run_when) call.runs = true;
+    if (is_there && argument.take == Take::local) {
+      call.local[argument.option] = declared.values[i];
+    } else if (is_there && argument.take == Take::settings) {
+      wrong = take_settings(argument, declared.settings, call.params);
+    } else if (is_there && argument.take == Take::follow) {
       call.follows = true;
     } else if (is_there && argument.take == Take::file) {
       call.file = declared.values[i];
@@ -105,6 +155,7 @@ void take_values(Call& call, const Declared& declared) {
       call.params[argument.param] = value_of(argument, declared.values[i]);
     }
   }
+  return wrong;
 }
 
 }  // namespace
@@ -147,7 +198,9 @@ tl::expected<Call, Exit> parse_call(const std::vector<std::string>& arguments, c
   if (call.rpc.empty()) call.rpc = control::default_rpc_path();
   call.screen = with(screen, colour);
   for (const Declared& declared : all) {
-    if (declared.app->parsed()) take_values(call, declared);
+    if (!declared.app->parsed()) continue;
+    if (const std::string wrong = take_values(call, declared); !wrong.empty())
+      return tl::unexpected<Exit>(usage_error("vmuxctl", wrong, call.as_json));
   }
   return call;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -24,6 +25,8 @@ struct Call {
   std::string file;     ///< of a command that uses one
   bool as_json = false;
   bool follows = false;
+  bool runs = false;                         ///< by command->run
+  std::map<std::string, std::string> local;  ///< arguments of Take::local, by their option
   View view;
   Screen screen;
 };
@@ -43,7 +46,6 @@ using Ask = std::function<control::Outcome<control::Json>(const control::Json& p
 
 /// The same for a call that follows: what comes is handed to `out` as it comes, an event a line. Ends with a problem,
 /// or when `out` is false, as nobody reads any more.
-using Out = std::function<bool(const std::string& lines)>;
 [[nodiscard]] Exit follow(const Call& call, const Ask& ask, const Out& out);
 
 /// What the program prints and its status, for a problem that the daemon told.

@@ -3,6 +3,7 @@
 // result.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,12 +14,22 @@
 
 namespace vmux::app {
 
+struct Call;
+struct Exit;
+
+/// Makes a call of the daemon.
+using AskAny = std::function<control::Outcome<control::Json>(const std::string& method, const control::Json& params)>;
+/// Prints what comes as it comes; false: nobody reads any more.
+using Out = std::function<bool(const std::string& lines)>;
+
 enum class Take : unsigned char {
-  value,   ///< of its form
-  yes,     ///< no value: true when given
-  names,   ///< one or more; each makes a call of its own
-  follow,  ///< no value, and no parameter: the call is made again and again
-  file,    ///< a path, and no parameter: Command::file says what for
+  value,     ///< of its form
+  yes,       ///< no value: true when given
+  names,     ///< one or more; each makes a call of its own
+  follow,    ///< no value, and no parameter: the call is made again and again
+  file,      ///< a path, and no parameter: Command::file says what for
+  local,     ///< a value for vmuxctl itself, and no parameter
+  settings,  ///< one or more of KEY=VALUE, of the options of a kind; KEY= for what holds when it is left out
 };
 
 /// What a command does with a file of the caller's, which the daemon is not told of.
@@ -32,6 +43,7 @@ struct Argument {
   std::string type;  ///< in --help
   std::string help;
   control::Form form = control::Form::text;
+  std::vector<const control::OptionText*> keys = {};  ///< of settings
 };
 
 struct Command {
@@ -43,6 +55,10 @@ struct Command {
   Table (*table)(const control::Json& result);        ///< null: never one
   std::string help;
   FileUse file = FileUse::none;
+  /// Of a command that is more than one call; null: `method` is called, and the result printed.
+  Exit (*run)(const Call& call, const AskAny& ask, const Out& out) = nullptr;
+  /// Given, and only then, `run` is what it says: "--watch". Empty: always.
+  std::string run_when = {};
 };
 
 /// Those of each kind of object first, whose arguments are the options of its kind (control/model/spec/kinds.hpp).

@@ -36,8 +36,6 @@ Outcome<Json> ask(RpcClient& daemon, const std::string& method, const Json& para
 }
 
 vmux::app::Exit run(const vmux::app::Call& call) {
-  auto client = reach(call);
-  if (!client) return vmux::app::explain(call, client.error());
   const auto print = [](const std::string& lines) {
     return std::fputs(lines.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
   };
@@ -48,6 +46,12 @@ vmux::app::Exit run(const vmux::app::Call& call) {
       return ask(*daemon, method, params);
     });
   }
+  if (call.runs && call.command->method.empty()) return call.command->run(call, nullptr, print);
+  auto client = reach(call);
+  if (!client) return vmux::app::explain(call, client.error());
+  if (call.runs)
+    return call.command->run(
+        call, [&](const std::string& method, const Json& params) { return ask(*client, method, params); }, print);
   if (call.follows)
     return vmux::app::follow(
         call, [&](const Json& params) { return ask(*client, call.command->method, params); }, print);

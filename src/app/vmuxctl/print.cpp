@@ -111,6 +111,46 @@ Table table_of_uplinks(const Json& uplinks) {
       {"name", "switch", "backend", "device", "queues", "poller", "vlans", "ready", "rx_frames", "tx_frames", "drops"}};
 }
 
+std::string print_changed(const Json& object) {
+  return fmt::format("{}: {} changed\n", text(object, "name"), text(object, "changed"));
+}
+
+std::string print_schema(const Json& schema) {
+  std::string out;
+  for (const Json& method : member(schema, "methods")) {
+    out += fmt::format("{} ({}): {}\n", text(method, "name"), text(method, "role"), text(method, "summary"));
+    const Json& params = member(method, "params");
+    for (const auto& item : member(params, "properties").items())
+      out += fmt::format("    {}: {}\n", text(Json(item.key())), text(item.value(), "description"));
+  }
+  return out;
+}
+
+std::string print_reload(const Json& report) {
+  std::string out;
+  for (const Json& step : member(report, "calls")) {
+    const Json& params = member(step, "params");
+    out += fmt::format("{} {}", text(step, "method"), text(params, "name"));
+    for (const auto& item : params.items()) {
+      if (item.key() != "name")
+        out += fmt::format(" {}={}", text(Json(item.key())), item.value().is_null() ? "" : text(item.value()));
+    }
+    out += '\n';
+  }
+  for (const Json& kept : member(report, "kept"))
+    out += text(kept) + '\n';
+  for (const Json& failed : member(report, "failed"))
+    out += fmt::format("failed: {}\n", text(failed));
+  if (const Json& keys = member(report, "takes_restart"); !keys.empty())
+    out += fmt::format("takes a restart: {}\n", list_text(keys));
+  return out + fmt::format("{} removed, {} added, {} changed, {} unchanged\n", text(report, "removed"),
+                           text(report, "added"), text(report, "changed"), text(report, "unchanged"));
+}
+
+std::string print_flushed(const Json& flushed) {
+  return fmt::format("{}: {} forgotten\n", text(flushed, "name"), text(flushed, "flushed"));
+}
+
 std::string print_removed(const Json& removed) {
   if (member(removed, "removed").is_null()) return "nothing to remove\n";
   return fmt::format("removed {}\n", text(removed, "removed"));

@@ -19,6 +19,10 @@ namespace vmux::app {
 [[nodiscard]] Table table_of_switches(const control::Json& switches);
 [[nodiscard]] std::string print_uplink(const control::Json& uplink);
 [[nodiscard]] Table table_of_uplinks(const control::Json& uplinks);
+[[nodiscard]] std::string print_changed(const control::Json& object);
+[[nodiscard]] std::string print_schema(const control::Json& schema);
+[[nodiscard]] std::string print_reload(const control::Json& report);
+[[nodiscard]] std::string print_flushed(const control::Json& flushed);
 [[nodiscard]] std::string print_removed(const control::Json& removed);
 [[nodiscard]] std::string print_saved(const control::Json& saved);
 [[nodiscard]] std::string print_restored(const control::Json& restored);

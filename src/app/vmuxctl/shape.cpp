@@ -13,7 +13,7 @@ namespace {
 
 using control::Json;
 
-enum class Kind : unsigned char { anything, object, objects, list, counters };
+enum class Kind : unsigned char { anything, object, objects, list, counters, text };
 
 /// Of every object, wherever it stands in a result: the members that are looked into.
 constexpr auto kMembers = std::to_array<std::pair<std::string_view, Kind>>({
@@ -25,6 +25,13 @@ constexpr auto kMembers = std::to_array<std::pair<std::string_view, Kind>>({
     {"transports", Kind::list},
     {"notes", Kind::list},
     {"lines", Kind::list},
+    {"calls", Kind::objects},
+    {"methods", Kind::objects},
+    {"results", Kind::list},
+    {"kept", Kind::list},
+    {"failed", Kind::list},
+    {"takes_restart", Kind::list},
+    {"text", Kind::text},
 });
 
 /// Results that are lists; all others are an object.
@@ -57,6 +64,8 @@ bool is_kind(const std::string& method, const Json& value, Kind kind) {
       return value.is_array();
     case Kind::counters:
       return value.is_object() || value.is_null();
+    case Kind::text:
+      return value.is_string();
   }
   return false;
 }

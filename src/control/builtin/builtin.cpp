@@ -109,6 +109,11 @@ class E1000Device final : public Device {
   explicit E1000Device(std::unique_ptr<device::e1000::Nic> nic) noexcept : nic_(std::move(nic)) {}
   [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return &nic_->function(); }
   [[nodiscard]] std::vector<port::Port*> lanes() override { return {&nic_->port()}; }
+  void set_link(Link link) noexcept override { nic_->set_link(link == Link::up); }
+  bool set_mac(const MacAddress& mac) noexcept override {
+    nic_->set_mac(mac);
+    return true;
+  }
   [[nodiscard]] bool is_ready() noexcept override { return nic_->port().is_ready(); }
   [[nodiscard]] std::uint64_t faults() const noexcept override {
     const device::e1000::NicCounters& counters = nic_->nic_counters();
@@ -139,6 +144,11 @@ class IavfDevice final : public Device {
   explicit IavfDevice(std::unique_ptr<device::iavf::Nic> nic) noexcept : nic_(std::move(nic)) {}
   [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return &nic_->function(); }
   [[nodiscard]] std::vector<port::Port*> lanes() override { return nic_->lanes(); }
+  void set_link(Link link) noexcept override { nic_->set_link(link == Link::up); }
+  bool set_mac(const MacAddress& mac) noexcept override {
+    nic_->set_mac(mac);
+    return true;
+  }
   [[nodiscard]] bool is_ready() noexcept override { return nic_->port().is_ready(); }
   [[nodiscard]] std::uint64_t faults() const noexcept override {
     return device::iavf::guest_faults(*nic_) + nic_->nic_counters().admin_faults.get();
@@ -180,6 +190,11 @@ class E810Device final : public Device {
   explicit E810Device(std::unique_ptr<device::e810::Nic> nic) noexcept : nic_(std::move(nic)) {}
   [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return &nic_->function(); }
   [[nodiscard]] std::vector<port::Port*> lanes() override { return {&nic_->port()}; }
+  void set_link(Link link) noexcept override { nic_->set_link(link == Link::up); }
+  bool set_mac(const MacAddress& mac) noexcept override {
+    nic_->set_mac(mac);
+    return true;
+  }
   [[nodiscard]] bool is_ready() noexcept override { return nic_->port().is_ready(); }
   [[nodiscard]] std::uint64_t faults() const noexcept override {
     return device::e810::guest_faults(*nic_) + nic_->nic_counters().admin_faults.get();
@@ -231,6 +246,12 @@ class VirtioNetDevice final : public Device {
   [[nodiscard]] pci::Endpoint* endpoint() noexcept override { return pci_ == nullptr ? nullptr : &pci_->function(); }
   [[nodiscard]] virtio::Device* virtio_device() noexcept override { return pci_ == nullptr ? nic_.get() : nullptr; }
   [[nodiscard]] std::vector<port::Port*> lanes() override { return nic_->lanes(); }
+  void set_link(Link link) noexcept override { nic_->set_link(link == Link::up); }
+  bool set_mac(const MacAddress& mac) noexcept override {
+    nic_->set_mac(mac);
+    return true;
+  }
+  void set_mtu(std::optional<std::uint16_t> mtu) noexcept override { nic_->set_mtu(mtu.value_or(0)); }
   [[nodiscard]] bool is_ready() noexcept override { return nic_->port().is_ready(); }
   [[nodiscard]] std::uint64_t faults() const noexcept override { return device::virtio_net::guest_faults(*nic_); }
   void report(CounterReport& into) const override {
@@ -261,6 +282,7 @@ Result<std::unique_ptr<Device>> make_virtio_net(const DeviceRequest& request, ru
   options.doorbell =
       request.doorbell == Doorbell::poll ? device::virtio_net::Doorbell::poll : device::virtio_net::Doorbell::trap;
   options.queue_pairs = request.queues;
+  options.mtu = request.mtu.value_or(0);
   if (request.variant == "split") options.features_withheld = wire::virtio::feature::ring_packed;
   options.more_pollers.assign(request.pollers.begin() + 1, request.pollers.end());
   auto nic = device::virtio_net::Nic::create(std::move(options), poller);

@@ -58,15 +58,18 @@ struct Reader {
   const std::string& name;
   Configuration& into;
 
-  [[nodiscard]] std::string where(const toml::node& node) const {
-    return fmt::format("{}:{}", name, node.source().begin.line);
+  [[nodiscard]] std::string where(const toml::source_region& source) const {
+    return fmt::format("{}:{}:{}", name, source.begin.line, source.begin.column);
   }
-  /// A problem with a table, at the line of the key at fault, if that stands there.
+  /// A problem with a table, where the key at fault stands, if it does.
   [[nodiscard]] tl::unexpected<Problem> wrong(const toml::node& node, const char* table, const Problem& problem) const {
-    const toml::table* const members = node.as_table();
-    const toml::node* const key = members == nullptr ? nullptr : members->get(problem.field);
-    return refuse(problem.kind, "",
-                  fmt::format("{}: {}: {}", where(key == nullptr ? node : *key), table, text_of(problem)));
+    toml::source_region at = node.source();
+    if (const toml::table* const members = node.as_table()) {
+      for (const auto& [key, value] : *members) {
+        if (key.str() == problem.field) at = key.source();
+      }
+    }
+    return refuse(problem.kind, "", fmt::format("{}: {}: {}", where(at), table, text_of(problem)));
   }
 
   Outcome<> values(const toml::table& root) const;
@@ -92,13 +95,14 @@ Outcome<> Reader::steps(const toml::table& root, const std::string& kind) const 
   const toml::node* const node = root.get(kind);
   if (node == nullptr) return {};
   if (!node->is_array_of_tables()) {
-    return refuse(ProblemKind::invalid, "", fmt::format("{}: expected [[{}]], a list of tables", where(*node), kind));
+    return refuse(ProblemKind::invalid, "",
+                  fmt::format("{}: expected [[{}]], a list of tables", where(node->source()), kind));
   }
   for (const toml::node& element : *node->as_array()) {
-    const auto place = [&](const toml::node& at) { return fmt::format("{}: [[{}]]", where(at), kind); };
-    Step& step = into.steps.emplace_back(Step{kind + ".add", to_json(element), place(element)});
+    const auto place = [&](const toml::source_region& at) { return fmt::format("{}: [[{}]]", where(at), kind); };
+    Step& step = into.steps.emplace_back(Step{kind + ".add", to_json(element), place(element.source())});
     for (const auto& [member, value] : *element.as_table())
-      step.where_keys.emplace_back(member.str(), place(value));
+      step.where_keys.emplace_back(member.str(), place(member.source()));
   }
   return {};
 }
@@ -112,9 +116,9 @@ Outcome<> Reader::all(const toml::table& root) const {
     known.emplace_back(kind.name);
   for (const auto& [key, value] : root) {
     if (std::find(known.begin(), known.end(), key.str()) != known.end()) continue;
-    return refuse(
-        ProblemKind::invalid, "",
-        fmt::format("{}: '{}' is not known here; known are: {}", where(value), key.str(), fmt::join(known, ", ")));
+    return refuse(ProblemKind::invalid, "",
+                  fmt::format("{}: '{}' is not known here; known are: {}", where(key.source()), key.str(),
+                              fmt::join(known, ", ")));
   }
   if (auto done = values(root); !done) return done;
   for (const KindText& kind : kinds) {
@@ -132,8 +136,9 @@ Outcome<> parse_configuration(std::string_view text, const std::string& name, Co
   try {
     return Reader{name, into}.all(toml::parse(text, name));
   } catch (const toml::parse_error& error) {
-    return refuse(ProblemKind::invalid, "",
-                  fmt::format("{}:{}: {}", name, error.source().begin.line, error.description()));
+    return refuse(
+        ProblemKind::invalid, "",
+        fmt::format("{}:{}:{}: {}", name, error.source().begin.line, error.source().begin.column, error.description()));
   }
 }
 

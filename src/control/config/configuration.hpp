@@ -29,7 +29,7 @@ struct Configuration {
   std::vector<Step> steps;
 };
 
-/// Reads a file of the form in docs/configuration.md over `into`. Problems begin with "FILE:LINE".
+/// Reads a file of the form in docs/configuration.md over `into`. Problems begin with "FILE:LINE:COLUMN".
 Outcome<> load_configuration(const std::string& path, Configuration& into);
 /// The same for text; `name` stands for the file in messages.
 Outcome<> parse_configuration(std::string_view text, const std::string& name, Configuration& into);

@@ -10,10 +10,14 @@
 namespace vmux::control {
 namespace {
 
-std::string text_of(const Json& object, const std::string& key) {
+std::string written(const Json& value) {
+  if (value.is_null()) return "not set";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+Json value_of(const Json& object, const std::string& key) {
   const auto found = object.find(key);
-  if (found == object.end()) return "not set";
-  return found->is_string() ? found->get<std::string>() : found->dump();
+  return found == object.end() ? Json() : *found;
 }
 
 Inventory::Differences compare(const Json& is, const Json& wanted) {
@@ -21,8 +25,8 @@ Inventory::Differences compare(const Json& is, const Json& wanted) {
   keys.update(wanted);
   Inventory::Differences list;
   for (const auto& item : keys.items()) {
-    std::string here = text_of(is, item.key()), there = text_of(wanted, item.key());
-    if (here != there) list.push_back(fmt::format("{} is {}, not {}", item.key(), here, there));
+    Inventory::Difference one{item.key(), value_of(is, item.key()), value_of(wanted, item.key())};
+    if (one.is != one.wanted) list.push_back(std::move(one));
   }
   return list;
 }
@@ -46,6 +50,17 @@ tl::unexpected<Problem> none(const std::string& name) {
 }
 
 }  // namespace
+
+std::string Inventory::Difference::text() const {
+  return fmt::format("{} is {}, not {}", key, written(is), written(wanted));
+}
+
+std::string text_of(const Inventory::Differences& differences) {
+  std::string text;
+  for (const Inventory::Difference& one : differences)
+    text += (text.empty() ? "" : "; ") + one.text();
+  return text;
+}
 
 Outcome<Inventory::Differences> Inventory::differences(const SwitchSpec& wanted) const {
   const SwitchSpec* const is = find<SwitchSpec>(wanted.name);

@@ -30,64 +30,80 @@ class Planner {
   Outcome<ReloadPlan> plan(const std::vector<Step>& before, const std::vector<Step>& wanted);
 
  private:
+  Outcome<> add(const Step& step);
   void remove(const Step& step);
+  [[nodiscard]] bool set(const Step& step, const Inventory::Differences& settings);
   void keep(const Step& step, const char* why, const std::string& difference);
   void judge(const Step& step);
-  void judge_switch(const Step& step, const std::string& difference);
-  [[nodiscard]] std::string difference(const Step& step) const;
 
   const Inventory& live_;
   Inventory then_;  // what there will be
   const std::function<bool(const std::string&)>& is_in_use_;
-  std::size_t as_they_are_ = 0;         // wanted in another way
-  std::vector<std::string> made_anew_;  // switches that stay, and are set up again
   ReloadPlan plan_;
 };
 
-/// Why what there is cannot count as what is asked for; empty when it can.
-std::string Planner::difference(const Step& step) const {
-  const auto differences = kind_of(step).differences(live_, step.params);
-  // What cannot be beside the things of now (it is to be on a switch that is yet to be made, say) is another.
-  return differences ? fmt::format("{}", fmt::join(*differences, "; ")) : text_of(differences.error());
+Outcome<> Planner::add(const Step& step) {
+  if (auto may = rehearse(step, then_); !may) {
+    return refuse(may.error().kind, "", fmt::format("{}: {}", place_of(step, may.error()), text_of(may.error())));
+  }
+  plan_.steps.push_back(step);
+  return {};
 }
 
 void Planner::remove(const Step& step) {
   const InventoryKind& kind = kind_of(step);
   const std::string name = name_of(step);
-  plan_.removals.push_back({std::string{kind.name} + ".remove", Json{{"name", name}}, title_of(step)});
+  plan_.steps.push_back({std::string{kind.name} + ".remove", Json{{"name", name}}, title_of(step)});
   kind.remove(then_, name);
 }
 
+/// False: there cannot be such a thing beside the others (it is to have an address that another gives up later, say).
+bool Planner::set(const Step& step, const Inventory::Differences& settings) {
+  const InventoryKind& kind = kind_of(step);
+  Json params{{"name", name_of(step)}};
+  for (const Inventory::Difference& one : settings)
+    params[one.key] = one.wanted;
+  if (auto may = kind.set(then_, params); !may) return false;
+  plan_.steps.push_back({std::string{kind.name} + ".set", std::move(params), step.where});
+  return true;
+}
+
 void Planner::keep(const Step& step, const char* why, const std::string& difference) {
-  ++as_they_are_;
   plan_.kept.push_back(fmt::format("{}: {} is kept as it is, for {}: {}", step.where, title_of(step), why, difference));
 }
 
-/// Of a port or uplink that is there and wanted.
+/// Of a thing that is there and wanted: sets what can be set, and takes it down to be made anew for what cannot, or
+/// leaves that if a VM is in the way.
 void Planner::judge(const Step& step) {
-  const std::string difference = this->difference(step);
-  if (difference.empty()) return;
-  if (kind_of(step).serves_vms && is_in_use_(name_of(step))) return keep(step, "a VM uses it", difference);
-  remove(step);
-}
-
-/// After ports and uplinks that go have gone.
-void Planner::judge_switch(const Step& step, const std::string& difference) {
-  if (difference.empty()) return;
-  const std::string name = name_of(step);
-  if (!then_.users_of(name).empty()) {
-    keep(step, "ports or uplinks belong to it", difference);
-  } else if (name == kDefaultSwitch) {
-    made_anew_.push_back(name);  // it cannot go, and may be added again
-  } else {
-    remove(step);
+  const InventoryKind& kind = kind_of(step);
+  const auto differences = kind.differences(then_, step.params);
+  Inventory::Differences live, anew;
+  for (const Inventory::Difference& one : differences.value_or(Inventory::Differences{}))
+    (kind.is_live(one.key) ? live : anew).push_back(one);
+  const bool may_be_set = differences.has_value();
+  if (may_be_set && live.empty() && anew.empty()) {
+    ++plan_.unchanged;
+    return;
   }
+  if (may_be_set && anew.empty() && set(step, live)) return;
+  if (!kind.serves_vms || !is_in_use_(name_of(step))) return remove(step);
+  if (may_be_set && (live.empty() || set(step, live))) return keep(step, "a VM uses it", text_of(anew));
+  keep(step, "a VM uses it", may_be_set ? text_of(*differences) : text_of(differences.error()));
 }
 
+// Switches come before what joins them, and go after what leaves them.
 Outcome<ReloadPlan> Planner::plan(const std::vector<Step>& before, const std::vector<Step>& wanted) {
   const auto is_switch = [](const Step& step) { return kind_of(step).is_used_by_others; };
   for (const Step& step : before) {
     if (!is_switch(step) && !has(wanted, step) && has(live_, step)) remove(step);
+  }
+  for (const Step& step : wanted) {
+    if (!is_switch(step)) continue;
+    if (has(live_, step)) {
+      judge(step);
+    } else if (auto added = add(step); !added) {
+      return tl::unexpected<Problem>(added.error());
+    }
   }
   for (const Step& step : wanted) {
     if (!is_switch(step) && has(live_, step)) judge(step);
@@ -102,25 +118,19 @@ Outcome<ReloadPlan> Planner::plan(const std::vector<Step>& before, const std::ve
     }
   }
   for (const Step& step : wanted) {
-    if (is_switch(step) && has(live_, step)) judge_switch(step, difference(step));
+    if (has(then_, step)) continue;
+    if (auto added = add(step); !added) return tl::unexpected<Problem>(added.error());
   }
-  for (const Step& step : wanted) {
-    const bool is_anew =
-        is_switch(step) && std::find(made_anew_.begin(), made_anew_.end(), name_of(step)) != made_anew_.end();
-    if (has(then_, step) && !is_anew) {
-      ++plan_.unchanged;
-      continue;
-    }
-    if (auto may = rehearse(step, then_); !may) {
-      return refuse(may.error().kind, "", fmt::format("{}: {}", place_of(step, may.error()), text_of(may.error())));
-    }
-    plan_.additions.push_back(step);
-  }
-  plan_.unchanged -= as_they_are_;
   return std::move(plan_);
 }
 
 }  // namespace
+
+std::size_t ReloadPlan::count(std::string_view what) const noexcept {
+  return static_cast<std::size_t>(std::count_if(steps.begin(), steps.end(), [what](const Step& step) {
+    return std::string_view{step.method}.substr(step.method.find('.') + 1) == what;
+  }));
+}
 
 Outcome<ReloadPlan> plan_reload(const Inventory& live, const Configuration& before, const Configuration& wanted,
                                 const std::function<bool(const std::string& port)>& is_in_use) {

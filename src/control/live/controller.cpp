@@ -8,15 +8,10 @@
 
 #include "base/logf.hpp"
 #include "base/text/format.hpp"
+#include "control/live/attach.hpp"
 
 namespace vmux::control {
 namespace {
-
-constexpr std::uint32_t kMacsPerVm = 256;
-constexpr std::uint32_t kMacsPerUplink = 8192;  // a whole network may stand behind it
-// A guest that hears of its link looks at registers before it believes it, and those are there as long as the
-// connection is. Pollers move frames meanwhile; only this thread waits.
-constexpr std::chrono::milliseconds kNotice{200};
 
 runtime::PollerOptions poller_options(const PollersSpec& spec, unsigned index) {
   runtime::PollerOptions options;
@@ -31,30 +26,6 @@ runtime::PollerOptions poller_options(const PollersSpec& spec, unsigned index) {
   return options;
 }
 
-switching::PortConfig port_config(const std::string& name, const VlanSpec& vlan, std::uint32_t mac_limit) {
-  switching::PortConfig config;
-  config.name = name;
-  config.mac_limit = mac_limit;
-  config.vlan.tag = vlan.access.value_or(vlan.native.value_or(0));
-  if (vlan.access) config.vlan.mode = switching::VlanMode::access;
-  config.vlan.only_tagged = vlan.trunk && !vlan.native;
-  const std::vector<VlanRange> kAll{{1, kMaxVlan}};
-  for (const VlanRange range : vlan.trunk.value_or(kAll) == kAll ? std::vector<VlanRange>{} : *vlan.trunk) {
-    for (unsigned id = range.first; id <= range.last; ++id) {
-      config.vlan.allowed.push_back(static_cast<std::uint16_t>(id));
-    }
-  }
-  return config;
-}
-
-/// Each lane with its poller: there are at least as many pollers.
-std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports, const std::vector<runtime::Poller*>& pollers) {
-  std::vector<switching::Lane> lanes;
-  for (std::size_t i = 0; i < ports.size(); ++i)
-    lanes.push_back({*ports[i], *pollers.at(i)});
-  return lanes;
-}
-
 }  // namespace
 
 Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalogue, Hardware& hardware,
@@ -64,6 +35,7 @@ Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalog
   if (auto started = controller->start_pollers(); !started) return tl::unexpected<Problem>(started.error());
   for (const SwitchSpec& spec : controller->inventory_.all<SwitchSpec>()) {
     if (auto opened = controller->open(spec); !opened) return tl::unexpected<Problem>(opened.error());
+    controller->count_change<SwitchSpec>(spec.name);
   }
   return controller;
 }
@@ -145,6 +117,7 @@ Outcome<> Controller::add(const Spec& spec) {
   auto opened = open(*added);
   if (!opened && !was_there) inventory_.remove<Spec>(added->name);
   if (!opened) return opened;
+  count_change<Spec>(added->name);
   logf(LogLevel::info, "{}", title_of(*added));
   keep_objects();
   events_.write(EventType::added, kind_of<Spec>().name, added->name);
@@ -156,6 +129,8 @@ Outcome<> Controller::remove(const std::string& name) {
   if (auto may = inventory_.may_remove<Spec>(name); !may) return may;
   close(*inventory_.find<Spec>(name));
   inventory_.remove<Spec>(name);
+  ++generation_;
+  generations_.erase(key_of<Spec>(name));
   keep_objects();
   logf(LogLevel::info, "{} {}: removed", kind_of<Spec>().name, name);
   events_.write(EventType::removed, kind_of<Spec>().name, name);
@@ -172,10 +147,7 @@ template Outcome<> Controller::remove<PortSpec>(const std::string&);
 // --- switches ---
 
 Outcome<> Controller::open(const SwitchSpec& spec) {
-  switching::SwitchOptions options;
-  options.ageing_seconds = spec.mac_age_s;
-  options.forwarded_groups = static_cast<std::uint16_t>(spec.group_forward_mask | (spec.forward_bpdu ? 1u : 0u));
-  auto made = switching::Switch::create(spec.name, options);
+  auto made = switching::Switch::create(spec.name, options_of(spec));
   if (!made) return refuse("name", "make switch " + spec.name, made.error());
   switches_[spec.name] = std::move(*made);
   return {};
@@ -198,7 +170,8 @@ Outcome<> Controller::open(const PortSpec& spec) {
                         spec.variant.value_or(model.variants.empty() ? "" : std::string{model.variants.front()}),
                         pollers_for(spec.poller.value_or(0), model.queues(spec.queues)),
                         hardware_,
-                        *spec.transport};
+                        *spec.transport,
+                        spec.mtu};
   if (model.own_thread != nullptr) {
     auto thread = thread_named(model.own_thread(request));
     if (!thread) return tl::unexpected<Problem>(thread.error());
@@ -216,6 +189,7 @@ Outcome<> Controller::open(const PortSpec& spec) {
     return problem;
   }
   port.device = std::move(*device);
+  if (spec.link == Link::down) port.poller->call([&port] { port.device->set_link(Link::down); });
   auto served = serve(port, spec);
   if (served) {
     ports_[spec.name] = std::move(port);
@@ -241,7 +215,7 @@ Outcome<std::shared_ptr<Controller::Thread>> Controller::thread_named(const std:
 Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
   const auto lanes = zip(port.device->lanes(), port.pollers);
   if (!lanes.empty() && port.plugged_into != nullptr) {
-    auto id = port.plugged_into->attach(lanes, port_config(spec.name, spec.vlan, kMacsPerVm));
+    auto id = port.plugged_into->attach(lanes, port_config(spec));
     if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
     port.id = *id;
     port.is_plugged = true;
@@ -396,8 +370,7 @@ Outcome<> Controller::open(const UplinkSpec& spec) {
     return refuse("device", fmt::format("open {} {}", spec.backend, spec.device.value_or("")), made.error());
   }
   plug.uplink = std::move(*made);
-  auto id = plug.plugged_into->attach(zip(plug.uplink->lanes(), plug.pollers),
-                                      port_config(spec.name, spec.vlan, kMacsPerUplink));
+  auto id = plug.plugged_into->attach(zip(plug.uplink->lanes(), plug.pollers), port_config(spec));
   if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
   plug.id = *id;
   uplinks_[spec.name] = std::move(plug);

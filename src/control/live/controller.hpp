@@ -2,8 +2,10 @@
 // The live object model: pollers, switches, ports and uplinks, made and removed at run time.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,6 +40,20 @@ class Controller {
   /// unplug the device, and both have a fifth of a second to take that in.
   template <ObjectSpec Spec>
   Outcome<> remove(const std::string& name);
+  /// Gives the object of that name the settings of `wanted`: how many were other ones. Those that can change under
+  /// whoever uses it do (Change::live); for others it is made anew, which is refused where a VM uses it. When anything
+  /// fails it is as it was.
+  template <ObjectSpec Spec>
+  Outcome<std::size_t> change(const Spec& wanted);
+  /// Goes up with every change of any object, also from one run of the daemon to the next.
+  [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
+  /// What it was when the object was last changed; of one that is in the inventory.
+  template <ObjectSpec Spec>
+  [[nodiscard]] std::uint64_t generation_of(const std::string& name) const {
+    return generations_.at(key_of<Spec>(name));
+  }
+  /// Forgets the addresses that a switch has learnt, or those of one port or uplink on it: how many there were.
+  std::size_t flush(const std::string& switch_name, const std::optional<std::string>& member);
   /// For whoever is about to remove several: all of their clients have that fifth of a second at the same time. Names
   /// that no port has are passed over.
   void announce_removal(const std::vector<std::string>& ports);
@@ -120,8 +136,17 @@ class Controller {
         daemon_(daemon),
         lifeline_(lifeline),
         inventory_(catalogue, daemon) {}
+  [[nodiscard]] static std::uint64_t first_generation() noexcept;
   Outcome<> start_pollers();
   [[nodiscard]] std::vector<runtime::Poller*> pollers_for(unsigned home, unsigned queues) const;
+  template <ObjectSpec Spec>
+  [[nodiscard]] static std::string key_of(const std::string& name) {
+    return std::string{kind_of<Spec>().name} + ' ' + name;
+  }
+  template <ObjectSpec Spec>
+  void count_change(const std::string& name) {
+    generations_[key_of<Spec>(name)] = ++generation_;
+  }
   // What a kind of object is made of, alive: these for each.
   Outcome<> open(const SwitchSpec& spec);
   Outcome<> open(const UplinkSpec& spec);
@@ -129,6 +154,14 @@ class Controller {
   void close(const SwitchSpec& spec);
   void close(const UplinkSpec& spec);
   void close(const PortSpec& spec);
+  // changes.cpp: settings that change while the object is there
+  Outcome<> apply(const SwitchSpec& is, const SwitchSpec& wanted);
+  Outcome<> apply(const UplinkSpec& is, const UplinkSpec& wanted);
+  Outcome<> apply(const PortSpec& is, const PortSpec& wanted);
+  Outcome<> move(Port& port, const PortSpec& is, const PortSpec& wanted);
+  template <ObjectSpec Spec>
+  Outcome<> make_anew(const Spec& is, const Spec& wanted, const OptionText& why);
+  [[nodiscard]] Outcome<> let_go(const PortSpec& spec, const OptionText& why);
   enum class Blocks : bool { no, yes };
   Outcome<> start(Thread& thread, runtime::PollerOptions options, const char* field, Blocks blocks = Blocks::no);
   Outcome<std::shared_ptr<Thread>> thread_named(const std::string& name);
@@ -151,6 +184,8 @@ class Controller {
   std::map<std::string, Plug> uplinks_;
   std::map<std::string, std::weak_ptr<Thread>> own_threads_;  // of the ports that have their own
   std::map<std::string, Port> ports_;
+  std::uint64_t generation_ = first_generation();
+  std::map<std::string, std::uint64_t> generations_;  // by key_of()
 };
 
 }  // namespace vmux::control

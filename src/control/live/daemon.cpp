@@ -8,9 +8,9 @@
 
 #include "base/logf.hpp"
 #include "base/text/format.hpp"
-#include "control/config/reload.hpp"
 #include "control/rpc/keeper_methods.hpp"
 #include "control/rpc/methods.hpp"
+#include "control/rpc/methods_config.hpp"
 #include "control/rpc/rpc_client.hpp"
 #include "keeper/meeting.hpp"
 
@@ -60,6 +60,7 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Hardware& hardware, Configur
   if (!controller) return tl::unexpected<Problem>(controller.error());
   controller_ = std::move(*controller);
   add_methods(methods_, *controller_);
+  add_config_methods(methods_, *this);
   std::unique_ptr<Predecessor> before;
   if (lifeline != nullptr && lifeline->has_predecessor()) {
     auto found = Predecessor::read(*lifeline, Predecessor::Is::gone);
@@ -146,42 +147,73 @@ void Daemon::on_next_keeper() {
   }
 }
 
-/// How many of them failed.
-unsigned Daemon::make(const std::vector<Step>& steps) const {
-  unsigned failed = 0;
+/// Those that failed, each with its place and why.
+std::vector<std::string> Daemon::make(const std::vector<Step>& steps) const {
+  std::vector<std::string> failed;
   for (const Step& step : steps) {
     const auto done = methods_.call(step.method, step.params);
     if (done) continue;
-    ++failed;
-    logf(LogLevel::error, "reload: {}: {}", place_of(step, done.error()), text_of(done.error()));
+    failed.push_back(fmt::format("{}: {}", place_of(step, done.error()), text_of(done.error())));
+    logf(LogLevel::error, "reload: {}", failed.back());
   }
   return failed;
 }
 
-Outcome<> Daemon::reload(Configuration wanted) {
-  const auto plan = plan_reload(controller_->inventory(), asked_, wanted,
-                                [this](const std::string& port) { return controller_->port_state(port).is_connected; });
+void Daemon::set_file(std::string file, ReadAgain read_again) {
+  file_ = std::move(file);
+  read_again_ = std::move(read_again);
+}
+
+Outcome<Configuration> Daemon::read_file() const {
+  if (file_.empty() || !read_again_) {
+    return refuse(ProblemKind::not_found, "", "there is no configuration file to read again");
+  }
+  std::error_code ignored;
+  if (const auto status = std::filesystem::status(file_, ignored); exists(status) && !is_regular_file(status)) {
+    // A pipe (`--config <(generate)`) is empty by now, and would take every port away.
+    return refuse(ProblemKind::not_supported, "", fmt::format("{} is no file that can be read again", file_));
+  }
+  return read_again_();
+}
+
+DaemonSpec Daemon::settings() const {
+  DaemonSpec spec = asked_.daemon;
+  spec.log_level = controller_->daemon().log_level;
+  return spec;
+}
+
+Outcome<ReloadReport> Daemon::plan(const Configuration& wanted) const {
+  auto plan = plan_reload(controller_->inventory(), asked_, wanted,
+                          [this](const std::string& port) { return controller_->port_state(port).is_connected; });
   if (!plan) return tl::unexpected<Problem>(plan.error());
+  return ReloadReport{std::move(*plan), changed_values(asked_.daemon, wanted.daemon), {}};
+}
+
+Outcome<ReloadReport> Daemon::reload(Configuration wanted) {
+  auto report = plan(wanted);
+  if (!report) return report;
+  const ReloadPlan& plan = report->plan;
   if (wanted.daemon.log_level != asked_.daemon.log_level) controller_->set_log_level(wanted.daemon.log_level);
   if (rpc_) rpc_->set_roles(wanted.daemon.roles);
   std::vector<std::string> leaving;
-  for (const Step& step : plan->removals) {
+  for (const Step& step : plan.steps) {
     if (step.method == "port.remove") leaving.push_back(step.params["name"].get<std::string>());
   }
   controller_->announce_removal(leaving);
-  const unsigned failed = make(plan->removals) + make(plan->additions);
-  for (const std::string& kept : plan->kept)
+  report->failed = make(plan.steps);
+  for (const std::string& kept : plan.kept)
     logf(LogLevel::warning, "reload: {}", kept);
-  if (const auto values = changed_values(asked_.daemon, wanted.daemon); !values.empty()) {
-    logf(LogLevel::warning, "reload: takes a restart: {}", fmt::join(values, ", "));
+  if (!report->takes_restart.empty()) {
+    logf(LogLevel::warning, "reload: takes a restart: {}", fmt::join(report->takes_restart, ", "));
     take_changes(wanted.daemon, asked_.daemon);
     wanted.daemon = std::move(asked_.daemon);  // what is still owed is told again the next time
   }
-  logf(LogLevel::info, "reload: {} removed, {} added, {} failed, {} kept as they were, {} unchanged",
-       plan->removals.size(), plan->additions.size(), failed, plan->kept.size(), plan->unchanged);
-  events_->write(EventType::reloaded, "daemon", "", plan->removals.size() + plan->additions.size());
+  logf(LogLevel::info, "reload: {} removed, {} added, {} changed, {} failed, {} kept as they were, {} unchanged",
+       plan.count("remove"), plan.count("add"), plan.count("set"), report->failed.size(), plan.kept.size(),
+       plan.unchanged);
+  events_->write(EventType::reloaded, "daemon", "", plan.steps.size());
   asked_ = std::move(wanted);
-  return {};
+  return report;
 }
 
 }  // namespace vmux::control

@@ -19,7 +19,8 @@ constexpr auto kTexts = std::to_array<EventText>({
     {EventType::fault, "device_fault", "a device stopped something for what its guest gave it, or reported an error",
      "faults of this port so far"},
     {EventType::reloaded, "reloaded", "the configuration file was read again, and what could be done was",
-     "objects that were removed and added"},
+     "calls that this took"},
+    {EventType::changed, "changed", "settings of it were changed while it was there", "settings that changed"},
 });
 
 std::uint64_t wall_ns() noexcept {

@@ -25,6 +25,7 @@ enum class EventType : std::uint8_t {
   not_ready,
   fault,
   reloaded,
+  changed,
 };
 
 struct EventText {

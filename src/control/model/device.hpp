@@ -36,6 +36,14 @@ class Device {
   /// request's pollers. Empty: it has none, as frames go another way or it has no frames. Always the same; any thread.
   [[nodiscard]] virtual std::vector<port::Port*> lanes() { return {}; }
 
+  /// Plugs or pulls the operator's end of the cable; the guest sees its link change. Of devices with lanes only.
+  virtual void set_link(Link /*link*/) noexcept {}
+  /// Gives the card another address of its own, which its driver finds at once or when it starts anew: the model's
+  /// README says which. What the driver has set up stays in force until then. False: it has none to give.
+  [[nodiscard]] virtual bool set_mac(const MacAddress& /*mac*/) noexcept { return false; }
+  /// What the guest is told of the link's MTU, by models that tell it; nullopt: nothing.
+  virtual void set_mtu(std::optional<std::uint16_t> /*mtu*/) noexcept {}
+
   /// The guest's driver is up, as far as the device can tell.
   [[nodiscard]] virtual bool is_ready() noexcept = 0;
   /// How often something of it stopped for what its guest gave it.
@@ -53,6 +61,7 @@ struct DeviceRequest {
   std::vector<runtime::Poller*> pollers;  ///< home first; queue pair i may go to poller i modulo their number
   Hardware& hardware;                     ///< for models that use some
   std::string transport;                  ///< that will serve it: one of the model's
+  std::optional<std::uint16_t> mtu = {};  ///< for models that tell the guest
 };
 
 /// A live uplink. Made on the control thread (set-up may block), attached and destroyed on its poller.

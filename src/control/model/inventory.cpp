@@ -52,6 +52,8 @@ Outcome<PortSpec> Inventory::add(PortSpec spec) {
   const ModelEntry& model = *catalogue_.model(spec.model);
   if (model.has_port) {
     if (auto ok = give_mac(spec); !ok) return tl::unexpected(ok.error());
+    if (!spec.link) spec.link = Link::up;
+    if (auto ok = check_static_macs(spec); !ok) return tl::unexpected(ok.error());
     if (!spec.doorbell) spec.doorbell = daemon_.doorbell.value_or(model.doorbell);
   } else if (auto ok = take_off_switch(spec); !ok) {
     return tl::unexpected(ok.error());
@@ -64,6 +66,24 @@ Outcome<PortSpec> Inventory::add(PortSpec spec) {
   list<PortSpec>().push_back(spec);
   return spec;
 }
+
+template <ObjectSpec Spec>
+Outcome<Spec> Inventory::changed(Spec wanted) const {
+  if (find<Spec>(wanted.name) == nullptr) {
+    return refuse(ProblemKind::not_found, "name",
+                  fmt::format("there is no {} named {}", kind_of<Spec>().name, wanted.name));
+  }
+  if constexpr (std::is_same_v<Spec, SwitchSpec>) return wanted;
+  if constexpr (std::is_same_v<Spec, PortSpec>) {
+    if (wanted.switch_name.empty()) wanted.switch_name = kDefaultSwitch;  // of a model without a side on a switch
+  }
+  Inventory others = *this;
+  others.remove<Spec>(wanted.name);
+  return others.add(std::move(wanted));
+}
+template Outcome<SwitchSpec> Inventory::changed(SwitchSpec) const;
+template Outcome<UplinkSpec> Inventory::changed(UplinkSpec) const;
+template Outcome<PortSpec> Inventory::changed(PortSpec) const;
 
 Outcome<> Inventory::check_name_on_switch(std::string_view name, std::string_view switch_name) const {
   // Ports and uplinks share one name space: both are "ports" to a switch and to whoever reads its table.
@@ -147,6 +167,9 @@ Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
   const char* const field = spec.switch_name != kDefaultSwitch ? "switch"
                             : spec.mac                         ? "mac"
                             : spec.vlan.is_aware()             ? "vlan"
+                            : !spec.static_macs.empty()        ? "static_macs"
+                            : spec.link                        ? "link"
+                            : spec.mtu                         ? "mtu"
                             : spec.doorbell                    ? "doorbell"
                                                                : nullptr;
   if (field != nullptr) {
@@ -214,6 +237,22 @@ Outcome<> Inventory::give_mac(PortSpec& spec) const {
       return {};
     }
   }
+}
+
+/// A station is behind one port of a switch.
+Outcome<> Inventory::check_static_macs(const PortSpec& spec) const {
+  for (const PortSpec& port : all<PortSpec>()) {
+    if (port.switch_name != spec.switch_name) continue;
+    for (const StaticMac& mine : spec.static_macs) {
+      const bool is_taken = std::any_of(port.static_macs.begin(), port.static_macs.end(), [&](const StaticMac& other) {
+        return other.mac == mine.mac && vlan_of(other, port.vlan) == vlan_of(mine, spec.vlan);
+      });
+      if (!is_taken) continue;
+      return refuse(ProblemKind::already_exists, "static_macs",
+                    fmt::format("{} is behind port {}", to_text(mine.mac), port.name));
+    }
+  }
+  return {};
 }
 
 Outcome<> Inventory::give_poller(std::optional<unsigned>& poller) const {

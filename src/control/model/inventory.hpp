@@ -27,9 +27,27 @@ class Inventory {
   Outcome<UplinkSpec> add(UplinkSpec spec);
   Outcome<PortSpec> add(PortSpec spec);
 
-  /// How the thing of that name is other than what is asked for: "vlan is 10, not 20". Empty: it is not; a MAC or
-  /// poller that was not asked for may be any. A problem: there is none, or it could not be made as it is asked for.
-  using Differences = std::vector<std::string>;
+  /// What the thing of that name would be with the settings of `wanted`, completed like one that is added: the rules
+  /// between it and all others are looked at. not_found when there is none.
+  template <ObjectSpec Spec>
+  [[nodiscard]] Outcome<Spec> changed(Spec wanted) const;
+  /// Makes it that.
+  template <ObjectSpec Spec>
+  void put(const Spec& changed) {
+    for (Spec& spec : list<Spec>()) {
+      if (spec.name == changed.name) spec = changed;
+    }
+  }
+
+  /// A setting of which something has another value than what is asked for; null: it is not set.
+  struct Difference {
+    std::string key;
+    Json is, wanted;
+    [[nodiscard]] std::string text() const;  ///< "vlan is 10, not 20"
+  };
+  using Differences = std::vector<Difference>;
+  /// How the thing of that name is other than what is asked for. Empty: it is not; a MAC or poller that was not asked
+  /// for may be any. A problem: there is none, or it could not be made as it is asked for.
   [[nodiscard]] Outcome<Differences> differences(const SwitchSpec& wanted) const;
   [[nodiscard]] Outcome<Differences> differences(const UplinkSpec& wanted) const;
   [[nodiscard]] Outcome<Differences> differences(const PortSpec& wanted) const;
@@ -77,6 +95,7 @@ class Inventory {
   Outcome<> check_socket(const PortSpec& spec) const;
   Outcome<> check_backend(const UplinkSpec& spec) const;
   Outcome<> give_mac(PortSpec& spec) const;
+  Outcome<> check_static_macs(const PortSpec& spec) const;
   Outcome<> give_poller(std::optional<unsigned>& poller) const;
   [[nodiscard]] bool is_mac_used(const MacAddress& mac, std::string_view switch_name) const noexcept;
 
@@ -84,6 +103,9 @@ class Inventory {
   DaemonSpec daemon_;
   Lists<ObjectSpecs>::Type lists_;
 };
+
+/// "vlan is 10, not 20; mtu is not set, not 1400"
+[[nodiscard]] std::string text_of(const Inventory::Differences& differences);
 
 /// The base MAC of a daemon that was given none: locally administered, the same after each start on this machine.
 [[nodiscard]] MacAddress machine_base_mac(std::string_view machine_id) noexcept;

@@ -19,6 +19,12 @@ struct InventoryKind {
   Outcome<> (*may_remove)(const Inventory& inventory, const std::string& name);
   void (*remove)(Inventory& inventory, const std::string& name);
   Outcome<Inventory::Differences> (*differences)(const Inventory& inventory, const Json& params);
+  /// Whether a setting can change under whoever uses the object.
+  bool (*is_live)(const std::string& key);
+  /// The parameters are a name and settings, as those of NAME.set.
+  Outcome<> (*set)(Inventory& inventory, const Json& params);
+  /// All of an object that there is, null where it has none; null if there is no such object.
+  Json (*settings)(const Inventory& inventory, const std::string& name);
 };
 
 /// That of "port.add"; nullptr: there is none.

@@ -16,6 +16,7 @@ constexpr auto kCodes = std::to_array<std::pair<ProblemKind, int>>({
     {ProblemKind::not_supported, rpc_code::not_supported},
     {ProblemKind::host, rpc_code::host},
     {ProblemKind::not_allowed, rpc_code::not_allowed},
+    {ProblemKind::conflict, rpc_code::conflict},
 });
 
 Json error_response(Json id, int code, std::string message) {
@@ -95,6 +96,7 @@ Json answer_one(const Json& request, const Methods& methods, const Asker& asker)
 
 Role Methods::role_for(const std::string& name, const Json& params) const {
   const Access& access = methods_.at(name).access;
+  if (access.by_parameters != nullptr) return access.by_parameters(*this, params);
   return params.empty() ? access.least : access.with_parameters;
 }
 

@@ -28,15 +28,19 @@ inline constexpr int busy = -32003;
 inline constexpr int not_supported = -32004;
 inline constexpr int host = -32005;
 inline constexpr int not_allowed = -32006;
+inline constexpr int conflict = -32007;
 }  // namespace rpc_code
 
 /// Largest request line, newline not counted.
-inline constexpr std::size_t kMaxRequest = 65'536;
+inline constexpr std::size_t kMaxRequest = 262'144;
+
+class Methods;
 
 /// The least role that may call a method; some only look without parameters, and change something with any.
 struct Access {
   Role least = Role::admin;
   Role with_parameters = least;
+  Role (*by_parameters)(const Methods& methods, const Json& params) = nullptr;  ///< if it depends on what they are
 };
 
 /// What the answer to a call waits for.

@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <optional>
 
-#include "base/text/format.hpp"
 #include "base/logf.hpp"
+#include "base/text/format.hpp"
 #include "control/rpc/params.hpp"
 #include "vmux/base/clock.hpp"
 
@@ -88,11 +89,21 @@ Outcome<UniqueFd> open_program(const std::string& path) {
   return file;
 }
 
-Outcome<Json> upgrade(Controller& controller, const Json& object) {
+struct UpgradeParams {
+  std::optional<std::string> binary;
+  bool is_rehearsal = false;
+};
+Outcome<UpgradeParams> upgrade_params(const Json& object) {
   Params params{object};
-  const auto binary = params.text("binary");
-  const bool is_rehearsal = params.flag("dry_run").value_or(false);
+  UpgradeParams read{params.text("binary"), params.flag("dry_run").value_or(false)};
   if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  return read;
+}
+
+Outcome<Json> upgrade(Controller& controller, const Json& object) {
+  const auto params = upgrade_params(object);
+  if (!params) return tl::unexpected<Problem>(params.error());
+  const auto& [binary, is_rehearsal] = *params;
   std::vector<int> fds;
   UniqueFd program;
   if (binary) {
@@ -110,6 +121,11 @@ Outcome<Json> upgrade(Controller& controller, const Json& object) {
   if (!message) return tl::unexpected<Problem>(message.error());
   if (message->value == 0) return refuse(ProblemKind::not_supported, "", "nothing was changed: " + message->text);
   return Json{{"would", message->text}};
+}
+
+tl::unexpected<Problem> no_keeper() {
+  return refuse(ProblemKind::not_supported, "",
+                "this daemon has no keeper: it was started without `vmux --keeper`, so nobody would go on for it");
 }
 
 constexpr Access kLook{Role::read}, kAdmin{Role::admin};
@@ -132,13 +148,19 @@ void add_keeper_methods(Methods& methods, Controller& controller) {
 }
 
 void add_keeper_methods(Methods& methods) {
-  const auto missing = [](const Json&) -> Outcome<Json> {
-    return refuse(ProblemKind::not_supported, "",
-                  "this daemon has no keeper: it was started without `vmux --keeper`, so nobody would go on for it");
+  const auto missing = [](const Json& params) -> Outcome<Json> {
+    if (auto none = nothing_to(params); !none) return none;
+    return no_keeper();
   };
   methods.add("keeper.status", missing, kLook);
   methods.add("keeper.take_over", missing, kAdmin);
-  methods.add("daemon.upgrade", missing, kAdmin);
+  methods.add(
+      "daemon.upgrade",
+      [](const Json& object) -> Outcome<Json> {
+        if (auto params = upgrade_params(object); !params) return tl::unexpected<Problem>(params.error());
+        return no_keeper();
+      },
+      kAdmin);
 }
 
 }  // namespace vmux::control

@@ -11,6 +11,10 @@
 #include "base/text/format.hpp"
 #include "control/model/spec/kinds.hpp"
 #include "control/model/vm_args.hpp"
+#include "control/rpc/methods_batch.hpp"
+#include "control/rpc/methods_change.hpp"
+#include "control/rpc/methods_schema.hpp"
+#include "control/rpc/shown.hpp"
 #include "control/rpc/state_methods.hpp"
 #include "control/version.hpp"
 
@@ -41,85 +45,7 @@ Outcome<> add_or_have(Controller& controller, const Spec& spec, bool may_exist) 
   }
   if (differences->empty()) return {};
   return refuse(ProblemKind::already_exists, "name",
-                fmt::format("{} is there with other settings: {}", spec.name, fmt::join(*differences, "; ")));
-}
-
-// --- shapes ---
-
-/// Sums over lanes; null: nothing of it passes through a switch.
-Json of_counters(std::span<const Controller::LaneState> lanes) {
-  if (lanes.empty()) return {};
-  Json object = Json::object();
-  for (const auto& row : port::kPortCounters) {
-    std::uint64_t sum = 0;
-    for (const Controller::LaneState& lane : lanes)
-      sum += row.get(*lane.counters);
-    object[row.text.name] = sum;
-  }
-  return object;
-}
-
-Json of_lanes(const std::vector<Controller::LaneState>& lanes) {
-  Json list = Json::array();
-  for (const Controller::LaneState& lane : lanes)
-    list.push_back(Json{{"poller", lane.poller ? Json(*lane.poller) : Json()}, {"counters", of_counters({&lane, 1})}});
-  return list;
-}
-
-/// Those that move its frames, its home first.
-Json of_pollers(const std::vector<Controller::LaneState>& lanes) {
-  Json list = Json::array();
-  for (const Controller::LaneState& lane : lanes) {
-    if (lane.poller) list.push_back(*lane.poller);
-  }
-  return list;
-}
-
-Json of_report(const CounterReport& report) {
-  Json object = Json::object();
-  for (const auto& [counter, value] : report)
-    object[counter] = value;
-  return object;
-}
-
-Json shown(const Controller& controller, const PortSpec& spec) {
-  Json object = to_json(spec);
-  const auto state = controller.port_state(spec.name);
-  object["pollers"] = of_pollers(controller.lanes(spec.name));
-  object["connected"] = state.is_connected;
-  object["ready"] = state.is_ready;
-  return object;
-}
-
-Json of_port_stats(const Controller& controller, const std::string& name) {
-  const auto state = controller.port_state(name);
-  const auto lanes = controller.lanes(name);
-  return Json{{"name", name},
-              {"connected", state.is_connected},
-              {"counters", of_counters(lanes)},
-              {"lanes", of_lanes(lanes)},
-              {"model", of_report(state.model)},
-              {"client", of_report(state.client)}};
-}
-
-Json shown(const Controller& controller, const UplinkSpec& spec) {
-  Json object = to_json(spec);
-  object["ready"] = controller.uplink_is_ready(spec.name);
-  const auto lanes = controller.lanes(spec.name);
-  object["pollers"] = of_pollers(lanes);
-  object["counters"] = of_counters(lanes);
-  object["lanes"] = of_lanes(lanes);
-  return object;
-}
-
-Json shown(const Controller& controller, const SwitchSpec& spec) {
-  const auto count = [&spec](const auto& list) {
-    return std::count_if(list.begin(), list.end(), [&spec](const auto& one) { return one.switch_name == spec.name; });
-  };
-  Json object = to_json(spec);
-  object["ports"] = count(controller.inventory().all<PortSpec>());
-  object["uplinks"] = count(controller.inventory().all<UplinkSpec>());
-  return object;
+                fmt::format("{} is there with other settings: {}", spec.name, text_of(*differences)));
 }
 
 // --- calls of every kind of object; what is shown of one is shown(), above ---
@@ -135,13 +61,18 @@ Outcome<Json> add_object(Controller& controller, const Json& params) {
 
 /// {"removed": NAME}, or null where there was none and need not be one.
 template <ObjectSpec Spec>
-Outcome<Json> remove_object(Controller& controller, const Json& params) {
-  bool if_exists = false;
-  const auto name = name_only(params, if_exists);
-  if (!name) return tl::unexpected<Problem>(name.error());
-  auto done = controller.remove<Spec>(*name);
+Outcome<Json> remove_object(Controller& controller, const Json& object) {
+  Params params{object};
+  const std::string name = params.required_name("name");
+  const bool if_exists = params.flag("if_exists").value_or(false);
+  const auto generation = params.number("if_generation", 0, ~0ull);
+  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  if (auto same = check_generation<Spec>(controller, name, generation); !same) {
+    return tl::unexpected<Problem>(same.error());
+  }
+  auto done = controller.remove<Spec>(name);
   if (!done && if_exists && done.error().kind == ProblemKind::not_found) return Json{{"removed", nullptr}};
-  return after(std::move(done), Json{{"removed", *name}});
+  return after(std::move(done), Json{{"removed", name}});
 }
 
 template <ObjectSpec Spec>
@@ -176,10 +107,14 @@ Outcome<Json> switch_show(Controller& controller, const Json& params) {
     add(uplink, "uplink");
   Json table = Json::array();
   for (const switching::MacEntry& entry : controller.mac_table(*name)) {
-    table.push_back(Json{
-        {"mac", to_text(entry.mac)}, {"vlan", entry.vlan}, {"port", entry.port_name}, {"age_s", entry.age_ms / 1000}});
+    table.push_back(Json{{"mac", to_text(entry.mac)},
+                         {"vlan", entry.vlan},
+                         {"port", entry.port_name},
+                         {"age_s", entry.age_ms / 1000},
+                         {"static", entry.is_static}});
   }
   Json object = to_json(*spec);
+  object["generation"] = controller.generation_of<SwitchSpec>(*name);
   object["ports"] = std::move(members);
   object["mac_table"] = std::move(table);
   return object;
@@ -401,6 +336,9 @@ void add_methods(Methods& methods, Controller& controller) {
     add(name + ".list", list_objects<Spec>, {Role::read});
   });
   add_state_methods(methods, controller);
+  add_change_methods(methods, controller);
+  add_batch_method(methods, controller);
+  add_schema_method(methods);
   methods.add(
       "events", [&controller](const Json& params) { return events_of(controller, params); }, {Role::read},
       [&controller](const Json& params) { return wait_for_events(controller.events(), params); });

@@ -43,6 +43,11 @@ const Json* Params::take(const char* key) {
   return found == object_.end() || found->is_null() ? nullptr : &*found;
 }
 
+bool Params::is_null(const char* key) const {
+  const auto found = object_.is_object() ? object_.find(key) : object_.end();
+  return found != object_.end() && found->is_null();
+}
+
 std::optional<std::string> Params::text(const char* key) {
   const Json* const value = take(key);
   if (value == nullptr) return std::nullopt;
@@ -88,7 +93,7 @@ std::optional<T> Params::parsed(const char* key, Parsed<T> (*parse)(std::string_
   return std::move(*value);
 }
 
-std::optional<Value> Params::read(const OptionText& option) {
+std::optional<Value> Params::value_if_given(const OptionText& option) {
   const char* const key = option.name;
   const auto as_value = [](auto value) { return value ? std::optional<Value>{std::move(*value)} : std::nullopt; };
   switch (option.form) {
@@ -105,6 +110,8 @@ std::optional<Value> Params::read(const OptionText& option) {
       return as_value(parsed(key, &parse_mac));
     case Form::doorbell:
       return as_value(doorbell(key));
+    case Form::link:
+      return as_value(link(key));
     case Form::user:
       return as_value(account(key, &find_user));
     case Form::group:
@@ -113,18 +120,22 @@ std::optional<Value> Params::read(const OptionText& option) {
       return as_value(mode(key));
     case Form::vlans:
       return as_value(parsed(key, &parse_vlan_list));
+    case Form::static_macs:
+      return as_value(parsed(key, &parse_static_macs));
     case Form::cpus:
       return as_value(cpus(key));
     case Form::members:
       return as_value(parsed(key, &parse_members));
     case Form::log_level:
       return as_value(log_level(key));
+    case Form::calls:
+      break;
   }
   return std::nullopt;
 }
 
 std::optional<Value> Params::value(const OptionText& option) {
-  auto found = read(option);
+  auto found = value_if_given(option);
   if (!found && option.fallback == nullptr) reject(ProblemKind::invalid, option.name, "is missing");
   return found;
 }
@@ -135,6 +146,15 @@ std::optional<Doorbell> Params::doorbell(const char* key) {
   if (*written == "poll") return Doorbell::poll;
   if (*written == "trap") return Doorbell::trap;
   expected(key, "poll or trap", Json(*written));
+  return std::nullopt;
+}
+
+std::optional<Link> Params::link(const char* key) {
+  const auto written = text(key);
+  if (!written) return std::nullopt;
+  if (*written == "up") return Link::up;
+  if (*written == "down") return Link::down;
+  expected(key, "up or down", Json(*written));
   return std::nullopt;
 }
 
@@ -208,6 +228,11 @@ Outcome<> check_socket_path(const char* field, const std::string& path) {
   return refuse(ProblemKind::invalid, field, fmt::format("expected the path of a file, got {}", path));
 }
 
+Outcome<> Params::problem() const {
+  if (first_) return tl::unexpected<Problem>(*first_);
+  return {};
+}
+
 Outcome<> Params::finish() {
   if (object_.is_object()) {
     for (const auto& member : object_.items()) {
@@ -219,21 +244,12 @@ Outcome<> Params::finish() {
                                           did_you_mean(member.key(), {asked_.begin(), asked_.end()})));
     }
   }
-  if (first_) return tl::unexpected<Problem>(*first_);
-  return {};
+  return problem();
 }
 
 Outcome<std::string> name_only(const Json& object) {
   Params params{object};
   std::string name = params.required_name("name");
-  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
-  return name;
-}
-
-Outcome<std::string> name_only(const Json& object, bool& if_exists) {
-  Params params{object};
-  std::string name = params.required_name("name");
-  if_exists = params.flag("if_exists").value_or(false);
   if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
   return name;
 }

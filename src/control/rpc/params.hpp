@@ -28,6 +28,12 @@ class Params {
 
   /// Of the option's form; a problem when it is missing and may not be.
   std::optional<Value> value(const OptionText& option);
+  /// The same where it may always be missing.
+  std::optional<Value> value_if_given(const OptionText& option);
+  /// A parameter that the caller reads: finish() knows of it.
+  void ask(const char* key) { asked_.emplace_back(key); }
+  /// Whether it is there and null.
+  [[nodiscard]] bool is_null(const char* key) const;
   std::optional<std::string> text(const char* key);
   std::optional<std::uint64_t> number(const char* key, std::uint64_t min, std::uint64_t max);
   std::optional<bool> flag(const char* key);
@@ -39,6 +45,8 @@ class Params {
   std::string required_name(const char* key);
 
   void reject(ProblemKind kind, std::string key, std::string text);
+  /// The first problem so far.
+  [[nodiscard]] Outcome<> problem() const;
   /// The first problem; a member that nobody asked for is one.
   [[nodiscard]] Outcome<> finish();
 
@@ -47,8 +55,8 @@ class Params {
   void expected(const char* key, std::string_view what, const Json& got);
   template <class T>
   std::optional<T> parsed(const char* key, Parsed<T> (*parse)(std::string_view));
-  std::optional<Value> read(const OptionText& option);
   std::optional<Doorbell> doorbell(const char* key);
+  std::optional<Link> link(const char* key);
   std::optional<std::uint64_t> mode(const char* key);
   std::optional<Account> account(const char* key, Parsed<Account> (*find)(std::string_view));
 
@@ -62,8 +70,6 @@ class Params {
 
 /// {"name": NAME} and nothing else.
 [[nodiscard]] Outcome<std::string> name_only(const Json& params);
-/// The same with one more member, "if_exists", which says whether it is no problem that there is none.
-[[nodiscard]] Outcome<std::string> name_only(const Json& params, bool& if_exists);
 
 /// A value as results have it, which is as it can be written.
 [[nodiscard]] Json to_json(const OptionText& option, const Value& value);

@@ -61,7 +61,7 @@ TEST(ConfigurationFile, BecomesValuesAndCalls) {
   EXPECT_EQ(configuration.steps[0].method, "switch.add");
   EXPECT_EQ(configuration.steps[2].method, "port.add");
   EXPECT_EQ(configuration.steps[2].params["vlan"], 10);
-  EXPECT_EQ(configuration.steps[2].where, "x.toml:27: [[port]]");
+  EXPECT_EQ(configuration.steps[2].where, "x.toml:27:1: [[port]]");
   EXPECT_TRUE(rehearse(configuration, fake::kCatalogue));
 }
 
@@ -84,19 +84,20 @@ TEST_P(BadFile, IsRefusedWithItsLine) {
 }
 INSTANTIATE_TEST_SUITE_P(
     Texts, BadFile,
-    testing::Values(Case{"[daemon", "x.toml:1: "}, Case{"\n[\x03]", "x.toml:2: "}, Case{"a = {\x03 = 1}", "x.toml:1: "},
+    testing::Values(Case{"[daemon", "x.toml:1:8: "}, Case{"\n[\x03]", "x.toml:2:2: "},
+                    Case{"a = {\x03 = 1}", "x.toml:1:6: "},
                     Case{"# \u00fc\n\u030f", "x.toml:2: a character that is not ASCII"},
                     Case{"daemon = \"\u00fc\"\n\u00fc = 1", "x.toml:2: a character that is not ASCII"},
-                    Case{"x = '''\u00fc\n\u00fc'''\n", "x.toml:1: 'x' is not known"},
-                    Case{"\nx = 1", "x.toml:2: 'x' is not known here; known are: daemon, pollers"},
+                    Case{"x = '''\u00fc\n\u00fc'''\n", "x.toml:1:1: 'x' is not known"},
+                    Case{"\nx = 1", "x.toml:2:1: 'x' is not known here; known are: daemon, pollers"},
                     Case{"port = 1", "expected [[port]]"}, Case{"[port]\nname = \"a\"", "expected [[port]]"},
-                    Case{"daemon = 3", "x.toml:1: [daemon]: expected an object"},
-                    Case{"[daemon]\nrpcs = \"x\"", "x.toml:2: [daemon]: rpcs: is not a parameter here"},
+                    Case{"daemon = 3", "x.toml:1:10: [daemon]: expected an object"},
+                    Case{"[daemon]\nrpcs = \"x\"", "x.toml:2:1: [daemon]: rpcs: is not a parameter here"},
                     Case{"[daemon]\nlog-level = \"x\"", "did you mean 'log_level'?"},
                     Case{"[daemon]\nlog_level = \"loud\"", "log_level: expected one of trace, debug"},
                     Case{"[daemon]\nbase_mac = \"x\"", "base_mac: expected a unicast MAC"},
                     Case{"[daemon]\nsocket_owner = \"nobody-of-this-name\"",
-                         "x.toml:2: [daemon]: socket_owner: expected a user of this machine"},
+                         "x.toml:2:1: [daemon]: socket_owner: expected a user of this machine"},
                     Case{"[daemon]\nsocket_mode = 660", "(a mode is the one number that is octal), got 660"},
                     Case{"[daemon]\nrpc_mode = 0o1660", "got \"0o1660\""},
                     Case{"[pollers]\ncount = 0", "[pollers]: count: expected a number from 1 to 64, got 0"},
@@ -126,9 +127,9 @@ TEST(Rehearsal, FindsTheFirstStepThatCannotBe) {
                           "x.toml", configuration));
   const auto rehearsed = rehearse(configuration, fake::kCatalogue);
   ASSERT_FALSE(rehearsed);
-  EXPECT_EQ(rehearsed.error().step->where, "x.toml:5: [[port]]");
-  EXPECT_EQ(place_of(*rehearsed.error().step, rehearsed.error().problem), "x.toml:8: [[port]]");
-  EXPECT_EQ(place_of(*rehearsed.error().step, {}), "x.toml:5: [[port]]");
+  EXPECT_EQ(rehearsed.error().step->where, "x.toml:5:1: [[port]]");
+  EXPECT_EQ(place_of(*rehearsed.error().step, rehearsed.error().problem), "x.toml:8:1: [[port]]");
+  EXPECT_EQ(place_of(*rehearsed.error().step, {}), "x.toml:5:1: [[port]]");
   EXPECT_EQ(rehearsed.error().problem.field, "socket");
 }
 
@@ -139,7 +140,7 @@ TEST(Rehearsal, FindsAUserThatIsNot) {
                           "x.toml", configuration));
   const auto rehearsed = rehearse(configuration, fake::kCatalogue);
   ASSERT_FALSE(rehearsed);
-  EXPECT_EQ(place_of(*rehearsed.error().step, rehearsed.error().problem), "x.toml:5: [[port]]");
+  EXPECT_EQ(place_of(*rehearsed.error().step, rehearsed.error().problem), "x.toml:5:1: [[port]]");
   EXPECT_EQ(rehearsed.error().problem.field, "socket_owner");
 }
 

@@ -41,6 +41,7 @@ class SilentNic final : public control::Device, private pci::Device {
   static Result<std::unique_ptr<control::Device>> make(const DeviceRequest& request, runtime::Poller&) {
     ++alive;
     auto nic = std::unique_ptr<SilentNic>{new SilentNic};
+    nic->keeps_mac_ = request.name == "fixed";
     pci::FunctionSpec spec;
     spec.vendor_id = 0x1234;
     spec.bars[0] = pci::BarSpec{.size = 4096};
@@ -55,7 +56,18 @@ class SilentNic final : public control::Device, private pci::Device {
   [[nodiscard]] std::vector<port::Port*> lanes() override { return {&port_}; }
   [[nodiscard]] bool is_ready() noexcept override { return true; }
   void report(CounterReport& into) const override { into.emplace_back("tx.guest_fault", 0); }
+  void set_link(Link now) noexcept override {
+    link = now;
+    ++links;
+  }
+  bool set_mac(const MacAddress& now) noexcept override {
+    if (!keeps_mac_) mac = now;
+    return !keeps_mac_;
+  }
 
+  static inline std::atomic<Link> link = Link::up;  // what one of them was told last
+  static inline std::atomic<int> links = 0;         // how often
+  static inline MacAddress mac{};
   static inline int alive = 0;                // made and not yet destroyed
   static inline std::atomic<int> warned = 0;  // how often their guests were told that they go
 
@@ -73,6 +85,7 @@ class SilentNic final : public control::Device, private pci::Device {
 
   SilentPort port_;
   std::unique_ptr<pci::Function> function_;
+  bool keeps_mac_ = false;
 };
 
 /// The same without a side on the switch.

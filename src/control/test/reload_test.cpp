@@ -56,8 +56,7 @@ TEST_F(Reload, OfTheSameFileDoesNothing) {
   start(file);
   const auto plan = this->plan(file);
   ASSERT_TRUE(plan);
-  EXPECT_THAT(plan->removals, IsEmpty());
-  EXPECT_THAT(plan->additions, IsEmpty());
+  EXPECT_THAT(plan->steps, IsEmpty());
   EXPECT_THAT(plan->kept, IsEmpty());
   EXPECT_EQ(plan->unchanged, 4u);
 }
@@ -66,35 +65,62 @@ TEST_F(Reload, AddsWhatIsNewAndRemovesWhatIsGone) {
   start(kBridge + port("vm0") + port("vm1", "switch='br0'\n"));
   const auto plan = this->plan(kUplink + port("vm0") + port("vm2"));
   ASSERT_TRUE(plan);
-  EXPECT_THAT(calls(plan->removals), ElementsAre("port.remove vm1", "switch.remove br0"));
-  EXPECT_THAT(calls(plan->additions), ElementsAre("uplink.add up", "port.add vm2"));
+  EXPECT_THAT(calls(plan->steps), ElementsAre("port.remove vm1", "switch.remove br0", "uplink.add up", "port.add vm2"));
   EXPECT_EQ(plan->unchanged, 1u);
 }
 
 TEST_F(Reload, RemovesAPortOfAVmWhenTheFileNoLongerHasIt) {
   start(port("vm0"));
   in_use_ = "vm0";
-  EXPECT_THAT(calls(this->plan("")->removals), ElementsAre("port.remove vm0"));
+  EXPECT_THAT(calls(this->plan("")->steps), ElementsAre("port.remove vm0"));
 }
 
 TEST_F(Reload, ReplacesWhatIsOtherAndNotInUse) {
   start(kUplink + port("vm0"));
   const auto plan =
-      this->plan("[[uplink]]\nname='up'\nbackend='tap'\ndevice='tap1'\n" + kBridge + port("vm0", "switch='br0'\n"));
+      this->plan("[[uplink]]\nname='up'\nbackend='tap'\ndevice='tap1'\n" + kBridge + port("vm0", "doorbell='poll'\n"));
   ASSERT_TRUE(plan);
-  EXPECT_THAT(calls(plan->removals), ElementsAre("uplink.remove up", "port.remove vm0"));
-  EXPECT_THAT(calls(plan->additions), ElementsAre("switch.add br0", "uplink.add up", "port.add vm0"));
+  EXPECT_THAT(calls(plan->steps),
+              ElementsAre("switch.add br0", "uplink.remove up", "port.remove vm0", "uplink.add up", "port.add vm0"));
 }
 
-TEST_F(Reload, TakesNoPortFromAVmToChangeIt) {
+TEST_F(Reload, SetsWhatCanChangeUnderAVmAndTakesNoPortFromIt) {
   start(port("vm0") + port("vm1"));
   in_use_ = "vm0";
-  const auto plan = this->plan(port("vm0", "vlan=7\n") + port("vm1"));
+  const auto plan = this->plan(port("vm0", "vlan=7\nlink='down'\ndoorbell='poll'\n") + port("vm1"));
   ASSERT_TRUE(plan);
-  EXPECT_THAT(plan->removals, IsEmpty());
-  EXPECT_THAT(plan->kept,
-              ElementsAre("x.toml:1: [[port]]: port vm0 is kept as it is, for a VM uses it: vlan is not set, not 7"));
+  ASSERT_EQ(plan->steps.size(), 1u);
+  EXPECT_EQ(plan->steps[0].method, "port.set");
+  EXPECT_EQ(plan->steps[0].params, (Json{{"name", "vm0"}, {"link", "down"}, {"vlan", 7}}));
+  EXPECT_THAT(plan->kept, ElementsAre("x.toml:1:1: [[port]]: port vm0 is kept as it is, for a VM uses it: doorbell is "
+                                      "trap, not poll"));
   EXPECT_EQ(plan->unchanged, 1u);
+}
+
+TEST_F(Reload, PutsBackWhatTheFileNoLongerSays) {
+  start(port("vm0", "vlan=7\nmtu=1400\n"));
+  in_use_ = "vm0";
+  const auto plan = this->plan(port("vm0"));
+  ASSERT_TRUE(plan);
+  ASSERT_EQ(plan->steps.size(), 1u);
+  EXPECT_EQ(plan->steps[0].params, (Json{{"name", "vm0"}, {"vlan", nullptr}, {"mtu", nullptr}}));
+}
+
+TEST_F(Reload, MovesPortsToANewSwitchBeforeTheOldOneGoes) {
+  start(kBridge + port("vm0", "switch='br0'\n"));
+  in_use_ = "vm0";
+  const auto plan = this->plan("[[switch]]\nname='br1'\n" + port("vm0", "switch='br1'\n"));
+  ASSERT_TRUE(plan);
+  EXPECT_THAT(calls(plan->steps), ElementsAre("switch.add br1", "port.set vm0", "switch.remove br0"));
+  EXPECT_THAT(plan->kept, IsEmpty());
+}
+
+TEST_F(Reload, RefusesAnAddressThatAPortOfAVmStillHas) {
+  start(port("vm0", "mac='02:00:00:00:00:01'\n") + port("vm1", "mac='02:00:00:00:00:02'\n"));
+  in_use_ = "vm0";
+  const auto plan = this->plan(port("vm0", "mac='02:00:00:00:00:02'\n") + port("vm1", "mac='02:00:00:00:00:01'\n"));
+  ASSERT_FALSE(plan);
+  EXPECT_THAT(text_of(plan.error()), HasSubstr("02:00:00:00:00:01 is in use"));
 }
 
 TEST_F(Reload, LeavesAloneWhatWasAddedByACall) {
@@ -102,14 +128,14 @@ TEST_F(Reload, LeavesAloneWhatWasAddedByACall) {
   ASSERT_TRUE(live_.add(PortSpec{.name = "byhand", .model = "silent", .socket = "/tmp/byhand"}));
   const auto plan = this->plan(port("vm0"));
   ASSERT_TRUE(plan);
-  EXPECT_THAT(plan->removals, IsEmpty());
+  EXPECT_THAT(plan->steps, IsEmpty());
 }
 
 TEST_F(Reload, MakesAgainWhatACallRemoved) {
   start(port("vm0"));
   live_.remove<PortSpec>("vm0");
-  EXPECT_THAT(calls(this->plan(port("vm0"))->additions), ElementsAre("port.add vm0"));
-  EXPECT_THAT(this->plan("")->removals, IsEmpty());
+  EXPECT_THAT(calls(this->plan(port("vm0"))->steps), ElementsAre("port.add vm0"));
+  EXPECT_THAT(this->plan("")->steps, IsEmpty());
 }
 
 TEST_F(Reload, RefusesWhatCannotBeBesideWhatWasAddedByACall) {
@@ -117,7 +143,7 @@ TEST_F(Reload, RefusesWhatCannotBeBesideWhatWasAddedByACall) {
   ASSERT_TRUE(live_.add(PortSpec{.name = "byhand", .model = "silent", .socket = "/tmp/vm1"}));
   const auto plan = this->plan(port("vm1"));
   ASSERT_FALSE(plan);
-  EXPECT_THAT(text_of(plan.error()), HasSubstr("x.toml:4: [[port]]: socket: /tmp/vm1 is that of port byhand"));
+  EXPECT_THAT(text_of(plan.error()), HasSubstr("x.toml:4:1: [[port]]: socket: /tmp/vm1 is that of port byhand"));
 }
 
 TEST_F(Reload, KeepsASwitchThatOthersUse) {
@@ -125,26 +151,22 @@ TEST_F(Reload, KeepsASwitchThatOthersUse) {
   ASSERT_TRUE(live_.add(PortSpec{.name = "byhand", .model = "silent", .socket = "/tmp/x", .switch_name = "br0"}));
   EXPECT_THAT(this->plan("")->kept,
               ElementsAre("switch br0 is kept although the file no longer has it: switch br0 is used by byhand"));
-  const auto plan = this->plan("[[switch]]\nname='br0'\nmac_age_s=7\n");
-  EXPECT_THAT(plan->removals, IsEmpty());
-  EXPECT_THAT(plan->kept[0],
-              HasSubstr("switch br0 is kept as it is, for ports or uplinks belong to it: mac_age_s is 300"));
 }
 
-TEST_F(Reload, SetsUpAnUnusedSwitchAgainTheDefaultOneToo) {
-  start(kBridge);
-  const auto plan = this->plan("[[switch]]\nname='br0'\nmac_age_s=7\n[[switch]]\nname='default'\nmac_age_s=8\n");
+TEST_F(Reload, SetsSwitchesThatOthersUse) {
+  start(kBridge + port("vm0", "switch='br0'\n"));
+  const auto plan = this->plan("[[switch]]\nname='br0'\nmac_age_s=7\n[[switch]]\nname='default'\nmac_age_s=8\n" +
+                               port("vm0", "switch='br0'\n"));
   ASSERT_TRUE(plan);
-  EXPECT_THAT(calls(plan->removals), ElementsAre("switch.remove br0"));
-  EXPECT_THAT(calls(plan->additions), ElementsAre("switch.add br0", "switch.add default"));
+  EXPECT_THAT(calls(plan->steps), ElementsAre("switch.set br0", "switch.set default"));
+  EXPECT_EQ(plan->count("set"), 2u);
 }
 
 TEST_F(Reload, GivesANameToAThingOfAnotherKind) {
   start(kUplink);
   const auto plan = this->plan(port("up"));
   ASSERT_TRUE(plan);
-  EXPECT_THAT(calls(plan->removals), ElementsAre("uplink.remove up"));
-  EXPECT_THAT(calls(plan->additions), ElementsAre("port.add up"));
+  EXPECT_THAT(calls(plan->steps), ElementsAre("uplink.remove up", "port.add up"));
 }
 
 TEST(ChangedValues, AreNamedByTheirKeys) {

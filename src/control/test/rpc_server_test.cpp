@@ -220,7 +220,7 @@ TEST_F(RpcSocket, AnswersALastLineWithoutNewline) {
 
 TEST_F(RpcSocket, RefusesALineThatIsTooLongAndGoesOn) {
   const UniqueFd client{connect()};
-  const std::string piece(30'000, 'a');
+  const std::string piece(100'000, 'a');
   send(client, piece);
   settle();
   send(client, piece);

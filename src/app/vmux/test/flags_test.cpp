@@ -206,7 +206,7 @@ TEST_F(FlagsWithFile, NameItsLineInAProblem) {
   const auto flags = parse("-c " + path_);
   ASSERT_FALSE(flags);
   EXPECT_EQ(flags.error().status, 2);
-  EXPECT_THAT(flags.error().err, HasSubstr(path_ + ":5: [[port]]: switch: there is no switch named nowhere"));
+  EXPECT_THAT(flags.error().err, HasSubstr(path_ + ":5:1: [[port]]: switch: there is no switch named nowhere"));
 }
 
 TEST(Flags, StandInTheManualPage) {

@@ -12,6 +12,7 @@
 #include "control/config/configuration.hpp"
 #include "control/model/inventory_kinds.hpp"
 #include "control/model/spec/kinds.hpp"
+#include "control/rpc/method_text.hpp"
 #include "rigs/document.hpp"
 
 namespace vmux::app {
@@ -46,6 +47,8 @@ Sample sample_of(const OptionText& option) {
       return quoted("02:00:00:00:00:07");
     case Form::doorbell:
       return quoted("poll");
+    case Form::link:
+      return quoted("down");
     case Form::user:
     case Form::group:
       return quoted("107");
@@ -53,12 +56,16 @@ Sample sample_of(const OptionText& option) {
       return {"0640", "0o640", "0640"};
     case Form::vlans:
       return quoted("7,10-20");
+    case Form::static_macs:
+      return quoted("02:00:00:00:00:07,02:00:00:00:00:08@9");
     case Form::cpus:
       return quoted("0");
     case Form::members:
       return quoted("user:107");
     case Form::log_level:
       return quoted("debug");
+    case Form::calls:
+      return {"[]", "[]", Json::array()};
   }
   return {};
 }
@@ -163,6 +170,8 @@ std::string how_written(const OptionText& option) {
       return "MAC address";
     case Form::doorbell:
       return "`poll`, `trap`";
+    case Form::link:
+      return "`up`, `down`";
     case Form::user:
       return "user";
     case Form::group:
@@ -171,12 +180,16 @@ std::string how_written(const OptionText& option) {
       return "permissions";
     case Form::vlans:
       return "VLANs";
+    case Form::static_macs:
+      return "MAC addresses";
     case Form::cpus:
       return "CPUs";
     case Form::members:
       return "users, groups";
     case Form::log_level:
       return "level";
+    case Form::calls:
+      return "calls";
   }
   return {};
 }
@@ -188,9 +201,11 @@ std::string fallback_of(const OptionText& option) {
 std::string markdown(const KindText& table) {
   std::string text = "| key | written | default | meaning |\n|---|---|---|---|\n";
   for (const OptionText* option : table.options) {
-    const bool is_reread = option->change == control::Change::reload;
+    const char* const when = option->change == control::Change::reload ? " (SIGHUP reads it again)"
+                             : option->change == control::Change::live ? " (at run time, too)"
+                                                                       : "";
     text += fmt::format("| `{}` | {} | {} | {}{} |\n", option->name, how_written(*option), fallback_of(*option),
-                        option->help, is_reread ? " (SIGHUP reads it again)" : "");
+                        option->help, when);
   }
   return text;
 }
@@ -239,13 +254,13 @@ TEST(Reference, HasEveryOptionOfTheCommandLines) {
     test::expect_section("docs/man/vmuxctl.1", kind.name, flags_in_troff(kind));
 }
 
-TEST(Reference, HasEveryParameterOfTheCallsThatAdd) {
+TEST(Reference, HasEveryParameterOfTheCalls) {
   std::string text;
-  for (const KindText& kind : control::object_kinds()) {
+  for (const control::MethodText& method : control::method_texts()) {
     std::vector<std::string> names;
-    for (const OptionText* option : kind.options)
-      names.push_back(fmt::format("`{}`{}", option->name, option->fallback == nullptr ? "" : "?"));
-    text += fmt::format("| `{}.add` | {} |\n", kind.name, fmt::join(names, ", "));
+    for (const OptionText& param : method.params)
+      names.push_back(fmt::format("`{}`{}", param.name, param.fallback == nullptr ? "" : "?"));
+    if (!names.empty()) text += fmt::format("| `{}` | {} |\n", method.name, fmt::join(names, ", "));
   }
   test::expect_section("docs/rpc.md", "parameters", "| method | parameters |\n|---|---|\n" + text);
 }

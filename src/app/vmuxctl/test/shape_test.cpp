@@ -28,7 +28,9 @@ Json good_result(const std::string& method) {
     "mac":"02:00:00:00:00:01","vlan":7,"trunk":"1-3","native":2,"device":"tap0","queues":1,"poller":0,"pollers":[0,1],
     "doorbell":"trap","variants":["a","b"],"connected":true,"ready":false,"socket":"/s","built":true,"kind":"port",
     "description":"x","removed":"vm0","level":"info","version":"1","pid":2,"mac_age_s":3,"uplinks":1,"cpu":null,
-    "client":{"requests":1},"notes":["n"],"lines":["l"],"mac_table":[{"mac":"m","vlan":0,"port":"p","age_s":1}]})");
+    "methods":[{"name":"m","role":"read","summary":"s","params":{"properties":{"a":{"description":"d"}}}}],
+    "calls":[{"method":"port.set","params":{"name":"vm0","vlan":7,"mtu":null}}],"kept":["k"],"failed":["f"],
+    "takes_restart":["rpc"],"client":{"requests":1},"notes":["n"],"lines":["l"],"mac_table":[{"mac":"m","vlan":0,"port":"p","age_s":1}]})");
   thing["counters"] = counters;
   thing["lanes"] = Json::array({lane, lane});
   thing["events"] = method == "events" ? Json::parse(R"([{"sequence":1,"time":"t","event":"added","kind":"port",

@@ -12,13 +12,16 @@ namespace {
 constexpr std::uint64_t kMaxMacAge = 86'400;  // seconds; IEEE 802.1Q 8.8.3 allows up to 1 000 000
 constexpr std::uint64_t kMaxQueues = 256;
 constexpr std::uint64_t kMaxMicroseconds = 1'000'000;
+constexpr std::uint64_t kMinMtu = 68, kMaxMtu = 65'535;  // bytes; RFC 791: what every link must carry whole
 
 constexpr OptionText kName{"name", Form::name, "NAME", "its name", nullptr};
-constexpr OptionText kSwitch{"switch", Form::name, "SWITCH", "switch to join", kDefaultSwitch};
-constexpr OptionText kVlan{"vlan", Form::number, "N", "access port of this VLAN: untagged outside",
-                           "",     nullptr,      1,   kMaxVlan};
-constexpr OptionText kTrunk{"trunk", Form::vlans, "LIST", "trunk: VLANs that pass tagged, 10,20-30 or all", ""};
-constexpr OptionText kNative{"native", Form::number, "N", "trunk: VLAN of untagged frames", "", nullptr, 1, kMaxVlan};
+constexpr OptionText kSwitch = live({"switch", Form::name, "SWITCH", "switch to join", kDefaultSwitch});
+constexpr OptionText kVlan =
+    live({"vlan", Form::number, "N", "access port of this VLAN: untagged outside", "", nullptr, 1, kMaxVlan});
+constexpr OptionText kTrunk =
+    live({"trunk", Form::vlans, "LIST", "trunk: VLANs that pass tagged, 10,20-30 or all", ""});
+constexpr OptionText kNative =
+    live({"native", Form::number, "N", "trunk: VLAN of untagged frames", "", nullptr, 1, kMaxVlan});
 constexpr OptionText kPoller{"poller",           Form::number, "N", "poller to run on",
                              "the least loaded", nullptr,      0,   kMaxPollers - 1};
 
@@ -26,14 +29,15 @@ constexpr OptionText kPoller{"poller",           Form::number, "N", "poller to r
 
 constexpr auto kSwitchOptions = std::to_array<Option<SwitchSpec>>({
     option<&SwitchSpec::name>(kName),
-    option<&SwitchSpec::mac_age_s>({"mac_age_s", Form::number, "SECONDS", "forget a silent address after this long",
-                                    "300", "--mac-age", 1, kMaxMacAge}),
+    option<&SwitchSpec::mac_age_s>(
+        live({"mac_age_s", Form::number, "SECONDS", "forget a silent address after this long", "300", "--mac-age", 1,
+              kMaxMacAge})),
     option<&SwitchSpec::forward_bpdu>(
-        {"forward_bpdu", Form::flag, "true|false", "let spanning tree's frames pass", "true"}),
+        live({"forward_bpdu", Form::flag, "true|false", "let spanning tree's frames pass", "true"})),
     option<&SwitchSpec::group_forward_mask>(
-        {"group_forward_mask", Form::number, "MASK",
-         "bit n, from 2 to 15: let frames to 01-80-C2-00-00-0n pass, such as 0x4000 for LLDP", "0", nullptr, 0,
-         0xffff}),
+        live({"group_forward_mask", Form::number, "MASK",
+              "bit n, from 2 to 15: let frames to 01-80-C2-00-00-0n pass, such as 0x4000 for LLDP", "0", nullptr, 0,
+              0xffff})),
 });
 
 // IEEE 802.1Q table 8-1: 01-80-C2-00-00-00 has an option of its own, and -01 (pause) never passes.
@@ -95,10 +99,17 @@ constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
                                                     "permissions of the socket, octal, such as 0660",
                                                     "the daemon's, else 0600"}),
     option<&PortSpec::switch_name>(kSwitch),
-    option<&PortSpec::mac>({"mac", Form::mac, "MAC", "address of the NIC", "derived from the base MAC"}),
+    option<&PortSpec::mac>(live({"mac", Form::mac, "MAC", "address of the NIC", "derived from the base MAC"})),
     option<&PortSpec::vlan, &VlanSpec::access>(kVlan),
     option<&PortSpec::vlan, &VlanSpec::trunk>(kTrunk),
     option<&PortSpec::vlan, &VlanSpec::native>(kNative),
+    option<&PortSpec::static_macs>(
+        live({"static_macs", Form::static_macs, "MAC[@VLAN],...",
+              "stations that are behind it, whoever else is heard with their addresses", ""})),
+    option<&PortSpec::link>(live({"link", Form::link, "up|down", "the cable: whether the guest sees a link", "up"})),
+    option<&PortSpec::mtu>(
+        live({"mtu", Form::number, "BYTES", "frames with more behind their headers and tags are dropped, both ways",
+              "what the NIC takes", nullptr, kMinMtu, kMaxMtu})),
     option<&PortSpec::doorbell>(
         {"doorbell", Form::doorbell, "poll|trap", "how the guest rings", "the daemon's, else the model's"}),
     option<&PortSpec::queues>(

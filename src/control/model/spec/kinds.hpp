@@ -85,6 +85,37 @@ template <ObjectSpec Spec>
   return spec_of<Spec>(object, [](Params&) {});
 }
 
+/// `is` with the settings that the parameters of a call have; null puts one back to what holds when it is left out.
+template <ObjectSpec Spec, class Extra>
+[[nodiscard]] Outcome<Spec> changed_spec_of(const Spec& is, const Json& object, Extra&& extra) {
+  Params params{object};
+  Spec spec = is;
+  static_cast<void>(params.name("name"));
+  for (const Option<Spec>& option : kind_of<Spec>().options) {
+    const char* const key = option.text.name;
+    if (key == std::string_view{"name"}) continue;
+    auto value = params.value_if_given(option.text);
+    if (value) option.set(spec, std::move(*value));
+    if (!params.is_null(key)) continue;
+    if (option.text.fallback == nullptr) params.reject(ProblemKind::invalid, key, "may not be left out");
+    option.copy(Spec{}, spec);
+  }
+  extra(params);
+  if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
+  if (auto good = kind_of<Spec>().check(spec); !good) return tl::unexpected<Problem>(good.error());
+  return spec;
+}
+
+/// The options of which two of a kind have different values.
+template <ObjectSpec Spec>
+[[nodiscard]] std::vector<const OptionText*> differing_options(const Spec& a, const Spec& b) {
+  std::vector<const OptionText*> differing;
+  for (const Option<Spec>& option : kind_of<Spec>().options) {
+    if (!is_same(option.get(a), option.get(b))) differing.push_back(&option.text);
+  }
+  return differing;
+}
+
 /// The same members that spec_of() takes, with what was left out left out.
 template <ObjectSpec Spec>
 [[nodiscard]] Json to_json(const Spec& spec) {

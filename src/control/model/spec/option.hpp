@@ -28,19 +28,23 @@ enum class Form : unsigned char {
   flag,    ///< true or false
   mac,
   doorbell,
+  link,
   user,
   group,
   mode,  ///< permissions
   vlans,
+  static_macs,
   cpus,
   members,  ///< of a role
   log_level,
+  calls,  ///< of a batch; a parameter only
 };
 
 /// When another value takes effect.
 enum class Change : unsigned char {
-  anew,    ///< when the object is removed and added, or the daemon started, again
+  anew,    ///< when the object is removed and added (`set` does that if no VM uses it), or the daemon started, again
   reload,  ///< when the configuration file is read again
+  live,    ///< at once, by `set`: whoever uses the object goes on
 };
 
 /// What people and programs are told of an option.
@@ -54,14 +58,19 @@ struct OptionText {
   std::uint64_t min = 0, max = ~0ull;  ///< of a number
   Change change = Change::anew;
 };
+/// The same for an option that `set` changes at once.
+[[nodiscard]] constexpr OptionText live(OptionText text) noexcept {
+  text.change = Change::live;
+  return text;
+}
 /// "--mac-age"
 [[nodiscard]] std::string flags_of(const OptionText& option);
 /// Its help with what holds when it is left out.
 [[nodiscard]] std::string help_of(const OptionText& option);
 
 /// A value of any form.
-using Value = std::variant<std::string, std::uint64_t, bool, MacAddress, Doorbell, Account, std::vector<VlanRange>,
-                           std::vector<unsigned>, Members, LogLevel>;
+using Value = std::variant<std::string, std::uint64_t, bool, MacAddress, Doorbell, Link, Account,
+                           std::vector<VlanRange>, std::vector<StaticMac>, std::vector<unsigned>, Members, LogLevel>;
 /// Whether both mean the same: an account has one number and may be written in two ways.
 [[nodiscard]] bool is_same(const std::optional<Value>& a, const std::optional<Value>& b);
 

@@ -51,6 +51,8 @@ const char* name_of(ProblemKind kind) noexcept {
       return "host";
     case ProblemKind::not_allowed:
       return "not_allowed";
+    case ProblemKind::conflict:
+      return "conflict";
   }
   return "host";
 }

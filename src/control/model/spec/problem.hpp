@@ -18,6 +18,7 @@ enum class ProblemKind : unsigned char {
   not_supported,   ///< known, and not built yet
   host,            ///< the machine refused (file, device, memory)
   not_allowed,     ///< the caller's role does not reach so far
+  conflict,        ///< somebody else has changed it since
 };
 
 struct Problem {

@@ -24,7 +24,13 @@ struct VlanSpec {
   std::optional<std::vector<VlanRange>> trunk;  ///< tagged: these, and no others
   std::optional<std::uint16_t> native;          ///< of a trunk: untagged frames belong to this VLAN
   [[nodiscard]] bool is_aware() const noexcept { return access || trunk; }
+  friend bool operator==(const VlanSpec&, const VlanSpec&) = default;
 };
+
+/// The VLAN of a station behind a port; 0: that of untagged frames where it has no number.
+[[nodiscard]] inline std::uint16_t vlan_of(const StaticMac& station, const VlanSpec& port) noexcept {
+  return station.vlan.value_or(port.access.value_or(port.native.value_or(0)));
+}
 
 /// Who may connect to a socket, as chmod(2) and chown(2) have it.
 struct SocketAccess {
@@ -38,6 +44,9 @@ inline constexpr unsigned kSocketMode = 0600;
 
 /// How a guest's doorbells arrive: read from mapped memory by the poller, or each as a message.
 enum class Doorbell : unsigned char { poll, trap };
+
+/// The operator's end of a port's cable.
+enum class Link : unsigned char { up, down };
 
 struct SwitchSpec {
   std::string name;
@@ -56,6 +65,9 @@ struct PortSpec {
   std::string switch_name = kDefaultSwitch;  ///< emptied for a model that has no side on a switch
   std::optional<MacAddress> mac;             ///< derived from the base MAC when not given
   VlanSpec vlan;
+  std::vector<StaticMac> static_macs;  ///< stations behind it, whoever else is heard with their addresses
+  std::optional<Link> link;            ///< up when not given
+  std::optional<std::uint16_t> mtu;    ///< bytes behind headers and tags; as long as the NIC takes when not given
   std::optional<Doorbell> doorbell;    ///< the daemon's when not given, else the model's
   std::optional<unsigned> poller;      ///< index; the least loaded when not given
   std::optional<unsigned> queues;      ///< models with several queues only
@@ -106,5 +118,6 @@ struct DaemonSpec {
 [[nodiscard]] inline const char* to_text(Doorbell doorbell) noexcept {
   return doorbell == Doorbell::poll ? "poll" : "trap";
 }
+[[nodiscard]] inline const char* to_text(Link link) noexcept { return link == Link::up ? "up" : "down"; }
 
 }  // namespace vmux::control

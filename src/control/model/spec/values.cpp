@@ -56,6 +56,40 @@ bool contains(const std::vector<VlanRange>& list, std::uint16_t vlan) noexcept {
   return std::any_of(list.begin(), list.end(), [vlan](VlanRange r) { return r.first <= vlan && vlan <= r.last; });
 }
 
+Parsed<std::vector<StaticMac>> parse_static_macs(std::string_view text) {
+  constexpr std::size_t kMost = 64;
+  const auto wrong = [] {
+    return tl::unexpected<std::string>(
+        "unicast MAC addresses with @VLAN behind those in one, such as 02:00:00:00:00:01,02:00:00:00:00:02@10, each "
+        "once, at most 64");
+  };
+  std::vector<StaticMac> list;
+  for (const std::string_view part : split(text, ',')) {
+    const std::size_t at = part.find('@');
+    const auto mac = parse_mac(part.substr(0, at));
+    if (!mac || list.size() == kMost) return wrong();
+    StaticMac one{*mac, {}};
+    if (at != std::string_view::npos) {
+      const auto vlan = parse_number(part.substr(at + 1), kMaxVlan);
+      if (!vlan || *vlan == 0) return wrong();
+      one.vlan = static_cast<std::uint16_t>(*vlan);
+    }
+    if (std::find(list.begin(), list.end(), one) != list.end()) return wrong();
+    list.push_back(one);
+  }
+  return list;
+}
+
+std::string to_text(const std::vector<StaticMac>& list) {
+  std::string text;
+  for (const StaticMac& one : list) {
+    if (!text.empty()) text += ',';
+    text += to_text(one.mac);
+    if (one.vlan) text += fmt::format("@{}", *one.vlan);
+  }
+  return text;
+}
+
 std::string to_text(const std::vector<unsigned>& cpus) { return fmt::format("{}", fmt::join(cpus, ",")); }
 
 bool is_name(std::string_view text) noexcept {

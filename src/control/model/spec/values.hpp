@@ -3,6 +3,7 @@
 // Pure.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -33,6 +34,16 @@ struct VlanRange {
 [[nodiscard]] Parsed<std::vector<VlanRange>> parse_vlan_list(std::string_view text);
 [[nodiscard]] std::string to_text(const std::vector<VlanRange>& list);
 [[nodiscard]] bool contains(const std::vector<VlanRange>& list, std::uint16_t vlan) noexcept;
+
+/// A station, in a VLAN or in that of untagged frames.
+struct StaticMac {
+  MacAddress mac;
+  std::optional<std::uint16_t> vlan;
+  friend auto operator<=>(const StaticMac&, const StaticMac&) = default;
+};
+/// "02:00:00:00:00:01,02:00:00:00:00:02@10", each once, at most 64.
+[[nodiscard]] Parsed<std::vector<StaticMac>> parse_static_macs(std::string_view text);
+[[nodiscard]] std::string to_text(const std::vector<StaticMac>& list);
 
 [[nodiscard]] std::string to_text(const std::vector<unsigned>& cpus);
 

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Specifications in the words of the switch. Pure.
+#pragma once
+
+#include <chrono>
+#include <vector>
+
+#include "control/model/spec/spec.hpp"
+#include "switch/switch.hpp"
+
+namespace vmux::control {
+
+/// A guest that hears of its link looks at registers before it believes it, and those are there as long as the
+/// connection is. Pollers move frames meanwhile; only the control thread waits.
+inline constexpr std::chrono::milliseconds kNotice{200};
+
+[[nodiscard]] switching::SwitchOptions options_of(const SwitchSpec& spec);
+[[nodiscard]] switching::PortConfig port_config(const PortSpec& spec);
+[[nodiscard]] switching::PortConfig port_config(const UplinkSpec& spec);
+[[nodiscard]] std::vector<switching::Station> stations_of(const PortSpec& spec);
+/// Bytes of the longest frame of a link with this MTU; 0: as long as the port takes.
+[[nodiscard]] std::uint32_t max_frame_of(const PortSpec& spec) noexcept;
+/// Each lane with its poller: there are at least as many pollers.
+[[nodiscard]] std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports,
+                                               const std::vector<runtime::Poller*>& pollers);
+
+}  // namespace vmux::control

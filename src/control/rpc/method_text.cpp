@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "control/rpc/method_text.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "control/model/spec/kinds.hpp"
+#include "vmux/base/assert.hpp"
+
+namespace vmux::control {
+namespace {
+
+constexpr OptionText kObjectName{"name", Form::name, "NAME", "its name", nullptr};
+constexpr OptionText kPortsName{"name", Form::name, "NAME", "of a port", nullptr};
+constexpr OptionText kIfGeneration{"if_generation", Form::number, "N",
+                                   "fail if it has changed since its generation was N", "any"};
+constexpr OptionText kMayExist{"may_exist", Form::flag, "", "succeed if it is there already with the same settings",
+                               "false"};
+constexpr OptionText kIfExists{"if_exists", Form::flag, "", "succeed if there is none", "false"};
+
+std::vector<MethodText> fixed_texts() {
+  return {
+      {"backend.list", "the backends of uplinks", {}, "list of {backend, description, built}"},
+      {"batch",
+       "several calls of KIND.add, KIND.set and KIND.remove: all of them are made, or none is",
+       {{"calls", Form::calls, "", "list of {method, params}, in their order", nullptr},
+        {"if_generation", Form::number, "N", "fail if anything has changed since the daemon's generation was N", "any"},
+        {"dry_run", Form::flag, "", "look whether they could be made, as far as that can be told", "false"}},
+       "{results, generation}"},
+      {"config.diff",
+       "what a configuration would change if it were read",
+       {{"text", Form::text, "", "a configuration file's content", "the daemon's own file, as it is now"},
+        {"name", Form::text, "", "what to call it in messages", "the configuration"}},
+       "as config.reload"},
+      {"config.get", "the running set as a configuration file", {}, "{text, file, generation}"},
+      {"config.reload",
+       "reads the daemon's own configuration file again",
+       {},
+       "{removed, added, changed, unchanged, calls, kept, takes_restart, failed}"},
+      {"counter.list", "what ports, models and transports count", {}, "list of {of, name, unit, meaning}"},
+      {"daemon.upgrade",
+       "goes on with another program; VMs notice nothing, and the old one is back if it fails",
+       {{"binary", Form::text, "PATH", "the program to go on with", "the file that the keeper runs"},
+        {"dry_run", Form::flag, "", "only say what would be carried over, or why not", "false"}},
+       "{would}"},
+      {"keeper.status", "who keeps the daemon, and who took over", {}, "an object"},
+      {"keeper.take_over", "kills the daemon on purpose, to see the next one go on (a drill)", {}, "{pid}"},
+      {"events",
+       "what happened lately",
+       {{"since", Form::number, "N", "those behind event N", "all that are kept"},
+        {"wait_s", Form::number, "SECONDS", "wait that long for something to say", "0", nullptr, 0, 3600}},
+       "{events, next, lost}"},
+      {"log.level",
+       "the daemon's log level, after setting it if one is given",
+       {{"level", Form::log_level, "LEVEL", "trace, debug, info, warning, error or off", "as it is"}},
+       "{level}"},
+      {"model.list", "device models", {}, "list of {model, mode, description, max_queues, doorbell, variants, ...}"},
+      {"poller.list", "the threads that move frames", {}, "list of {poller, cpu, ports, rounds, busy_rounds, ...}"},
+      {"port.restore",
+       "gives a port's card a saved state; a memory file goes with the call",
+       {kPortsName},
+       "{name, bytes}"},
+      {"port.save",
+       "saves the state of a port's card to the memory file that goes with the call",
+       {kPortsName},
+       "{name, bytes}"},
+      {"port.show", "a port in full", {kPortsName}, "the port"},
+      {"port.stats",
+       "counters of ports",
+       {{"name", Form::name, "NAME", "only this one", "all"}},
+       "list of {name, connected, counters, lanes, model, client}"},
+      {"port.vm_args",
+       "what to paste into a VMM to attach a port",
+       {kPortsName,
+        {"vmm", Form::text, "VMM", "qemu, libvirt or cloud-hypervisor", "qemu"},
+        {"memory_mb", Form::number, "MB", "memory of the VM", "1024", "--memory", 16, 16u << 20}},
+       "{name, vmm, lines, notes}"},
+      {"rpc.methods", "the names of all methods", {}, "list of names"},
+      {"rpc.schema", "all that there is to know of methods, their parameters, errors and events", {}, "an object"},
+      {"switch.flush",
+       "forgets the addresses that a switch has learnt",
+       {kObjectName, {"port", Form::name, "PORT", "only those learnt from this port or uplink", "all"}},
+       "{name, flushed}"},
+      {"switch.show",
+       "a switch with its ports and its MAC table",
+       {kObjectName},
+       "the switch, with ports and mac_table"},
+      {"version", "of the daemon", {}, "{name, version, pid}"},
+  };
+}
+
+void add_kind(std::vector<MethodText>& texts, const KindText& kind) {
+  const std::string name = kind.name, what = kind.what;
+  MethodText add{name + ".add", "adds " + what, {}, "the " + name};
+  MethodText set{name + ".set", "changes settings; null stands for a default", {}, "the " + name + ", and changed"};
+  for (const OptionText* option : kind.options) {
+    add.params.push_back(*option);
+    set.params.push_back(*option);
+    if (option->name != std::string_view{"name"}) set.params.back().fallback = "as it is";
+  }
+  add.params.push_back(kMayExist);
+  set.params.push_back(kIfGeneration);
+  texts.push_back(std::move(add));
+  texts.push_back(std::move(set));
+  texts.push_back({name + ".list", "all of them", {}, "a list"});
+  texts.push_back({name + ".remove", "removes it", {kObjectName, kIfExists, kIfGeneration}, "{removed}"});
+}
+
+std::vector<MethodText> all_texts() {
+  std::vector<MethodText> texts = fixed_texts();
+  for (const KindText& kind : object_kinds())
+    add_kind(texts, kind);
+  std::sort(texts.begin(), texts.end(), [](const MethodText& a, const MethodText& b) { return a.name < b.name; });
+  return texts;
+}
+
+}  // namespace
+
+std::span<const MethodText> method_texts() {
+  static const std::vector<MethodText> kTexts = all_texts();
+  return kTexts;
+}
+
+const MethodText* find_method(std::string_view name) {
+  const auto all = method_texts();
+  const auto found = std::find_if(all.begin(), all.end(), [name](const MethodText& one) { return one.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+const OptionText& find_param(std::string_view method, std::string_view param) {
+  const MethodText* const text = find_method(method);
+  VMUX_ASSERT(text != nullptr);
+  const auto found = std::find_if(text->params.begin(), text->params.end(),
+                                  [param](const OptionText& one) { return one.name == param; });
+  VMUX_ASSERT(found != text->params.end());
+  return *found;
+}
+
+namespace {
+
+Json type_of(const OptionText& option) {
+  constexpr std::uint64_t kAny = std::numeric_limits<std::uint64_t>::max();
+  switch (option.form) {
+    case Form::number: {
+      Json type{{"type", "integer"}, {"minimum", option.min}};
+      if (option.max != kAny) type["maximum"] = option.max;
+      return type;
+    }
+    case Form::flag:
+      return {{"type", "boolean"}};
+    case Form::doorbell:
+      return {{"enum", {"poll", "trap"}}};
+    case Form::link:
+      return {{"enum", {"up", "down"}}};
+    case Form::log_level:
+      return {{"enum", {"trace", "debug", "info", "warning", "error", "off"}}};
+    case Form::name:
+      return {{"type", "string"}, {"pattern", "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"}};
+    case Form::mac:
+      return {{"type", "string"}, {"pattern", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}};
+    case Form::mode:
+      return {{"type", "string"}, {"pattern", "^(0o?)?[0-7]{1,4}$"}};
+    case Form::calls:
+      return {{"type", "array"},
+              {"items",
+               {{"type", "object"},
+                {"properties", {{"method", {{"type", "string"}}}, {"params", {{"type", "object"}}}}},
+                {"required", {"method"}}}}};
+    case Form::cpus:
+    case Form::user:
+    case Form::group:
+    case Form::vlans:
+    case Form::static_macs:
+    case Form::members:
+    case Form::text:
+    case Form::path:
+      break;
+  }
+  return {{"type", "string"}};
+}
+
+}  // namespace
+
+Json schema_of(const OptionText& option) {
+  Json schema = type_of(option);
+  schema["description"] = option.help;
+  if (option.fallback != nullptr) schema["x-default"] = *option.fallback == '\0' ? "none" : option.fallback;
+  return schema;
+}
+
+}  // namespace vmux::control
