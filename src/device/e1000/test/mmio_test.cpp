@@ -221,5 +221,23 @@ TEST(E1000Link, ThatIsDownAnywayStaysDownForTheNextGuest) {
   EXPECT_FALSE(rig.nic->is_link_up());
 }
 
+TEST(E1000Station, ThatIsGivenAtRunTimeIsInTheEepromAndADriversUntilItStartsAnew) {
+  E1000Rig rig;
+  EXPECT_EQ(rig.guest->read(0x5400), 0x1200'5452u);
+  rig.nic->set_mac({0x02, 0, 0, 0, 0, 0x07});
+  EXPECT_EQ(rig.guest->read(0x5400), 0x0000'0002u);  // nobody had read the other one
+  EXPECT_EQ(rig.guest->read(0x5404), 0x8000'0700u);
+  rig.guest->bring_up();
+  rig.nic->set_mac({0x02, 0, 0, 0, 0, 0x08});
+  EXPECT_EQ(rig.guest->read(0x5404), 0x8000'0700u);
+  EXPECT_EQ(rig.guest->read_eeprom_eerd(2), 0x0800u);
+  std::uint16_t sum = 0;
+  for (unsigned word = 0; word < 64; ++word)
+    sum = static_cast<std::uint16_t>(sum + rig.guest->read_eeprom_eerd(word));
+  EXPECT_EQ(sum, 0xbaba);
+  rig.guest->write(0x0, 1u << 26);  // CTRL.RST
+  EXPECT_EQ(rig.guest->read(0x5404), 0x8000'0800u);
+}
+
 }  // namespace
 }  // namespace vmux::rigs

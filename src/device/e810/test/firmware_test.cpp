@@ -311,5 +311,15 @@ TEST(E810Package, OutlivesAResetOfTheFunctionAlone) {
   EXPECT_EQ(rig.guest->call(0x0c43, {}, Bytes(4096), false).number(0, 4), 0u);
 }
 
+TEST(E810Station, ThatIsGivenAtRunTimeIsWhatDriversAreTold) {
+  E810Rig rig;
+  rig.start();
+  rig.card().set_mac({0x02, 0, 0, 0, 0, 0x07});
+  const auto answer = rig.guest->call(0x0107, {}, Bytes(64), false);
+  EXPECT_EQ(answer.retval, 0);
+  EXPECT_EQ(std::to_integer<unsigned>(answer.buffer.at(2)), 0x02u);
+  EXPECT_EQ(std::to_integer<unsigned>(answer.buffer.at(7)), 0x07u);
+}
+
 }  // namespace
 }  // namespace vmux::rigs

@@ -411,5 +411,29 @@ TEST(IavfVirtchnl, NextClientFindsACardAsNew) {
   EXPECT_TRUE(rig.nic->port().is_ready());
 }
 
+TEST(IavfVirtchnl, AddressThatIsGivenAtRunTimeIsToldByAResetAndFoundBehindIt) {
+  IavfRig rig;
+  rig.guest->bring_up();
+  while (rig.guest->receive_message()) {
+  }
+  const intel::Mac given{0x02, 0, 0, 0, 0, 0x07};
+  rig.nic->set_mac(given);
+  EXPECT_EQ(rig.guest->receive_message().value().number(0, 4), 2u);  // RESET_IMPENDING
+  EXPECT_TRUE(rig.run_until([&] { return rig.guest->read(kArqlen) == 0; }));
+  EXPECT_TRUE(rig.run_until([&] { return rig.guest->read(kRstat) == 2; }));
+  rig.guest->open_admin_queue();
+  const IavfMessage resources = rig.guest->negotiate(kL2);
+  EXPECT_EQ(resources.number(20 + 10, 4), 0x0000'0002u);
+  EXPECT_EQ(resources.number(20 + 14, 2), 0x0700u);
+}
+
+TEST(IavfVirtchnl, AddressThatIsGivenBeforeADriverComesTakesNoReset) {
+  IavfRig rig;
+  rig.nic->set_mac({0x02, 0, 0, 0, 0, 0x07});
+  EXPECT_EQ(rig.guest->read(kRstat), 2u);
+  EXPECT_FALSE(rig.nic->data_path().rules().filters.has({0x52, 0x54, 0, 0x12, 0x34, 0x56}));
+  EXPECT_TRUE(rig.nic->data_path().rules().filters.has({0x02, 0, 0, 0, 0, 0x07}));
+}
+
 }  // namespace
 }  // namespace vmux::rigs

@@ -242,5 +242,23 @@ TEST(VirtioNetPci, SaysThatItLeavesByItsLink) {
   EXPECT_TRUE(rig.model().is_link_up());
 }
 
+TEST(VirtioNetPci, AnAddressThatIsGivenAtRunTimeIsFoundByTheNextDriver) {
+  VirtioNetRig rig;
+  rig.nic->nic().set_mac({0x02, 0, 0, 0, 0, 0x07});
+  EXPECT_EQ(rig.guest->config(4, 2), 0x0700u);
+  rig.guest->bring_up();
+  rig.nic->nic().set_mac({0x02, 0, 0, 0, 0, 0x08});
+  EXPECT_EQ(rig.guest->config(4, 2), 0x0700u);
+  rig.guest->set_common(20, 1, 0);  // a reset
+  EXPECT_EQ(rig.guest->config(4, 2), 0x0800u);
+}
+
+TEST(VirtioNetPci, AnMtuThatIsGivenAtRunTimeIsShown) {
+  VirtioNetRig rig;
+  EXPECT_EQ(rig.guest->config(10, 2), 0u);
+  rig.nic->nic().set_mtu(1400);
+  EXPECT_EQ(rig.guest->config(10, 2), 1400u);
+}
+
 }  // namespace
 }  // namespace vmux::device::virtio_net
