@@ -14,7 +14,8 @@ using control::Problem;
 /// A problem in the words of the command line.
 std::string text_of(const Call& call, const Problem& problem) {
   for (const Argument& argument : call.command->arguments) {
-    if (problem.field == argument.param) return fmt::format("{}: {}", argument.option, problem.text);
+    if (!problem.field.empty() && problem.field == argument.param)
+      return fmt::format("{}: {}", argument.option, problem.text);
   }
   return control::text_of(problem);
 }
