@@ -109,7 +109,7 @@ std::vector<Command> other_commands() {
           "port.save",
           {kName,
            {"FILE", "", Take::file, true, "", "what to write; a file that is there is replaced when all is written"}},
-          print_saved,
+          print_state_saved,
           nullptr,
           "save the state of a port's card to a file",
           FileUse::keeps_result},

@@ -156,7 +156,7 @@ std::string print_removed(const Json& removed) {
   return fmt::format("removed {}\n", text(removed, "removed"));
 }
 
-std::string print_saved(const Json& saved) {
+std::string print_state_saved(const Json& saved) {
   return fmt::format("{}: {} bytes of state are in {}\n", text(saved, "name"), text(saved, "bytes"),
                      text(saved, "file"));
 }

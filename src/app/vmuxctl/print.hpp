@@ -24,7 +24,7 @@ namespace vmux::app {
 [[nodiscard]] std::string print_reload(const control::Json& report);
 [[nodiscard]] std::string print_flushed(const control::Json& flushed);
 [[nodiscard]] std::string print_removed(const control::Json& removed);
-[[nodiscard]] std::string print_saved(const control::Json& saved);
+[[nodiscard]] std::string print_state_saved(const control::Json& saved);
 [[nodiscard]] std::string print_restored(const control::Json& restored);
 [[nodiscard]] std::string print_vm_args(const control::Json& args);
 [[nodiscard]] Table table_of_pollers(const control::Json& pollers);

@@ -416,7 +416,7 @@ TEST(IavfVirtchnl, AddressThatIsGivenAtRunTimeIsToldByAResetAndFoundBehindIt) {
   rig.guest->bring_up();
   while (rig.guest->receive_message()) {
   }
-  const intel::Mac given{0x02, 0, 0, 0, 0, 0x07};
+  const MacAddress given{0x02, 0, 0, 0, 0, 0x07};
   rig.nic->set_mac(given);
   EXPECT_EQ(rig.guest->receive_message().value().number(0, 4), 2u);  // RESET_IMPENDING
   EXPECT_TRUE(rig.run_until([&] { return rig.guest->read(kArqlen) == 0; }));
