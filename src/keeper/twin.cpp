@@ -23,22 +23,23 @@ namespace {
 constexpr std::int32_t kGo = -1;         // in place of numbers
 constexpr int kOrphanPatience_ms = 100;  // between two looks at who is left
 
-/// What is asked, and answered: the numbers, and which of them are open.
-using Numbers = std::array<std::int32_t, ipc::kMaxPacketFds>;
+/// What is asked, and answered: a word by which the answer is known, then the numbers, and which of them are open. A
+/// process that dies between the two leaves an answer in the socket, which is not that of the next one.
+using Numbers = std::array<std::int32_t, 1 + ipc::kMaxPacketFds>;
 
 // The twin is a copy of a process of which one thread is left: nothing is allocated there, no lock is taken. It never
 // closes a descriptor: that would be the other's as well.
-void answer(int socket, std::span<const std::int32_t> numbers) noexcept {
+void answer(int socket, std::span<const std::int32_t> asked) noexcept {
   Numbers open{};
   std::array<int, ipc::kMaxPacketFds> fds{};
   std::size_t count = 0;
-  open[count] = 0;
-  for (const std::int32_t number : numbers) {
+  open[0] = asked.front();
+  for (const std::int32_t number : asked.subspan(1)) {
     if (number < 0 || ::fcntl(number, F_GETFD) < 0) continue;
-    open[count] = number;
     fds[count++] = number;
+    open[count] = number;
   }
-  const auto bytes = std::as_bytes(std::span{open}).first(std::max<std::size_t>(count, 1) * sizeof(std::int32_t));
+  const auto bytes = std::as_bytes(std::span{open}).first((1 + count) * sizeof(std::int32_t));
   static_cast<void>(ipc::send_packet(socket, bytes, std::span{fds}.first(count)));
 }
 
@@ -59,7 +60,7 @@ void answer(int socket, std::span<const std::int32_t> numbers) noexcept {
     }
     const auto count = static_cast<std::size_t>(got) / sizeof(std::int32_t);
     if (count == 1 && numbers[0] == kGo) ::_exit(0);
-    answer(socket, std::span{numbers}.first(count));
+    if (count != 0) answer(socket, std::span{numbers}.first(count));
   }
 }
 
@@ -78,14 +79,20 @@ Result<pid_t> start_twin(int socket) noexcept {
 Result<std::map<int, UniqueFd>> fetch_from_twin(int socket, const std::vector<int>& numbers) {
   std::map<int, UniqueFd> found;
   for (std::size_t at = 0; at < numbers.size(); at += ipc::kMaxPacketFds) {
-    const std::span<const int> some = std::span{numbers}.subspan(at, std::min(ipc::kMaxPacketFds, numbers.size() - at));
-    if (auto sent = ipc::send_packet(socket, std::as_bytes(some)); !sent) return tl::unexpected(sent.error());
+    const std::size_t count = std::min(ipc::kMaxPacketFds, numbers.size() - at);
+    Numbers asked{};
+    asked[0] = static_cast<std::int32_t>(::getpid());
+    std::copy_n(numbers.begin() + static_cast<std::ptrdiff_t>(at), count, asked.begin() + 1);
+    const auto question = std::as_bytes(std::span{asked}).first((1 + count) * sizeof(std::int32_t));
+    if (auto sent = ipc::send_packet(socket, question); !sent) return tl::unexpected(sent.error());
     Numbers open{};
-    auto packet = ipc::receive_packet(socket, std::as_writable_bytes(std::span{open}), /*may_wait=*/true);
-    if (!packet) return tl::unexpected(packet.error());
-    if (packet->size == 0) return fail(Errc::disconnected, "the process that shares the descriptors is gone");
-    for (std::size_t i = 0; i < packet->fds.size(); ++i)
-      found.insert_or_assign(open.at(i), std::move(packet->fds[i]));
+    do {
+      auto packet = ipc::receive_packet(socket, std::as_writable_bytes(std::span{open}), /*may_wait=*/true);
+      if (!packet) return tl::unexpected(packet.error());
+      if (packet->size == 0) return fail(Errc::disconnected, "the process that shares the descriptors is gone");
+      for (std::size_t i = 0; i < packet->fds.size() && open[0] == asked[0]; ++i)
+        found.insert_or_assign(open.at(1 + i), std::move(packet->fds[i]));
+    } while (open[0] != asked[0]);
   }
   return found;
 }

@@ -138,7 +138,7 @@ void Server::Impl::drop_session(const std::function<void()>& quiet) {
   if (was_attached) endpoint.client_gone(quiet);
   session->abort_dma();
   const auto last = std::move(session);
-  if (is_recorded()) keep(true);  // before its descriptors are closed, whose numbers others may get
+  keep_all();  // before its descriptors are closed, whose numbers others may get
   is_connected.store(false, std::memory_order_relaxed);
   if (!was_attached) quiet();
 }

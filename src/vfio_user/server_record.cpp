@@ -79,9 +79,7 @@ std::uint64_t Server::Impl::keep(bool session_has_changed) noexcept {
   if (!endpoint.take_change() && !session_has_changed && slots->sequence() != 0) return slots->sequence();
   auto now = image();
   auto kept = now ? slots->write(*now) : tl::unexpected<Error>(now.error());
-  if (kept) {
-    endpoint.record_kept();
-  } else if (record_complaints.allow()) {
+  if (!kept && record_complaints.allow()) {
     logf(LogLevel::error, "{}: it would not survive the death of this process: {}", endpoint.name(),
          kept.error().text());
   }
@@ -92,6 +90,7 @@ void Server::Impl::keep_all() noexcept {
   if (!is_recorded()) return;
   if (session) return session->commit();
   keep(true);
+  endpoint.record_kept();
 }
 
 namespace {
@@ -135,7 +134,10 @@ tl::expected<Server::LeftBehind, std::string> read_record(UniqueFd image, Unique
   if (!found) return tl::unexpected(found.error().text());
   for (const auto& [name, number] : names) {
     const auto fd = found->find(number);
-    if (fd == found->end()) continue;  // whoever needs it says so
+    if (fd == found->end()) {
+      logf(LogLevel::debug, "descriptor {}, {}, was closed before its process died", number, name);
+      continue;  // whoever needs it says so
+    }
     if (auto done = behind.state.fds.put_copy(name, fd->second.get()); !done)
       return tl::unexpected(done.error().text());
   }

@@ -69,7 +69,7 @@ Transport::Io Transport::receive(bool may_sleep, std::size_t limit) {
   return got == 0 ? Io::closed : Io::progress;
 }
 
-ssize_t Transport::read_some(iovec& part, msghdr& message, int flags) noexcept {
+ssize_t Transport::read_some(iovec& part, msghdr& message, int flags) {
   if (record_ == nullptr) return ::recvmsg(socket_.get(), &message, flags);
   std::span<const std::byte> bytes;
   const ssize_t got = record_->receive(socket_.get(), part.iov_len, flags, message, bytes);

@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
   stage.serving.store(number);
   if (before != 0 && !server->go_on()) return 1;
   // The end of the stream is the end of the test.
-  bool was_connected = false;
+  bool was_connected = server->stats().is_connected;
   for (;;) {
     poller->run_once(1'000'000'000);
     const bool is_connected = server->stats().is_connected;

@@ -96,6 +96,12 @@ const std::map<std::string, std::pair<Role, Role>> kWho{
     {"uplink.list", {Role::read, Role::read}},
     {"uplink.remove", {Role::admin, Role::admin}},
     {"version", {Role::read, Role::read}},
+    {"batch", {Role::operate, Role::operate}},
+    {"port.set", {Role::operate, Role::operate}},
+    {"rpc.schema", {Role::read, Role::read}},
+    {"switch.flush", {Role::operate, Role::operate}},
+    {"switch.set", {Role::operate, Role::operate}},
+    {"uplink.set", {Role::admin, Role::admin}},
     {"counter.list", {Role::read, Role::read}},
     {"events", {Role::read, Role::read}},
 };
