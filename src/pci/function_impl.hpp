@@ -33,7 +33,7 @@ struct Function::Impl {
   memory::GuestMemory own_reader;             // for dma_read() and dma_write()
   bool is_dma_on = false;                     // bus master and D0
   bool is_paused = false;                     // nothing of the model's reaches guest or client
-  bool is_attached = false;               // a client is
+  bool is_attached = false;                   // a client is
   MessageDma* message_dma = nullptr;
   bool has_changed = true;              // since take_change()
   bool stays_paused = false;            // at go_on()

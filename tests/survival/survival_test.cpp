@@ -49,22 +49,23 @@ class Scenario {
 
   View run() {
     std::uint16_t command = 0x0407;  // memory, I/O, bus master; INTx off
-    note("config", client_.write(pci::Region::config, RegionOffset{4}, std::as_bytes(std::span{&command, 1})).has_value());
+    note("config",
+         client_.write(pci::Region::config, RegionOffset{4}, std::as_bytes(std::span{&command, 1})).has_value());
     const UniqueFd memory = *make_memfd("guest", 1 << 20);
     note("map", client_.dma_map(Iova{0}, ByteCount{1 << 20}, memory::Access::read_write, memory.get(), 0).has_value());
     note("map twice",
          client_.dma_map(Iova{0}, ByteCount{1 << 20}, memory::Access::read_write, memory.get(), 0).has_value());
     const UniqueFd event = *make_eventfd();
     const int fd = event.get();
-    note("irq", client_.set_irqs(pci::Irq::intx, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1})
-                    .has_value());
+    note("irq",
+         client_.set_irqs(pci::Irq::intx, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1}).has_value());
     const auto region = client_.region_info(0);
     note("region", region ? region->size : 0);
     for (std::uint32_t round = 0; round < 2; ++round) {
-      write(reg::ICS, 1u << round);          // sets a cause
-      note("ICR", read(reg::ICR));           // and clears it
-      note("ICR again", read(reg::ICR));     // so that it is not there any more
-      eeprom(round);                         // a bit at a time: a clock too many is a wrong word
+      write(reg::ICS, 1u << round);       // sets a cause
+      note("ICR", read(reg::ICR));        // and clears it
+      note("ICR again", read(reg::ICR));  // so that it is not there any more
+      eeprom(round);                      // a bit at a time: a clock too many is a wrong word
       mdic(round);
       posted(round);
       overlapping(round);
@@ -89,7 +90,8 @@ class Scenario {
     return done ? value : 0xbad;
   }
   void write(std::uint32_t at, std::uint32_t value) {
-    if (!client_.write(pci::Region::bar0, RegionOffset{at}, std::as_bytes(std::span{&value, 1}))) note("write failed", at);
+    if (!client_.write(pci::Region::bar0, RegionOffset{at}, std::as_bytes(std::span{&value, 1})))
+      note("write failed", at);
   }
   void clock(std::uint32_t wires) {
     write(reg::EECD, wires);
@@ -113,7 +115,7 @@ class Scenario {
   }
   void mdic(std::uint32_t round) {
     write(reg::MDIC, 1u << 26 | 1u << 21 | 16u << 16 | (0x100 + round));  // write PHY register 16
-    write(reg::MDIC, 2u << 26 | 1u << 21 | 16u << 16);                   // read it
+    write(reg::MDIC, 2u << 26 | 1u << 21 | 16u << 16);                    // read it
     note("PHY", read(reg::MDIC) & 0xffff);
   }
   /// Several that nobody waits for, then one that somebody does.
@@ -121,7 +123,8 @@ class Scenario {
     for (std::uint32_t i = 0; i < 3; ++i) {
       const std::uint32_t value = 1u << (4 + i);
       const std::uint32_t at = i == 1 ? reg::IMC : reg::IMS;
-      if (!client_.write_posted(pci::Region::bar0, RegionOffset{at}, std::as_bytes(std::span{&value, 1}))) note("lost", i);
+      if (!client_.write_posted(pci::Region::bar0, RegionOffset{at}, std::as_bytes(std::span{&value, 1})))
+        note("lost", i);
     }
     note("IMS", read(reg::IMS) + round);
   }
@@ -129,7 +132,8 @@ class Scenario {
   void overlapping(std::uint32_t round) {
     const std::uint32_t cause = 1u << (2 + round % 2);
     std::uint32_t first = 0, second = 0;
-    const auto set = client_.start_write(pci::Region::bar0, RegionOffset{reg::ICS}, std::as_bytes(std::span{&cause, 1}));
+    const auto set =
+        client_.start_write(pci::Region::bar0, RegionOffset{reg::ICS}, std::as_bytes(std::span{&cause, 1}));
     const auto one =
         client_.start_read(pci::Region::bar0, RegionOffset{reg::ICR}, std::as_writable_bytes(std::span{&first, 1}));
     const auto two =

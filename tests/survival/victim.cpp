@@ -48,8 +48,11 @@ int main(int argc, char** argv) {
   const auto before = static_cast<std::uint32_t>(std::strtoul(argv[2], nullptr, 10));
   ::signal(SIGPIPE, SIG_IGN);
   if (std::getenv("VMUX_SURVIVAL_LOG") != nullptr) {
-    set_log_sink([](LogLevel, std::string_view line) { std::fprintf(stderr, "%d: %.*s\n", ::getpid(), static_cast<int>(line.size()), line.data()); },
-                 LogLevel::trace);
+    set_log_sink(
+        [](LogLevel, std::string_view line) {
+          std::fprintf(stderr, "%d: %.*s\n", ::getpid(), static_cast<int>(line.size()), line.data());
+        },
+        LogLevel::trace);
   }
   static_cast<void>(need(keeper::start_twin(kTwinFd)));
   const auto mapping = need(Mapping::create(kStageFd, 0, sizeof(Stage), true));
@@ -64,8 +67,8 @@ int main(int argc, char** argv) {
     const auto fetch = [](const std::vector<int>& numbers) { return keeper::fetch_from_twin(kBeforeFd, numbers); };
     const Stage::Record record = stage.records[before];
     auto fds = need(fetch({record.image, record.stream}));
-    auto left = need(vfio_user::Server::left_behind(std::move(fds[record.image]), std::move(fds[record.stream]),
-                                                    options(), fetch));
+    auto left = need(
+        vfio_user::Server::left_behind(std::move(fds[record.image]), std::move(fds[record.stream]), options(), fetch));
     server = need(vfio_user::Server::adopt_paused(*poller, nic->function(), options(), left.state));
   }
   const auto record = server->record();

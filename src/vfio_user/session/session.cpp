@@ -201,7 +201,8 @@ void Session::process() {
   if (const char* const why = context_.endpoint.failure()) end(LogLevel::error, why);
 }
 
-// Whoever serves the message again finds its descriptors under their numbers, whatever became of the ones that were used.
+// Whoever serves the message again finds its descriptors under their numbers, whatever became of the ones that were
+// used.
 void Session::keep_fds(Incoming& message) {
   for (UniqueFd& fd : message.fds) {
     auto used = fd.duplicate();

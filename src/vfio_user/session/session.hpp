@@ -183,11 +183,11 @@ class Session {
   bool full_size_errors_ = false;  ///< the client reads replies of fixed sizes, whatever their error flag says
   bool write_multiple_ = false;
   bool in_event_ = false;
-  bool has_changed_ = true;     ///< since the last commit(), beside its stream
+  bool has_changed_ = true;           ///< since the last commit(), beside its stream
   std::vector<UniqueFd> served_fds_;  ///< of messages that are not committed: they may have to be served again
-  bool is_round_open_ = false;  ///< requests were served that are not committed
-  bool is_behind_ = false;      ///< requests may have been received that are not served yet
-  bool blocked_ = false;        ///< an UNMAP waits for readers: later requests wait behind it
+  bool is_round_open_ = false;        ///< requests were served that are not committed
+  bool is_behind_ = false;            ///< requests may have been received that are not served yet
+  bool blocked_ = false;              ///< an UNMAP waits for readers: later requests wait behind it
   bool ended_ = false;
 };
 
