@@ -311,6 +311,19 @@ void Controller::take_over_ends() {
   }
 }
 
+std::vector<std::string> Controller::ports_that_stay_behind() const {
+  std::vector<std::string> names;
+  for (const auto& [name, port] : ports_) {
+    const bool stays = port.poller->call([&port = port] {
+      auto numbers = state::FdBag::of_numbers();
+      port.frontend->record(numbers);
+      return numbers.size() == 0 && port.frontend->state().is_connected;
+    });
+    if (stays) names.push_back(name);
+  }
+  return names;
+}
+
 void Controller::freeze() noexcept {
   const auto stop = [](Thread& thread) { thread.poller->stop(); };
   const auto join = [](Thread& thread) { thread.poller->join(); };

@@ -66,6 +66,8 @@ class Controller {
   void keep_objects() noexcept;
   void rpc_listens_at(int socket) noexcept { rpc_socket_ = socket; }
   [[nodiscard]] keeper::Lifeline* lifeline() const noexcept { return lifeline_; }
+  /// The ports with a VM that the next daemon would not go on with.
+  [[nodiscard]] std::vector<std::string> ports_that_stay_behind() const;
   /// All pollers come to the end of their rounds and stop. Nothing is said to anybody; the process is to end.
   void freeze() noexcept;
 

@@ -91,11 +91,14 @@ Outcome<UniqueFd> open_program(const std::string& path) {
 
 struct UpgradeParams {
   std::optional<std::string> binary;
-  bool is_rehearsal = false;
+  bool is_rehearsal = false, is_forced = false;
 };
 Outcome<UpgradeParams> upgrade_params(const Json& object) {
   Params params{object};
-  UpgradeParams read{params.text("binary"), params.flag("dry_run").value_or(false)};
+  UpgradeParams read;
+  read.binary = params.text("binary");
+  read.is_rehearsal = params.flag("dry_run").value_or(false);
+  read.is_forced = params.flag("force").value_or(false);
   if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
   return read;
 }
@@ -103,7 +106,13 @@ Outcome<UpgradeParams> upgrade_params(const Json& object) {
 Outcome<Json> upgrade(Controller& controller, const Json& object) {
   const auto params = upgrade_params(object);
   if (!params) return tl::unexpected<Problem>(params.error());
-  const auto& [binary, is_rehearsal] = *params;
+  const auto& [binary, is_rehearsal, is_forced] = *params;
+  if (const auto names = controller.ports_that_stay_behind(); !names.empty() && !is_forced) {
+    return refuse(ProblemKind::busy, "",
+                  fmt::format("nothing was changed: {} cannot be handed over, and the VMs behind would lose the card "
+                              "until they attach anew; with force it is done all the same",
+                              fmt::join(names, ", ")));
+  }
   std::vector<int> fds;
   UniqueFd program;
   if (binary) {
