@@ -34,17 +34,17 @@ std::string describe(int status) {
   return fmt::format("exit code {}", WEXITSTATUS(status));
 }
 
-/// 'T' in /proc: somebody has stopped it (SIGSTOP, a debugger).
-bool is_stopped(pid_t pid) noexcept {
+/// As /proc has it: 'T' is stopped (SIGSTOP), 't' is in the hands of a debugger. 0: nobody knows.
+char state_of(pid_t pid) noexcept {
   char path[32];
   std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
   const UniqueFd file{::open(path, O_RDONLY | O_CLOEXEC)};
   char text[256];
   const ssize_t length = file ? ::read(file.get(), text, sizeof text - 1) : -1;
-  if (length <= 0) return false;
+  if (length <= 0) return 0;
   text[length] = '\0';
   const char* const name_end = std::strrchr(text, ')');  // the name itself may have any character
-  return name_end != nullptr && name_end[1] == ' ' && (name_end[2] == 'T' || name_end[2] == 't');
+  return name_end != nullptr && name_end[1] == ' ' ? name_end[2] : '\0';
 }
 
 }  // namespace
@@ -64,7 +64,12 @@ DeathWatch::~DeathWatch() {
 }
 
 std::string Child::hung_thread(std::uint64_t now, std::uint64_t limit_ns) {
-  if (!is_stopped(pid)) {
+  const char state = state_of(pid);
+  if (state == 't') {  // whoever debugs it has all the time
+    seen_.assign(seen_.size(), {});
+    return "";
+  }
+  if (state != 'T') {
     stopped_since_ns_ = 0;
   } else if (stopped_since_ns_ == 0) {
     stopped_since_ns_ = now;
