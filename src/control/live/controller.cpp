@@ -288,7 +288,7 @@ void Controller::keep_objects() noexcept {
   };
   for (const auto& [name, port] : ports_) {
     auto numbers = state::FdBag::of_numbers();
-    port.poller->call([&] { port.frontend->record(numbers); });
+    port.poller->call([&port = port, &numbers] { port.frontend->record(numbers); });
     add(objects.ports[name], numbers);
   }
   for (const auto& [name, plug] : uplinks_) {
