@@ -12,7 +12,7 @@ from conftest import BUILD, CHECKOUT, program
 from test_conform import OF_THE_C_INTERFACE, conform
 
 TUTORIAL = BUILD / "tests/tutorial"
-DEVICES = {"cpp": [TUTORIAL / "copier-cpp"], "c": [TUTORIAL / "copier-c"], "python": [sys.executable, TUTORIAL / "copier.py"]}
+DEVICES: dict[str, list[str | Path]] = {"cpp": [TUTORIAL / "copier-cpp"], "c": [TUTORIAL / "copier-c"], "python": [sys.executable, TUTORIAL / "copier.py"]}
 
 
 @pytest.mark.parametrize("language", DEVICES)

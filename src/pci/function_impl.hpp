@@ -37,6 +37,7 @@ struct Function::Impl {
   MessageDma* message_dma = nullptr;
   bool has_changed = true;              // since take_change()
   bool stays_paused = false;            // at go_on()
+  bool awaits_go_on = false;            // adopted, and not let go yet
   bool was_taken_over = false;          // from one that died: at go_on(), too
   std::unique_ptr<StateStream> stream;  // of a model that is savable
 

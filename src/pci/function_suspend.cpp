@@ -56,7 +56,8 @@ Result<void> Function::record(state::Writer& into, state::FdBag& fds) {
   } else {
     impl_->device.savable()->save_running(into);
   }
-  into.add(impl_->move_under_way(impl_->is_paused));
+  // Before go_on() the device is paused for us: that is nothing that the next one should keep.
+  into.add(impl_->move_under_way(impl_->awaits_go_on ? impl_->stays_paused : impl_->is_paused));
   return {};
 }
 
@@ -89,6 +90,7 @@ tl::expected<void, std::string> Function::Impl::take_over_arena(const state::FdB
 tl::expected<void, std::string> Function::adopt(state::Reader& from, const state::FdBag& fds, MessageDma* message_dma) {
   if (!is_savable()) return tl::unexpected(spec().name + " cannot take over from another device");
   impl_->pause();
+  impl_->awaits_go_on = true;
   impl_->reset(ResetKind::client_request);
   if (auto adopted = impl_->adopt(*this, from, fds); !adopted) return adopted;
   impl_->message_dma = message_dma;
@@ -126,6 +128,7 @@ DmaClaim Function::claim_dma(bool is_write, Iova at, std::size_t size) {
 
 // An interrupt may have been due that nobody tells any more. Drivers look, and find nothing, or what they waited for.
 void Function::go_on() noexcept {
+  impl_->awaits_go_on = false;
   if (!std::exchange(impl_->stays_paused, false)) impl_->resume();
   if (!std::exchange(impl_->was_taken_over, false)) return;
   const std::uint32_t count =
