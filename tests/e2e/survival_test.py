@@ -87,7 +87,7 @@ def two_guests(rig, kept, kernel):
     sockets = {name: kept.add_port(name, model=model) for name, model in (("a", "e1000"), ("b", "iavf"))}
     guests = [rig.guest(name, kernel=kernel, sockets=[socket]) for name, socket in sockets.items()]
     rig.boot(*guests)
-    cards = {guest: script(guest, f"card {driver}").strip() for guest, driver in zip(guests, ("e1000", "iavf"))}
+    cards = {guest: script(guest, f"until_true card {driver}; card {driver}").strip() for guest, driver in zip(guests, ("e1000", "iavf"))}
     for guest, address in zip(guests, (A, B)):
         give_address(guest, f"{address}/24", cards[guest])
     wait_for_peer(guests[0], B)
