@@ -40,19 +40,22 @@ struct SavedStream {
   }
 };
 
+struct SavedRingAddresses {
+  std::uint32_t flags = 0;
+  std::uint64_t descriptors = 0, used = 0, available = 0, log = 0;
+  static void describe(auto& fields, auto& self) {
+    fields("flags", self.flags);
+    fields("descriptors", self.descriptors);
+    fields("used", self.used);
+    fields("available", self.available);
+    fields("log", self.log);
+  }
+};
+
 /// What has been said of a ring, and where it stands.
 struct SavedRing {
-  struct Addresses {
-    std::uint32_t flags = 0;
-    std::uint64_t descriptors = 0, used = 0, available = 0, log = 0;
-    static void describe(auto& fields, auto& self) {
-      fields("flags", self.flags);
-      fields("descriptors", self.descriptors);
-      fields("used", self.used);
-      fields("available", self.available);
-      fields("log", self.log);
-    }
-  };
+  using Addresses = SavedRingAddresses;
+
   std::uint16_t size = 0;
   std::optional<Addresses> addresses;
   virtio::QueueState state;
@@ -87,26 +90,30 @@ struct SavedRegion {
   }
 };
 
+struct SavedLog {
+  std::uint64_t offset = 0, size = 0;
+  static void describe(auto& fields, auto& self) {
+    fields("log.offset", self.offset);
+    fields("log.size", self.size);
+  }
+};
+
+/// A request that is done but for its answer.
+struct SavedHeldUp {
+  std::uint32_t request = 0, flags = 0;
+  static void describe(auto& fields, auto& self) {
+    fields("held_up.request", self.request);
+    fields("held_up.flags", self.flags);
+  }
+};
+
 struct SavedSession {
   static constexpr std::string_view kSection = "vhost_user.session";
   static constexpr std::uint16_t kVersion = 1;
   static constexpr std::size_t kMostRings = 256;
+  using Log = SavedLog;
+  using HeldUp = SavedHeldUp;
 
-  struct Log {
-    std::uint64_t offset = 0, size = 0;
-    static void describe(auto& fields, auto& self) {
-      fields("log.offset", self.offset);
-      fields("log.size", self.size);
-    }
-  };
-  /// A request that is done but for its answer.
-  struct HeldUp {
-    std::uint32_t request = 0, flags = 0;
-    static void describe(auto& fields, auto& self) {
-      fields("held_up.request", self.request);
-      fields("held_up.flags", self.flags);
-    }
-  };
   std::uint64_t protocol_features = 0, features = 0;
   std::optional<std::uint64_t> accepted;
   std::uint8_t status = 0;

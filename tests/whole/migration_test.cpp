@@ -153,8 +153,8 @@ struct VirtioModel {
   static void ring_ask(Guest& guest) { guest.notify(kControlQueue); }
   static void end_ask(Guest& guest) { EXPECT_TRUE(guest.ring(kControlQueue).take_used()); }
   static std::vector<Place> places() {
-    const std::uint64_t used = is_packed ? 0 : 0xc000;  // descriptors and used ring are one, or two
-    const auto ring_of = [used](unsigned queue) { return Guest::ring_at(queue) + used; };
+    constexpr std::uint64_t used = is_packed ? 0 : 0xc000;  // descriptors and used ring are one, or two
+    const auto ring_of = [](unsigned queue) { return Guest::ring_at(queue) + used; };
     return {{"transmit ring", ring_of(1), ring_of(1) + 0x1000},
             {"receive ring", ring_of(0), ring_of(0) + 0x1000},
             {"receive buffers", 0xa0'0000, 0xa0'0000 + kRing * 2048},
