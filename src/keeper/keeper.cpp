@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 
 #include "base/logf.hpp"
@@ -68,13 +69,22 @@ bool Keeper::begin() {
   if (active_) {
     logf(LogLevel::warning, "keeper: process {}, which had lost its keeper, is kept again", active_->pid);
     has_been_ready_ = true;
+    remember_before();
     if (options_.notify) options_.notify("READY=1");
-    if (options_.has_standby) standby_ = spawn(executable_, "vmux-standby");
+    start_standby();
     return true;
   }
   active_ = spawn(executable_, "vmux");
   if (active_) send_go(*active_);
   return active_ != nullptr;
+}
+
+/// An upgrade that was done is not yet told to whoever asked for it.
+void Keeper::remember_before() {
+  unsigned long long gap_ns = 0;
+  if (std::sscanf(options_.before.c_str(), "%u %llu", &takeovers_, &gap_ns) != 2) return;
+  last_ = {"upgrade", gap_ns, active_->epoch, active_->pid};
+  upgrade_.outcome = "done";
 }
 
 void Keeper::wait_once() {
@@ -168,6 +178,11 @@ void Keeper::became_ready(Child& child) {
   }
   cause_.clear();
   if (!std::exchange(has_been_ready_, true) && options_.notify) options_.notify("READY=1");
+  if (is_stopping_) ::kill(child.pid, SIGTERM);  // it was told to one that made room for this one
+  start_standby();
+}
+
+void Keeper::start_standby() {
   if (options_.has_standby && !standby_) standby_ = spawn(executable_, "vmux-standby");
 }
 
@@ -182,7 +197,7 @@ void Keeper::died(std::unique_ptr<Child>& slot) {
     return;
   }
   const bool is_planned = upgrade_.stage == Upgrade::Stage::freezing;
-  if ((child.is_stopping || is_giving_up_) && !is_planned) {
+  if ((child.is_stopping || is_stopping_ || is_giving_up_) && !is_planned) {
     exit_code_ = is_giving_up_ ? 1 : exit_code_of(child);
     dismiss_twin(child.twin.get());
     return;
@@ -299,7 +314,8 @@ void Keeper::candidate_answered(Child& child, const Message& message) {
   if (upgrade_.is_rehearsal) {
     static_cast<void>(send_message(active_->channel.get(), Say::refused, 1, message.text));
     upgrade_.stage = Upgrade::Stage::none;
-    return end(candidate_);
+    end(candidate_);
+    return start_standby();
   }
   logf(LogLevel::info, "keeper: upgrade to {}: {}", upgrade_.name.empty() ? "the same program" : upgrade_.name,
        message.text);
@@ -312,7 +328,9 @@ void Keeper::refuse_upgrade(const std::string& why) {
   upgrade_.stage = Upgrade::Stage::none;
   upgrade_.outcome = "refused: " + why;
   logf(LogLevel::error, "keeper: the upgrade is refused: {}", why);
-  if (active_) static_cast<void>(send_message(active_->channel.get(), Say::refused, 0, why));
+  if (!active_) return;
+  static_cast<void>(send_message(active_->channel.get(), Say::refused, 0, why));
+  start_standby();
 }
 
 }  // namespace vmux::keeper

@@ -86,11 +86,13 @@ class Keeper {
 
   // keeper.cpp
   [[nodiscard]] bool begin();
+  void remember_before();
   void wait_once();
   void take_signals();
   void take_messages(Child& child);
   void take(Child& child, Message message);
   void became_ready(Child& child);
+  void start_standby();
   void died(std::unique_ptr<Child>& slot);
   void note_death(const Child& child);
   void look_after();

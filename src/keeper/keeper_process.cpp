@@ -98,6 +98,10 @@ std::unique_ptr<Child> Keeper::spawn(const std::shared_ptr<UniqueFd>& executable
     logf(LogLevel::error, "keeper: a daemon cannot be started: no descriptors, or no memory, are left");
     return nullptr;
   }
+  std::vector<char*> arguments{const_cast<char*>(name)};
+  for (const std::string& each : options_.arguments)
+    arguments.push_back(const_cast<char*>(each.c_str()));
+  arguments.push_back(nullptr);
   const pid_t pid = ::fork();
   if (pid < 0) {
     logf(LogLevel::error, "keeper: a daemon cannot be started: {}", std::strerror(errno));
@@ -110,10 +114,7 @@ std::unique_ptr<Child> Keeper::spawn(const std::shared_ptr<UniqueFd>& executable
     ::signal(SIGPIPE, SIG_DFL);
     ::fcntl(channel->theirs.get(), F_SETFD, 0);
     ::setenv(kSocketVariable, std::to_string(channel->theirs.get()).c_str(), 1);
-    std::vector<char*> arguments{const_cast<char*>(name)};
-    for (const std::string& each : options_.arguments)
-      arguments.push_back(const_cast<char*>(each.c_str()));
-    arguments.push_back(nullptr);
+    ::unsetenv("NOTIFY_SOCKET");  // the service manager hears the keeper
     ::fexecve(executable->get(), arguments.data(), environ);
     ::_exit(127);
   }
@@ -129,7 +130,7 @@ std::unique_ptr<Child> Keeper::spawn(const std::shared_ptr<UniqueFd>& executable
 std::unique_ptr<Child> Keeper::find_waiting() {
   if (options_.socket.empty()) return nullptr;
   auto socket = meet_daemon(options_.socket);
-  for (unsigned tries = 0; !socket && options_.expects_daemon && tries < kTries; ++tries) {
+  for (unsigned tries = 0; !socket && !options_.before.empty() && tries < kTries; ++tries) {
     ::poll(nullptr, 0, kPause_ms);
     socket = meet_daemon(options_.socket);
   }
@@ -166,10 +167,10 @@ void Keeper::replace_self() {
   for (std::string& word : words)
     arguments.push_back(word.data());
   arguments.push_back(nullptr);
-  ::setenv(kExpectsVariable, "1", 1);
+  ::setenv(kBeforeVariable, fmt::format("{} {}", takeovers_, last_.gap_ns).c_str(), 1);
   logf(LogLevel::info, "keeper: the keeper itself goes on with the new program");
   ::fexecve(executable_->get(), arguments.data(), environ);
-  ::unsetenv(kExpectsVariable);
+  ::unsetenv(kBeforeVariable);
   logf(LogLevel::error, "keeper: the keeper stays with the old program: {}", std::strerror(errno));
 }
 

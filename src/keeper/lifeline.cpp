@@ -9,8 +9,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "base/logf.hpp"
-#include "ipc/packet.hpp"
 #include "keeper/name.hpp"
 #include "keeper/twin.hpp"
 #include "vmux/state/reader.hpp"

@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -16,7 +15,6 @@
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/runtime/poller.hpp"
 #include "vmux/state/control_slots.hpp"
-#include "vmux/state/fd_bag.hpp"
 
 namespace vmux::keeper {
 
@@ -29,7 +27,7 @@ struct Objects {
   std::string text;
 };
 
-/// Control thread, but for threads().
+/// Control thread, but for what watch_over() has other threads call.
 class Lifeline {
  public:
   /// Of a process that a keeper started; nullptr of any other. Starts the twin: before there is a second thread. An
@@ -76,7 +74,6 @@ class Lifeline {
   [[nodiscard]] Result<Message> take() { return receive_message(socket_.get(), /*may_wait=*/false); }
   [[nodiscard]] Result<void> say(Say what, std::uint32_t value = 0, std::string_view text = {},
                                  const std::vector<int>& fds = {});
-  [[nodiscard]] std::uint32_t epoch() const noexcept { return epoch_; }
 
   /// Where a new keeper finds a daemon that has lost its own: a listening socket at `path`.
   [[nodiscard]] Result<void> listen_for_keeper(const std::string& path);

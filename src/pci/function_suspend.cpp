@@ -44,12 +44,13 @@ StateStream::Saved Function::Impl::move_under_way(bool was_paused) const {
   return moving;
 }
 
+bool Function::can_record() const noexcept { return is_savable() && impl_->device.savable()->arena() != nullptr; }
+
 Result<void> Function::record(state::Writer& into, state::FdBag& fds) {
-  state::Arena* const arena = is_savable() ? impl_->device.savable()->arena() : nullptr;
-  if (arena == nullptr) return fail(Errc::not_supported, "the device keeps no cursors that outlive it");
+  if (!can_record()) return fail(Errc::not_supported, "the device keeps no cursors that outlive it");
   impl_->space.keep_departed();
   if (auto done = impl_->save_client(into, fds); !done) return done;
-  if (auto done = fds.put_copy("cursors", arena->fd()); !done) return done;
+  if (auto done = fds.put_copy("cursors", impl_->device.savable()->arena()->fd()); !done) return done;
   impl_->save_core(into);
   if (impl_->is_paused) {
     impl_->device.savable()->save(into);

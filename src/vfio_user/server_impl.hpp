@@ -53,6 +53,7 @@ struct Server::Impl final : runtime::Task, SessionRecorder {
   [[nodiscard]] Result<void> make_record();
   void keep_all() noexcept;
   std::uint64_t keep(bool session_has_changed) noexcept override;
+  void kept() noexcept override;
   [[nodiscard]] StreamRecord& stream() noexcept override { return *stream_record; }
   [[nodiscard]] Result<std::vector<std::byte>> image() const;
 
@@ -67,9 +68,10 @@ struct Server::Impl final : runtime::Task, SessionRecorder {
   std::unique_ptr<Session> session;
   std::shared_ptr<Anchor> anchor;
   RateLimit complaints;  // about connections that cannot be taken
-  // Where another process finds what this one did; what it leaves out is that anything has changed.
+  // Where another process finds what this one did.
   std::optional<state::ControlSlots> slots;
   std::optional<StreamRecord> stream_record;
+  bool is_image_behind = true;  // there is none yet, or the last one could not be written
   RateLimit record_complaints;
   bool draining = false;  // the last client's memory may still be touched
 };

@@ -76,21 +76,26 @@ Result<std::vector<std::byte>> Server::Impl::image() const {
 }
 
 std::uint64_t Server::Impl::keep(bool session_has_changed) noexcept {
-  if (!endpoint.take_change() && !session_has_changed && slots->sequence() != 0) return slots->sequence();
+  if (!endpoint.take_change() && !session_has_changed && !is_image_behind) return slots->sequence();
   auto now = image();
-  auto kept = now ? slots->write(*now) : tl::unexpected<Error>(now.error());
-  if (!kept && record_complaints.allow()) {
+  auto written = now ? slots->write(*now) : tl::unexpected<Error>(now.error());
+  is_image_behind = !written;
+  if (!written && record_complaints.allow()) {
     logf(LogLevel::error, "{}: it would not survive the death of this process: {}", endpoint.name(),
-         kept.error().text());
+         written.error().text());
   }
   return slots->sequence();
+}
+
+void Server::Impl::kept() noexcept {
+  if (!is_image_behind) endpoint.record_kept();
 }
 
 void Server::Impl::keep_all() noexcept {
   if (!is_recorded()) return;
   if (session) return session->commit();
   keep(true);
-  endpoint.record_kept();
+  kept();
 }
 
 namespace {

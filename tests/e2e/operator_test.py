@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from harness import BIN
+from harness.vmm import attach
 from harness.vmux import Vmux, wait_until
 
 USER, GROUP = 12345, 23456  # nobody's
@@ -162,17 +162,6 @@ class Reloaded:
 @pytest.fixture
 def reloaded(rig, tmp_path):
     return Reloaded(rig, tmp_path)
-
-
-def attach(path):
-    """A VMM that says VERSION and stays; its socket."""
-    vmm = socket.socket(socket.AF_UNIX)
-    vmm.settimeout(90)
-    vmm.connect(str(path))
-    capabilities = b'{"capabilities":{}}\0'
-    vmm.sendall(struct.pack("<HHIIIHH", 1, 1, 20 + len(capabilities), 0, 0, 0, 1) + capabilities)
-    assert struct.unpack("<HHII", vmm.recv(4096)[:12])[:2] == (1, 1)
-    return vmm
 
 
 def test_sighup_makes_of_the_ports_what_the_file_says(reloaded):

@@ -2,26 +2,14 @@
 """What is changed while it is there: by vmuxctl, without guests and with one that goes on; saved, and read again."""
 import json
 import os
-import socket
-import struct
 import subprocess
 import tomllib
 
 import pytest
 from harness import BIN
 from harness.traffic import give_address, ping, wait_for_peer
+from harness.vmm import attach
 from harness.vmux import wait_until
-
-
-def attach(path):
-    """A VMM that says VERSION and stays; its socket."""
-    vmm = socket.socket(socket.AF_UNIX)
-    vmm.settimeout(90)
-    vmm.connect(str(path))
-    capabilities = b'{"capabilities":{}}\0'
-    vmm.sendall(struct.pack("<HHIIIHH", 1, 1, 20 + len(capabilities), 0, 0, 0, 1) + capabilities)
-    assert struct.unpack("<HHII", vmm.recv(4096)[:12])[:2] == (1, 1)
-    return vmm
 
 
 # --- without guests ---

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Daemons that die under running VMs: with a keeper the next one goes on, and neither guests nor their VMMs notice."""
 import contextlib
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
 import time
 
 import pytest
+from harness import BIN
 from harness.iavf import script
-from harness.traffic import BackgroundPing, give_address, ping, send_file, wait_for_peer
+from harness.traffic import give_address, ping, send_file, wait_for_peer
+from harness.vmm import ask_register, attach, read_register
 from harness.vmux import Vmux, wait_until
 
 A, B = "10.77.3.1", "10.77.3.2"
+E1000_STATUS, E1000_RAL = 0x8, 0x5400
+MAC = "02:00:00:00:00:55"
 
 
 class Kept(Vmux):
@@ -25,46 +31,47 @@ class Kept(Vmux):
     def status(self):
         return self.ctl("keeper", "status")
 
-    def pid(self):
-        return self.status()["active"]
+    def status_if(self, is_right):
+        """The status when it is right, once."""
+        answer = self.ctl_run("--json", "keeper", "status")
+        status = json.loads(answer.stdout) if answer.returncode == 0 else None
+        return status if status and is_right(status) else None
 
     def next_daemon(self, before):
-        """Waits for one that has taken over more often than `before`; its status."""
-        def done():
-            answer = self.ctl_run("--json", "keeper", "status")
-            status = __import__("json").loads(answer.stdout) if answer.returncode == 0 else None
-            return status if status and status["takeovers"] > before else None
-        return wait_until(done, f"the next daemon; vmux said:\n{self.log()}", pause=0.01)
+        """Waits for another than that of the status `before`; its status."""
+        return wait_until(lambda: self.status_if(lambda now: now["active"] != before["active"]),
+                          f"the next daemon; vmux said:\n{self.log()}", pause=0.01)
 
     def kill(self, how=signal.SIGKILL):
-        status = self.status()
-        os.kill(status["active"], how)
-        return self.next_daemon(status["takeovers"])
+        before = self.status()
+        os.kill(before["active"], how)
+        return self.next_daemon(before)
+
+    def upgrade(self, *options):
+        self.ctl("upgrade", *options)
+        return self.status()
 
     @contextlib.contextmanager
-    def dying(self, count, how=None, pause=(2.3, 3.0)):
-        """`count` deaths at random moments beside what is done meanwhile; the gaps in us, as the keeper saw them."""
+    def ended_by(self, one_end, count, pause):
+        """`count` ends at random moments beside what is done meanwhile: a function that tells whether there are more to
+        come. At the end the gaps in us, as the keeper saw them, are printed."""
         gaps, trouble = [], []
 
         def work():
             try:
                 for _ in range(count):
                     time.sleep(random.uniform(*pause))
-                    status = self.kill() if how is None else how()
-                    gaps.append(status["last"]["gap_us"])
+                    gaps.append(one_end()["last"]["gap_us"])
             except BaseException as error:  # noqa: BLE001  (told below, by the thread that runs the test)
                 trouble.append(error)
         beside = threading.Thread(target=work)
         beside.start()
         try:
-            yield gaps
+            yield beside.is_alive
         finally:
             beside.join()
         assert not trouble, trouble
-
-    def upgrade(self):
-        self.ctl("upgrade")
-        return self.status()
+        print(f"gaps in us: median {sorted(gaps)[len(gaps) // 2]}, longest {max(gaps)}")
 
 
 @pytest.fixture
@@ -72,11 +79,9 @@ def kept(tmp_path):
     daemon = Kept(tmp_path / "vmux")
     try:
         yield daemon.start()
-        assert daemon.stop() == 0, daemon.log()
     finally:
-        if daemon.is_alive():
-            subprocess.run(["kill", "-9", *subprocess.run(["pgrep", "-g", str(os.getpgid(daemon.process.pid))],
-                                                          capture_output=True, text=True).stdout.split()], check=False)
+        # All processes of this daemon have the path of its socket in their command lines, and nobody else has.
+        subprocess.run(["pkill", "-9", "-f", str(daemon.rpc)], check=False)
 
 
 def carrier_changes(guest, interface):
@@ -98,19 +103,174 @@ def two_guests(rig, kept, kernel):
 
 @pytest.mark.parametrize("how", ["SIGKILL", "upgrade"])
 def test_guests_notice_nothing(rig, kept, how):
-    """Files both ways and a ping that goes on: all payload right, no carrier change, no line of the kernel's."""
+    """Files both ways: all payload right, no carrier change, no line of the kernel's. Five deaths within ten seconds would be too many."""
     (a, b), cards = two_guests(rig, kept, "6.12")
     changes = {guest: carrier_changes(guest, card) for guest, card in cards.items()}
     for guest in cards:
         guest.check("dmesg -c >/dev/null")
-    with kept.dying(20, how=kept.upgrade if how == "upgrade" else None, pause=(0.1, 0.6) if how == "upgrade" else (2.3, 3.0)) as gaps:
-        while len(gaps) < 20:
+    end, pause = (kept.kill, (2.3, 3.0)) if how == "SIGKILL" else (kept.upgrade, (0.1, 0.6))
+    with kept.ended_by(end, 20, pause) as goes_on:
+        while goes_on():
             send_file(a, b, B, megabytes=1)
             send_file(b, a, A, megabytes=1)
-    print(f"gaps in us: median {sorted(gaps)[len(gaps) // 2]}, longest {max(gaps)}")
     assert ping(b, A).loss == 0
     for guest, card in cards.items():
         assert carrier_changes(guest, card) == changes[guest]
         assert guest.check("dmesg") == ""
     rig.forget(a)
     rig.forget(b)
+
+
+# --- without guests ---
+
+@pytest.fixture
+def attached(kept):
+    """A VMM with an e1000; the card's address tells that it is the one that it was."""
+    with attach(kept.add_port("vm0", "--mac", MAC)) as vmm:
+        yield vmm
+
+
+def is_served(vmm, number):
+    assert read_register(vmm, number, E1000_RAL) == 0x00000002
+    assert read_register(vmm, number + 1, E1000_STATUS) & 2, "the link"
+
+
+def drill(kept):
+    before = kept.status()
+    kept.ctl("keeper", "take-over")
+    return kept.next_daemon(before)
+
+
+def as_another_program(kept):
+    program = kept.directory / "another"
+    shutil.copy(BIN / "vmux", program)
+    return kept.upgrade("--binary", program)
+
+
+ENDS = {"SIGKILL": lambda kept: kept.kill(), "SIGSEGV": lambda kept: kept.kill(signal.SIGSEGV),
+        "SIGSTOP": lambda kept: kept.kill(signal.SIGSTOP), "drill": drill,
+        "upgrade": lambda kept: kept.upgrade(), "another program": as_another_program}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_vmm_keeps_its_card(kept, attached, how):
+    is_served(attached, 10)
+    ports = kept.ctl("port", "list")
+    before = kept.status()
+    after = ENDS[how](kept)
+    assert after["active"] != before["active"]
+    assert after["takeovers"] == 1
+    is_served(attached, 20)
+    assert [(port["name"], port["mac"], port["connected"]) for port in kept.ctl("port", "list")] == \
+        [(port["name"], port["mac"], True) for port in ports]
+    assert kept.stop() == 0, kept.log()
+
+
+def test_requests_that_wait_while_nobody_serves_are_answered_once(kept, attached):
+    before = kept.status()
+    os.kill(before["active"], signal.SIGSTOP)
+    for number in range(100, 120):
+        ask_register(attached, number, E1000_RAL)
+    os.kill(before["active"], signal.SIGKILL)
+    kept.next_daemon(before)
+    answers = b""
+    while len(answers) < 20 * 36:
+        answers += attached.recv(20 * 36)
+    assert [int.from_bytes(answers[at:at + 2], "little") for at in range(0, len(answers), 36)] == list(range(100, 120))
+    is_served(attached, 200)  # and nothing else was under way
+    assert kept.stop() == 0, kept.log()
+
+
+def test_what_was_added_and_changed_at_run_time_is_there_again(kept):
+    kept.ctl("switch", "add", "br7", "--mac-age", "7")
+    kept.add_port("vm1", "--switch", "br7", "--vlan", "70", model="iavf")
+    kept.add_port("vm2", model="virtio-net")
+    kept.ctl("port", "set", "vm1", "vlan=71")
+    kept.remove_port("vm2")
+    wanted = kept.ctl("config", "save")
+    kept.kill()
+    assert kept.ctl("config", "save") == wanted
+    kept.upgrade()
+    assert kept.ctl("config", "save") == wanted
+    assert kept.stop() == 0, kept.log()
+
+
+def test_a_daemon_outlives_its_keeper_and_is_found_by_the_next(kept, attached):
+    before = kept.status()
+    kept.process.kill()
+    kept.process.wait()
+    is_served(attached, 10)
+    assert "the keeper" in kept.ctl_run("keeper", "status").stderr
+    wait_until((kept.directory / "rpc.sock.keeper").exists, "the daemon to wait for a keeper")
+    kept.start()
+    status = wait_until(lambda: kept.status_if(lambda now: now["active"] == before["active"]), "the next keeper")
+    assert status["keeper"] == kept.process.pid
+    assert not (kept.directory / "rpc.sock.keeper").exists()
+    kept.kill()
+    is_served(attached, 20)
+    assert kept.stop() == 0, kept.log()
+
+
+def test_after_five_deaths_all_sessions_end_politely(kept, attached):
+    for _ in range(4):
+        kept.kill()
+    last = kept.status()["active"]
+    os.kill(last, signal.SIGSTOP)
+    ask_register(attached, 1, E1000_RAL)  # what nobody has read would make a close a reset
+    os.kill(last, signal.SIGKILL)
+    while attached.recv(4096):
+        pass
+    assert kept.process.wait(60) == 1
+    assert "nothing helps" in kept.log()
+
+
+@pytest.mark.parametrize("what", ["a program that is none of ours", "a file that all may write", "a path that is not absolute"])
+def test_an_upgrade_that_cannot_be_changes_nothing(kept, attached, what):
+    before = kept.status()
+    program = kept.directory / "other"
+    shutil.copy("/bin/false" if what.endswith("ours") else BIN / "vmux", program)
+    program.chmod(0o777 if what.endswith("write") else 0o755)
+    done = kept.ctl_run("upgrade", "--binary", "vmux" if what.endswith("absolute") else program)
+    assert done.returncode in (1, 2), done
+    assert done.stderr.startswith("vmuxctl: ")
+    assert kept.status()["active"] == before["active"]
+    is_served(attached, 10)
+    assert kept.stop() == 0, kept.log()
+
+
+def test_a_dry_run_only_tells(kept, attached):
+    before = kept.status()
+    assert "1 ports" in kept.ctl("upgrade", "--dry-run")["would"]
+    assert kept.status()["active"] == before["active"]
+    is_served(attached, 10)
+    assert kept.stop() == 0, kept.log()
+
+
+def test_a_card_that_cannot_be_handed_over_is_not_taken_from_its_vm_unasked(kept):
+    with attach(kept.add_port("vm3", model="e810")) as vmm:
+        refused = kept.ctl_run("upgrade")
+        assert refused.returncode == 1 and "vm3" in refused.stderr and "force" in refused.stderr
+        assert read_register(vmm, 1, 0) is not None
+        kept.upgrade("--force")
+        while vmm.recv(4096):
+            pass
+    assert kept.stop() == 0, kept.log()
+
+
+def test_a_daemon_without_a_keeper_says_what_is_missing(tmp_path):
+    vmux = Vmux(tmp_path / "vmux").start()
+    for words in (["keeper", "status"], ["keeper", "take-over"], ["upgrade"]):
+        done = vmux.ctl_run(*words)
+        assert done.returncode == 1 and "vmux --keeper" in done.stderr
+    assert vmux.stop() == 0
+
+
+def test_only_the_daemon_has_its_name(kept):
+    """`kill -9 $(pidof vmux)` is to hit nobody else."""
+    words = {}
+    for pid in subprocess.run(["pgrep", "-f", str(kept.rpc)], capture_output=True, text=True, check=True).stdout.split():
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+            words[int(pid)] = file.read().split(b"\0")[0]
+    assert [pid for pid, word in words.items() if os.path.basename(word) == b"vmux"] == [kept.status()["active"]]
+    assert len(words) == 3  # keeper, daemon, twin
+    assert kept.stop() == 0, kept.log()

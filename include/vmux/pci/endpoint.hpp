@@ -126,6 +126,8 @@ class Endpoint {
   }
 
   // --- for whoever keeps a record, with which another process goes on when this one dies ---
+  /// False: record() never succeeds.
+  [[nodiscard]] virtual bool can_record() const noexcept { return false; }
   /// Adds what suspend() would, while the device runs, and names the descriptors where they are. What changes with
   /// every burst need not be in it: it lies in memory that outlives the process, `cursors` among the names.
   [[nodiscard]] virtual Result<void> record(state::Writer& /*into*/, state::FdBag& /*fds*/) {

@@ -60,6 +60,8 @@ class Function final : public Endpoint {
   [[nodiscard]] tl::expected<std::vector<std::byte>, std::string> save_state() override;
   /// The function is paused from here on, until its client has led it through STOP to RUNNING, or a reset.
   [[nodiscard]] tl::expected<void, RestoreProblem> restore_state(std::span<const std::byte> image) override;
+  /// Of a model whose cursors outlive it.
+  [[nodiscard]] bool can_record() const noexcept override;
   [[nodiscard]] Result<void> record(state::Writer& into, state::FdBag& fds) override;
   [[nodiscard]] bool take_change() noexcept override;
   void record_kept() noexcept override;

@@ -117,8 +117,8 @@ int run_keeper(vmux::app::Flags flags, const std::vector<std::string>& arguments
   options.has_standby = flags.has_standby;
   const std::string rpc = flags.configuration.daemon.rpc.value_or(vmux::control::default_rpc_path());
   if (rpc != "none") options.socket = vmux::keeper::meeting_place(rpc);
-  options.expects_daemon = ::getenv(vmux::keeper::kExpectsVariable) != nullptr;
-  ::unsetenv(vmux::keeper::kExpectsVariable);
+  if (const char* const before = ::getenv(vmux::keeper::kBeforeVariable)) options.before = before;
+  ::unsetenv(vmux::keeper::kBeforeVariable);
   options.notify = [](const char* state) { vmux::app::notify_manager(state); };
   for (const std::string& each : arguments) {
     if (each != "--keeper" && each != "--standby") options.arguments.push_back(each);

@@ -17,10 +17,8 @@ using control::Outcome;
 
 constexpr std::chrono::milliseconds kPause{20};  // between two looks for the next daemon
 
-std::uint64_t takeovers(const Json& status) {
-  const auto count = status.find("takeovers");
-  return count != status.end() && count->is_number_unsigned() ? count->get<std::uint64_t>() : 0;
-}
+/// Whom the keeper keeps.
+Json daemon_of(const Json& status) { return status.value("active", Json{}); }
 
 Exit tell(const Call& call, const Json& status) {
   const std::string outcome = status.value("upgrade", "");
@@ -45,7 +43,7 @@ Exit upgrade(const Call& call, const AskAnew& ask) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{call.timeout_s};
   while (std::chrono::steady_clock::now() < deadline) {
     const Outcome<Json> now = ask("keeper.status", Json::object());
-    if (now && takeovers(*now) > takeovers(*before)) return tell(call, *now);
+    if (now && daemon_of(*now) != daemon_of(*before)) return tell(call, *now);
     std::this_thread::sleep_for(kPause);
   }
   return explain(call, answer.error());

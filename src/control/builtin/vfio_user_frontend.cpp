@@ -97,8 +97,7 @@ Result<std::unique_ptr<Frontend>> make_vfio_user(const FrontendRequest& request,
   options.mode = request.access.mode.value_or(kSocketMode);
   options.owner = id_of(request.access.owner);
   options.group = id_of(request.access.group);
-  // A physical function is handed over in another way, if at all.
-  options.keeps_record = request.is_kept && endpoint->has_software_dma();
+  options.keeps_record = request.is_kept && endpoint->can_record();
   if (request.left != nullptr) {
     if (auto server = take_over(request, *endpoint, options, poller)) {
       return std::make_unique<VfioUserFrontend>(*endpoint, std::move(server));

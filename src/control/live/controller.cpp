@@ -279,23 +279,28 @@ Controller::PortState Controller::port_state(const std::string& name) const {
 
 // --- whoever comes after this daemon ---
 
+namespace {
+
+/// What a frontend or an uplink records.
+template <class T>
+FdNames names_in(const T& object) {
+  auto numbers = state::FdBag::of_numbers();
+  object.record(numbers);
+  FdNames names;
+  numbers.for_each([&names](const std::string& name, int fd) { names[name] = fd; });
+  return names;
+}
+
+}  // namespace
+
 void Controller::keep_objects() noexcept {
   if (lifeline_ == nullptr || predecessor_ != nullptr) return;
   Objects objects;
   objects.steps = steps_of(inventory_);
-  const auto add = [](FdNames& names, const state::FdBag& bag) {
-    bag.for_each([&names](const std::string& name, int fd) { names[name] = fd; });
-  };
-  for (const auto& [name, port] : ports_) {
-    auto numbers = state::FdBag::of_numbers();
-    port.poller->call([&port = port, &numbers] { port.frontend->record(numbers); });
-    add(objects.ports[name], numbers);
-  }
-  for (const auto& [name, plug] : uplinks_) {
-    auto numbers = state::FdBag::of_numbers();
-    plug.uplink->record(numbers);
-    add(objects.uplinks[name], numbers);
-  }
+  for (const auto& [name, port] : ports_)
+    objects.ports[name] = names_in(*port.frontend);
+  for (const auto& [name, plug] : uplinks_)
+    objects.uplinks[name] = names_in(*plug.uplink);
   objects.rpc = rpc_socket_;
   if (auto kept = lifeline_->keep_objects(objects.to_text()); !kept) {
     logf(LogLevel::error, "another process could not go on with what there is now: {}", kept.error().text());
@@ -314,12 +319,7 @@ void Controller::take_over_ends() {
 std::vector<std::string> Controller::ports_that_stay_behind() const {
   std::vector<std::string> names;
   for (const auto& [name, port] : ports_) {
-    const bool stays = port.poller->call([&port = port] {
-      auto numbers = state::FdBag::of_numbers();
-      port.frontend->record(numbers);
-      return numbers.size() == 0 && port.frontend->state().is_connected;
-    });
-    if (stays) names.push_back(name);
+    if (port.frontend->state().is_connected && names_in(*port.frontend).empty()) names.push_back(name);
   }
   return names;
 }

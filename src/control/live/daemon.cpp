@@ -63,7 +63,7 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Hardware& hardware, Configur
   add_config_methods(methods_, *this);
   std::unique_ptr<Predecessor> before;
   if (lifeline != nullptr && lifeline->has_predecessor()) {
-    auto found = Predecessor::read(*lifeline, Predecessor::Is::gone);
+    auto found = Predecessor::read(*lifeline);
     if (!found) return refuse(ProblemKind::host, "", found.error());
     before = std::move(*found);
   }

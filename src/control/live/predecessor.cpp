@@ -60,10 +60,10 @@ std::vector<Step> steps_of(const Inventory& inventory) {
   return steps;
 }
 
-tl::expected<std::unique_ptr<Predecessor>, std::string> Predecessor::read(const keeper::Lifeline& lifeline, Is is) {
+tl::expected<std::unique_ptr<Predecessor>, std::string> Predecessor::read(const keeper::Lifeline& lifeline) {
   auto objects = Objects::from_text(lifeline.predecessor().text);
   if (!objects) return tl::unexpected(objects.error());
-  return std::unique_ptr<Predecessor>(new Predecessor(lifeline, std::move(*objects), is));
+  return std::unique_ptr<Predecessor>(new Predecessor(lifeline, std::move(*objects)));
 }
 
 state::FdBag Predecessor::bag_of(const std::map<std::string, FdNames>& all, const std::string& name) const {

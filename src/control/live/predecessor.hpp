@@ -31,14 +31,12 @@ struct Objects {
 /// The calls that make what an inventory has.
 [[nodiscard]] std::vector<Step> steps_of(const Inventory& inventory);
 
-/// A daemon that died, or made room. Its descriptors are there as long as this is.
+/// A daemon that died, or made room; or one that lives and is only looked at. Its descriptors are there as long as this
+/// is.
 class Predecessor {
  public:
-  /// Whether its process is gone, or goes on and is only looked at.
-  enum class Is : bool { alive, gone };
   /// The error is for people.
-  [[nodiscard]] static tl::expected<std::unique_ptr<Predecessor>, std::string> read(const keeper::Lifeline& lifeline,
-                                                                                    Is is);
+  [[nodiscard]] static tl::expected<std::unique_ptr<Predecessor>, std::string> read(const keeper::Lifeline& lifeline);
 
   [[nodiscard]] const Objects& objects() const noexcept { return objects_; }
   /// What it named for an object; empty when there is nothing of it.
@@ -48,16 +46,14 @@ class Predecessor {
   [[nodiscard]] Result<std::map<int, UniqueFd>> fetch(const std::vector<int>& numbers) const {
     return lifeline_.fetch(numbers);
   }
-  [[nodiscard]] bool is_gone() const noexcept { return is_ == Is::gone; }
 
  private:
-  Predecessor(const keeper::Lifeline& lifeline, Objects objects, Is is) noexcept
-      : lifeline_(lifeline), objects_(std::move(objects)), is_(is) {}
+  Predecessor(const keeper::Lifeline& lifeline, Objects objects) noexcept
+      : lifeline_(lifeline), objects_(std::move(objects)) {}
   [[nodiscard]] state::FdBag bag_of(const std::map<std::string, FdNames>& all, const std::string& name) const;
 
   const keeper::Lifeline& lifeline_;
   Objects objects_;
-  Is is_;
 };
 
 }  // namespace vmux::control

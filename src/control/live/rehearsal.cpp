@@ -36,7 +36,7 @@ std::string problem_with(const Predecessor& from, const std::string& name) {
 tl::expected<std::string, std::string> rehearse_take_over(const Catalogue& catalogue,
                                                           const keeper::Lifeline& lifeline) {
   if (!lifeline.has_predecessor()) return tl::unexpected(std::string{"there is no daemon to go on for"});
-  auto from = Predecessor::read(lifeline, Predecessor::Is::alive);
+  auto from = Predecessor::read(lifeline);
   if (!from) return tl::unexpected(from.error());
   Configuration configuration;
   configuration.steps = (*from)->objects().steps;
@@ -58,7 +58,7 @@ tl::expected<std::string, std::string> rehearse_take_over(const Catalogue& catal
 
 void end_all_sessions(const keeper::Lifeline& lifeline) {
   if (!lifeline.has_predecessor()) return;
-  const auto from = Predecessor::read(lifeline, Predecessor::Is::gone);
+  const auto from = Predecessor::read(lifeline);
   if (!from) return;
   for (const auto& [name, fds] : (*from)->objects().ports) {
     if (auto left = look_at(**from, (*from)->port(name))) vfio_user::Server::give_up(std::move(left->state));

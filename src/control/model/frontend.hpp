@@ -32,6 +32,7 @@ class Frontend {
   virtual void report(CounterReport& into) const = 0;
 
   /// The numbers of the descriptors by which the next daemon finds what this one was doing. Nothing: it begins anew.
+  /// Always the same; any thread.
   virtual void record(state::FdBag& /*numbers*/) const {}
   /// Of one that was made of what a daemon left: serves from here on.
   [[nodiscard]] virtual Result<void> go_on() { return {}; }

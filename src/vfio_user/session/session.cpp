@@ -125,7 +125,7 @@ bool Session::may_read() const noexcept {
 void Session::commit() noexcept {
   if (context_.recorder == nullptr) return;
   transport_.commit(context_.recorder->keep(std::exchange(has_changed_, false)));
-  context_.endpoint.record_kept();  // not before: until then the image before that one counts
+  context_.recorder->kept();  // not before: until then the image before that one counts
   if (std::exchange(is_round_open_, false)) context_.endpoint.end_requests();
   served_fds_.clear();
 }

@@ -34,6 +34,8 @@ class SessionRecorder {
   /// Keeps what has changed, if the session or its endpoint says that anything has. The number of the image that
   /// counts.
   virtual std::uint64_t keep(bool session_has_changed) noexcept = 0;
+  /// That image counts from now on: what only the one before it names may go.
+  virtual void kept() noexcept = 0;
   [[nodiscard]] virtual StreamRecord& stream() noexcept = 0;
 
  protected:
