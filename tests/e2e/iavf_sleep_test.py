@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import Rig
 from harness.sleeper import Sleeper
-from harness.wire import ip_frame
+from harness.wire import ip_frame, raw_socket
 
 pytestmark = pytest.mark.testpmd
 
@@ -27,8 +27,7 @@ def asleep(tmp_path_factory, request):
     with open(f"/proc/sys/net/ipv6/conf/{TAP}/disable_ipv6", "w") as file:
         file.write("1")  # the host's own frames would wake the program as well
     subprocess.run(["ip", "link", "set", TAP, "up"], check=True)
-    wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-    wire.bind((TAP, 0x0800))
+    wire = raw_socket(TAP, 0x0800)
     wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
     wire.settimeout(120)
     with open(rig.directory / "sleeper.log", "wb") as log:

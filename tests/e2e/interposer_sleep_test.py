@@ -9,7 +9,7 @@ import pytest
 from conftest import Rig
 from harness.sleeper import Sleeper
 from harness.vmux import wait_until
-from harness.wire import mac_bytes
+from harness.wire import mac_bytes, raw_socket
 
 pytestmark = pytest.mark.testpmd
 
@@ -25,8 +25,7 @@ class Wire:
         with open(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "w") as file:
             file.write("1")  # the host's own frames would wake the program as well
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
-        self.socket.bind((name, ETHERTYPE))
+        self.socket = raw_socket(name, ETHERTYPE)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
         self.socket.settimeout(120)
         self.mac = self.socket.getsockname()[4]

@@ -14,7 +14,7 @@ from .extremes import CTAG, INNER_VLAN, MARKER, SHAPES, THROUGH, VLAN, frame_of,
 from .traffic import put_program
 from .vmux import wait_until
 from .wire import ADDRESSES as OF_ROWS
-from .wire import mac_bytes, packed_addresses
+from .wire import mac_bytes, packed_addresses, raw_socket
 
 TAP = "vmuxedge0"
 MACS = {"e1000": "52:54:00:65:00:01", "iavf": "52:54:00:65:00:02"}
@@ -41,8 +41,7 @@ class Tap(threading.Thread):
         super().__init__(daemon=True)
         self.heard, self._is_over = [], False
         self.mac = json.loads(sh(f"ip -j link show {TAP}"))[0]["address"]
-        self._in = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        self._in.bind((TAP, 3))
+        self._in = raw_socket(TAP, 3)
         self._in.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self._in.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self._in.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)

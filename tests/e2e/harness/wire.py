@@ -8,6 +8,13 @@ def mac_bytes(text):
     return bytes.fromhex(text.replace(":", ""))
 
 
+def raw_socket(interface, ethertype):
+    """Hears this interface alone: one that is made with its protocol hears all of them until it is bound."""
+    heard = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    heard.bind((interface, ethertype))
+    return heard
+
+
 def checksum(data):
     """The Internet checksum; 0 over data that carries a right one."""
     if len(data) % 2:

@@ -27,8 +27,8 @@ def send_frame(vmm, memory, payload, base=0):
 @pytest.fixture
 def wire():
     """The other end of the e1000e's cable."""
-    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))
-    tap.bind((interface_of("52:54:00:00:02:01"), 0))
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # with its protocol it would hear all interfaces until it is bound
+    tap.bind((interface_of("52:54:00:00:02:01"), 0x88b5))
     tap.settimeout(60)
     yield tap
     tap.close()
