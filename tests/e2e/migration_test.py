@@ -57,8 +57,9 @@ class Lines:
         assert self.trouble is None, self.trouble
 
     def close(self):
-        self._listener.close()
+        self._listener.shutdown(socket.SHUT_RDWR)  # which wakes who waits in accept(): a close would not
         self._thread.join(10)
+        self._listener.close()
 
 
 class Incoming:

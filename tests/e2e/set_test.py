@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 from harness import BIN
+from harness.iavf import card
 from harness.traffic import give_address, ping, wait_for_peer
 from harness.vmm import attach
 from harness.vmux import wait_until
@@ -274,9 +275,13 @@ def test_a_port_moves_to_another_switch_under_its_guest(pair):
 @pytest.mark.reset_behind_the_driver
 def test_another_mac_is_taken_by_an_iavf_guest_at_once(iavf):
     was = iavf.vmux.ctl("port", "show", "b")["mac"]
+    name = card(iavf.b)
+
+    def set_to(mac):
+        iavf.vmux.ctl("port", "set", "b", f"mac={mac}")
+        wait_until(lambda: iavf.b.run(f"cat /sys/class/net/{name}/address").output.strip() == mac, f"the guest to have {mac}")
+
     try:
-        iavf.vmux.ctl("port", "set", "b", "mac=02:00:00:00:00:42")
-        wait_until(lambda: iavf.b.run("cat /sys/class/net/eth0/address").output.strip() == "02:00:00:00:00:42", "the guest to have it")
+        set_to("02:00:00:00:00:42")
     finally:
-        iavf.vmux.ctl("port", "set", "b", f"mac={was}")
-        wait_until(lambda: iavf.b.run("cat /sys/class/net/eth0/address").output.strip() == was, "the guest to have its own again")
+        set_to(was)
