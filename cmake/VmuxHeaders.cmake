@@ -20,6 +20,7 @@ function(vmux_headers name)
 endfunction()
 
 vmux_headers(vmux-headers HEADERS ${VMUX_STANDARD_HEADERS})
+vmux_headers(vmux-headers-unhurried HEADERS ${VMUX_STANDARD_HEADERS} OPTIONS -O1)
 if(VMUX_FUZZ)
   vmux_headers(vmux-headers-fuzzed HEADERS ${VMUX_STANDARD_HEADERS} OPTIONS -O1)
 endif()

@@ -7,10 +7,11 @@
 #   These of its sources are compiled as one: for files that are quick themselves and include what takes seconds (JSON, the
 #   command line). Names of their unnamed namespaces must differ, and no other target of the folder may have one of them. A target may have several such groups.
 #
-# vmux_test(NAME SOURCES file... [APART file...] [LIBS target...] [LABELS label] [PREFIX text])
+# vmux_test(NAME [NIGHTLY] SOURCES file... [APART file...] [LIBS target...] [LABELS label] [PREFIX text])
 #   A GoogleTest executable, each TEST a ctest entry, labelled `unit` unless LABELS says otherwise. `threads` marks what the ThreadSanitizer run repeats.
 #   SOURCES are compiled five at a time, as by vmux_together; those APART, whose names others use too, alone. PREFIX stands before the names of its
-#   tests in ctest, where another executable has tests of the same names.
+#   tests in ctest, where another executable has tests of the same names. NIGHTLY: `make test` runs it without sanitizers, `make test-all` with
+#   them too. For tests of code that hears its operator and the kernel and no guest or client, or whose ground a fuzz target covers.
 #
 # vmux_fuzzer(NAME SOURCES file... [LIBS target...])
 #   A libFuzzer target in bin/fuzz/, built with VMUX_FUZZ only. Seeds: tests/fuzz/corpus/NAME/.
@@ -22,12 +23,15 @@ if(VMUX_TESTS)
   find_package(GTest REQUIRED)
   add_custom_target(vmux-tests)         # every test and fuzz target, and no program
   add_custom_target(vmux-thread-tests)  # those that ThreadSanitizer repeats
+  add_custom_target(vmux-brief-tests)   # of either, those that are not NIGHTLY
+  add_custom_target(vmux-brief-thread-tests)
 endif()
 include(VmuxHeaders)
 
-# The fuzz build optimises what the fuzz targets run, and not the tests, of which nobody waits for the execution but for
-# the compilation. These rooms are full of JSON, which takes twice as long to compile for it, or are in no fuzz target.
-set(VMUX_FUZZ_UNOPTIMISED control host passthrough preload)
+# No frame passes through these rooms, and they are full of JSON and of command lines, which compile for minutes when they are optimised for
+# speed. The fuzz build does not optimise them at all, nor any test: nobody waits for their execution, but everybody for the compilation.
+set(VMUX_UNHURRIED control control_client host app_console app_vmux app_vmuxctl app_vfio_run)
+set(VMUX_FUZZ_UNOPTIMISED ${VMUX_UNHURRIED} host_fake passthrough preload)
 
 function(vmux_room name)
   cmake_parse_arguments(ARG "SDK" "" "SOURCES;LIBS" ${ARGN})
@@ -44,6 +48,9 @@ function(vmux_room name)
   if(ARG_SOURCES AND VMUX_FUZZ AND NOT name IN_LIST VMUX_FUZZ_UNOPTIMISED)
     target_compile_options(vmux_${name} PRIVATE -O1)
     vmux_precompile(vmux_${name} vmux-headers-fuzzed)
+  elseif(ARG_SOURCES AND CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo" AND name IN_LIST VMUX_UNHURRIED)
+    target_compile_options(vmux_${name} PRIVATE -O1)
+    vmux_precompile(vmux_${name} vmux-headers-unhurried)
   elseif(ARG_SOURCES)
     vmux_precompile(vmux_${name} vmux-headers)
   endif()
@@ -102,7 +109,7 @@ function(vmux_test name)
   if(NOT VMUX_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "PREFIX" "SOURCES;APART;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "NIGHTLY" "PREFIX" "SOURCES;APART;LIBS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES} ${ARG_APART})
   if(NOT VMUX_EACH_FILE_ALONE)
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
@@ -120,15 +127,22 @@ function(vmux_test name)
     list(GET ARG_LABELS 0 label)
   endif()
   gtest_discover_tests(${name} TEST_PREFIX "${ARG_PREFIX}" DISCOVERY_TIMEOUT 600 PROPERTIES TIMEOUT 120 LABELS ${label})
-  add_dependencies(vmux-tests ${name})
+  set(sets vmux-tests)
   if("threads" IN_LIST ARG_LABELS)
-    add_dependencies(vmux-thread-tests ${name})
+    list(APPEND sets vmux-thread-tests)
   endif()
+  if(NOT ARG_NIGHTLY)
+    list(TRANSFORM sets REPLACE "^vmux-" "vmux-brief-" OUTPUT_VARIABLE brief)
+    list(APPEND sets ${brief})
+  endif()
+  foreach(set IN LISTS sets)
+    add_dependencies(${set} ${name})
+  endforeach()
 endfunction()
 
 function(vmux_seeds_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
-  vmux_test(${name}_seeds SOURCES ${PROJECT_SOURCE_DIR}/tests/fuzz/seeds_test.cpp APART ${ARG_SOURCES} LIBS ${ARG_LIBS} PREFIX ${name}.)
+  vmux_test(${name}_seeds NIGHTLY SOURCES ${PROJECT_SOURCE_DIR}/tests/fuzz/seeds_test.cpp APART ${ARG_SOURCES} LIBS ${ARG_LIBS} PREFIX ${name}.)
   if(VMUX_TESTS)
     target_compile_definitions(${name}_seeds PRIVATE VMUX_SEEDS="${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
   endif()
@@ -147,5 +161,6 @@ function(vmux_fuzzer name)
   vmux_link(${name} ${ARG_LIBS})
   if(VMUX_TESTS)
     add_dependencies(vmux-tests ${name})
+    add_dependencies(vmux-brief-tests ${name})
   endif()
 endfunction()

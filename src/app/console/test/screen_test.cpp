@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "app/console/understand.hpp"
+#include "app/console/wrap.hpp"
 
 #include <gtest/gtest.h>
 
