@@ -142,6 +142,7 @@ class NicArena {
     if (&to != &from) to.end_round();
   }
 
+  static constexpr std::size_t kEthernetHeader = 14;  // bytes: a switch lets nothing shorter pass
   struct Arriving {
     std::span<const std::uint8_t> bytes;  // the first; zeroes follow
     std::size_t length = 0;
@@ -159,7 +160,7 @@ class NicArena {
                                  .length = static_cast<std::uint32_t>(frame.size()),
                                  .offload = what.offload};
     to.begin_round();
-    if (packet::is_consistent(view)) static_cast<void>(to.deliver(std::span{&view, 1}));
+    if (header >= kEthernetHeader && packet::is_consistent(view)) static_cast<void>(to.deliver(std::span{&view, 1}));
     to.end_round();
   }
 
