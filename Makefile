@@ -28,7 +28,8 @@ demo: bootstrap ## two VMs talk through vMux: what happened, in figures
 test: bootstrap ## build and run every test; STAGES="unit e2e" runs only those
 	@scripts/test $(STAGES)
 
-test-all: bootstrap ## the same with every kernel for every test of a guest: an hour more
+test-all: ## the same with every kernel for every test of a guest, and the documentation in a browser: an hour more
+	@scripts/bootstrap --all
 	@scripts/test --all $(STAGES)
 
 fuzz: bootstrap ## a long run of every fuzz target (SECONDS_PER_FUZZER=600)
