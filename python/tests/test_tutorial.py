@@ -34,6 +34,13 @@ def test_device_is_what_clients_want(tmp_path: Path, language: str) -> None:
     assert found == (set() if language == "cpp" else OF_THE_C_INTERFACE)
 
 
+@pytest.mark.parametrize("name", ["shortest.cpp", "shortest.c", "shortest.py"])
+def test_shortest_device_has_thirty_lines(name: str) -> None:
+    lines = [line for line in (TUTORIAL / name).read_text().splitlines() if line and not line.startswith(("#", "import "))]
+    assert 10 < len(lines) <= 30
+    assert max(map(len, lines)) <= 150
+
+
 def test_page_without_code_is_an_error() -> None:
     extract = [str(CHECKOUT / "scripts/page-code"), str(CHECKOUT / "docs/tutorial/c.md")]
     assert subprocess.run([*extract, "cobol"], capture_output=True, timeout=60).returncode == 1

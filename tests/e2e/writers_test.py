@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Devices that others write: the tutorial's in each language, and the Python package's educational device, under a stock kernel and QEMU; and
+"""Devices that others write: the tutorial's and its shortest form in each language, and the Python package's educational device, under a stock kernel and QEMU; and
 what docs/debugging.md has for who writes them."""
 import contextlib
 import os
@@ -16,8 +16,9 @@ from guest import CACHE  # noqa: E402  (in lab/, put on the path by harness)
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 TUTORIAL = BIN.parent / "tests/tutorial"
-DEVICES = {"cpp": [TUTORIAL / "copier-cpp"], "c": [TUTORIAL / "copier-c"], "python": [sys.executable, TUTORIAL / "copier.py"],
-           "edu": [sys.executable, CHECKOUT / "python/examples/edu.py"]}
+COPIERS = {f"{kind}-{language}": [*before, TUTORIAL / f"{kind}{suffix}"] for kind in ("copier", "shortest")
+           for language, before, suffix in (("cpp", [], "-cpp"), ("c", [], "-c"), ("python", [sys.executable], ".py"))}
+DEVICES = {**COPIERS, "edu": [sys.executable, CHECKOUT / "python/examples/edu.py"]}
 MEMORY = 0x8000000  # which the kernel leaves alone
 
 
@@ -53,9 +54,9 @@ def guest(tmp_path_factory):
         yield rig.boot(rig.guest("writers", sockets=paths, append=f"memmap=64K${MEMORY:#x}"))
 
 
-@pytest.mark.parametrize("number", [1, 2, 3], ids=["cpp", "c", "python"])
-def test_device_of_the_tutorial_copies_and_interrupts(guest, number):
-    script = put_script(guest, TUTORIAL / "copier-guest.sh")
+@pytest.mark.parametrize("name", COPIERS)
+def test_device_of_the_tutorial_copies_and_interrupts(guest, name):
+    script, number = put_script(guest, TUTORIAL / "copier-guest.sh"), list(COPIERS).index(name) + 1
     assert guest.check(f"{script} {number}").split("\n")[:2] == ["copied: 0xFEEDFACE", "status: 0x00000001"]
 
 
