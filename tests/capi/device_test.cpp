@@ -39,7 +39,10 @@ class Program {
     while (::access(path.c_str(), F_OK) != 0 && ::waitpid(child_, nullptr, WNOHANG) == 0)
       std::this_thread::yield();
   }
-  ~Program() { ::unlink(path.c_str()); }
+  ~Program() {
+    if (child_ > 0) terminate();
+    ::unlink(path.c_str());
+  }
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
   /// Its status as of waitpid().
@@ -47,7 +50,16 @@ class Program {
     ::kill(child_, SIGTERM);
     int status = -1;
     EXPECT_EQ(::waitpid(child_, &status, 0), child_);
+    child_ = -1;
     return status;
+  }
+  /// Its path is there a moment before it listens.
+  Result<std::unique_ptr<Client>> connect(const vfio_user::ClientOptions& options = {}) const {
+    for (;;) {
+      auto made = Client::connect(path, options);
+      if (made || made.error().sys != ECONNREFUSED) return made;
+      std::this_thread::yield();
+    }
   }
   std::string path;
 
@@ -62,7 +74,7 @@ class CapiDevice : public testing::Test {
     EXPECT_NE(::access(program.path.c_str(), F_OK), 0);
   }
   std::unique_ptr<Client> attach() {
-    auto made = Client::connect(program.path, {.minor = 1, .twin_socket = true});
+    auto made = program.connect({.minor = 1, .twin_socket = true});
     EXPECT_TRUE(made) << made.error().text();
     return made ? std::move(*made) : nullptr;
   }
@@ -137,7 +149,7 @@ TEST_F(CapiDevice, ServesOneClientAfterAnother) {
 TEST(CapiDocs, HaveAProgramThatServesOneClientAfterAnother) {
   Program program{CAPI_SHORTEST};
   for (const std::uint32_t value : {0x1234'5678u, 0x9abc'def0u}) {
-    const auto client = Client::connect(program.path);
+    const auto client = program.connect();
     ASSERT_TRUE(client) << client.error().text();
     std::uint32_t copy = 0;
     EXPECT_TRUE((*client)->write(pci::Region::bar0, RegionOffset{0}, std::as_bytes(std::span{&value, 1})));
