@@ -112,6 +112,7 @@ class Transport {
   [[nodiscard]] std::size_t add_fds(msghdr& message, std::span<char> control, std::uint64_t position,
                                     std::size_t length) const noexcept;
   [[nodiscard]] ssize_t read_some(iovec& part, msghdr& message, int flags);  // a thread may be cancelled in it
+  [[nodiscard]] ssize_t send_some(msghdr& message, int flags) noexcept;
   void note_received(std::size_t bytes, bool has_fds) noexcept;
   [[nodiscard]] static StreamFds numbers_of(std::uint64_t position, std::span<const UniqueFd> fds, bool lost) noexcept;
 
