@@ -2,7 +2,10 @@
 """Devices that others write: the tutorial's and its shortest form in each language, and the Python package's educational device, under a stock kernel and QEMU; and
 what docs/debugging.md has for who writes them."""
 import contextlib
+import fnmatch
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -63,6 +66,52 @@ def test_device_of_the_tutorial_copies_and_interrupts(guest, name):
 def test_educational_device_computes_copies_and_interrupts(guest):
     output = guest.check(put_script(guest, CHECKOUT / "python/examples/edu-guest.sh"))
     assert output.endswith("edu: all is right\n"), output
+
+
+QEMU = str(CACHE / "bin" / "qemu-system-x86_64")
+
+
+@contextlib.contextmanager
+def qemu_without_a_guest(socket_path, directory, *more):
+    """Firmware only: enough for a device to be found and its BARs to be placed. What asks its monitor."""
+    device = {"driver": "vfio-user-pci", "socket": {"type": "unix", "path": str(socket_path)}}
+    process = subprocess.Popen([QEMU, "-nodefaults", "-display", "none", "-machine", "q35,memory-backend=ram", "-m", "64M",
+                                "-object", "memory-backend-memfd,id=ram,size=64M,share=on", "-device", json.dumps(device),
+                                "-monitor", f"unix:{directory}/monitor,server=on,wait=off", *more], stdin=subprocess.DEVNULL)
+    try:
+        wait_until((directory / "monitor").exists, "QEMU's monitor")
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(90)
+            monitor.connect(str(directory / "monitor"))
+
+            def ask_monitor(command):
+                text = b""
+                if command:
+                    monitor.sendall(command.encode() + b"\n")
+                while not text.endswith(b"(qemu) "):
+                    text += monitor.recv(65536)
+                return text.decode()
+
+            ask_monitor("")
+            yield ask_monitor
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_qemus_traces_and_monitor_show_what_the_page_about_debugging_says(tmp_path):
+    page = (CHECKOUT / "docs/debugging.md").read_text()
+    traces = re.findall(r"-trace '([^']+)'", page)
+    known = subprocess.run([QEMU, "-trace", "help"], capture_output=True, text=True, timeout=90).stdout.split()
+    assert len(traces) >= 5 and all(fnmatch.filter(known, pattern) for pattern in traces), traces
+    path, log = tmp_path / "copier.sock", tmp_path / "qemu.log"
+    options = [word for pattern in traces for word in ("-trace", pattern)] + ["-D", str(log)]
+    with served(DEVICES["copier-cpp"], path, tmp_path / "copier.log"), qemu_without_a_guest(path, tmp_path, *options) as ask_monitor:
+        wait_until(lambda: re.search(r"i/o\): vfio-user:\S+ BAR 0", ask_monitor("info mtree -f")), "the BAR to be placed, and to trap")
+        assert "pci id 1234:0c0f" in ask_monitor("info qtree") and "1234:0c0f" in ask_monitor("info pci")
+        assert "00001000: 0x" in ask_monitor("xp /4xw 0x1000")
+    seen = {line.split()[0] for line in log.read_text().splitlines() if line.startswith("vfio")}
+    assert {"vfio_user_version", "vfio_user_region_rw", "vfio_region_setup"} <= seen, seen
 
 
 LAB = CHECKOUT / "lab"
