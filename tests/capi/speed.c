@@ -27,7 +27,7 @@
 #include "speed_client.h"
 #include "vfio-user/libvfio-user.h"
 
-enum { PAGE = 4096, BAR = 4096, TRIGGERS = 8, TRIGGER_NS = 12, OTHERS = 1000, AT_ONCE = 64, MOST_SAMPLES = 4096 };
+enum { PAGE = 4096, BAR = 4096, TRIGGERS = 8, TRIGGER_NS = 12, OTHERS = 1000, AT_ONCE = 8, MOST_SAMPLES = 16384 };
 
 /* --- the server: what is timed --- */
 
@@ -150,7 +150,8 @@ static int compare(const void* a, const void* b) {
   return (x > y) - (x < y);
 }
 
-/* Nanoseconds of a step: the median of what AT_ONCE of them took. */
+/* Nanoseconds of a step: the median of what AT_ONCE of them took. They are few: what the scheduler takes away in
+ * between is then in few samples. */
 static double measure(const struct row* row, struct client* client, unsigned milliseconds) {
   static double samples[MOST_SAMPLES];
   const uint64_t end = now(CLOCK_MONOTONIC) + milliseconds * 1000000ull;
