@@ -15,8 +15,8 @@ try:
     from selenium.webdriver.support.ui import WebDriverWait
 except ImportError:
     CHROMIUM = None
-if not CHROMIUM or not DRIVER:
-    pytest.skip("no browser here: `make test-all` installs one, and so does `scripts/bootstrap --all`", allow_module_level=True)
+pytestmark = pytest.mark.skipif(not CHROMIUM or not DRIVER,
+                                reason="no browser here: `make test-all` installs one, and so does `scripts/bootstrap --all`")
 
 
 @pytest.fixture(scope="module")
