@@ -57,10 +57,10 @@ class Port {
   /// are left will be taken again.
   virtual void finish(std::span<const FrameResult> results) noexcept = 0;
 
-  /// In a round: copies frames, at most kMaxBurst, to the port's receiver, finishing what accepts() does not take. Each is
-  /// packet::is_consistent() and has its Ethernet header (14 bytes) in `header`: the switch lets nothing shorter pass. A
-  /// frame that the receiver's own filters discard counts as taken, and is not lost. The caller counts what was lost,
-  /// and drops what was not taken.
+  /// In a round: copies frames, at most kMaxBurst, to the port's receiver, finishing what accepts() does not take. Each
+  /// is packet::is_consistent() and has its Ethernet header (14 bytes) in `header`: the switch lets nothing shorter
+  /// pass. A frame that the receiver's own filters discard counts as taken, and is not lost. The caller counts what was
+  /// lost, and drops what was not taken.
   [[nodiscard]] virtual Delivery deliver(std::span<const packet::FrameView> frames) noexcept = 0;
   /// In a round.
   [[nodiscard]] virtual packet::Accepts accepts() const noexcept = 0;

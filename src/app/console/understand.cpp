@@ -22,9 +22,7 @@ tl::expected<std::string, std::string> command_of(const std::string& word, Words
 
 namespace {
 
-std::string joined(const Words& words, const char* between) {
-  return fmt::format("{}", fmt::join(words, between));
-}
+std::string joined(const Words& words, const char* between) { return fmt::format("{}", fmt::join(words, between)); }
 
 /// "vmuxctl port add"
 std::string path_of(const CLI::App* app) {

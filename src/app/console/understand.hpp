@@ -17,7 +17,8 @@ namespace vmux::app {
 using Words = std::vector<std::string>;
 
 /// That of `commands` (and "help") which `word` is or begins, or a sentence; `where` is what they belong to.
-[[nodiscard]] tl::expected<std::string, std::string> command_of(const std::string& word, Words commands, const std::string& where);
+[[nodiscard]] tl::expected<std::string, std::string> command_of(const std::string& word, Words commands,
+                                                                const std::string& where);
 
 /// `written` (without the program's name) with each command in full (any beginning that only one has will do), with
 /// `help` before or among commands as the --help of the one that is named, and with each option's value as a word of
