@@ -59,20 +59,27 @@ int write_bar(vfu_ctx& context, std::size_t at, std::span<const std::uint8_t> va
   return 0;
 }
 
-// There is none. To size it, to switch it off and to clear it is all the same, and no error.
+// There is none. To size it, to switch it off and to clear it is all the same, and no error; byte by byte as well.
 int write_expansion_rom(vfu_ctx& context, std::size_t, std::span<const std::uint8_t> value) {
+  constexpr std::uint32_t kSizings[] = {static_cast<std::uint32_t>(PCI_ROM_ADDRESS_MASK), ~0u,
+                                        ~static_cast<std::uint32_t>(PCI_ROM_ADDRESS_ENABLE)};
   const auto written = load<std::uint32_t>(value);
   if (written == 0) context.config.header().erom = 0;
-  const bool is_sizing = written == static_cast<std::uint32_t>(PCI_ROM_ADDRESS_MASK) || written == ~0u ||
-                         written == ~static_cast<std::uint32_t>(PCI_ROM_ADDRESS_ENABLE);
-  return written == 0 || is_sizing ? 0 : EINVAL;
+  const bool is_known = std::any_of(std::begin(kSizings), std::end(kSizings), [&](std::uint32_t sizing) {
+    for (unsigned bit = 0; bit < 32; bit += 8) {
+      const std::uint32_t byte = written >> bit & 0xff;
+      if (byte != 0 && byte != (sizing >> bit & 0xff)) return false;
+    }
+    return true;
+  });
+  return is_known ? 0 : EINVAL;
 }
 
 struct Register {
   std::uint8_t at, size;
   int (*write)(vfu_ctx& context, std::size_t at, std::span<const std::uint8_t> value);
 };
-// Where a write may start. What is missing is an error; "writes to read-only registers are ignored" where guests do it.
+// What may be written. What is missing is an error; "writes to read-only registers are ignored" where guests do it.
 constexpr auto kRegisters = std::to_array<Register>({
     {PCI_COMMAND, 2, write_command},
     {PCI_STATUS, 2, ignore},
@@ -93,16 +100,17 @@ constexpr auto kRegisters = std::to_array<Register>({
     {PCI_MAX_LAT, 1, ignore},
 });
 
-/// A write to the header at `at`: how many bytes were taken, or -1. A shorter write than the register changes only its
-/// own bytes.
+/// A write to the header at `at`: how many bytes were taken, or -1. One of a part of a register changes only its own
+/// bytes.
 ssize_t write_header(vfu_ctx& context, std::span<const std::uint8_t> from, std::size_t at) {
-  const auto found = std::find_if(kRegisters.begin(), kRegisters.end(), [&](const Register& r) { return r.at == at; });
+  const auto found = std::find_if(kRegisters.begin(), kRegisters.end(),
+                                  [&](const Register& r) { return at >= r.at && at < r.at + std::size_t{r.size}; });
   if (found == kRegisters.end()) return errno = EINVAL, -1;
   std::array<std::uint8_t, 4> value{};
   std::copy_n(context.config.bytes().begin() + found->at, found->size, value.begin());
-  const std::size_t count = std::min<std::size_t>(from.size(), found->size);
-  std::copy_n(from.begin(), count, value.begin());
-  if (const int error = found->write(context, at, std::span{value}.first(found->size)); error != 0) {
+  const std::size_t into = at - found->at, count = std::min<std::size_t>(from.size(), found->size - into);
+  std::copy_n(from.begin(), count, value.begin() + static_cast<std::ptrdiff_t>(into));
+  if (const int error = found->write(context, found->at, std::span{value}.first(found->size)); error != 0) {
     return errno = error, -1;
   }
   return static_cast<ssize_t>(count);

@@ -66,6 +66,13 @@ TEST(CapiConfig, SizesBars) {
   EXPECT_EQ(word(one, 0x14), 0x1234'4000u);
   EXPECT_EQ(put(one, 0x14, 0, 1), 0u);  // of a shorter write only its bytes change
   EXPECT_EQ(word(one, 0x14), 0x1234'4000u);
+  EXPECT_EQ(put(one, 0x16, 0xabcd, 2), 0u);
+  EXPECT_EQ(word(one, 0x14), 0xabcd'4000u);
+  EXPECT_EQ(put(one, 0x15, 0xff, 1), 0u);
+  EXPECT_EQ(word(one, 0x14), 0xabcd'e000u);
+  EXPECT_EQ(put(one, 0x16, 0x0000'5555'1111, 6), 0u);  // and the next one
+  EXPECT_EQ(word(one, 0x14), 0x1111'e000u);
+  EXPECT_EQ(word(one, 0x18), 0x0000'000cu);
 }
 
 TEST(CapiConfig, TakesTheCommandRegister) {
@@ -76,6 +83,11 @@ TEST(CapiConfig, TakesTheCommandRegister) {
   EXPECT_EQ(put(one, 4, 0x0426, 2), 0u);  // VGA palette snooping is ignored
   EXPECT_EQ(word(one, 4) & 0xffff, 0x0406u);
   EXPECT_EQ(put(one, 4, 0x0041, 2), kInvalid);
+  EXPECT_EQ(put(one, 5, 0x05, 1), 0u);  // its upper half
+  EXPECT_EQ(word(one, 4) & 0xffff, 0x0501u);
+  EXPECT_EQ(put(one, 4, 0x06, 1), 0u);
+  EXPECT_EQ(word(one, 4) & 0xffff, 0x0506u);
+  EXPECT_EQ(put(one, 5, 0x80, 1), kInvalid);
 }
 
 TEST(CapiConfig, TakesIgnoresOrRefusesTheOtherRegisters) {
@@ -90,7 +102,13 @@ TEST(CapiConfig, TakesIgnoresOrRefusesTheOtherRegisters) {
   EXPECT_EQ(word(one, 0x30), 0u);
   EXPECT_EQ(put(one, 0x30, 0x1234'0000, 4), kInvalid);
   EXPECT_EQ(put(one, 0, 0x1234, 2), kInvalid);
-  EXPECT_EQ(put(one, 0x12, 0, 2), kInvalid);  // in the middle of a BAR
+  EXPECT_EQ(put(one, 0x32, 0xffff, 2), 0u);  // half of it
+  EXPECT_EQ(word(one, 0x30), 0u);
+  EXPECT_EQ(put(one, 7, 0xff, 1), 0u);
+  EXPECT_EQ(put(one, 0x0a, 0xffff, 2), 0u);
+  EXPECT_EQ(word(one, 8), 0u);
+  EXPECT_EQ(put(one, 0x0b, 0x0000'10ff, 4), kInvalid);  // goes on to the header type, after cache line and timer
+  EXPECT_EQ(put(one, 0x2e, 0x1234, 2), kInvalid);
 }
 
 TEST(CapiConfig, HasACallbackForTheRest) {
