@@ -44,6 +44,7 @@ int run(vfu_ctx& context, bool may_receive) {
   const bool waits = is_blocking(context);
   int served = 0;
   for (;;) {
+    if (!context.watches.empty() && (waits || served == 0)) context.watches.poll(context);
     const bool may_fail = waits || served == 0;  // else the next call does
     if (context.pending != Pending::nothing) return may_fail ? failed(EBUSY) : served;
     if (!context.is_negotiated) return may_fail ? failed(ENOTCONN) : served;
@@ -133,6 +134,10 @@ int vfu_realize_ctx(vfu_ctx_t* ctx) {
     if ((kind & VFU_REGION_FLAG_MEM) == 0 && !is_upper_half) bar.io.region_type = 1;
     if ((kind & VFU_REGION_FLAG_64_BITS) != 0) bar.mem.locatable = PCI_BASE_ADDRESS_MEM_TYPE_LOCATABLE_64;
     if ((kind & VFU_REGION_FLAG_PREFETCH) != 0) bar.mem.prefetchable = 1;
+  }
+  if (ctx->emulated_kinds != 0) {
+    ctx->emulated = EmulatedIrqs::create(*ctx, ctx->emulated_kinds);
+    if (ctx->emulated == nullptr) return -1;
   }
   if (!ctx->irqs.realize()) return failed(ENOMEM);
   if (ctx->irqs.counts[VFU_DEV_INTX_IRQ] != 0) ctx->config.header().intr.ipin = 1;  // INTA#

@@ -48,6 +48,9 @@ int vfu_setup_region(vfu_ctx_t* ctx, int index, size_t size, vfu_region_access_c
   if (is_config && !is_plain) return failed(EINVAL);
   const std::span<const iovec> given{areas, count};
   if (!are_areas_inside(given, size)) return failed(EINVAL);
+  const auto number = static_cast<std::uint32_t>(index);
+  if (ctx->emulated != nullptr && ctx->emulated->is_in(number)) return failed(EINVAL);
+  if (ctx->watches.is_in(number)) return failed(EBUSY);
 
   auto& region = ctx->regions[static_cast<std::size_t>(index)];
   // That of configuration space is known from vfu_pci_init() on, and never more than there is.
@@ -95,7 +98,8 @@ int vfu_setup_irq_state_callback(vfu_ctx_t* ctx, enum vfu_dev_irq_type type, vfu
 }
 
 int vfu_irq_trigger(vfu_ctx_t* ctx, uint32_t subindex) {
-  const int error = ctx->irqs.trigger(subindex);
+  const auto emulated = ctx->emulated != nullptr ? ctx->emulated->trigger(subindex) : std::nullopt;
+  const int error = emulated ? *emulated : ctx->irqs.trigger(subindex);
   return error == 0 ? 0 : failed(error);
 }
 

@@ -10,8 +10,10 @@
 
 #include "capi/config/config_space.hpp"
 #include "capi/dma_map.hpp"
+#include "capi/emulated_irqs.hpp"
 #include "capi/irqs.hpp"
 #include "capi/link.hpp"
+#include "capi/watches.hpp"
 #include "vfio-user/libvfio-user.h"
 #include "vmux/pci/device.hpp"
 
@@ -61,6 +63,9 @@ struct vfu_ctx {
   std::array<vmux::capi::Region, VFU_PCI_DEV_NUM_REGIONS> regions;
   vmux::capi::ConfigSpace config;
   vmux::capi::Irqs irqs;
+  std::uint32_t emulated_kinds = 0;                    // VMUX_IRQ_*
+  std::unique_ptr<vmux::capi::EmulatedIrqs> emulated;  // realized, and any
+  vmux::capi::Watches watches;
   std::unique_ptr<vmux::capi::DmaMap> dma;
   vfu_dma_register_cb_t* dma_register = nullptr;
   vfu_dma_unregister_cb_t* dma_unregister = nullptr;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A device in C, for tests: to Linux a GPIO card (ACCES 104-IDIO-16, BAR 2), and beside that an engine in BAR 0 that
- * copies guest memory and then interrupts.
+ * copies guest memory and then interrupts. The library serves the table of MSI-X there; BAR 4 is a page that clients
+ * map, with the engine's doorbell.
  *
  * Usage: capi-device SOCKET    It serves one client after another, until SIGTERM.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -14,11 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "vfio-user/libvfio-user.h"
+#include "vfio-user/vmux-extensions.h"
 
-/* BAR 0. A write to `go` copies, and signals vector 0 of MSI-X; then `status` is 0, or the errno of what went wrong. */
+/* BAR 0. A write to `go`, or another number in the first word of BAR 4, copies, and signals vector 0 of MSI-X; then
+ * `status` is 0, or the errno of what went wrong. */
 struct engine {
   uint64_t source, target;
   uint32_t length, go, status, padding;
@@ -63,14 +67,22 @@ static int copy(vfu_ctx_t* ctx, const struct engine* engine) {
   return result;
 }
 
+static void run(vfu_ctx_t* ctx, struct engine* engine) {
+  engine->status = copy(ctx, engine) == 0 ? 0 : (uint32_t)errno;
+  vfu_irq_trigger(ctx, 0); /* nobody need listen */
+}
+
+static void on_doorbell(vfu_ctx_t* ctx, void* arg, uint64_t value, uint64_t writes) {
+  (void)writes;
+  vfu_log(ctx, LOG_INFO, "doorbell %u", (unsigned)value);
+  run(ctx, arg);
+}
+
 static ssize_t access_engine(vfu_ctx_t* ctx, char* bytes, size_t count, loff_t at, bool is_write) {
   struct engine* const engine = &((struct device*)vfu_get_private(ctx))->engine;
   if ((size_t)at + count > sizeof *engine) return errno = EINVAL, -1;
   memcpy(is_write ? (char*)engine + at : bytes, is_write ? bytes : (char*)engine + at, count);
-  if (is_write && at == (loff_t)offsetof(struct engine, go)) {
-    engine->status = copy(ctx, engine) == 0 ? 0 : (uint32_t)errno;
-    vfu_irq_trigger(ctx, 0); /* nobody need listen */
-  }
+  if (is_write && at == (loff_t)offsetof(struct engine, go)) run(ctx, engine);
   return (ssize_t)count;
 }
 
@@ -107,6 +119,16 @@ static void forget_memory(vfu_ctx_t* ctx, vfu_dma_info_t* info) {
   vfu_log(ctx, LOG_DEBUG, "memory at %p is gone", info->iova.iov_base);
 }
 
+static int add_doorbell(vfu_ctx_t* ctx) {
+  const int fd = memfd_create("doorbell", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0 || ftruncate(fd, 4096) != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    return -1;
+  return vfu_setup_region(ctx, VFU_PCI_DEV_BAR4_REGION_IDX, 4096, NULL, VFU_REGION_FLAG_RW | VFU_REGION_FLAG_MEM, NULL,
+                          0, fd, 0) != 0
+             ? -1
+             : vmux_watch(ctx, VFU_PCI_DEV_BAR4_REGION_IDX, 0, 4, 0, on_doorbell, vfu_get_private(ctx));
+}
+
 static int describe(vfu_ctx_t* ctx) {
   struct msixcap msix = {.hdr.id = PCI_CAP_ID_MSIX, .mtab.to = 0x800 / 8, .mpba.pbao = 0xc00 / 8};
   if (vfu_pci_init(ctx, VFU_PCI_TYPE_CONVENTIONAL, PCI_HEADER_TYPE_NORMAL, 0) != 0) return -1;
@@ -119,17 +141,21 @@ static int describe(vfu_ctx_t* ctx) {
                  vfu_setup_device_nr_irqs(ctx, VFU_DEV_INTX_IRQ, 1) != 0 ||
                  vfu_setup_device_nr_irqs(ctx, VFU_DEV_MSIX_IRQ, 1) != 0 ||
                  vfu_setup_device_dma(ctx, LIBVFIO_USER_MAX_DMA_REGIONS, NULL, forget_memory) != 0 ||
-                 vfu_pci_add_capability(ctx, 0, 0, &msix) < 0 || vfu_realize_ctx(ctx) != 0
+                 vfu_pci_add_capability(ctx, 0, 0, &msix) < 0 || vmux_emulate_irqs(ctx, VMUX_IRQ_MSIX) != 0 ||
+                 add_doorbell(ctx) != 0 || vfu_realize_ctx(ctx) != 0
              ? -1
              : 0;
 }
 
-/* Waits with the signals that end it, as any event loop does. */
+/* Waits with the signals that end it, as any event loop does, and looks at the doorbell now and then. */
 static int serve(vfu_ctx_t* ctx, const sigset_t* while_waiting) {
   bool is_attached = false;
   while (!is_over) {
     struct pollfd input = {.fd = vfu_get_poll_fd(ctx), .events = POLLIN};
-    if (ppoll(&input, 1, NULL, while_waiting) < 0) continue;
+    const struct timespec a_while = {.tv_nsec = 5000000};
+    const int ready = ppoll(&input, 1, is_attached ? &a_while : NULL, while_waiting);
+    vmux_poll_watches(ctx);
+    if (ready <= 0) continue;
     const int done = is_attached ? vfu_run_ctx(ctx) : vfu_attach_ctx(ctx);
     if (done >= 0) {
       is_attached = true;

@@ -2,6 +2,7 @@
 // A program in C with the shared library, in a process of its own, and this project's client.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -12,6 +13,7 @@
 #include <string>
 #include <thread>
 
+#include "vmux/base/mapping.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/vfio_user/client.hpp"
 
@@ -109,6 +111,50 @@ TEST_F(CapiDevice, CopiesMemoryOfADescriptorAndInterrupts) {
   EXPECT_EQ(copy(*client, kMemory + 0x4000, kMemory, 5), static_cast<std::uint32_t>(ENOENT));
 }
 
+TEST_F(CapiDevice, HasMasksAndPendingBitsOfMsixInItsBar) {
+  const auto client = attach();
+  ASSERT_NE(client, nullptr);
+  const auto event = make_eventfd();
+  ASSERT_TRUE(event);
+  const int fd = event->get();
+  ASSERT_TRUE(client->set_irqs(pci::Irq::msix, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1}));
+  const auto mask = [&](std::uint32_t bits) {
+    return client->write(pci::Region::bar0, RegionOffset{0x80c}, std::as_bytes(std::span{&bits, 1})).has_value();
+  };
+  const auto pending = [&] {
+    std::uint64_t bits = 0;
+    EXPECT_TRUE(client->read(pci::Region::bar0, RegionOffset{0xc00}, std::as_writable_bytes(std::span{&bits, 1})));
+    return bits;
+  };
+  EXPECT_TRUE(mask(1));
+  EXPECT_EQ(copy(*client, 0, 0, 5), static_cast<std::uint32_t>(ENOENT));
+  EXPECT_EQ(drain_eventfd(fd), 0u);
+  EXPECT_EQ(pending(), 1u);
+  EXPECT_TRUE(mask(0));
+  EXPECT_EQ(drain_eventfd(fd), 1u);
+  EXPECT_EQ(pending(), 0u);
+}
+
+TEST_F(CapiDevice, HearsADoorbellInAPageThatItsClientMaps) {
+  const auto client = attach();
+  ASSERT_NE(client, nullptr);
+  const auto event = make_eventfd();
+  ASSERT_TRUE(event);
+  const int fd = event->get();
+  ASSERT_TRUE(client->set_irqs(pci::Irq::msix, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1}));
+  const auto region = client->region_info(static_cast<std::uint32_t>(pci::Region::bar4));
+  ASSERT_TRUE(region);
+  ASSERT_TRUE(region->mappable);
+  const auto page = Mapping::create(region->fd.get(), region->fd_offset, 4096, /*writable=*/true);
+  ASSERT_TRUE(page);
+  for (std::uint32_t value = 1; value <= 3; ++value) {
+    __atomic_store_n(reinterpret_cast<std::uint32_t*>(page->data()), value, __ATOMIC_RELEASE);
+    pollfd heard{fd, POLLIN, 0};
+    ASSERT_EQ(::poll(&heard, 1, 60'000), 1);
+    EXPECT_EQ(drain_eventfd(fd), 1u);
+  }
+}
+
 struct Memory final : vfio_user::DmaTarget {
   bool read(Iova from, std::span<std::byte> into) noexcept override {
     std::memcpy(into.data(), bytes.data() + (from.raw - kMemory), into.size());
@@ -169,6 +215,7 @@ TEST(CapiLibrary, ShowsItsFunctionsAndNothingElse) {
   ASSERT_NE(library, nullptr) << ::dlerror();
   EXPECT_NE(::dlsym(library, "vfu_create_ctx"), nullptr);
   EXPECT_NE(::dlvsym(library, "dma_sg_size", "LIBVFIO_USER_0"), nullptr);
+  EXPECT_NE(::dlvsym(library, "vmux_watch", "VMUX_1"), nullptr);
   Dl_info where{};
   void* const other = ::dlsym(library, "_Znwm");  // operator new
   const bool is_ours = other != nullptr && ::dladdr(other, &where) != 0 && std::strstr(where.dli_fname, "libvfio-user");

@@ -158,7 +158,9 @@ ssize_t access_part(vfu_ctx& context, char* bytes, std::size_t count, std::size_
 
 }  // namespace
 
-ssize_t access_config(vfu_ctx& context, char* bytes, std::size_t count, std::size_t at, bool is_write) {
+namespace {
+
+ssize_t access_parts(vfu_ctx& context, char* bytes, std::size_t count, std::size_t at, bool is_write) {
   std::size_t done = 0;
   while (done < count) {
     const ssize_t part = access_part(context, bytes + done, count - done, at + done, is_write);
@@ -167,6 +169,19 @@ ssize_t access_config(vfu_ctx& context, char* bytes, std::size_t count, std::siz
     done += static_cast<std::size_t>(part);
   }
   return static_cast<ssize_t>(done);
+}
+
+}  // namespace
+
+ssize_t access_config(vfu_ctx& context, char* bytes, std::size_t count, std::size_t at, bool is_write) {
+  if (context.emulated != nullptr && !is_write) context.emulated->update_config(context);
+  const ssize_t done = access_parts(context, bytes, count, at, is_write);
+  if (context.emulated != nullptr && is_write) {
+    const int error = errno;
+    context.emulated->config_written(context);  // also when only the first part of it was taken
+    errno = error;
+  }
+  return done;
 }
 
 int ConfigSpace::init(vfu_pci_type_t type, int header_type, std::size_t& size) noexcept {

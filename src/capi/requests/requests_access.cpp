@@ -15,7 +15,8 @@ bool is_saving(const vfu_ctx& context) noexcept {
 }
 
 /// 0 or an errno; all of `bytes` or nothing.
-int access(vfu_ctx& context, std::uint32_t index, std::uint64_t offset, std::span<std::byte> bytes, bool is_write) {
+int access_program(vfu_ctx& context, std::uint32_t index, std::uint64_t offset, std::span<std::byte> bytes,
+                   bool is_write) {
   const Region& region = context.regions[index];
   const bool is_config = index == VFU_PCI_DEV_CFG_REGION_IDX && (region.flags & VFU_REGION_FLAG_ALWAYS_CB) == 0;
   if (!is_config && region.access == nullptr) return EINVAL;
@@ -25,6 +26,37 @@ int access(vfu_ctx& context, std::uint32_t index, std::uint64_t offset, std::spa
                                  : region.access(&context, at, bytes.size(), static_cast<loff_t>(offset), is_write);
   if (done < 0) return callback_error();
   return static_cast<std::size_t>(done) == bytes.size() ? 0 : EINVAL;
+}
+
+/// Of a region that has a table or pending bits in it: 0 or an errno, after the parts before.
+int access_emulated(vfu_ctx& context, std::uint32_t index, std::uint64_t offset, std::span<std::byte> bytes,
+                    bool is_write) {
+  using Owner = EmulatedIrqs::Owner;
+  EmulatedIrqs& emulated = *context.emulated;
+  while (!bytes.empty()) {
+    const auto part = emulated.part_at(index, offset, bytes.size());
+    const auto now = bytes.first(static_cast<std::size_t>(part.length));
+    if (part.owner != Owner::program) {
+      if (is_write) {
+        emulated.write(part.owner, offset, now);
+      } else {
+        emulated.read(part.owner, offset, now);
+      }
+    } else if (context.regions[index].access == nullptr) {
+      if (!is_write) std::fill(now.begin(), now.end(), std::byte{0});
+    } else if (const int error = access_program(context, index, offset, now, is_write); error != 0) {
+      return error;
+    }
+    bytes = bytes.subspan(now.size());
+    offset += now.size();
+  }
+  return 0;
+}
+
+int access(vfu_ctx& context, std::uint32_t index, std::uint64_t offset, std::span<std::byte> bytes, bool is_write) {
+  const bool is_emulated = context.emulated != nullptr && context.emulated->is_in(index);
+  return is_emulated ? access_emulated(context, index, offset, bytes, is_write)
+                     : access_program(context, index, offset, bytes, is_write);
 }
 
 bool may_access(const vfu_ctx& context, std::uint32_t index, std::uint64_t offset, std::uint64_t count) noexcept {
@@ -77,9 +109,12 @@ int serve_write_multi(vfu_ctx& context, Message& message, Reply& reply) {
 }
 
 int reset_device(vfu_ctx& context, vfu_reset_type_t type) {
+  if (context.emulated != nullptr) context.emulated->reset(context, /*drop_sinks=*/type == VFU_RESET_LOST_CONN);
   if (context.reset == nullptr) return 0;
   errno = 0;
-  return context.reset(&context, type) < 0 ? callback_error() : 0;
+  const int error = context.reset(&context, type) < 0 ? callback_error() : 0;
+  context.watches.rebase();
+  return error;
 }
 
 int serve_reset(vfu_ctx& context, Message&, Reply&) { return reset_device(context, VFU_RESET_DEVICE); }

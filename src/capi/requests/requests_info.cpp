@@ -118,14 +118,18 @@ int serve_get_region_io_fds(vfu_ctx& context, Message& message, Reply& reply) {
   if (asked->argsz < head.argsz) return 0;
   for (const IoEventFd& event : region.io_events)
     answer(reply, describe(event, reply.fds));
-  return reply.fds.size() > kMaxFds ? E2BIG : 0;
+  if (reply.fds.size() > kMaxFds) return E2BIG;
+  context.watches.set_offered(asked->index);
+  return 0;
 }
 
 int serve_get_irq_info(vfu_ctx& context, Message& message, Reply& reply) {
   const auto asked = sized_request<wire::IrqInfo>(message);
   if (!asked || asked->index >= VFU_DEV_NUM_IRQS) return EINVAL;
-  answer(reply, wire::IrqInfo{sizeof(wire::IrqInfo), wire::irq_flags::kEventfd, asked->index,
-                              context.irqs.counts[asked->index]});
+  const bool is_level = asked->index == VFU_DEV_INTX_IRQ && context.emulated && context.emulated->serves(asked->index);
+  const std::uint32_t flags =
+      wire::irq_flags::kEventfd | (is_level ? wire::irq_flags::kMaskable | wire::irq_flags::kAutomasked : 0);
+  answer(reply, wire::IrqInfo{sizeof(wire::IrqInfo), flags, asked->index, context.irqs.counts[asked->index]});
   return 0;
 }
 
@@ -135,11 +139,18 @@ int serve_set_irqs(vfu_ctx& context, Message& message, Reply&) {
   if (!asked) return EINVAL;
   if (const int error = check(context, *asked, message); error != 0) return error;
   const std::uint32_t kind = asked->index, start = asked->start, data = asked->flags & sf::kDataMask;
+  const bool is_emulated = context.emulated != nullptr && context.emulated->serves(kind);
+  if (is_emulated) {
+    const auto booleans = std::span<const std::byte>{message.payload}.subspan(sizeof *asked);
+    const int error = context.emulated->configure(kind, asked->flags, start, asked->count, booleans, message.fds);
+    if (error != 0) return error;
+  }
   if ((asked->flags & sf::kTrigger) == 0) {
     auto* const changed = context.irqs.state_callbacks[kind];
     if (changed != nullptr) changed(&context, start, asked->count, (asked->flags & sf::kMask) != 0);
     return 0;
   }
+  if (is_emulated) return 0;
   const bool is_all = asked->count == 0;
   const std::uint32_t end = is_all ? context.irqs.counts[kind] : start + asked->count;
   const bool is_detach = is_all || (data == sf::kDataEventfd && message.fds.empty());

@@ -124,6 +124,7 @@ void forget_client(vfu_ctx& context) {
   remove_all_memory(context);
   static_cast<void>(reset_device(context, VFU_RESET_LOST_CONN));
   context.irqs.detach_all();
+  context.watches.forget_client();
   context.link.drop_client();
   context.is_negotiated = context.write_multiple = false;
   // The next client's device runs, wherever this one's migration was.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "capi/test/rig.hpp"
+#include "vfio-user/vmux-extensions.h"
 
 namespace capi_test {
 namespace {
@@ -116,6 +117,70 @@ TEST_F(CapiThreads, TriggersOfTwoThreadsReachWhoeverListensAndNobodyElse) {
   EXPECT_EQ(counts[0] + counts[1], sent + 2);
   ::close(first);
   ::close(second);
+}
+
+/// One that has MSI-X's table, in BAR 0, and whose client listens to vector 0.
+class CapiMaskThreads : public testing::Test {
+ protected:
+  CapiMaskThreads() {
+    std::string msix = Bytes{}.u8(0x11).u8(0).u16(kVectors - 1).u32(0).u32(0x800);
+    vfu_setup_region(one.ctx, 0, 4096, on_access, kMem, nullptr, 0, -1, 0);
+    static_cast<void>(vfu_pci_init(one.ctx, VFU_PCI_TYPE_CONVENTIONAL, 0, 0));
+    EXPECT_GT(vfu_pci_add_capability(one.ctx, 0, 0, msix.data()), 0);
+    EXPECT_EQ(vmux_emulate_irqs(one.ctx, VMUX_IRQ_MSIX), 0);
+    one.attach();
+    EXPECT_EQ(one.error_of(8, Bytes{}.u32(20).u32(4 | 32).u32(VFU_DEV_MSIX_IRQ).u32(0).u32(1), {event}), 0u);
+  }
+  ~CapiMaskThreads() override { ::close(event); }
+  void mask(unsigned bit) { EXPECT_EQ(one.write(0, 12, Bytes{}.u32(bit)), 0u); }
+  std::uint64_t take() {
+    std::uint64_t count = 0;
+    return ::read(event, &count, sizeof count) == sizeof count ? count : 0;
+  }
+  Device one;
+  int event = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+};
+
+TEST_F(CapiMaskThreads, NoTriggerIsLostWhileAGuestMasksAndUnmasks) {
+  std::atomic<int> sent = 0, heard = 0;
+  std::thread device{[&] {
+    for (int round = 1; round <= kRounds; ++round) {
+      EXPECT_EQ(vfu_irq_trigger(one.ctx, 0), 0);
+      sent = round;
+      while (heard < round)
+        std::this_thread::yield();
+    }
+  }};
+  for (unsigned step = 0; heard < kRounds; ++step) {
+    mask(step % 2);
+    const auto before = static_cast<std::uint64_t>(heard.load());
+    const std::uint64_t got = take();
+    EXPECT_LE(got, 1u);
+    heard = static_cast<int>(before + got);
+  }
+  device.join();
+  mask(0);
+  EXPECT_EQ(take(), 0u);
+  EXPECT_EQ(vmux_irq_is_pending(one.ctx, VFU_DEV_MSIX_IRQ, 0), 0);
+  EXPECT_EQ(sent, kRounds);
+}
+
+TEST(CapiLevelThreads, ALevelThatStaysHighIsToldAfterEachUnmask) {
+  const int event = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  Device level;
+  EXPECT_EQ(vmux_emulate_irqs(level.ctx, VMUX_IRQ_INTX), 0);
+  level.attach();
+  EXPECT_EQ(level.error_of(8, Bytes{}.u32(20).u32(4 | 32).u32(VFU_DEV_INTX_IRQ).u32(0).u32(1), {event}), 0u);
+  std::thread device{[&] { EXPECT_EQ(vmux_set_intx(level.ctx, true), 0); }};
+  int heard = 0;
+  while (heard < kRounds) {
+    std::uint64_t count = 0;
+    heard += ::read(event, &count, sizeof count) == sizeof count ? static_cast<int>(count) : 0;
+    EXPECT_EQ(level.error_of(8, Bytes{}.u32(20).u32(1 | 16).u32(VFU_DEV_INTX_IRQ).u32(0).u32(1)), 0u);
+  }
+  device.join();
+  EXPECT_EQ(heard, kRounds);
+  ::close(event);
 }
 
 }  // namespace
