@@ -119,5 +119,16 @@ void cross(benchmark::State& state) {
 }
 BENCHMARK(cross);
 
+/// Each frame has a copy on the same poller.
+void mirror(benchmark::State& state) {
+  Setup setup{3};
+  setup.hear(1, 2);
+  const auto ports = setup.sw->ports();
+  static_cast<void>(setup.sw->set_mirror(ports[0].id, Mirror{ports[2].id}));
+  setup.ports[0]->send(2, 1);
+  setup.run(state);
+}
+BENCHMARK(mirror);
+
 }  // namespace
 }  // namespace vmux::switching

@@ -15,7 +15,9 @@ namespace vmux::port {
   ROW(too_long, "frames for the port that are longer than it takes, and not to be cut")                             \
   ROW(filtered, "VLAN rules, bridge group addresses, a station behind the same port; mostly of what the port sent") \
   ROW(malformed, "frames that could not be parsed, or sent on, as far as needed; mostly of what the port sent")     \
-  ROW(ring_full, "frames that the port sent, and whose way to another poller was full")
+  ROW(ring_full, "frames that the port sent, and whose way to another poller was full")                             \
+  ROW(mirror_ingress, "frames that the port sent while others were mirrored to it")                                 \
+  ROW(mirror_full, "copies for the port's mirror (no frame of its own) whose way to another poller was full")
 
 enum class DropReason : std::uint8_t {
   none,

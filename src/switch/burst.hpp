@@ -32,14 +32,19 @@ struct Run {
   std::uint8_t first = 0, count = 0;
 };
 
+/// The verdict on each frame is a reason to drop it, if there is one (`results`, which its sender is told), and a set
+/// of destinations for copies of it (`mirrors`). Neither says anything about the other: a frame that is dropped may be
+/// mirrored all the same.
 struct Burst {
   std::array<packet::FrameView, port::kMaxBurst> views;
-  std::array<port::FrameResult, port::kMaxBurst> results;  ///< the verdict on each frame
+  std::array<port::FrameResult, port::kMaxBurst> results;
+  std::array<MirrorSet, port::kMaxBurst> mirrors;  ///< where all_mirrors is not empty
   std::array<Run, port::kMaxBurst> runs;
   std::size_t count = 0, run_count = 0;
-  std::size_t dropped = 0;   ///< frames with a verdict against them
-  Member* sender = nullptr;  ///< nullptr: they came over a link,
-  ShardRef origin = kHere;   ///< that of this peer
+  std::size_t dropped = 0;    ///< frames with a verdict against them
+  MirrorSet all_mirrors = 0;  ///< those that some frame is for; set by judge(), so only of ports with a policy
+  Member* sender = nullptr;   ///< nullptr: they came over a link,
+  ShardRef origin = kHere;    ///< that of this peer
 
   [[nodiscard]] std::span<Run> all_runs() noexcept { return std::span{runs}.first(run_count); }
   [[nodiscard]] std::span<const Run> all_runs() const noexcept { return std::span{runs}.first(run_count); }
@@ -50,6 +55,11 @@ struct Burst {
   void drop(std::size_t index, port::DropReason why) noexcept {
     results[index].dropped = why;
     ++dropped;
+  }
+  /// A stage's wish for copies of a frame, besides those that others have; behind judge().
+  void mirror(std::size_t index, MirrorSet to) noexcept {
+    mirrors[index] = static_cast<MirrorSet>(mirrors[index] | to);
+    all_mirrors = static_cast<MirrorSet>(all_mirrors | to);
   }
   /// True when no frame of it is left.
   [[nodiscard]] bool is_dropped(const Run& run) const noexcept {
@@ -97,5 +107,8 @@ struct Ingress {
 
 /// The first stage: fills runs and results from views. Pure, and decided on bytes that the sender cannot change.
 void classify(const Ingress& ingress, Burst& burst) noexcept;
+
+/// The second stage, of ports that have a policy: what it says of the burst's frames. Pure.
+void judge(const Policy& policy, Burst& burst) noexcept;
 
 }  // namespace vmux::switching

@@ -4,37 +4,15 @@
 #include <cstring>
 
 #include "packet/bytes.hpp"
+#include "switch/length.hpp"
 #include "switch/shard.hpp"
 
 namespace vmux::switching {
 namespace {
 
-constexpr std::uint32_t kMacs = 12, kTag = 4;    // bytes
+constexpr std::uint32_t kMacs = 12, kTag = kTagBytes;
 constexpr std::uint16_t kPriorityMask = 0xf000;  // PCP and DEI of a TCI
 constexpr std::uint16_t kVidMask = 0x0fff;
-
-bool takes_whole(const packet::Accepts& accepts, const packet::Offload& offload) noexcept {
-  if (!accepts.checksum || offload.tunnel != 0) return false;
-  const packet::Gso gso = offload.gso;
-  return (gso == packet::Gso::tcp4 && accepts.gso_tcp4) || (gso == packet::Gso::tcp6 && accepts.gso_tcp6) ||
-         (gso == packet::Gso::udp && accepts.gso_udp);
-}
-
-// Not a part of what is done for every frame.
-[[gnu::noinline]] bool is_super_frame_too_long(const packet::FrameView& view, const packet::Accepts& accepts,
-                                               std::uint32_t tag) noexcept {
-  constexpr std::uint32_t kLongestWhole = 0xffff;  // bytes; longer ones are cut, see packet::Pieces
-  const packet::Offload& offload = view.offload;
-  if (view.length <= kLongestWhole && takes_whole(accepts, offload)) return false;
-  return std::min<std::uint32_t>(view.length, std::uint32_t{offload.header_length} + offload.gso_size) + tag >
-         accepts.max_frame;
-}
-
-inline bool is_too_long(const packet::FrameView& view, const packet::Accepts& accepts) noexcept {
-  const std::uint32_t tag = view.offload.has_vlan ? std::uint32_t{kTag} : 0;
-  if (view.offload.gso == packet::Gso::none) return view.length + tag > accepts.max_frame;
-  return is_super_frame_too_long(view, accepts, tag);
-}
 
 // A port sees its own VLAN without a tag, every other with.
 inline bool has_right_tag(const Frame& frame, const VlanRules& rules) noexcept {
@@ -46,6 +24,31 @@ void count_lost(port::PortCounters& counters, const port::Delivery& delivery) no
   for (const port::DropReasonRow& row : port::kDropReasons) {
     if (const std::uint8_t frames = delivery.why[port::index_of(row.reason)]) counters.drops(row.reason).add(frames);
   }
+}
+
+[[gnu::always_inline]] inline packet::Accepts accepts_now(const Member& member) noexcept {
+  packet::Accepts accepts = member.port.accepts();
+  if (member.policy.max_frame != 0) [[unlikely]] {
+    accepts.max_frame = std::min(accepts.max_frame, member.policy.max_frame);
+    accepts.checksum = false;  // so that the pieces count of what the port would take whole
+  }
+  return accepts;
+}
+
+// In a round of the port; how many it took. A call for each receiver of a flood is felt.
+[[gnu::always_inline]] inline std::size_t deliver_now(Member& member,
+                                                      std::span<const packet::FrameView> frames) noexcept {
+  port::PortCounters& counters = member.port.counters();
+  const port::Delivery done = member.port.deliver(frames);
+  std::uint64_t bytes = 0;
+  for (const packet::FrameView& view : frames.first(done.taken))
+    bytes += view.length;
+  counters.tx_frames.add(done.taken - done.lost);
+  counters.tx_bytes.add(bytes - done.lost_bytes);
+  if (done.lost != 0) [[unlikely]]
+    count_lost(counters, done);
+  if (done.taken < frames.size()) counters.drops(port::DropReason::no_room).add(frames.size() - done.taken);
+  return done.taken;
 }
 
 }  // namespace
@@ -115,34 +118,19 @@ bool Shard::look_elsewhere(Burst& burst, Share share, Member& member) noexcept {
   return true;
 }
 
-// What a port sends that is longer than its MTU lets pass: each piece of a super-frame counts, as it would on a wire.
-void Shard::drop_longer(Burst& burst, std::uint32_t max_frame) noexcept {
-  packet::Accepts pieces;
-  pieces.max_frame = max_frame;
-  for (std::size_t i = 0; i < burst.count; ++i) {
-    if (!burst.is_dropped(i) && is_too_long(burst.views[i], pieces)) burst.drop(i, port::DropReason::too_long);
-  }
-}
-
 void Shard::send_queued(const Burst& burst, Member& member) noexcept {
-  port::PortCounters& counters = member.port.counters();
-  packet::Accepts accepts = member.port.accepts();
-  if (member.max_frame != 0) [[unlikely]] {
-    accepts.max_frame = std::min(accepts.max_frame, member.max_frame);
-    accepts.checksum = false;  // so that the pieces count of what the port would take whole
-  }
+  const packet::Accepts accepts = accepts_now(member);
   const auto frames = gather(burst, member, accepts);
   member.shares = 0;
   if (frames.empty()) return;
-  const port::Delivery done = member.port.deliver(frames);
-  std::uint64_t bytes = 0;
-  for (const packet::FrameView& view : frames.first(done.taken))
-    bytes += view.length;
-  counters.tx_frames.add(done.taken - done.lost);
-  counters.tx_bytes.add(bytes - done.lost_bytes);
-  if (done.lost != 0) [[unlikely]]
-    count_lost(counters, done);
-  if (done.taken < frames.size()) counters.drops(port::DropReason::no_room).add(frames.size() - done.taken);
+  const std::size_t taken = deliver_now(member, frames);
+  if (member.has_policy && member.policy.mirror_out != 0) [[unlikely]]
+    mirror(member.policy.mirror_out, frames.first(taken), member.port.counters());
+}
+
+packet::Accepts Shard::accepts_of(const Member& member) noexcept { return accepts_now(member); }
+std::size_t Shard::deliver(Member& member, std::span<const packet::FrameView> frames) noexcept {
+  return deliver_now(member, frames);
 }
 
 // The frames for one port, side by side. They mostly are already: then nothing is copied.

@@ -30,6 +30,24 @@ struct VlanRules {
   [[nodiscard]] bool carries(std::uint16_t vlan) const noexcept { return vlan == untagged || tagged[vlan]; }
 };
 
+/// Every VLAN but those: no frame enters or leaves.
+[[nodiscard]] inline VlanRules no_vlans() noexcept { return {VlanMode::trunk, kNoVlan, {}}; }
+
+/// Destinations of mirrors, by their numbers on the switch: a bit each.
+using MirrorSet = std::uint16_t;
+static_assert(kMaxMirrors <= 16);
+
+/// What holds for a port besides the rules of a bridge.
+struct Policy {
+  std::uint32_t max_frame = 0;  ///< PortConfig
+  MirrorSet mirror_in = 0;      ///< where copies of all that it sends go,
+  MirrorSet mirror_out = 0;     ///< and of all that it gets
+  bool is_destination = false;  ///< of mirrors: nothing that it sends enters
+  [[nodiscard]] bool is_set() const noexcept {
+    return max_frame != 0 || (mirror_in | mirror_out) != 0 || is_destination;
+  }
+};
+
 struct MultiLane;
 
 /// Frames of a burst, side by side in one of its runs.
@@ -47,8 +65,9 @@ struct Member {
   port::Port& port;
   MultiLane* multi_lane;  ///< nullptr: all of the port is here
   VlanRules vlan;
-  std::uint32_t max_frame = 0;     ///< PortConfig
+  Policy policy;
   std::uint32_t quiet_rounds = 0;  ///< rounds since its last frame
+  bool has_policy = false;         ///< all that the data path of a port without one looks at
   bool has_stations = false;       ///< it was ready since its addresses were forgotten
   bool is_in_round = false;
   std::uint8_t shares = 0;  ///< of the current burst that are for this port:

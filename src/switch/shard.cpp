@@ -75,11 +75,11 @@ void Shard::admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<cons
     multi_lanes_[slot]->lanes.push_back(place_of(*shard));
 }
 
-void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules, std::uint32_t max_frame) {
+void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules, const Policy& policy) {
   MultiLane* const lanes = multi_lane(id);
   members_.push_back(std::make_unique<Member>(id, port, rules, lanes));
   Member* const member = members_.back().get();
-  member->max_frame = max_frame;
+  set_policy(id, policy);
   busy_.push_back(member);
   if (lanes == nullptr) {
     by_slot_[slot_of(id)] = member;
@@ -111,9 +111,11 @@ void Shard::set_vlan(PortId id, const VlanRules& rules) noexcept {
   }
 }
 
-void Shard::set_max_frame(PortId id, std::uint32_t bytes) noexcept {
+void Shard::set_policy(PortId id, const Policy& policy) noexcept {
   for (const auto& member : members_) {
-    if (member->id == id) member->max_frame = bytes;
+    if (member->id != id) continue;
+    member->policy = policy;
+    member->has_policy = policy.is_set();
   }
 }
 
@@ -159,6 +161,8 @@ unsigned Shard::poll() noexcept {
     for (Peer& peer : peers_)
       done += receive(peer);
     reclaim();
+    if (has_copy_links_) [[unlikely]]
+      done += serve_copies();
   }
   done += serve_quiet(done > 0);
   const std::uint64_t now_ns = poller_.now_ns();
@@ -228,11 +232,13 @@ unsigned Shard::serve(Member& member) noexcept {
     burst.count = member.port.take(burst.views);
     if (burst.count == 0) break;
     classify({member.id, member.vlan, forwarded_groups_}, burst);
-    if (member.max_frame != 0) [[unlikely]]
-      drop_longer(burst, member.max_frame);
+    if (member.has_policy) [[unlikely]]
+      judge(member.policy, burst);
     locate(burst);
     forward(burst);
     count_sent(burst, counters);
+    if (member.has_policy) [[unlikely]]
+      mirror_marked(burst);
     member.port.finish(std::span{burst.results}.first(burst.count));
     done += static_cast<unsigned>(burst.count);
     if (burst.count < burst.views.size()) break;

@@ -45,9 +45,22 @@ struct Link {
   runtime::SpscRing<packet::Pool::Slot*> returns;  ///< receiver to sender: never full, it holds the whole pool
 };
 
+/// What travels for mirrors: apart from frames that are forwarded, whose way it cannot fill.
+struct Copy {
+  packet::Pool::Slot* frame = nullptr;  ///< in the sender's pool of copies
+  PortId to;
+};
+struct CopyLink {
+  explicit CopyLink(std::size_t packets) : copies(packets), returns(packets) {}
+  runtime::SpscRing<Copy> copies;                  ///< sender to receiver
+  runtime::SpscRing<packet::Pool::Slot*> returns;  ///< receiver to sender; neither is ever full
+};
+
 /// Made on a control thread; from the addition of the task on, all of it is the poller's.
 class Shard final : public runtime::Task {
  public:
+  static constexpr std::size_t kCopies = 1024;  ///< for mirrors on other pollers, under way at once
+  static constexpr std::size_t kCopySegments = 4096;
   static constexpr std::size_t kPackets = 2048;  ///< frames under way to other pollers at once
   static constexpr std::size_t kSegments = 8192;
   static constexpr ShardRef kMultiLane = 0xffff;
@@ -64,10 +77,16 @@ class Shard final : public runtime::Task {
   void admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<const port::Steering> steering,
              std::uint32_t mac_limit);
   /// A port, or the lane that this shard has.
-  void add_member(PortId id, port::Port& port, const VlanRules& rules, std::uint32_t max_frame);
+  void add_member(PortId id, port::Port& port, const VlanRules& rules, const Policy& policy);
   void remove_member(PortId id) noexcept;
   void set_vlan(PortId id, const VlanRules& rules) noexcept;
-  void set_max_frame(PortId id, std::uint32_t bytes) noexcept;
+  void set_policy(PortId id, const Policy& policy) noexcept;
+  /// The destination of that number. Before a policy names it, and until none does.
+  void set_mirror(std::size_t number, PortId to) noexcept { mirrors_[number] = to; }
+  /// Where copies go to another shard, with the pool that they lie in if there is none yet; and where they come from
+  /// it. `peer` has been added.
+  void send_copies_by(const Shard& peer, CopyLink& link, std::unique_ptr<packet::Pool>& pool) noexcept;
+  void take_copies_from(const Shard& peer, CopyLink& link) noexcept;
   /// Its ageing time and the groups that pass.
   void set_options(const SwitchOptions& options) noexcept;
   /// Of the shard that has lane 0: hands its steering to all peers once more.
@@ -87,7 +106,9 @@ class Shard final : public runtime::Task {
     Shard* shard;  // another poller's: for its address, and its poller's wake() and post() only
     Link* to;
     Link* from;
-    bool is_touched = false;  // items were pushed since the last wake()
+    bool is_touched = false;          // items were pushed since the last wake()
+    CopyLink* copies_to = nullptr;    // once there was a mirror that takes it
+    CopyLink* copies_from = nullptr;  // the same
   };
   // shard.cpp: rounds and links
   unsigned serve(Member& member) noexcept;
@@ -137,7 +158,8 @@ class Shard final : public runtime::Task {
   }
   void flood(const Burst& burst, Share share) noexcept;
   [[nodiscard]] bool look_elsewhere(Burst& burst, Share share, Member& member) noexcept;
-  static void drop_longer(Burst& burst, std::uint32_t max_frame) noexcept;
+  static packet::Accepts accepts_of(const Member& member) noexcept;
+  static std::size_t deliver(Member& member, std::span<const packet::FrameView> frames) noexcept;
   void send_queued(const Burst& burst, Member& member) noexcept;
   [[nodiscard]] std::span<const packet::FrameView> gather(const Burst& burst, Member& member,
                                                           const packet::Accepts& accepts) noexcept;
@@ -145,6 +167,20 @@ class Shard final : public runtime::Task {
                                                            const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept;
   void cross(Peer& peer, const Burst& burst, Share share) noexcept;
+
+  // mirror.cpp: copies, behind all that is forwarded
+  void mirror_marked(const Burst& burst) noexcept;
+  void mirror(MirrorSet to, std::span<const packet::FrameView> frames, port::PortCounters& counters) noexcept;
+  void mirror_to_lanes(const MultiLane& to, std::span<const packet::FrameView> frames,
+                       port::PortCounters& counters) noexcept;
+  void hand_copies(Member& to, std::span<const packet::FrameView> frames) noexcept;
+  void cross_copies(Peer& peer, PortId to, std::span<const packet::FrameView> frames,
+                    port::PortCounters& counters) noexcept;
+  [[nodiscard]] unsigned serve_copies() noexcept;
+  [[nodiscard]] unsigned receive_copies(Peer& peer) noexcept;
+  [[nodiscard]] Member* member_of(PortId id) const noexcept;
+  [[nodiscard]] Peer& peer_of(const Shard& shard) noexcept { return peers_[place_of(shard) - 1u]; }
+
   [[nodiscard]] Member* local(PortId id) const noexcept {
     Member* const member = by_slot_[slot_of(id)];
     return member != nullptr && member->id == id ? member : nullptr;
@@ -161,8 +197,11 @@ class Shard final : public runtime::Task {
   std::vector<std::unique_ptr<MultiLane>> multi_lanes_;  // by slot
   std::vector<MultiLane*> homes_;                        // those whose lane 0 is here
   std::unique_ptr<packet::Pool> pool_;                   // made with the first peer
-  std::vector<Member*> pending_, in_round_;              // with queued frames; in a round, but for the sender
-  std::vector<Member*> busy_, quiet_;                    // all members: by whether they sent anything of late
+  std::unique_ptr<packet::Pool> copies_;                 // those for mirrors on other pollers
+  std::array<PortId, kMaxMirrors> mirrors_{};            // by number
+  bool has_copy_links_ = false;
+  std::vector<Member*> pending_, in_round_;  // with queued frames; in a round, but for the sender
+  std::vector<Member*> busy_, quiet_;        // all members: by whether they sent anything of late
   std::uint64_t next_sweep_ns_ = 0, next_look_ns_ = 0;
   std::size_t first_ = 0;       // of busy_, that has the first turn
   std::size_t next_quiet_ = 0;  // of quiet_, to be looked at next

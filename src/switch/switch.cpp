@@ -3,9 +3,12 @@
 #include "switch/switch.hpp"
 
 #include <algorithm>
+#include <array>
+#include <map>
 #include <optional>
 #include <random>
 #include <unordered_map>
+#include <utility>
 
 #include "switch/shard.hpp"
 
@@ -20,6 +23,7 @@ struct Attachment {
   PortConfig config;
   std::vector<port::Port*> ports;  // by lane
   std::vector<Shard*> shards;      // the same
+  std::optional<Mirror> mirror;
 
   [[nodiscard]] bool is_on(const Shard& shard) const {
     return std::find(shards.begin(), shards.end(), &shard) != shards.end();
@@ -83,6 +87,8 @@ struct Switch::Impl {
   std::vector<std::optional<Attachment>> slots;
   std::vector<std::uint32_t> uses;  // of each slot
   std::vector<std::unique_ptr<Link>> links;
+  std::map<std::pair<const Shard*, const Shard*>, std::unique_ptr<CopyLink>> copy_links;  // from, to
+  std::array<PortId, kMaxMirrors> mirrors{};                                              // destinations by number
   std::vector<std::unique_ptr<Shard>> shards;
 
   Attachment* find(PortId id) {
@@ -92,6 +98,17 @@ struct Switch::Impl {
   Result<Shard*> shard_on(runtime::Poller& poller);
   Result<std::uint32_t> free_slot();
   void admit(const Attachment& attachment, Shard& shard);
+  // Mirrors:
+  [[nodiscard]] bool is_destination(PortId id) const;
+  [[nodiscard]] MirrorSet set_of(PortId destination) const;
+  [[nodiscard]] Policy policy_of(const Attachment& attachment) const;
+  [[nodiscard]] VlanRules rules_of(const Attachment& attachment) const;
+  Result<void> check(const Attachment& from, const Mirror& mirror);
+  void begin_destination(const Attachment& destination);
+  void end_destination(PortId id);
+  void join(const Attachment& from, const Attachment& destination);
+  void tell(const Attachment& attachment);
+  void forget_everywhere(PortId id);
   Result<void> check(std::span<const Lane> lanes, const PortConfig& config) const;
   template <class F>
   static void on(Shard& shard, F&& work) {
@@ -116,6 +133,8 @@ Result<Shard*> Switch::Impl::shard_on(runtime::Poller& poller) {
   for (const auto& attachment : slots) {
     if (attachment) admit(*attachment, *added);
   }
+  for (std::size_t number = 0; number < mirrors.size(); ++number)
+    added->set_mirror(number, mirrors[number]);
   on(*added, [&] { poller.add_task(*added); });
   shards.push_back(std::move(fresh));
   return added;
@@ -163,6 +182,93 @@ Result<std::uint32_t> Switch::Impl::free_slot() {
   slots.emplace_back();
   uses.push_back(0);
   return static_cast<std::uint32_t>(slots.size() - 1);
+}
+
+bool Switch::Impl::is_destination(PortId id) const { return set_of(id) != 0; }
+
+MirrorSet Switch::Impl::set_of(PortId destination) const {
+  const auto at = std::find(mirrors.begin(), mirrors.end(), destination);
+  return at == mirrors.end() ? MirrorSet{0} : static_cast<MirrorSet>(1u << (at - mirrors.begin()));
+}
+
+Policy Switch::Impl::policy_of(const Attachment& attachment) const {
+  Policy policy{.max_frame = attachment.config.max_frame, .is_destination = is_destination(attachment.id)};
+  if (!attachment.mirror) return policy;
+  if (attachment.mirror->in) policy.mirror_in = set_of(attachment.mirror->to);
+  if (attachment.mirror->out) policy.mirror_out = set_of(attachment.mirror->to);
+  return policy;
+}
+
+// Those of a configuration that has been checked.
+VlanRules Switch::Impl::rules_of(const Attachment& attachment) const {
+  return is_destination(attachment.id) ? no_vlans() : *switching::rules_of(attachment.config.vlan);
+}
+
+Result<void> Switch::Impl::check(const Attachment& from, const Mirror& mirror) {
+  const Attachment* const to = find(mirror.to);
+  if (to == nullptr) return fail(Errc::not_found, "the switch has no port that could be this mirror's destination");
+  if (to == &from) return fail(Errc::invalid_argument, "a port cannot be mirrored to itself");
+  if (!mirror.in && !mirror.out) return fail(Errc::invalid_argument, "a mirror is of frames in, out or both");
+  if (to->mirror) return fail(Errc::invalid_argument, "the destination of a mirror cannot be mirrored itself");
+  if (is_destination(from.id)) return fail(Errc::invalid_argument, "others are mirrored to this port already");
+  const bool has_room = is_destination(mirror.to) || set_of(PortId{}) != 0;
+  if (!has_room) return fail(Errc::no_space, "a switch has at most 16 destinations of mirrors");
+  return {};
+}
+
+// What the lanes of a port do, as all that is asked for has it.
+void Switch::Impl::tell(const Attachment& attachment) {
+  const Policy policy = policy_of(attachment);
+  const VlanRules rules = rules_of(attachment);
+  for (Shard* const owner : attachment.shards) {
+    on(*owner, [&] {
+      owner->set_vlan(attachment.id, rules);
+      owner->set_policy(attachment.id, policy);
+    });
+  }
+}
+
+void Switch::Impl::forget_everywhere(PortId id) {
+  for (const auto& shard : shards)
+    on(*shard, [&] { shard->forget(id); });
+}
+
+// It leaves the network before the first copy comes.
+void Switch::Impl::begin_destination(const Attachment& destination) {
+  if (is_destination(destination.id)) return;
+  const auto number = static_cast<std::size_t>(std::find(mirrors.begin(), mirrors.end(), PortId{}) - mirrors.begin());
+  mirrors[number] = destination.id;
+  tell(destination);
+  forget_everywhere(destination.id);
+  for (const auto& shard : shards)
+    on(*shard, [&] { shard->set_mirror(number, destination.id); });
+}
+
+// Back in the network, unless somebody is still mirrored to it.
+void Switch::Impl::end_destination(PortId id) {
+  const bool has_sources = std::any_of(
+      slots.begin(), slots.end(), [id](const auto& slot) { return slot && slot->mirror && slot->mirror->to == id; });
+  const auto at = std::find(mirrors.begin(), mirrors.end(), id);
+  if (has_sources || at == mirrors.end()) return;
+  *at = {};
+  const auto number = static_cast<std::size_t>(at - mirrors.begin());
+  for (const auto& shard : shards)
+    on(*shard, [&] { shard->set_mirror(number, {}); });
+  if (const Attachment* const destination = find(id)) tell(*destination);
+}
+
+// The ways of copies between pollers, which stay: there is one mirror today and another tomorrow.
+void Switch::Impl::join(const Attachment& from, const Attachment& destination) {
+  for (Shard* const source : from.shards) {
+    for (Shard* const sink : destination.shards) {
+      if (source == sink || copy_links.count({source, sink}) != 0) continue;
+      std::unique_ptr<CopyLink>& link = copy_links[{source, sink}];
+      link = std::make_unique<CopyLink>(Shard::kCopies);
+      auto pool = std::make_unique<packet::Pool>(Shard::kCopies, Shard::kCopySegments);
+      on(*sink, [&] { sink->take_copies_from(*source, *link); });
+      on(*source, [&] { source->send_copies_by(*sink, *link, pool); });
+    }
+  }
 }
 
 Switch::Switch(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -219,10 +325,10 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   const PortId id = attachment.id = PortId{*slot | (++impl_->uses[*slot] << kSlotBits)};
   for (const auto& each : impl_->shards)
     impl_->admit(attachment, *each);
+  const Policy policy{.max_frame = attachment.config.max_frame};
   for (std::size_t i = 0; i < lanes.size(); ++i) {
     Shard& shard = *attachment.shards[i];
-    const std::uint32_t max_frame = attachment.config.max_frame;
-    Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, *rules, max_frame); });
+    Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, *rules, policy); });
   }
   impl_->slots[*slot] = std::move(attachment);
   return id;
@@ -231,6 +337,10 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
 Result<void> Switch::detach(PortId id) {
   const Attachment* const attachment = impl_->find(id);
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
+  static_cast<void>(set_mirror(id, std::nullopt));
+  for (const auto& slot : impl_->slots) {
+    if (slot && slot->mirror && slot->mirror->to == id) static_cast<void>(set_mirror(slot->id, std::nullopt));
+  }
   // First at its owners, so that no shard hears of it again; then everywhere else.
   for (Shard* const owner : attachment->shards)
     Impl::on(*owner, [&] { owner->remove_member(id); });
@@ -245,20 +355,33 @@ Result<void> Switch::set_vlan(PortId id, VlanConfig vlan) {
   if (!rules) return tl::unexpected(rules.error());
   Attachment* const attachment = impl_->find(id);
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
-  for (Shard* const owner : attachment->shards)
-    Impl::on(*owner, [&] { owner->set_vlan(id, *rules); });
-  for (const auto& shard : impl_->shards)
-    Impl::on(*shard, [&] { shard->forget(id); });
   attachment->config.vlan = std::move(vlan);
+  impl_->tell(*attachment);
+  impl_->forget_everywhere(id);
   return {};
 }
 
 Result<void> Switch::set_max_frame(PortId id, std::uint32_t bytes) {
   Attachment* const attachment = impl_->find(id);
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
-  for (Shard* const owner : attachment->shards)
-    Impl::on(*owner, [&] { owner->set_max_frame(id, bytes); });
   attachment->config.max_frame = bytes;
+  impl_->tell(*attachment);
+  return {};
+}
+
+Result<void> Switch::set_mirror(PortId id, std::optional<Mirror> mirror) {
+  Attachment* const attachment = impl_->find(id);
+  if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
+  if (mirror == attachment->mirror) return {};
+  if (mirror) {
+    if (auto may = impl_->check(*attachment, *mirror); !may) return may;
+    const Attachment& destination = *impl_->find(mirror->to);
+    impl_->begin_destination(destination);
+    impl_->join(*attachment, destination);
+  }
+  const std::optional<Mirror> before = std::exchange(attachment->mirror, mirror);
+  impl_->tell(*attachment);
+  if (before) impl_->end_destination(before->to);
   return {};
 }
 
@@ -287,8 +410,7 @@ std::size_t Switch::flush(std::optional<PortId> id) {
     count += !entry.is_static && (!id || entry.port == *id) ? 1 : 0;
   for (const auto& slot : impl_->slots) {
     if (!slot || (id && slot->id != *id)) continue;
-    for (const auto& shard : impl_->shards)
-      Impl::on(*shard, [&] { shard->forget(slot->id); });
+    impl_->forget_everywhere(slot->id);
   }
   return count;
 }
@@ -299,7 +421,7 @@ std::vector<PortInfo> Switch::ports() const {
   std::vector<PortInfo> out;
   for (const auto& slot : impl_->slots) {
     if (!slot) continue;
-    PortInfo& info = out.emplace_back(PortInfo{slot->id, slot->config, {}});
+    PortInfo& info = out.emplace_back(PortInfo{slot->id, slot->config, {}, slot->mirror});
     for (std::size_t i = 0; i < slot->ports.size(); ++i)
       info.lanes.push_back({slot->shards[i]->poller().name(), &slot->ports[i]->counters()});
   }

@@ -50,6 +50,16 @@ struct PortConfig {
   std::vector<Station> stations = {};
 };
 
+/// Copies of a port's frames for another port of its switch, the destination. The frames go on as they would without.
+struct Mirror {
+  PortId to;
+  bool in = true;   ///< of what the port sends, whatever the switch then does with it; not of what is no whole frame
+  bool out = true;  ///< of what is delivered to the port, with the tags that it sees
+  friend bool operator==(const Mirror&, const Mirror&) = default;
+};
+/// Destinations of a switch.
+inline constexpr std::size_t kMaxMirrors = 16;
+
 struct SwitchOptions {
   std::uint32_t ageing_seconds = 300;  ///< an address not heard of for so long is forgotten (IEEE 802.1Q 8.8.3)
   std::uint32_t mac_capacity = 16384;  ///< addresses in all
@@ -83,6 +93,7 @@ struct PortInfo {
   PortId id;
   PortConfig config;
   std::vector<LaneInfo> lanes;  ///< lane 0 first; one, unless its queues are spread over pollers
+  std::optional<Mirror> mirror;
 };
 
 /// All methods are for one control thread at a time (never a poller's), and may wait for pollers. Pollers must outlive
@@ -99,7 +110,7 @@ class Switch {
   [[nodiscard]] Result<PortId> attach(std::span<const Lane> lanes, PortConfig config);
   /// A port whose queues are all on one poller.
   [[nodiscard]] Result<PortId> attach(port::Port& port, runtime::Poller& poller, PortConfig config);
-  /// When it returns, no poller touches the port any more.
+  /// When it returns, no poller touches the port any more. Mirrors of it and to it end before.
   [[nodiscard]] Result<void> detach(PortId id);
   /// Changes the VLAN rules of an attached port; addresses learnt from it are forgotten.
   [[nodiscard]] Result<void> set_vlan(PortId id, VlanConfig vlan);
@@ -107,6 +118,12 @@ class Switch {
   [[nodiscard]] Result<void> set_max_frame(PortId id, std::uint32_t bytes);
   /// Changes PortConfig::stations of an attached port.
   [[nodiscard]] Result<void> set_stations(PortId id, std::vector<Station> stations);
+  /// Copies the frames of an attached port to another, or does so no longer. A destination is out of the network
+  /// meanwhile, as that of a switch's SPAN is: it gets copies and nothing else, and what it sends is dropped. Its VLANs
+  /// and stations hold again when the last mirror to it is gone. A copy that finds no room, here or there, is dropped
+  /// and counted. Refused: a port to itself, a destination that is mirrored, a source that is a destination, more than
+  /// kMaxMirrors destinations.
+  [[nodiscard]] Result<void> set_mirror(PortId id, std::optional<Mirror> mirror);
   /// Changes what frames are kept on one link, and for how long addresses are known: from now on, for those that are
   /// known already. Ports and the table's capacity stay.
   [[nodiscard]] Result<void> set_options(std::uint32_t ageing_seconds, std::uint16_t forwarded_groups);
