@@ -11,6 +11,7 @@ from harness.iavf import card
 from harness.traffic import give_address, ping, wait_for_peer
 from harness.vmm import attach
 from harness.vmux import wait_until
+from harness.wire import mac_bytes, raw_socket
 
 
 # --- without guests ---
@@ -141,6 +142,32 @@ def test_the_schema_has_every_method_and_completion_every_command(rig, tmp_path)
     assert done.stdout == "link=\n"
 
 
+def test_mirrors_are_saved_read_again_and_kept_from_leading_nowhere(rig, tmp_path):
+    vmux = rig.vmux("--pollers", "2")
+    for name, model in (("vm0", "iavf"), ("vm1", "virtio-net"), ("ear", "e1000")):
+        vmux.add_port(name, model=model)
+    with attach(vmux.socket("vm0")):
+        assert vmux.ctl("port", "set", "vm0", "mirror=ear:in")["mirror"] == "ear:in"
+        for wrong in ("vm0", "nobody", "ear:up", ":in"):
+            assert vmux.ctl_run("port", "set", "vm0", f"mirror={wrong}").returncode in (1, 2), wrong
+        assert vmux.ctl_run("port", "set", "ear", "mirror=vm1").returncode == 2
+        refused = vmux.ctl_run("port", "remove", "ear")
+        assert refused.returncode == 1 and "vm0 is mirrored to ear" in refused.stderr
+        assert vmux.ctl("port", "show", "vm0")["connected"] is True
+    file = tmp_path / "saved.toml"
+    vmux.ctl("config", "save", file)
+    assert vmux.stop() == 0
+    vmux.flags = ["--config", str(file)]
+    vmux.start()  # vm0 stands before ear
+    assert vmux.ctl("port", "show", "ear")["mirror_of"] == ["vm0"]
+    assert vmux.ctl("config", "diff")["calls"] == []
+    file.write_text(file.read_text().replace('"ear:in"', '"vm1:out"'))
+    assert vmux.ctl("reload")["changed"] == 1
+    told = [(event["event"], event["name"], event["detail"], event["number"]) for event in vmux.ctl("events")["events"] if "detail" in event]
+    assert told == [("mirror_begun", "vm0", "ear:in", os.geteuid()), ("mirror_ended", "vm0", "ear:in", os.geteuid()),
+                    ("mirror_begun", "vm0", "vm1:out", os.geteuid())]
+
+
 # --- two hundred ports ---
 
 class Load:
@@ -204,6 +231,10 @@ def test_two_hundred_ports_come_are_used_changed_and_go_beside_traffic_that_lose
 
 # --- with guests ---
 
+def uplink_counters(vmux):
+    return vmux.ctl("uplink", "list")[0]["counters"]
+
+
 def carrier(guest, interface="eth0"):
     return guest.run(f"cat /sys/class/net/{interface}/carrier").output.strip() == "1"
 
@@ -240,6 +271,39 @@ def test_the_operators_cable_vlan_and_mtu_reach_a_linux_guest(pair):
         for name in ("a", "b"):
             vmux.ctl("port", "set", name, "link=", "vlan=", "mtu=")
     assert {name: vmux.stats(name)["client"]["connections"] for name in ("a", "b")} == connections
+
+
+def test_a_port_is_mirrored_to_an_interface_of_the_host(pair):
+    """The guests notice nothing; what one says and hears is on the tap, and what the tap says goes nowhere."""
+    vmux = pair.vmux
+    vmux.ctl("uplink", "add", "ear", "--backend", "tap", "--device", "vmuxear0")
+    try:
+        subprocess.run("sysctl -qw net.ipv6.conf.vmuxear0.disable_ipv6=1; ip link set vmuxear0 up", shell=True, check=True)
+        vmux.ctl("port", "set", "a", "mirror=ear")
+        heard = raw_socket("vmuxear0", 3)
+        heard.settimeout(60)
+        assert ping(pair.a, pair.address_b, count=5).loss == 0
+        said = {"request": 0, "reply": 0}
+        while min(said.values()) < 5:
+            frame = heard.recv(2048)
+            if frame[12:14] == b"\x08\x00" and frame[23] == 1:
+                said["request" if frame[34] == 8 else "reply"] += 1
+        # What the tap sends is dropped, also what is for b.
+        mac_b = vmux.ctl("port", "show", "b")["mac"]
+        before = vmux.stats("b")["counters"]["tx_frames"]
+        heard.send(mac_bytes(mac_b) + bytes.fromhex("020000000077") + b"\x88\xb5" + bytes(46))
+        wait_until(lambda: uplink_counters(vmux)["drop_mirror_ingress"] >= 1, "the frame to be dropped")
+        assert vmux.stats("b")["counters"]["tx_frames"] == before
+        counters = vmux.stats("a")["counters"]
+        assert counters["mirrored"] >= 10 and counters["drop_mirror_full"] == 0
+        # A listener that does not listen (its interface is down) costs copies alone.
+        subprocess.run(["ip", "link", "set", "vmuxear0", "down"], check=True)
+        assert ping(pair.a, pair.address_b, count=5).loss == 0
+        assert uplink_counters(vmux)["drop_not_ready"] >= 1
+    finally:
+        vmux.ctl("port", "set", "a", "mirror=")
+        vmux.ctl("uplink", "remove", "ear")
+    wait_for_peer(pair.a, pair.address_b)
 
 
 def test_another_mac_is_found_by_a_linux_guest_that_loads_its_driver_again(pair):

@@ -30,6 +30,7 @@ Json with(const Json& list, const char* key, Make make) {
 std::uint64_t drops(const Json& counters) {
   std::uint64_t sum = 0;
   for (const auto& item : counters.items()) {
+    if (item.key() == "drop_mirror_full") continue;  // copies: no frame of the port was lost
     if (item.key().rfind("drop_", 0) == 0 && item.value().is_number_unsigned())
       sum += item.value().get<std::uint64_t>();
   }
@@ -195,9 +196,10 @@ std::string print_events(const Json& events) {
   for (const Json& event : member(events, "events")) {
     const Json& name = member(event, "name");
     const Json& number = member(event, "number");
-    out += fmt::format("{} {} {}{}{}{}\n", text(event, "sequence"), text(event, "time"), text(event, "kind"),
+    const Json& detail = member(event, "detail");
+    out += fmt::format("{} {} {}{}{}{}{}\n", text(event, "sequence"), text(event, "time"), text(event, "kind"),
                        name.is_null() ? "" : " " + text(name), " " + text(event, "event"),
-                       number.is_null() ? "" : " (" + text(number) + ")");
+                       detail.is_null() ? "" : " " + text(detail), number.is_null() ? "" : " (" + text(number) + ")");
   }
   return out;
 }

@@ -81,12 +81,23 @@ Outcome<> rehearse(const Step& step, Inventory& inventory) {
 
 tl::expected<void, StepProblem> rehearse(const Configuration& configuration, const Catalogue& catalogue) {
   Inventory inventory{catalogue, configuration.daemon};
+  inventory.defer_mirrors(true);
   for (const Step& step : configuration.steps) {
     if (auto done = rehearse(step, inventory); !done) {
       return tl::unexpected<StepProblem>(StepProblem{done.error(), &step});
     }
   }
-  return {};
+  inventory.defer_mirrors(false);
+  return check_mirrors(inventory, configuration.steps);
+}
+
+tl::expected<void, StepProblem> check_mirrors(const Inventory& inventory, const std::vector<Step>& steps) {
+  const auto wrong = inventory.mirror_problem();
+  if (!wrong) return {};
+  const auto at = std::find_if(steps.begin(), steps.end(), [&wrong](const Step& step) {
+    return step.params.value("name", std::string{}) == wrong->name && step.params.contains("mirror");
+  });
+  return tl::unexpected<StepProblem>(StepProblem{wrong->problem, at == steps.end() ? nullptr : &*at});
 }
 
 }  // namespace vmux::control

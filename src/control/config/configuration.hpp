@@ -48,6 +48,9 @@ struct StepProblem {
 };
 /// Makes every step on an inventory, without touching the machine. The problem of the first step that cannot be.
 [[nodiscard]] tl::expected<void, StepProblem> rehearse(const Configuration& configuration, const Catalogue& catalogue);
+/// What is wrong with the mirrors of an inventory on which `steps` were made, and which of them asks for it; nullptr:
+/// none of them, but something that was there before.
+[[nodiscard]] tl::expected<void, StepProblem> check_mirrors(const Inventory& inventory, const std::vector<Step>& steps);
 /// One step on an inventory.
 [[nodiscard]] Outcome<> rehearse(const Step& step, Inventory& inventory);
 

@@ -25,7 +25,9 @@ bool has(const Inventory& inventory, const Step& step) { return kind_of(step).ha
 class Planner {
  public:
   Planner(const Inventory& live, const std::function<bool(const std::string&)>& is_in_use)
-      : live_(live), then_(live), is_in_use_(is_in_use) {}
+      : live_(live), then_(live), is_in_use_(is_in_use) {
+    then_.defer_mirrors(true);
+  }
 
   Outcome<ReloadPlan> plan(const std::vector<Step>& before, const std::vector<Step>& wanted);
 
@@ -120,6 +122,13 @@ Outcome<ReloadPlan> Planner::plan(const std::vector<Step>& before, const std::ve
   for (const Step& step : wanted) {
     if (has(then_, step)) continue;
     if (auto added = add(step); !added) return tl::unexpected<Problem>(added.error());
+  }
+  then_.defer_mirrors(false);
+  if (auto good = check_mirrors(then_, wanted); !good) {
+    const auto& [problem, step] = good.error();
+    return refuse(
+        problem.kind, "",
+        step == nullptr ? text_of(problem) : fmt::format("{}: {}", place_of(*step, problem), text_of(problem)));
   }
   return std::move(plan_);
 }

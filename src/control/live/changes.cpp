@@ -35,6 +35,7 @@ Outcome<std::size_t> Controller::change(const Spec& wanted) {
   if (!done) return tl::unexpected<Problem>(done.error());
   inventory_.put(*made);
   count_change<Spec>(is.name);
+  settle_mirrors();
   keep_objects();
   logf(LogLevel::info, "{} {}: changed: {}", kind_of<Spec>().name, is.name, fmt::join(names, ", "));
   events_.write(EventType::changed, kind_of<Spec>().name, is.name, differing.size());
@@ -78,6 +79,7 @@ Outcome<> Controller::make_anew(const Spec& is, const Spec& wanted, const Option
     inventory_.remove<Spec>(is.name);
     ++generation_;
     generations_.erase(key_of<Spec>(is.name));
+    settle_mirrors();
     keep_objects();
     events_.write(EventType::removed, kind_of<Spec>().name, is.name);
     opened.error().text += fmt::format("; and {} is gone: {}", is.name, text_of(back.error()));
@@ -98,6 +100,7 @@ Outcome<> Controller::apply(const UplinkSpec& is, const UplinkSpec& wanted) {
   Plug& plug = uplinks_.at(is.name);
   const auto lanes = zip(plug.uplink->lanes(), plug.pollers);
   if (wanted.switch_name == is.switch_name) {
+    if (wanted.vlan == is.vlan) return {};
     auto done = plug.plugged_into->set_vlan(plug.id, port_config(wanted).vlan);
     if (!done) return refuse("vlan", "change the VLANs of " + is.name, done.error());
     return {};

@@ -119,6 +119,7 @@ Outcome<> Controller::add(const Spec& spec) {
   if (!opened) return opened;
   count_change<Spec>(added->name);
   logf(LogLevel::info, "{}", title_of(*added));
+  settle_mirrors();
   keep_objects();
   events_.write(EventType::added, kind_of<Spec>().name, added->name);
   return {};
@@ -131,6 +132,7 @@ Outcome<> Controller::remove(const std::string& name) {
   inventory_.remove<Spec>(name);
   ++generation_;
   generations_.erase(key_of<Spec>(name));
+  settle_mirrors();
   keep_objects();
   logf(LogLevel::info, "{} {}: removed", kind_of<Spec>().name, name);
   events_.write(EventType::removed, kind_of<Spec>().name, name);

@@ -54,6 +54,27 @@ class Controller {
   }
   /// Forgets the addresses that a switch has learnt, or those of one port or uplink on it: how many there were.
   std::size_t flush(const std::string& switch_name, const std::optional<std::string>& member);
+  /// While it lives, changes are made that belong together: mirrors may lead to what comes later. At its end one that
+  /// still leads nowhere is taken away, with a word in the log.
+  class Together {
+   public:
+    explicit Together(Controller& controller) noexcept : controller_(controller) {
+      controller_.inventory_.defer_mirrors(true);
+    }
+    ~Together() {
+      controller_.inventory_.defer_mirrors(false);
+      controller_.settle_mirrors();
+      controller_.keep_objects();
+    }
+    Together(const Together&) = delete;
+    Together& operator=(const Together&) = delete;
+
+   private:
+    Controller& controller_;
+  };
+  [[nodiscard]] Together together() noexcept { return Together{*this}; }
+  /// Whose wish the next changes are, for the events of them; nullopt: this process's own.
+  void asked_by(std::optional<std::uint32_t> uid) noexcept { asked_by_ = uid; }
   /// For whoever is about to remove several: all of their clients have that fifth of a second at the same time. Names
   /// that no port has are passed over.
   void announce_removal(const std::vector<std::string>& ports);
@@ -130,6 +151,19 @@ class Controller {
     std::unique_ptr<Uplink> uplink;  // made and destroyed here, used on `poller`
   };
 
+  /// Where a port or an uplink is plugged in.
+  struct Place {
+    switching::Switch* on = nullptr;
+    switching::PortId id{};
+    friend bool operator==(const Place&, const Place&) = default;
+  };
+  struct LiveMirror {
+    Place from, to;
+    MirrorTo what;
+    const char* kind;  // of whoever is mirrored
+    friend bool operator==(const LiveMirror&, const LiveMirror&) = default;
+  };
+
   Controller(const Catalogue& catalogue, Hardware& hardware, EventRing& events, const DaemonSpec& daemon,
              keeper::Lifeline* lifeline)
       : catalogue_(catalogue),
@@ -161,6 +195,11 @@ class Controller {
   Outcome<> apply(const UplinkSpec& is, const UplinkSpec& wanted);
   Outcome<> apply(const PortSpec& is, const PortSpec& wanted);
   Outcome<> move(Port& port, const PortSpec& is, const PortSpec& wanted);
+  // mirrors.cpp
+  [[nodiscard]] std::optional<Place> place_of(const std::string& port_or_uplink) const;
+  [[nodiscard]] std::map<std::string, LiveMirror> wanted_mirrors() const;
+  void settle_mirrors();
+  void drop_mirrors_to_nowhere();
   template <ObjectSpec Spec>
   Outcome<> make_anew(const Spec& is, const Spec& wanted, const OptionText& why);
   [[nodiscard]] Outcome<> let_go(const PortSpec& spec, const OptionText& why);
@@ -186,6 +225,8 @@ class Controller {
   std::map<std::string, Plug> uplinks_;
   std::map<std::string, std::weak_ptr<Thread>> own_threads_;  // of the ports that have their own
   std::map<std::string, Port> ports_;
+  std::map<std::string, LiveMirror> mirrors_;  // by the name of whoever is mirrored
+  std::optional<std::uint32_t> asked_by_;
   std::uint64_t generation_ = first_generation();
   std::map<std::string, std::uint64_t> generations_;  // by key_of()
 };

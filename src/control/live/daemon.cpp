@@ -75,6 +75,7 @@ Outcome<> Daemon::start(const Catalogue& catalogue, Hardware& hardware, Configur
 }
 
 Outcome<> Daemon::begin_anew(const Configuration& configuration) {
+  const auto together = controller_->together();
   for (const Step& step : configuration.steps) {
     auto done = methods_.call(step.method, step.params);
     if (!done) return refuse(done.error().kind, "", place_of(step, done.error()) + ": " + text_of(done.error()));
@@ -85,6 +86,7 @@ Outcome<> Daemon::begin_anew(const Configuration& configuration) {
 /// What cannot be made any more is left out, with a word: the others go on.
 Outcome<> Daemon::take_over(const Predecessor& from) {
   controller_->take_over_begins(from);
+  const auto together = controller_->together();
   for (const Step& step : from.objects().steps) {
     const auto done = methods_.call(step.method, step.params);
     if (!done) logf(LogLevel::error, "{} {}: {}", step.method, step.params.value("name", ""), text_of(done.error()));
@@ -149,6 +151,7 @@ void Daemon::on_next_keeper() {
 
 /// Those that failed, each with its place and why.
 std::vector<std::string> Daemon::make(const std::vector<Step>& steps) const {
+  const auto together = controller_->together();
   std::vector<std::string> failed;
   for (const Step& step : steps) {
     const auto done = methods_.call(step.method, step.params);

@@ -21,6 +21,9 @@ constexpr auto kTexts = std::to_array<EventText>({
     {EventType::reloaded, "reloaded", "the configuration file was read again, and what could be done was",
      "calls that this took"},
     {EventType::changed, "changed", "settings of it were changed while it was there", "settings that changed"},
+    {EventType::mirror_begun, "mirror_begun", "copies of its frames go to another from now on: `detail` says to whom",
+     "the user (uid) who asked for it"},
+    {EventType::mirror_ended, "mirror_ended", "they do no longer", "the user (uid) who asked for it"},
 });
 
 std::uint64_t wall_ns() noexcept {
@@ -35,9 +38,11 @@ const EventText& text_of(EventType type) noexcept { return kTexts[static_cast<st
 
 EventRing::EventRing(runtime::Poller* sleeper) : sleeper_(sleeper), slots_(new Slot[kCapacity]) {}
 
-void EventRing::write(EventType type, const char* kind, std::string_view name, std::uint64_t number) noexcept {
-  Event event{0, wall_ns(), type, kind, {}, number};
+void EventRing::write(EventType type, const char* kind, std::string_view name, std::uint64_t number,
+                      std::string_view detail) noexcept {
+  Event event{0, wall_ns(), type, kind, {}, number, {}};
   name.copy(event.name.data(), std::min(name.size(), event.name.size() - 1));
+  detail.copy(event.detail.data(), std::min(detail.size(), event.detail.size() - 1));
   event.sequence = last_.fetch_add(1) + 1;
   Slot& slot = slot_of(event.sequence);
   std::uint64_t before = slot.stamp.load(std::memory_order_relaxed);

@@ -26,6 +26,8 @@ enum class EventType : std::uint8_t {
   fault,
   reloaded,
   changed,
+  mirror_begun,
+  mirror_ended,
 };
 
 struct EventText {
@@ -41,9 +43,10 @@ struct Event {
   std::uint64_t sequence = 0;  ///< 1 is the first of this process
   std::uint64_t time_ns = 0;   ///< since 1970, UTC
   EventType type{};
-  const char* kind = nullptr;   ///< static: "port", "uplink", "switch", "daemon"
-  std::array<char, 40> name{};  ///< of the object, ended by a zero byte; empty for the daemon
-  std::uint64_t number = 0;     ///< as text_of() has it
+  const char* kind = nullptr;     ///< static: "port", "uplink", "switch", "daemon"
+  std::array<char, 40> name{};    ///< of the object, ended by a zero byte; empty for the daemon
+  std::uint64_t number = 0;       ///< as text_of() has it
+  std::array<char, 48> detail{};  ///< what there is to say besides, ended by a zero byte; mostly nothing
 };
 
 /// Bounded: when it is full the oldest events are overwritten, and readers are told how many they missed. A writer
@@ -58,7 +61,8 @@ class EventRing {
   EventRing& operator=(const EventRing&) = delete;
 
   /// Any thread. `kind`: static text.
-  void write(EventType type, const char* kind, std::string_view name, std::uint64_t number = 0) noexcept;
+  void write(EventType type, const char* kind, std::string_view name, std::uint64_t number = 0,
+             std::string_view detail = {}) noexcept;
 
   struct Slice {
     std::vector<Event> events;  ///< in their order, none of them with a number up to `since`

@@ -37,6 +37,7 @@ Outcome<SwitchSpec> Inventory::add(SwitchSpec spec) {
 Outcome<UplinkSpec> Inventory::add(UplinkSpec spec) {
   if (auto ok = check_name_on_switch(spec.name, spec.switch_name); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_backend(spec); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_mirror({&spec.name, &spec.switch_name, &spec.mirror}); !ok) return tl::unexpected(ok.error());
   if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
   list<UplinkSpec>().push_back(spec);
   return spec;
@@ -58,6 +59,7 @@ Outcome<PortSpec> Inventory::add(PortSpec spec) {
   } else if (auto ok = take_off_switch(spec); !ok) {
     return tl::unexpected(ok.error());
   }
+  if (auto ok = check_mirror({&spec.name, &spec.switch_name, &spec.mirror}); !ok) return tl::unexpected(ok.error());
   if (model.own_thread == nullptr) {
     if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
   } else if (spec.poller) {
@@ -168,6 +170,7 @@ Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
                             : spec.mac                         ? "mac"
                             : spec.vlan.is_aware()             ? "vlan"
                             : !spec.static_macs.empty()        ? "static_macs"
+                            : spec.mirror                      ? "mirror"
                             : spec.link                        ? "link"
                             : spec.mtu                         ? "mtu"
                             : spec.doorbell                    ? "doorbell"
@@ -306,8 +309,10 @@ Outcome<> Inventory::may_remove(std::string_view name) const {
     if (const auto users = users_of(name); !users.empty()) {
       return refuse(ProblemKind::busy, "name", fmt::format("switch {} is used by {}", name, fmt::join(users, ", ")));
     }
+    return {};
+  } else {
+    return check_no_mirror_to(name);
   }
-  return {};
 }
 template Outcome<> Inventory::may_remove<SwitchSpec>(std::string_view) const;
 template Outcome<> Inventory::may_remove<UplinkSpec>(std::string_view) const;

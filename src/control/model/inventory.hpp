@@ -3,6 +3,7 @@
 // configuration before anything is created, and each call afterwards.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -71,6 +72,17 @@ class Inventory {
   [[nodiscard]] const std::vector<Spec>& all() const noexcept {
     return std::get<std::vector<Spec>>(lists_);
   }
+  /// The names of the ports and uplinks that are mirrored to it.
+  [[nodiscard]] std::vector<std::string> mirrored_to(std::string_view name) const;
+  /// While several changes are made that belong together, mirrors may lead nowhere; mirror_problem() says afterwards
+  /// what is wrong, with the first that is mirrored and may not be so.
+  void defer_mirrors(bool defers) noexcept { defers_mirrors_ = defers; }
+  [[nodiscard]] bool defers_mirrors() const noexcept { return defers_mirrors_; }
+  struct MirrorProblem {
+    std::string name;
+    Problem problem;
+  };
+  [[nodiscard]] std::optional<MirrorProblem> mirror_problem() const;
   /// The names of what belongs to a switch.
   [[nodiscard]] std::vector<std::string_view> users_of(std::string_view switch_name) const;
   /// The uplink of any switch that uses `device` through `backend`, or nullptr.
@@ -87,6 +99,15 @@ class Inventory {
   [[nodiscard]] std::vector<Spec>& list() noexcept {
     return std::get<std::vector<Spec>>(lists_);
   }
+  /// A port or an uplink.
+  struct Joined {
+    const std::string *name, *switch_name;
+    const std::optional<MirrorTo>* mirror;
+  };
+  [[nodiscard]] std::vector<Joined> joined() const;
+  Outcome<> check_destination(const Joined& from, const std::vector<Joined>& others) const;
+  Outcome<> check_mirror(const Joined& one) const;
+  Outcome<> check_no_mirror_to(std::string_view name) const;
   Outcome<> check_name_on_switch(std::string_view name, std::string_view switch_name) const;
   Outcome<> check_model(PortSpec& spec) const;
   Outcome<> check_transport(PortSpec& spec, const ModelEntry& model) const;
@@ -102,6 +123,7 @@ class Inventory {
   const Catalogue& catalogue_;
   DaemonSpec daemon_;
   Lists<ObjectSpecs>::Type lists_;
+  bool defers_mirrors_ = false;
 };
 
 /// "vlan is 10, not 20; mtu is not set, not 1400"

@@ -60,7 +60,7 @@ bool must_wait(const std::string& method, const Json& params, const Methods& met
 Outcome<Json> make_call(const std::string& method, const Json& params, const Methods& methods, const Asker& asker) {
   const Role needed = methods.role_for(method, params);
   Outcome<Json> result = asker.role >= needed
-                             ? methods.call(method, params, asker.take_file)
+                             ? methods.call_for(asker.uid, method, params, asker.take_file)
                              : refuse(ProblemKind::not_allowed, "",
                                       std::string{method} + " takes the role " + to_text(needed) + "; yours is " +
                                           to_text(asker.role) + " (rpc_read, rpc_operate, rpc_admin)");
@@ -117,6 +117,14 @@ Outcome<Json> Methods::call(const std::string& name, const Json& params, const T
   } catch (const std::exception& error) {
     return refuse(ProblemKind::host, "", std::string{"a defect in vMux: "} + error.what());
   }
+}
+
+Outcome<Json> Methods::call_for(std::optional<std::uint32_t> uid, const std::string& name, const Json& params,
+                                const TakeFile& take_file) const {
+  if (on_caller_) on_caller_(uid);
+  auto result = call(name, params, take_file);
+  if (on_caller_) on_caller_(std::nullopt);
+  return result;
 }
 
 Wait Methods::wait_of(const std::string& name, const Json& params) const {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -74,6 +75,12 @@ class Methods {
   /// Calls by name; a handler that throws is our defect and becomes a problem of kind host.
   [[nodiscard]] Outcome<Json> call(const std::string& name, const Json& params,
                                    const TakeFile& take_file = nullptr) const;
+  /// The same for somebody else, whose user `on_caller` is told; until it returns, for calls in it, too.
+  [[nodiscard]] Outcome<Json> call_for(std::optional<std::uint32_t> uid, const std::string& name, const Json& params,
+                                       const TakeFile& take_file) const;
+  /// Is told for whom calls are made; nullopt: nobody else any more.
+  using OnCaller = std::function<void(std::optional<std::uint32_t> uid)>;
+  void set_on_caller(OnCaller on_caller) { on_caller_ = std::move(on_caller); }
   /// What a call of a method that there is waits for.
   [[nodiscard]] Wait wait_of(const std::string& name, const Json& params) const;
 
@@ -85,6 +92,7 @@ class Methods {
     FileHandler file_handler;  // in place of handler
   };
   std::map<std::string, Method> methods_;
+  OnCaller on_caller_;
 };
 
 /// Who asks, and who is told of the calls that were made or refused (`needed`: what the call takes).
@@ -93,6 +101,7 @@ struct Asker {
   std::function<void(const std::string& method, const Json& params, Role needed, const Outcome<Json>& result)> on_call;
   Wait* wait = nullptr;  ///< where an answer may wait: set to what for, and then there is none yet
   Methods::TakeFile take_file;
+  std::optional<std::uint32_t> uid = {};  ///< its user, if the kernel says
 };
 
 /// Answers one line: a request, a notification or a batch. Empty when there is nothing to say; else without newline.

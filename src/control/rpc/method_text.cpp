@@ -157,6 +157,8 @@ Json type_of(const OptionText& option) {
       return {{"enum", {"trace", "debug", "info", "warning", "error", "off"}}};
     case Form::name:
       return {{"type", "string"}, {"pattern", "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"}};
+    case Form::mirror:
+      return {{"type", "string"}, {"pattern", "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}(:(in|out|both))?$"}};
     case Form::mac:
       return {{"type", "string"}, {"pattern", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}};
     case Form::mode:
@@ -185,6 +187,7 @@ Json type_of(const OptionText& option) {
 Json schema_of(const OptionText& option) {
   Json schema = type_of(option);
   schema["description"] = option.help;
+  if (option.role != Role::none) schema["x-role"] = to_text(option.role);
   if (option.fallback != nullptr) schema["x-default"] = *option.fallback == '\0' ? "none" : option.fallback;
   return schema;
 }

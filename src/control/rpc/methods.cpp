@@ -264,6 +264,7 @@ Json of_event(const Event& event) {
   const EventText& text = text_of(event.type);
   Json object{{"sequence", event.sequence}, {"time", utc(event.time_ns)}, {"event", text.name}, {"kind", event.kind}};
   if (event.name[0] != '\0') object["name"] = event.name.data();
+  if (event.detail[0] != '\0') object["detail"] = event.detail.data();
   if (text.number != nullptr) object["number"] = event.number;
   return object;
 }
@@ -331,10 +332,11 @@ void add_methods(Methods& methods, Controller& controller) {
     add(method.name, method.handle, method.access);
   for_each_kind([&add]<class Spec>() {
     const std::string name = kind_of<Spec>().name;
-    add(name + ".add", add_object<Spec>, {kind_of<Spec>().changes});
+    add(name + ".add", add_object<Spec>, access_to_change<Spec>());
     add(name + ".remove", remove_object<Spec>, {kind_of<Spec>().changes});
     add(name + ".list", list_objects<Spec>, {Role::read});
   });
+  methods.set_on_caller([&controller](std::optional<std::uint32_t> uid) { controller.asked_by(uid); });
   add_state_methods(methods, controller);
   add_change_methods(methods, controller);
   add_batch_method(methods, controller);

@@ -108,6 +108,7 @@ bool Batch::takes_a_nic(const BatchCall& call) const {
 
 Outcome<> Batch::rehearse_all() const {
   Inventory then = controller_.inventory();
+  then.defer_mirrors(true);
   bool is_last = false;
   for (std::size_t i = 0; i < calls_.size(); ++i) {
     if (auto may = rehearse(calls_[i], then); !may) return wrong(i, calls_[i], may.error());
@@ -120,7 +121,10 @@ Outcome<> Batch::rehearse_all() const {
     }
     is_last = takes;
   }
-  return {};
+  then.defer_mirrors(false);
+  const auto wrong = then.mirror_problem();
+  if (!wrong) return {};
+  return refuse(wrong->problem.kind, "calls", fmt::format("{}: {}", wrong->name, text_of(wrong->problem)));
 }
 
 Undo Batch::opposite_of(const BatchCall& call) const {
@@ -146,6 +150,7 @@ Outcome<Json> Batch::make_all() {
   for (const BatchCall& call : calls_) {
     if (takes_a_nic(call)) leaving.push_back(call.name());
   }
+  const auto together = controller_.together();
   Json results = Json::array();
   std::vector<Undo> made;
   for (std::size_t i = 0; i < calls_.size(); ++i) {
@@ -198,7 +203,10 @@ Role role_of(const Methods& methods, const Json& params) {
     const auto method = one.is_object() ? one.find("method") : one.end();
     const bool is_known = one.is_object() && method != one.end() && method->is_string() &&
                           methods.has(method->get<std::string>()) && *method != "batch";
-    most = std::max(most, is_known ? methods.role_for(method->get<std::string>(), Json::object()) : Role::operate);
+    const auto given = one.is_object() ? one.find("params") : one.end();
+    most = std::max(
+        most, is_known ? methods.role_for(method->get<std::string>(), given == one.end() ? Json::object() : *given)
+                       : Role::operate);
   }
   return most;
 }

@@ -56,9 +56,9 @@ Outcome<Json> flush_switch(Controller& controller, const Json& object) {
 
 void add_change_methods(Methods& methods, Controller& controller) {
   for_each_kind([&]<class Spec>() {
-    methods.add(std::string{kind_of<Spec>().name} + ".set",
-                [&controller](const Json& params) { return set_object<Spec>(controller, params); },
-                {kind_of<Spec>().changes});
+    methods.add(
+        std::string{kind_of<Spec>().name} + ".set",
+        [&controller](const Json& params) { return set_object<Spec>(controller, params); }, access_to_change<Spec>());
   });
   methods.add("switch.flush", [&controller](const Json& params) { return flush_switch(controller, params); },
               {Role::operate});

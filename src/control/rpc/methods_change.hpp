@@ -14,6 +14,13 @@ namespace vmux::control {
 /// `controller` must outlive them.
 void add_change_methods(Methods& methods, Controller& controller);
 
+/// Of a call that makes or changes an object: some of its options take more than others.
+template <ObjectSpec Spec>
+[[nodiscard]] Access access_to_change() {
+  const Role least = kind_of<Spec>().changes;
+  return {least, least, [](const Methods&, const Json& params) { return role_to_change<Spec>(params); }};
+}
+
 /// A conflict when the object is there and has changed since it had the generation that the caller knows of.
 template <ObjectSpec Spec>
 [[nodiscard]] Outcome<> check_generation(const Controller& controller, const std::string& name,

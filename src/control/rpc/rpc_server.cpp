@@ -117,7 +117,8 @@ Asker RpcServer::asker_of(Client& client) {
           [this, &client](const std::string& method, const Json& params, Role needed, const Outcome<Json>& result) {
             tell(client, method, params, needed, result);
           },
-          client.has_waited ? nullptr : &client.wait, [&client] { return take_file(client); }};
+          client.has_waited ? nullptr : &client.wait, [&client] { return take_file(client); },
+          client.caller ? std::optional{client.caller->uid} : std::nullopt};
 }
 
 UniqueFd RpcServer::take_file(Client& client) {

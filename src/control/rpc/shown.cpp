@@ -24,6 +24,11 @@ Json of_pollers(const std::vector<Controller::LaneState>& lanes) {
   return list;
 }
 
+/// A destination says whose.
+void add_mirrored(Json& object, const Inventory& inventory, const std::string& name) {
+  if (const auto sources = inventory.mirrored_to(name); !sources.empty()) object["mirror_of"] = sources;
+}
+
 Json of_report(const CounterReport& report) {
   Json object = Json::object();
   for (const auto& [counter, value] : report)
@@ -47,6 +52,7 @@ Json of_counters(std::span<const Controller::LaneState> lanes) {
 
 Json shown(const Controller& controller, const PortSpec& spec) {
   Json object = to_json(spec);
+  add_mirrored(object, controller.inventory(), spec.name);
   const auto state = controller.port_state(spec.name);
   object["pollers"] = of_pollers(controller.lanes(spec.name));
   object["connected"] = state.is_connected;
@@ -68,6 +74,7 @@ Json of_port_stats(const Controller& controller, const std::string& name) {
 
 Json shown(const Controller& controller, const UplinkSpec& spec) {
   Json object = to_json(spec);
+  add_mirrored(object, controller.inventory(), spec.name);
   object["ready"] = controller.uplink_is_ready(spec.name);
   object["generation"] = controller.generation_of<UplinkSpec>(spec.name);
   const auto lanes = controller.lanes(spec.name);

@@ -58,6 +58,8 @@ Sample sample_of(const OptionText& option) {
       return quoted("7,10-20");
     case Form::static_macs:
       return quoted("02:00:00:00:00:07,02:00:00:00:00:08@9");
+    case Form::mirror:
+      return quoted("a1:in");
     case Form::cpus:
       return quoted("0");
     case Form::members:
@@ -182,6 +184,8 @@ std::string how_written(const OptionText& option) {
       return "VLANs";
     case Form::static_macs:
       return "MAC addresses";
+    case Form::mirror:
+      return "name, `:in`, `:out` or `:both`";
     case Form::cpus:
       return "CPUs";
     case Form::members:
@@ -204,8 +208,9 @@ std::string markdown(const KindText& table) {
     const char* const when = option->change == control::Change::reload ? " (SIGHUP reads it again)"
                              : option->change == control::Change::live ? " (at run time, too)"
                                                                        : "";
-    text += fmt::format("| `{}` | {} | {} | {}{} |\n", option->name, how_written(*option), fallback_of(*option),
-                        option->help, when);
+    const char* const who = option->role == control::Role::admin ? " (admins)" : "";
+    text += fmt::format("| `{}` | {} | {} | {}{}{} |\n", option->name, how_written(*option), fallback_of(*option),
+                        option->help, when, who);
   }
   return text;
 }

@@ -22,6 +22,12 @@ constexpr OptionText kTrunk =
     live({"trunk", Form::vlans, "LIST", "trunk: VLANs that pass tagged, 10,20-30 or all", ""});
 constexpr OptionText kNative =
     live({"native", Form::number, "N", "trunk: VLAN of untagged frames", "", nullptr, 1, kMaxVlan});
+// Whoever listens sees what others say.
+constexpr OptionText kMirror = for_admins(live(
+    {"mirror", Form::mirror, "NAME[:in|out|both]",
+     "who gets copies of the frames that it sends (in), gets (out) or both; a port or uplink of its switch, which is "
+     "out of the network meanwhile",
+     ""}));
 constexpr OptionText kPoller{"poller",           Form::number, "N", "poller to run on",
                              "the least loaded", nullptr,      0,   kMaxPollers - 1};
 
@@ -72,6 +78,7 @@ constexpr auto kUplinkOptions = std::to_array<Option<UplinkSpec>>({
     option<&UplinkSpec::vlan, &VlanSpec::access>(kVlan),
     option<&UplinkSpec::vlan, &VlanSpec::trunk>(kTrunk),
     option<&UplinkSpec::vlan, &VlanSpec::native>(kNative),
+    option<&UplinkSpec::mirror>(kMirror),
     option<&UplinkSpec::poller>(kPoller),
 });
 constexpr Kind<UplinkSpec> kUplinkKind{"uplink",
@@ -106,6 +113,7 @@ constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
     option<&PortSpec::static_macs>(
         live({"static_macs", Form::static_macs, "MAC[@VLAN],...",
               "stations that are behind it, whoever else is heard with their addresses", ""})),
+    option<&PortSpec::mirror>(kMirror),
     option<&PortSpec::link>(live({"link", Form::link, "up|down", "the cable: whether the guest sees a link", "up"})),
     option<&PortSpec::mtu>(
         live({"mtu", Form::number, "BYTES", "frames with more behind their headers and tags are dropped, both ways",

@@ -3,6 +3,7 @@
 // too. A new option is a row in kinds.cpp and a member of the specification.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string_view>
 #include <tuple>
@@ -67,6 +68,16 @@ void read_options(Params& params, std::span<const Option<Spec>> options, Spec& i
   for (const Option<Spec>& option : options) {
     if (auto value = params.value(option.text)) option.set(into, std::move(*value));
   }
+}
+
+/// The least role for a call that gives an object these values.
+template <ObjectSpec Spec>
+[[nodiscard]] Role role_to_change(const Json& params) {
+  Role most = kind_of<Spec>().changes;
+  for (const Option<Spec>& option : kind_of<Spec>().options) {
+    if (params.is_object() && params.contains(option.text.name)) most = std::max(most, option.text.role);
+  }
+  return most;
 }
 
 /// A specification out of the parameters of a call; `extra` reads what the call takes besides.

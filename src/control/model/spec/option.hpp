@@ -34,6 +34,7 @@ enum class Form : unsigned char {
   mode,  ///< permissions
   vlans,
   static_macs,
+  mirror,
   cpus,
   members,  ///< of a role
   log_level,
@@ -57,10 +58,16 @@ struct OptionText {
   const char* flags = nullptr;         ///< on command lines: "-p,--pollers"; nullptr: that of its name, see flags_of()
   std::uint64_t min = 0, max = ~0ull;  ///< of a number
   Change change = Change::anew;
+  Role role = Role::none;  ///< the least that may give it a value, where that is more than a change of its object takes
 };
 /// The same for an option that `set` changes at once.
 [[nodiscard]] constexpr OptionText live(OptionText text) noexcept {
   text.change = Change::live;
+  return text;
+}
+/// The same for one that is for admins.
+[[nodiscard]] constexpr OptionText for_admins(OptionText text) noexcept {
+  text.role = Role::admin;
   return text;
 }
 /// "--mac-age"
@@ -69,8 +76,9 @@ struct OptionText {
 [[nodiscard]] std::string help_of(const OptionText& option);
 
 /// A value of any form.
-using Value = std::variant<std::string, std::uint64_t, bool, MacAddress, Doorbell, Link, Account,
-                           std::vector<VlanRange>, std::vector<StaticMac>, std::vector<unsigned>, Members, LogLevel>;
+using Value =
+    std::variant<std::string, std::uint64_t, bool, MacAddress, Doorbell, Link, Account, std::vector<VlanRange>,
+                 std::vector<StaticMac>, MirrorTo, std::vector<unsigned>, Members, LogLevel>;
 /// Whether both mean the same: an account has one number and may be written in two ways.
 [[nodiscard]] bool is_same(const std::optional<Value>& a, const std::optional<Value>& b);
 

@@ -66,6 +66,7 @@ struct PortSpec {
   std::optional<MacAddress> mac;             ///< derived from the base MAC when not given
   VlanSpec vlan;
   std::vector<StaticMac> static_macs;  ///< stations behind it, whoever else is heard with their addresses
+  std::optional<MirrorTo> mirror;      ///< who gets copies of its frames
   std::optional<Link> link;            ///< up when not given
   std::optional<std::uint16_t> mtu;    ///< bytes behind headers and tags; as long as the NIC takes when not given
   std::optional<Doorbell> doorbell;    ///< the daemon's when not given, else the model's
@@ -82,6 +83,7 @@ struct UplinkSpec {
   std::optional<std::string> device;  ///< tap: interface name; dpdk: EAL device argument
   unsigned queues = 1;
   VlanSpec vlan;
+  std::optional<MirrorTo> mirror;
   std::optional<unsigned> poller;
 };
 

@@ -90,6 +90,21 @@ std::string to_text(const std::vector<StaticMac>& list) {
   return text;
 }
 
+Parsed<MirrorTo> parse_mirror(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  const std::string_view which = colon == std::string_view::npos ? "both" : text.substr(colon + 1);
+  const bool is_known = which == "in" || which == "out" || which == "both";
+  const std::string_view name = text.substr(0, colon);
+  if (!is_known || !is_name(name)) {
+    return tl::unexpected<std::string>("the name of a port or uplink, with :in, :out or :both behind it or nothing");
+  }
+  return MirrorTo{std::string{name}, which != "out", which != "in"};
+}
+
+std::string to_text(const MirrorTo& mirror) {
+  return mirror.name + (mirror.in && mirror.out ? ":both" : mirror.in ? ":in" : ":out");
+}
+
 std::string to_text(const std::vector<unsigned>& cpus) { return fmt::format("{}", fmt::join(cpus, ",")); }
 
 bool is_name(std::string_view text) noexcept {

@@ -45,6 +45,16 @@ struct StaticMac {
 [[nodiscard]] Parsed<std::vector<StaticMac>> parse_static_macs(std::string_view text);
 [[nodiscard]] std::string to_text(const std::vector<StaticMac>& list);
 
+/// Copies of an object's frames for another: of those that it sends, that it gets, or both.
+struct MirrorTo {
+  std::string name;
+  bool in = true, out = true;
+  friend bool operator==(const MirrorTo&, const MirrorTo&) = default;
+};
+/// "analyser", or with ":in", ":out" or ":both" behind it, which is what is meant without.
+[[nodiscard]] Parsed<MirrorTo> parse_mirror(std::string_view text);
+[[nodiscard]] std::string to_text(const MirrorTo& mirror);
+
 [[nodiscard]] std::string to_text(const std::vector<unsigned>& cpus);
 
 /// Names of ports, switches and uplinks: 1 to 32 of [A-Za-z0-9._-], beginning with a letter or digit.
