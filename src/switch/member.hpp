@@ -30,7 +30,7 @@ struct VlanRules {
   [[nodiscard]] bool carries(std::uint16_t vlan) const noexcept { return vlan == untagged || tagged[vlan]; }
 };
 
-/// Every VLAN but those: no frame enters or leaves.
+/// No VLAN at all: no frame enters or leaves.
 [[nodiscard]] inline VlanRules no_vlans() noexcept { return {VlanMode::trunk, kNoVlan, {}}; }
 
 /// Destinations of mirrors, by their numbers on the switch: a bit each.
