@@ -152,7 +152,7 @@ def test_our_servers_in_cpp_hold(tmp_path: Path) -> None:
 # The C interface answers as libvfio-user does: errors without a body, which cloud-hypervisor waits for, and, of a region
 # that is mapped, as the device in C has one, the descriptor with the second of two replies only.
 OF_THE_C_INTERFACE = {"cloud.errors", "wrong.irqs_unknown_flags"}
-OF_MAPPED_REGIONS = {"c": {"qemu.regions"}, "python": set()}
+OF_MAPPED_REGIONS: dict[str, set[str]] = {"c": {"qemu.regions"}, "python": set()}
 
 
 @pytest.mark.parametrize("language", ["c", "python"])
