@@ -11,7 +11,7 @@ import pytest
 from harness import BIN
 from host_vm import HostVm
 
-pytestmark = pytest.mark.timeout(1500)  # the first of these waits for all of the checks
+pytestmark = pytest.mark.timeout(2300)  # the first of these waits for all of the checks
 
 DIRECTORY = Path(__file__).resolve().parent / "in_host"
 FILES = [f"{theme}_checks.py" for theme in ("endpoint", "kernel", "server", "interrupt", "memory", "reset", "group", "driver",
@@ -35,7 +35,7 @@ def told():
     try:
         host.start()
         text = host.run(f"cd {DIRECTORY} && {sys.executable} -m pytest -c /dev/null --rootdir=. -p no:cacheprovider "
-                        f"-vv -rA --durations=12 --basetemp=/tmp/checks {' '.join(FILES)}", timeout=1300).output
+                        f"-vv -rA --durations=12 --basetemp=/tmp/checks {' '.join(FILES)}", timeout=2100).output
         text += host.run("dmesg | tail -n 30").output
     finally:
         host.stop()
