@@ -34,13 +34,14 @@ class Lines:
     def __init__(self):
         self.last, self.trouble = 0, None
         self._listener = socket.create_server((HOST, PORT))
+        self._connection = socket.socket()  # none yet
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self):
         try:
-            connection, _ = self._listener.accept()
-            with connection, connection.makefile() as lines:
+            self._connection, _ = self._listener.accept()
+            with self._connection, self._connection.makefile() as lines:
                 for line in lines:
                     if int(line) != self.last + 1:
                         self.trouble = f"{line.strip()} after {self.last}"
@@ -57,7 +58,9 @@ class Lines:
         assert self.trouble is None, self.trouble
 
     def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)  # which wakes who waits in accept(): a close would not
+        for each in (self._listener, self._connection):  # which wakes who waits there: a close would not
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
         self._listener.close()
 
