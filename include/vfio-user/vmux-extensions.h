@@ -104,6 +104,69 @@ int vmux_watch_fd(vfu_ctx_t* vfu_ctx, int region_idx, uint64_t offset);
  * and returns 0. */
 int vmux_poll_watches(vfu_ctx_t* vfu_ctx);
 
+/* --- A program that dies, and another that goes on --- */
+
+/* With a record, a client does not see its device go when the program dies (SIGKILL, a fault, abort()): another process
+ * takes the connection, the memory and the interrupts over, and serves what was sent meanwhile. What the library knows
+ * is in the record. What the device itself knows is the program's, as are the files of its regions and the eventfds of
+ * vfu_create_ioeventfd(); so is where all of it is kept: with a parent, in systemd (FDSTORE), or in a process that
+ * shares the table of descriptors (clone() with CLONE_FILES), which needs neither callback.
+ *
+ * The rule: a request is served once its callbacks have returned and the library has noted that, which it does before
+ * it sends the answer. A process that dies before then leaves the request to the next one, which serves it from its
+ * beginning; one that dies later does not, and what is left of the answer is sent. So the client gets every answer
+ * once, and a callback may run twice for one request, in two processes. Where twice is not the same as once, note
+ * vmux_request_id() together with what the callback changes, in one step. A death between the last callback and the
+ * library's note cannot be told from one before that otherwise.
+ *
+ * Interrupts: one that was triggered in vain, as its process died before it came to that, is known to nobody. After
+ * vmux_restore() trigger what may be due; drivers take one too many. */
+
+/* The record: an image of the library's state, and both of its sockets. They stay the library's. */
+#define VMUX_RECORD_FILES 3
+
+/* `fd` must be kept from now on, under its own number: the library has it open and does not touch it meanwhile, but for
+ * what it does with it. Called before anything rests on it. */
+typedef void(vmux_keep_fd_cb_t)(vfu_ctx_t* vfu_ctx, void* arg, int fd);
+/* The number need not be kept any more. It is still open, and may be given to keep() again from now on. */
+typedef void(vmux_drop_fd_cb_t)(vfu_ctx_t* vfu_ctx, void* arg, int fd);
+/* Returns a descriptor of this process, the library's from now on, of what the dead one had as `fd`; or -1. */
+typedef int(vmux_find_fd_cb_t)(vfu_ctx_t* vfu_ctx, void* arg, int fd);
+
+/* Before vfu_realize_ctx(): keeps a record in memory files, whose descriptors are stored in `files`; they are to be
+ * kept too, and must be given to nobody who is not trusted with the program's memory. `keep` and `drop` may be NULL.
+ * They are called by the thread that serves, also inside vfu_realize_ctx(), and must not call the library. With a
+ * record a thread is not cancelled in here. EINVAL: the context is realized or has a record; ENOTSUP: it has pipes; or
+ * there is no memory. */
+int vmux_record(vfu_ctx_t* vfu_ctx, int files[VMUX_RECORD_FILES], vmux_keep_fd_cb_t* keep, vmux_drop_fd_cb_t* drop,
+                void* arg);
+
+/* As vfu_create_ctx() with a socket, but that it leaves `path` alone: vmux_restore() takes the socket that listens
+ * there. NULL with EINVAL: flags, or no path. */
+vfu_ctx_t* vmux_create_ctx_to_restore(const char* path, int flags, void* pvt);
+
+/* In place of vfu_attach_ctx(), in another process, with a context that is described and realized as that of the dead
+ * one was, and with its files. The listening socket is taken over unless this context has one. `find` is called before
+ * this returns. Then dma_register() is called for each range of memory, in order of addresses; no other callback is.
+ * Nothing is sent or received before vfu_run_ctx(), which is to be called once without waiting for input (poll() does
+ * not tell of what had been read), and the files of the dead process are as they were: until then a third one can do
+ * the same. To survive again call vmux_record() before; the new files count as soon as this has
+ * returned, and numbers that are kept for them are not those of the dead process.
+ *
+ * ENOTCONN: no client had agreed on its version, or one went (go on with vfu_attach_ctx()). EINVAL: the context has a
+ * client or is not realized; the files are damaged or of another version, the device is another one, or a descriptor is
+ * missing, with a line in the log: destroy the context, which leaves client and path as they are. A request whose
+ * descriptors are missing (they came in the moment before death) is answered with EMFILE.
+ *
+ * Restored: configuration space, who listens to which interrupt, what vmux_emulate_irqs() keeps, memory, the migration
+ * state (without a callback), a log of written pages (as if all had been written). Each word of vmux_watch() is told
+ * once. */
+int vmux_restore(vfu_ctx_t* vfu_ctx, const int files[VMUX_RECORD_FILES], vmux_find_fd_cb_t* find, void* arg);
+
+/* Inside a callback: the number of the request that it serves, above 0, growing from each to the next over all clients
+ * and processes; one that is served again has the same. 0: there is no record, or no request. */
+uint64_t vmux_request_id(vfu_ctx_t* vfu_ctx);
+
 #ifdef __cplusplus
 }
 #endif

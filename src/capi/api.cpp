@@ -97,6 +97,15 @@ int meet_client(vfu_ctx& context) {
 }
 
 }  // namespace
+
+std::unique_ptr<vfu_ctx> make_context(int flags, void* pvt) {
+  auto context = std::make_unique<vfu_ctx>();
+  context->flags = flags;
+  context->pvt = pvt;
+  context->irqs.counts[VFU_DEV_ERR_IRQ] = context->irqs.counts[VFU_DEV_REQ_IRQ] = 1;
+  return context;
+}
+
 }  // namespace vmux::capi
 
 using namespace vmux::capi;
@@ -111,10 +120,7 @@ vfu_ctx_t* vfu_create_ctx(vfu_trans_t trans, const char* path, int flags, void* 
   std::memcpy(&kind, &dev_type, sizeof kind);
   if (kind != VFU_DEV_TYPE_PCI) return refused(ENOTSUP);
   if (path == nullptr) return refused(EINVAL);
-  auto context = std::make_unique<vfu_ctx>();
-  context->flags = flags;
-  context->pvt = pvt;
-  context->irqs.counts[VFU_DEV_ERR_IRQ] = context->irqs.counts[VFU_DEV_REQ_IRQ] = 1;
+  auto context = make_context(flags, pvt);
   const int error = context->link.open(trans, path, !is_blocking(*context));
   return error != 0 ? refused(error) : context.release();
 }
@@ -142,6 +148,9 @@ int vfu_realize_ctx(vfu_ctx_t* ctx) {
   if (!ctx->irqs.realize()) return failed(ENOMEM);
   if (ctx->irqs.counts[VFU_DEV_INTX_IRQ] != 0) ctx->config.header().intr.ipin = 1;  // INTA#
   ctx->is_realized = true;
+  if (ctx->record == nullptr) return 0;
+  if (ctx->dma != nullptr) ctx->dma->keep_files(ctx->record->closing());
+  static_cast<void>(ctx->record->write());
   return 0;
 }
 
@@ -197,6 +206,7 @@ int vfu_device_quiesced(vfu_ctx_t* ctx, int quiesce_errno) {
 void vfu_destroy_ctx(vfu_ctx_t* ctx) {
   if (ctx == nullptr) return;
   forget_client(*ctx);
+  if (ctx->record != nullptr) ctx->record->let_go_all();
   delete ctx;
 }
 

@@ -13,6 +13,7 @@
 #include "capi/emulated_irqs.hpp"
 #include "capi/irqs.hpp"
 #include "capi/link.hpp"
+#include "capi/record.hpp"
 #include "capi/watches.hpp"
 #include "vfio-user/libvfio-user.h"
 #include "vmux/pci/device.hpp"
@@ -55,6 +56,7 @@ struct vfu_ctx {
   vfu_log_fn_t* log = nullptr;
   int log_level = LOG_ERR;
 
+  std::unique_ptr<vmux::capi::Record> record;  // of a program that asked for it; the rest refers to it
   vmux::capi::Link link;
   bool is_negotiated = false;
   bool write_multiple = false;
@@ -78,10 +80,14 @@ struct vfu_ctx {
   bool in_quiesce = false;             // its callback runs
   std::optional<int> quiesced_inside;  // what vfu_device_quiesced() was told meanwhile
   vmux::capi::Message message;         // the one that is served; its buffer is used again
+  std::uint64_t request = 0;           // its number: see vmux_request_id()
   int last_error = 0;                  // of the last request: errno after vfu_run_ctx()
 };
 
 namespace vmux::capi {
+
+/// One that has no way to a client yet.
+[[nodiscard]] std::unique_ptr<vfu_ctx> make_context(int flags, void* pvt);
 
 /// What a callback that returned an error left in errno; EINVAL if that is nothing.
 [[nodiscard]] int callback_error() noexcept;

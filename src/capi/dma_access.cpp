@@ -113,6 +113,12 @@ void DmaMap::stop_log() noexcept {
     region.dirty = {};
 }
 
+void DmaMap::mark_all() noexcept {
+  const std::unique_lock lock{mutex_};
+  for (const Region& region : regions_)
+    mark(region, 0, region.size());
+}
+
 int DmaMap::take_log(std::uint64_t start, std::uint64_t length, std::uint64_t page_size,
                      std::span<std::uint64_t> into) noexcept {
   const std::unique_lock lock{mutex_};

@@ -81,7 +81,15 @@ int DmaMap::add(DmaRequest request, vfu_dma_info_t*& info) {
 
 int DmaMap::open_file(Region& region, DmaRequest& request) {
   if (request.mode == DmaMode::message) return 0;
-  if (request.mode == DmaMode::mapped) return map_file(region, request.fd.get());
+  if (request.mode == DmaMode::mapped) {
+    const int error = map_file(region, request.fd.get());
+    if (error == 0 && closing_ != nullptr) region.fd = std::make_shared<UniqueFd>(std::move(request.fd));
+    return error;
+  }
+  if (closing_ != nullptr) {  // none is shared: each has its own number
+    region.fd = std::make_shared<UniqueFd>(std::move(request.fd));
+    return 0;
+  }
   std::erase_if(files_, [](const auto& entry) { return entry.second.expired(); });
   auto& kept = files_[{region.file, ::fcntl(request.fd.get(), F_GETFL) & O_ACCMODE}];
   region.fd = kept.lock();
@@ -121,6 +129,7 @@ void DmaMap::remove(std::uint64_t start) noexcept {
   if (found == by_start_.end()) return;
   Region& region = regions_[found->second];
   if (region.info.vaddr != nullptr) ::munmap(region.info.mapping.iov_base, region.info.mapping.iov_len);
+  if (closing_ != nullptr && region.fd != nullptr) closing_->push_back(std::move(*region.fd));
   const std::uint32_t generation = region.generation + 1;
   region = {};
   region.generation = generation;

@@ -58,6 +58,25 @@ class DmaMap {
   [[nodiscard]] vfu_dma_info_t* first() noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return by_start_.size(); }
 
+  /// For a program that others go on for: each range keeps the descriptor that it came with, and what is let go lands
+  /// in `closing`, which outlives this.
+  void keep_files(std::vector<UniqueFd>& closing) noexcept { closing_ = &closing; }
+  struct Range {
+    std::uint64_t start, size, offset;
+    std::uint32_t prot;
+    DmaMode mode;
+    int fd;  ///< -1: none
+  };
+  /// In order of addresses. For the thread that serves.
+  template <class F>
+  void for_each(F&& visit) const {
+    for (const auto& [start, number] : by_start_) {
+      const Region& region = regions_[number];
+      visit(Range{start, region.size(), region.offset, region.info.prot, region.mode,
+                  region.fd == nullptr ? -1 : region.fd->get()});
+    }
+  }
+
   /// See vfu_addr_to_sgl().
   [[nodiscard]] int translate(std::uint64_t start, std::uint64_t length, std::span<dma_sg> into,
                               int prot) const noexcept;
@@ -75,6 +94,9 @@ class DmaMap {
   /// One bit per `page_size` bytes from now on. EINVAL: no power of two, or logging with another size.
   [[nodiscard]] int start_log(std::uint64_t page_size);
   void stop_log() noexcept;
+  [[nodiscard]] std::uint64_t log_page_size() const noexcept { return page_size_; }  ///< 0: off
+  /// As if all of it had been written.
+  void mark_all() noexcept;
   /// Moves the bits of a range from its start on, in units of `page_size`; `into` has all of its words to fill, also
   /// beyond `length`. ENOENT: not known; ENOTSUP: not the start of one; EINVAL: not logged.
   [[nodiscard]] int take_log(std::uint64_t start, std::uint64_t length, std::uint64_t page_size,
@@ -88,7 +110,7 @@ class DmaMap {
     std::uint32_t generation = 0;  // odd while in use
     FileKey file{};
     std::uint64_t offset = 0;
-    std::shared_ptr<UniqueFd> fd;      // of mode `file`
+    std::shared_ptr<UniqueFd> fd;      // of mode `file`, and where files are kept
     std::vector<std::uint64_t> dirty;  // written by any thread, word by word
     [[nodiscard]] std::uint64_t start() const noexcept { return reinterpret_cast<std::uint64_t>(info.iova.iov_base); }
     [[nodiscard]] std::uint64_t size() const noexcept { return info.iova.iov_len; }
@@ -109,7 +131,8 @@ class DmaMap {
   std::deque<Region> regions_;                       // addresses stay
   std::vector<std::uint32_t> free_;
   std::map<std::pair<FileKey, int>, std::weak_ptr<UniqueFd>> files_;  // one descriptor for all ranges of a file
-  std::uint64_t page_size_ = 0;                                       // of the log; 0: off
+  std::vector<UniqueFd>* closing_ = nullptr;
+  std::uint64_t page_size_ = 0;  // of the log; 0: off
 };
 
 /// Bytes of a bitmap in whole 64-bit words; 0: the sizes make no sense.

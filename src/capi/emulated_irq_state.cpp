@@ -91,7 +91,17 @@ std::vector<std::byte> EmulatedIrqs::save(vfu_ctx& context) const {
   return std::move(writer).finish();
 }
 
-int EmulatedIrqs::load(vfu_ctx& context, std::span<const std::byte> image) {
+std::array<std::uint64_t, 34> EmulatedIrqs::pending() const noexcept {
+  std::array<std::uint64_t, 34> words{};
+  const std::uint32_t count = (counts_[VFU_DEV_MSIX_IRQ] + 63) / 64;
+  for (std::uint32_t word = 0; word < count; ++word)
+    words[word] = interrupts_->pending_word(pci::Irq::msix, word * 64);
+  if (msi_at_ != 0) words[32] = interrupts_->pending_word(pci::Irq::msi, 0);
+  words[33] = interrupts_->intx_level() ? 1 : 0;
+  return words;
+}
+
+int EmulatedIrqs::load(vfu_ctx& context, std::span<const std::byte> image, bool is_new) {
   SavedIrqs saved;
   auto reader = state::Reader::open(image);
   if (!reader || !reader->load(saved) || !reader->finish()) return EINVAL;
@@ -99,7 +109,7 @@ int EmulatedIrqs::load(vfu_ctx& context, std::span<const std::byte> image) {
   if (saved.kinds != kinds_ || saved.msi_vectors != counts_[VFU_DEV_MSI_IRQ] || saved.table.size() != vectors)
     return EINVAL;
   if (msi_at_ != 0 && saved.msi_multiple > in_place<msicap>(context, msi_at_)->mc.mmc) return EINVAL;
-  reset(context, /*drop_sinks=*/false);
+  if (!is_new) reset(context, /*drop_sinks=*/false);
   if (msi_at_ != 0) {
     msicap& msi = *in_place<msicap>(context, msi_at_);
     msi.mc.msie = saved.msi_enable ? 1 : 0;

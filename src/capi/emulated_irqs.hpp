@@ -4,6 +4,7 @@
 // (pci/interrupts).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -60,8 +61,13 @@ class EmulatedIrqs {
   void reset(vfu_ctx& context, bool drop_sinks) noexcept;
   /// Masks, pending bits, the table and the level, as bytes; see vmux_save_irqs().
   [[nodiscard]] std::vector<std::byte> save(vfu_ctx& context) const;
-  /// 0, or EINVAL for what is not of a device like this one, after which nothing has changed.
-  [[nodiscard]] int load(vfu_ctx& context, std::span<const std::byte> image);
+  /// 0, or EINVAL for what is not of a device like this one, after which nothing has changed. Of a device that is new
+  /// (`is_new`) nothing is reset before, so that what the client has masked stays so.
+  [[nodiscard]] int load(vfu_ctx& context, std::span<const std::byte> image, bool is_new = false);
+  /// Who listens, and what the client has masked.
+  [[nodiscard]] pci::Interrupts& routing() noexcept { return *interrupts_; }
+  /// Pending bits and the level, to see whether they have changed.
+  [[nodiscard]] std::array<std::uint64_t, 34> pending() const noexcept;
 
  private:
   struct Place {

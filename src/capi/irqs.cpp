@@ -26,6 +26,11 @@ Irqs::Vector* Irqs::find(std::uint32_t kind, std::uint32_t vector) const noexcep
 
 bool Irqs::has(std::uint32_t kind, std::uint32_t vector) const noexcept { return find(kind, vector) != nullptr; }
 
+bool Irqs::is_attached(std::uint32_t kind, std::uint32_t vector) const noexcept {
+  const Vector* const found = find(kind, vector);
+  return found != nullptr && found->is_attached.load(std::memory_order_relaxed);
+}
+
 int Irqs::trigger(std::uint32_t vector) noexcept {
   if (vector >= count_) return EINVAL;
   Vector& found = vectors_[vector];

@@ -26,6 +26,7 @@ class Irqs {
 
   // For the thread that serves the context; `vector` is below the count of its kind.
   [[nodiscard]] bool has(std::uint32_t kind, std::uint32_t vector) const noexcept;
+  [[nodiscard]] bool is_attached(std::uint32_t kind, std::uint32_t vector) const noexcept;
   [[nodiscard]] int signal(std::uint32_t kind, std::uint32_t vector) noexcept;  ///< 0 when nobody listens
   [[nodiscard]] int attach(std::uint32_t kind, std::uint32_t vector, UniqueFd fd) noexcept;
   void detach(std::uint32_t kind, std::uint32_t vector) noexcept;

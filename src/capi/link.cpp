@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "capi/cancel.hpp"
+#include "capi/record.hpp"
 
 namespace vmux::capi {
 namespace {
@@ -54,7 +55,7 @@ int Link::open(vfu_trans_t transport, const char* path, bool is_nonblocking) {
 
 Link::~Link() {
   drop_client();
-  if (!path_.empty()) ::unlink(path_.c_str());
+  if (!path_.empty() && !is_path_others_) ::unlink(path_.c_str());
 }
 
 int Link::accept() {
@@ -66,7 +67,8 @@ int Link::accept() {
     socket.reset(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   }
   if (!socket) return errno;
-  transport_.emplace(ipc::Connection{std::move(socket)}, kMaxMessage);
+  transport_.emplace(ipc::Connection{std::move(socket)}, kMaxMessage,
+                     record_ != nullptr ? &record_->stream() : nullptr);
   return 0;
 }
 
@@ -79,12 +81,14 @@ void Link::hang_up() noexcept {
 void Link::drop_client() noexcept {
   hang_up();
   const std::scoped_lock lock{dma_mutex_};
+  first_request_ = first_request(/*is_over=*/true);
   dma_.reset();
   twin_.reset();
   transport_.reset();
   bridge_.close();
   backlog_.clear();
-  is_dead_ = is_broken_ = false;
+  is_dead_ = is_broken_ = has_old_answers_ = has_to_resume_ = false;
+  if (record_ != nullptr) record_->settle();
 }
 
 int Link::poll_fd() const noexcept {
@@ -110,10 +114,14 @@ Link::Got Link::take_buffered(Message& into) {
   into.payload.assign(message.payload.begin(), message.payload.end());
   into.fds = std::move(message.fds);
   into.lost_fds = message.lost_fds;
+  if (record_ == nullptr) return Got::message;
+  into.request = first_request_ + transport_->position() - message.header.size;
+  record_->lend(into);
   return Got::message;
 }
 
 Link::Got Link::read(Message& into, bool may_receive) {
+  if (has_to_resume_ && !resume()) return Got::gone;
   for (;;) {
     if (is_dead_ || is_broken_) return Got::gone;
     if (const Got got = take_buffered(into); got != Got::nothing) return got;
@@ -127,8 +135,16 @@ Link::Got Link::read(Message& into, bool may_receive) {
 // With would_block, errno says whether a signal was the reason.
 Io Link::receive(vfio_user::Transport& from, bool may_sleep, int cancel_state) {
   errno = 0;
-  const SleepsHere window{may_sleep ? cancel_state : PTHREAD_CANCEL_DISABLE};
-  if (!is_pipe_) return from.receive(may_sleep, from.missing() != 0 ? from.missing() : kFirstRead);
+  const SleepsHere window{may_sleep && record_ == nullptr ? cancel_state : PTHREAD_CANCEL_DISABLE};
+  if (!is_pipe_) {
+    const Io io = from.receive(may_sleep, from.missing() != 0 ? from.missing() : kFirstRead);
+    const int error = errno;
+    // The second socket brings none, and may be another thread's.
+    if (record_ != nullptr && io == Io::progress && &from == &*transport_)
+      from.for_each_fd([this](int fd) { record_->keep(fd); });
+    errno = error;
+    return io;
+  }
   const Io io = from.receive();
   if (io != Io::would_block) return io;
   if (!bridge_.pull(may_sleep)) return errno = EINTR, Io::would_block;
@@ -144,7 +160,13 @@ bool Link::reply(const vfio_user::Header& to, const Reply& reply, int error) {
   if (error == 0 && !reply.fds.empty()) transport_->attach_fds(reply.fds);
   const auto into = wire::vfio_user::put(transport_->append(header.size), header);
   std::copy(payload.begin(), payload.end(), into.begin());
-  return flush(*transport_);
+  if (record_ == nullptr) return flush(*transport_);
+  for (const int fd : error == 0 ? reply.fds : std::vector<int>{})
+    record_->keep(fd);
+  commit();
+  const bool is_sent = flush(*transport_);
+  record_->settle();
+  return is_sent;
 }
 
 bool Link::flush(vfio_user::Transport& to) noexcept {
@@ -165,8 +187,9 @@ void Link::agreed(UniqueFd twin, std::uint64_t max_transfer, bool may_be_qemu) {
   using Layout = vfio_user::DmaChannel::Layout;
   const std::scoped_lock lock{dma_mutex_};
   dma_.emplace(*transport_, [] {});
+  may_be_qemu_ = may_be_qemu;
   if (twin) {
-    twin_.emplace(ipc::Connection{std::move(twin)}, kMaxMessage);
+    twin_.emplace(ipc::Connection{std::move(twin)}, kMaxMessage, record_ != nullptr ? &record_->twin() : nullptr);
     dma_->go_over(*twin_);
   }
   dma_->negotiated(may_be_qemu && !twin_ ? Layout::unknown : Layout::specified,
@@ -188,7 +211,10 @@ int Link::dma_transfer(bool is_write, std::uint64_t address, std::span<std::byte
   } else {
     dma_->read(Iova{address}, data, done);
   }
-  if (wait_for_reply(is_done) == 0) return error;
+  if (!twin_) is_asking_ = true;
+  const int failure = wait_for_reply(is_done);
+  if (!twin_) is_asking_ = false;
+  if (failure == 0) return error;
   is_dead_ = true;  // whoever serves the context finds out, and resets the device: not from in here
   dma_->abort();
   return ENOTCONN;
@@ -200,6 +226,7 @@ int Link::wait_for_reply(const bool& is_done) {
   vfio_user::Transport& transport = twin_ ? *twin_ : *transport_;
   while (!is_done) {
     dma_->pump();
+    if (record_ != nullptr) commit_question();
     if (!flush(transport)) return ENOTCONN;
     auto next = transport.next();
     if (!next) return EPROTO;
@@ -209,11 +236,21 @@ int Link::wait_for_reply(const bool& is_done) {
     }
     vfio_user::Incoming& message = **next;
     const bool is_reply = (message.header.flags & flags::kTypeMask) == flags::kReply;
-    if (is_reply && dma_->take_reply(message.header, message.payload)) continue;
+    if (is_reply && dma_->take_reply(message.header, message.payload)) {
+      has_old_answers_ = false;  // they came before
+      continue;
+    }
+    if (is_reply && has_old_answers_) continue;
     constexpr std::size_t kMaxBacklog = 1024;
     if (is_reply || twin_ || backlog_.size() >= kMaxBacklog) return EPROTO;
-    backlog_.push_back(
-        {message.header, {message.payload.begin(), message.payload.end()}, std::move(message.fds), message.lost_fds});
+    const std::uint64_t request =
+        record_ != nullptr ? first_request_ + transport_->position() - message.header.size : std::uint64_t{0};
+    backlog_.push_back({message.header,
+                        {message.payload.begin(), message.payload.end()},
+                        std::move(message.fds),
+                        message.lost_fds,
+                        request});
+    if (record_ != nullptr) record_->lend(backlog_.back());
   }
   return 0;
 }

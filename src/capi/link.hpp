@@ -16,10 +16,14 @@
 
 #include "vfio-user/libvfio-user.h"
 #include "vfio_user/dma_channel.hpp"
+#include "vfio_user/saved_session.hpp"
 #include "vfio_user/transport.hpp"
 #include "vmux/base/unique_fd.hpp"
+#include "vmux/state/fd_bag.hpp"
 
 namespace vmux::capi {
+
+class Record;
 
 inline constexpr std::size_t kMaxTransfer = 1 << 20;                // max_data_xfer_size that is offered
 inline constexpr std::size_t kMaxMessage = kMaxTransfer + 16 + 16;  // with both headers of an access
@@ -31,6 +35,7 @@ struct Message {
   std::vector<std::byte> payload;
   std::vector<UniqueFd> fds;
   bool lost_fds = false;
+  std::uint64_t request = 0;  ///< its number, where there is a record: see vmux_request_id()
 };
 
 /// What a handler answers; the descriptors are borrowed.
@@ -61,6 +66,10 @@ class Link {
 
   /// 0 or an errno.
   [[nodiscard]] int open(vfu_trans_t transport, const char* path, bool is_nonblocking);
+  /// In place of open(): somebody else listens at `path` until adopt_listener().
+  void wait_for_listener(const char* path, bool is_nonblocking);
+  /// `listener` is closed where there is one already.
+  void adopt_listener(UniqueFd listener) noexcept;
   ~Link();
 
   [[nodiscard]] bool is_pipe() const noexcept { return is_pipe_; }
@@ -71,6 +80,41 @@ class Link {
   void hang_up() noexcept;
   void drop_client() noexcept;
   [[nodiscard]] int poll_fd() const noexcept;
+  [[nodiscard]] int listener() const noexcept { return listener_.get(); }
+  [[nodiscard]] int connection() const noexcept { return transport_ ? transport_->fd() : -1; }
+  [[nodiscard]] int twin() const noexcept { return twin_ ? twin_->fd() : -1; }
+
+  // link_record.cpp: what is left when the process dies
+  /// Before there is a client. `record` outlives this.
+  void record_in(Record& record) noexcept { record_ = &record; }
+  /// What was served so far is done.
+  void commit();
+  /// Nothing is under way that a record has no room for: a DMA request on the only socket, and requests that it met.
+  [[nodiscard]] bool can_be_left() const noexcept { return dma_.has_value() && !is_asking_ && backlog_.empty(); }
+  [[nodiscard]] bool may_be_qemu() const noexcept { return may_be_qemu_; }
+  /// The number of the request that begins at the stream's first byte, or, if nothing is to come of that any more, of
+  /// the next one.
+  [[nodiscard]] std::uint64_t first_request(bool is_over) const noexcept {
+    return is_over && transport_ ? first_request_ + transport_->position() + 1 : first_request_;
+  }
+  void set_first_request(std::uint64_t number) noexcept { first_request_ = number; }
+  /// Descriptors of messages that wait, by number.
+  template <class F>
+  void for_each_waiting(F&& visit) const {
+    if (transport_) transport_->for_each_fd(visit);
+  }
+  /// What another process has left of its streams; a twin that is none was none. The error is for people. Nothing is
+  /// sent before the first read().
+  struct LeftStream {
+    UniqueFd socket;
+    vfio_user::SavedStream bytes;
+    state::FdBag fds;  ///< `in/N` and `out/N`
+  };
+  [[nodiscard]] tl::expected<void, std::string> adopt(LeftStream main, std::optional<LeftStream> twin,
+                                                      std::uint64_t max_transfer, bool may_be_qemu,
+                                                      std::uint16_t last_dma_id);
+  /// The client stays, and is somebody else's.
+  void let_go() noexcept;
 
   /// Whether the thread may be cancelled where it sleeps: as pthread_setcancelstate() has it.
   void set_cancel_state(int state) noexcept { cancel_state_ = state; }
@@ -93,10 +137,13 @@ class Link {
   [[nodiscard]] vfio_user::Transport::Io receive(vfio_user::Transport& from, bool may_sleep, int cancel_state);
   [[nodiscard]] bool flush(vfio_user::Transport& to) noexcept;
   [[nodiscard]] int wait_for_reply(const bool& is_done);
+  void commit_question();
+  [[nodiscard]] bool resume();
 
   bool is_pipe_ = false, is_nonblocking_ = false;
   int cancel_state_ = PTHREAD_CANCEL_DISABLE;
   std::string path_;
+  bool is_path_others_ = false;
   UniqueFd listener_;
   std::optional<vfio_user::Transport> transport_;
   PipeBridge bridge_;
@@ -106,6 +153,13 @@ class Link {
   std::deque<Message> backlog_;       // received while waiting for an answer
   bool is_broken_ = false;            // nothing that comes now can be understood
   std::atomic<bool> is_dead_{false};  // an answer to dma_transfer() will never come
+  Record* record_ = nullptr;
+  bool may_be_qemu_ = false;
+  bool is_asking_ = false;           // on the only socket
+  bool was_left_out_ = false;        // of the last image
+  bool has_old_answers_ = false;     // to what another process has asked
+  bool has_to_resume_ = false;       // it may have left something to send
+  std::uint64_t first_request_ = 1;  // see first_request()
 };
 
 }  // namespace vmux::capi

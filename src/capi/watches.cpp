@@ -87,7 +87,7 @@ int Watches::add(vfu_ctx& context, std::uint32_t region, std::uint64_t offset, s
   if (in.offset + offset + size > static_cast<std::uint64_t>(status.st_size)) return EINVAL;
   if (find(region, offset) != nullptr) return EEXIST;
 
-  Watch made{region, size, offset, callback, argument, {}, nullptr, 0, {}, false};
+  Watch made{region, size, offset, callback, argument, {}, nullptr, 0, {}, false, false};
   int error = 0;
   made.page = map_page(context, region, offset / page_size() * page_size(), error);
   if (made.page == nullptr) return error;
@@ -148,7 +148,8 @@ int Watches::poll(vfu_ctx& context) {
     // The count first: what was counted is in memory, where the client's kernel stores it.
     const std::uint64_t writes = watch.is_offered ? drain_peer_eventfd(watch.event.get()) : 0;
     const std::uint64_t value = load(watch);
-    if (writes == 0 && value == watch.last) continue;
+    if (writes == 0 && value == watch.last && !watch.is_untold) continue;
+    watch.is_untold = false;
     watch.last = value;
     watch.callback(&context, watch.argument, value, writes);
     ++calls;
@@ -164,6 +165,18 @@ void Watches::rebase() noexcept {
 void Watches::set_offered(std::uint32_t region) noexcept {
   for (Watch& watch : watches_)
     watch.is_offered |= watch.region == region && watch.event;
+}
+
+bool Watches::set_offered(std::uint32_t region, std::uint64_t offset, const UniqueFd& fd) noexcept {
+  auto* const found = const_cast<Watch*>(find(region, offset));
+  if (found == nullptr || !found->event) return false;
+  found->is_offered = true;
+  return ::dup3(fd.get(), found->event.get(), O_CLOEXEC) >= 0;
+}
+
+void Watches::tell_all() noexcept {
+  for (Watch& watch : watches_)
+    watch.is_untold = true;
 }
 
 // It may have kept the eventfd, and signal what the next client did not write: so the next one gets another.

@@ -31,6 +31,17 @@ class Watches {
   void rebase() noexcept;
   /// The client has been given this region's eventfds.
   void set_offered(std::uint32_t region) noexcept;
+  /// Those that the client has: visit(region, offset, fd).
+  template <class F>
+  void for_each_offered(F&& visit) const {
+    for (const Watch& watch : watches_) {
+      if (watch.is_offered) visit(watch.region, watch.offset, watch.event.get());
+    }
+  }
+  /// The client has `fd` for this word. False: it is not one with an eventfd.
+  [[nodiscard]] bool set_offered(std::uint32_t region, std::uint64_t offset, const UniqueFd& fd) noexcept;
+  /// Whatever they hold, the next poll() tells it: nobody knows what was told before.
+  void tell_all() noexcept;
   /// It is gone, and what it counted with it.
   void forget_client() noexcept;
 
@@ -45,6 +56,7 @@ class Watches {
     std::uint64_t last;
     UniqueFd event;
     bool is_offered = false;  // the client may signal it
+    bool is_untold = false;
   };
   struct Polling;
   void erase_removed() noexcept;

@@ -35,6 +35,9 @@ class DmaChannel final : public pci::MessageDma {
   /// Requests go over this socket from now on. Before the first transfer.
   void go_over(Transport& transport) noexcept { transport_ = &transport; }
   [[nodiscard]] Layout layout() const noexcept { return layout_; }
+  /// Of the last request. Another channel on the same socket goes on behind it: what answers this one is then known.
+  [[nodiscard]] std::uint16_t last_id() const noexcept { return next_id_; }
+  void go_on_behind(std::uint16_t id) noexcept { next_id_ = id; }
 
   void read(Iova from, std::span<std::byte> into, Done done) override;
   void write(Iova to, std::span<const std::byte> from, Done done) override;

@@ -57,6 +57,19 @@ class Transport {
   [[nodiscard]] std::size_t buffered() const noexcept { return in_end_ - in_begin_; }
   /// Bytes of the next message that have not been received; 0 when it is complete, or when its length is not known.
   [[nodiscard]] std::size_t missing() const noexcept;
+  /// The descriptors that are this object's, by number: of messages that next() has not returned, and, after load(), of
+  /// those that are not sent.
+  template <class F>
+  void for_each_fd(F&& visit) const {
+    for (const Arrived& each : arrived_) {
+      for (const UniqueFd& fd : each.fds)
+        visit(fd.get());
+    }
+    for (const Departing& each : departing_) {
+      for (const UniqueFd& fd : each.owned)
+        visit(fd.get());
+    }
+  }
   /// The next complete message, or nothing when more bytes are needed, or a broken stream.
   [[nodiscard]] Result<std::optional<Incoming>> next();
   /// Header of the message that broke the stream; valid after next() failed.

@@ -38,6 +38,7 @@ class ConfigSpace {
   [[nodiscard]] std::size_t find(bool is_extended, std::size_t after, int id, std::size_t size) noexcept;
   /// The first capability that has a byte of [at, at + count), or nullptr.
   [[nodiscard]] const Capability* first_in(std::size_t at, std::size_t count) const noexcept;
+  [[nodiscard]] std::span<const Capability> capabilities() const noexcept { return capabilities_; }
   /// Where the device control register of PCI Express is; 0: there is none.
   [[nodiscard]] std::size_t device_control() const noexcept;
 

@@ -83,6 +83,7 @@ int negotiate(vfu_ctx& context, const Message& message) {
   const auto text = wire::put(std::span{reply.payload}, wire::Version{LIB_VFIO_USER_MAJOR, minor});
   std::transform(json.begin(), json.end(), text.begin(), [](char c) { return static_cast<std::byte>(c); });
   if (twin) reply.fds.push_back(twin.get());
+  if (context.record != nullptr) context.record->set_changed();
   context.link.agreed(std::move(ours), context.max_transfer, /*may_be_qemu=*/version.minor == 0);
   return context.link.reply(message.header, reply, 0) ? 0 : ECONNRESET;
 }

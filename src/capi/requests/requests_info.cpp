@@ -133,7 +133,9 @@ int serve_get_irq_info(vfu_ctx& context, Message& message, Reply& reply) {
   return 0;
 }
 
-int serve_set_irqs(vfu_ctx& context, Message& message, Reply&) {
+namespace {
+
+int set_irqs(vfu_ctx& context, Message& message) {
   namespace sf = wire::set_irqs_flags;
   const auto asked = sized_request<wire::SetIrqs>(message);
   if (!asked) return EINVAL;
@@ -166,6 +168,23 @@ int serve_set_irqs(vfu_ctx& context, Message& message, Reply&) {
     if (error != 0) return error;
   }
   return 0;
+}
+
+}  // namespace
+
+int serve_set_irqs(vfu_ctx& context, Message& message, Reply&) {
+  if (context.record == nullptr || message.fds.empty()) return set_irqs(context, message);
+  std::vector<UniqueFd> copies;
+  for (const UniqueFd& fd : message.fds) {
+    auto copy = fd.duplicate();
+    if (!copy) return copy.error().as_errno();
+    copies.push_back(std::move(*copy));
+  }
+  const int error = set_irqs(context, message);
+  const auto asked = sized_request<wire::SetIrqs>(message);
+  const bool listens = asked && (asked->flags & wire::set_irqs_flags::kTrigger) != 0;
+  if (error == 0 && listens) context.record->set_listeners(asked->index, asked->start, std::move(copies));
+  return error;
 }
 
 }  // namespace vmux::capi

@@ -48,6 +48,25 @@ bool is_stopped(const vfu_ctx& context) noexcept {
          (context.migration->state == MigrationState::stop || context.migration->state == MigrationState::stop_copy);
 }
 
+/// What a record cannot see by comparing.
+bool may_change_image(const vfu_ctx& context, const Row* row) noexcept {
+  if (row == nullptr) return false;
+  switch (row->command) {
+    case Command::region_write:
+    case Command::region_write_multi:
+      return context.emulated != nullptr;  // the table of MSI-X
+    case Command::get_info:
+    case Command::get_region_info:
+    case Command::get_irq_info:
+    case Command::region_read:
+    case Command::mig_data_read:
+    case Command::mig_data_write:
+      return false;
+    default:
+      return true;
+  }
+}
+
 /// A guest asks for a function level reset there.
 bool is_device_control(const vfu_ctx& context, const Message& message) noexcept {
   const auto access = wire::peek<wire::RegionAccess>(message.payload);
@@ -103,17 +122,25 @@ int ask_to_quiesce(vfu_ctx& context) {
 bool serve(vfu_ctx& context, Message& message) {
   Reply reply;
   const Row* const row = find(message.header.command);
+  context.request = message.request;
   const int error = row == nullptr ? EINVAL : row->serve(context, message, reply);
+  context.request = 0;
+  if (context.record != nullptr && may_change_image(context, row)) context.record->set_changed();
   return answer(context, message, reply, error);
 }
 
 bool answer(vfu_ctx& context, const Message& message, const Reply& reply, int error) {
   context.last_error = error;
   if (error != 0) {
+    if (context.record != nullptr) context.record->set_changed();  // half of it may be done
     vfu_log(&context, LOG_ERR, "command %u failed: %s", static_cast<unsigned>(message.header.command),
             std::strerror(error));
   }
-  if ((message.header.flags & wire::header_flags::kNoReply) != 0) return true;
+  if ((message.header.flags & wire::header_flags::kNoReply) != 0) {
+    context.link.commit();
+    if (context.record != nullptr) context.record->settle();
+    return true;
+  }
   if (context.link.reply(message.header, reply, error)) return true;
   lose_client(context);
   return false;
@@ -125,6 +152,7 @@ void forget_client(vfu_ctx& context) {
   static_cast<void>(reset_device(context, VFU_RESET_LOST_CONN));
   context.irqs.detach_all();
   context.watches.forget_client();
+  if (context.record != nullptr) context.record->forget_client();
   context.link.drop_client();
   context.is_negotiated = context.write_multiple = false;
   // The next client's device runs, wherever this one's migration was.
