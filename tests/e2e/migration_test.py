@@ -112,6 +112,17 @@ def migrate(source, target, directory):
     target.take_over(source)
 
 
+def move_unnoticed(rig, lines, source, target, directory):
+    """The guest goes on talking, and sees nothing but a pause."""
+    with unnoticed.nothing({source: "eth0"}) as places:
+        target.prepare()
+        migrate(source, target, directory)
+        rig.forget(source)
+        places[source] = target
+        lines.go_on(40)
+        assert ping(target, HOST, count=20).loss == 0
+
+
 def event(guest, name):
     guest.qmp("query-status")  # which reads what has come
     return any(each["event"] == name for each in guest._qmp.events)
@@ -158,13 +169,7 @@ def test_behind_the_interposer_the_state_goes_along(rig, net, tmp_path, model):
     rig.adopt(target)
     rig.boot(source)
     start_talking(source, lines)
-    with unnoticed.nothing({source: "eth0"}) as places:
-        target.prepare()
-        migrate(source, target, tmp_path)
-        rig.forget(source)
-        places[source] = target
-        lines.go_on(40)
-        assert ping(target, HOST, count=20).loss == 0
+    move_unnoticed(rig, lines, source, target, tmp_path)
 
 
 def test_virtio_net_over_vhost_user_migrates_as_any_virtio_net(rig, net, tmp_path):
@@ -181,13 +186,7 @@ def test_virtio_net_over_vhost_user_migrates_as_any_virtio_net(rig, net, tmp_pat
     rig.adopt(target)
     rig.boot(source)
     start_talking(source, lines)
-    with unnoticed.nothing({source: "eth0"}) as places:
-        target.prepare()
-        migrate(source, target, tmp_path)
-        rig.forget(source)
-        places[source] = target
-        lines.go_on(40)
-        assert ping(target, HOST, count=20).loss == 0
+    move_unnoticed(rig, lines, source, target, tmp_path)
 
 
 def nic(path):
