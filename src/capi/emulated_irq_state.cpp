@@ -55,11 +55,6 @@ bool is_set(std::span<const std::uint64_t> words, std::uint32_t bit) noexcept {
   return (words[bit / 64] >> bit % 64 & 1) != 0;
 }
 
-template <class T>
-T* in_place(vfu_ctx& context, std::size_t at) noexcept {
-  return reinterpret_cast<T*>(context.config.bytes().data() + at);
-}
-
 }  // namespace
 
 std::vector<std::byte> EmulatedIrqs::save(vfu_ctx& context) const {
@@ -68,14 +63,14 @@ std::vector<std::byte> EmulatedIrqs::save(vfu_ctx& context) const {
   saved.msi_vectors = counts_[VFU_DEV_MSI_IRQ];
   saved.intx_level = interrupts_->intx_level();
   if (msi_at_ != 0) {
-    const msicap& msi = *in_place<msicap>(context, msi_at_);
+    const msicap& msi = *context.config.capability_at<msicap>(msi_at_);
     saved.msi_enable = msi.mc.msie != 0;
     saved.msi_multiple = static_cast<std::uint8_t>(msi.mc.mme);
     saved.msi_mask = msi.mc.pvm != 0 ? msi.mmask : 0;
     saved.msi_pending = interrupts_->pending_word(pci::Irq::msi, 0);
   }
   if (msix_at_ != 0) {
-    const mxc control = in_place<msixcap>(context, msix_at_)->mxc;
+    const mxc control = context.config.capability_at<msixcap>(msix_at_)->mxc;
     saved.msix_enable = control.mxe != 0;
     saved.msix_mask = control.fm != 0;
     for (const auto& entry : msix_->entries())
@@ -108,16 +103,16 @@ int EmulatedIrqs::load(vfu_ctx& context, std::span<const std::byte> image, bool 
   const std::size_t vectors = msix_ ? msix_->entries().size() : 0;
   if (saved.kinds != kinds_ || saved.msi_vectors != counts_[VFU_DEV_MSI_IRQ] || saved.table.size() != vectors)
     return EINVAL;
-  if (msi_at_ != 0 && saved.msi_multiple > in_place<msicap>(context, msi_at_)->mc.mmc) return EINVAL;
+  if (msi_at_ != 0 && saved.msi_multiple > context.config.capability_at<msicap>(msi_at_)->mc.mmc) return EINVAL;
   if (!is_new) reset(context, /*drop_sinks=*/false);
   if (msi_at_ != 0) {
-    msicap& msi = *in_place<msicap>(context, msi_at_);
+    msicap& msi = *context.config.capability_at<msicap>(msi_at_);
     msi.mc.msie = saved.msi_enable ? 1 : 0;
     msi.mc.mme = saved.msi_multiple & 7u;
     if (msi.mc.pvm != 0) msi.mmask = saved.msi_mask;
   }
   if (msix_at_ != 0) {
-    mxc& control = in_place<msixcap>(context, msix_at_)->mxc;
+    mxc& control = context.config.capability_at<msixcap>(msix_at_)->mxc;
     control.mxe = saved.msix_enable ? 1 : 0;
     control.fm = saved.msix_mask ? 1 : 0;
   }

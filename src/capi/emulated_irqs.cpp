@@ -16,11 +16,6 @@ namespace {
 
 constexpr std::uint32_t kMsiKind = VFU_DEV_MSI_IRQ, kMsixKind = VFU_DEV_MSIX_IRQ, kIntxKind = VFU_DEV_INTX_IRQ;
 
-template <class T>
-T* in_place(vfu_ctx& context, std::size_t at) noexcept {
-  return reinterpret_cast<T*>(context.config.bytes().data() + at);
-}
-
 /// Where a capability is that the library serves, so that it sees what a guest writes there; 0: the log says why not.
 std::size_t served_capability(vfu_ctx& context, int id, const char* name) {
   const auto& region = context.regions[VFU_PCI_DEV_CFG_REGION_IDX];
@@ -77,7 +72,7 @@ bool EmulatedIrqs::add_intx(vfu_ctx& context, pci::FunctionSpec& spec) {
 bool EmulatedIrqs::add_msi(vfu_ctx& context, pci::FunctionSpec& spec) {
   msi_at_ = served_capability(context, PCI_CAP_ID_MSI, "MSI");
   if (msi_at_ == 0) return false;
-  const mc control = in_place<msicap>(context, msi_at_)->mc;
+  const mc control = context.config.capability_at<msicap>(msi_at_)->mc;
   // What configuration space has is the form with 64-bit addresses: masks lie elsewhere without.
   if (control.mmc > 5 || (control.pvm != 0 && control.c64 == 0)) {
     vfu_log(&context, LOG_ERR, "interrupts cannot be emulated: MSI of more than 32 vectors, or masks without c64");
@@ -91,7 +86,7 @@ bool EmulatedIrqs::add_msi(vfu_ctx& context, pci::FunctionSpec& spec) {
 bool EmulatedIrqs::add_msix(vfu_ctx& context, pci::FunctionSpec& spec) {
   msix_at_ = served_capability(context, PCI_CAP_ID_MSIX, "MSI-X");
   if (msix_at_ == 0) return false;
-  const msixcap capability = *in_place<msixcap>(context, msix_at_);
+  const msixcap capability = *context.config.capability_at<msixcap>(msix_at_);
   const std::uint32_t vectors = capability.mxc.ts + 1u;
   counts_[kMsixKind] = vectors;
   spec.capabilities.emplace_back(pci::Msix{vectors});
@@ -196,17 +191,17 @@ void EmulatedIrqs::write(Owner owner, std::uint64_t offset, std::span<const std:
 void EmulatedIrqs::update_config(vfu_ctx& context) const noexcept {
   if (serves(kIntxKind)) context.config.header().sts.is = interrupts_->intx_level() ? 1 : 0;
   if (msi_at_ == 0) return;
-  msicap* const msi = in_place<msicap>(context, msi_at_);
+  msicap* const msi = context.config.capability_at<msicap>(msi_at_);
   if (msi->mc.pvm != 0) msi->mpend = static_cast<std::uint32_t>(interrupts_->pending_word(pci::Irq::msi, 0));
 }
 
 void EmulatedIrqs::config_written(vfu_ctx& context) noexcept {
   interrupts_->set_intx_disabled(context.config.header().cmd.id != 0);
   if (msi_at_ != 0) {
-    const msicap* const msi = in_place<msicap>(context, msi_at_);
+    const msicap* const msi = context.config.capability_at<msicap>(msi_at_);
     if (msi->mc.pvm != 0) interrupts_->set_msi_mask(msi->mmask);
   }
-  if (msix_at_ != 0) interrupts_->set_msix_function_mask(in_place<msixcap>(context, msix_at_)->mxc.fm != 0);
+  if (msix_at_ != 0) interrupts_->set_msix_function_mask(context.config.capability_at<msixcap>(msix_at_)->mxc.fm != 0);
 }
 
 // What a reset leaves of the capabilities: 6.8.1.3, 6.8.2.3; of the command register: 6.2.2.
@@ -214,13 +209,13 @@ void EmulatedIrqs::reset(vfu_ctx& context, bool drop_sinks) noexcept {
   interrupts_->reset(drop_sinks);
   if (serves(kIntxKind)) context.config.header().cmd.id = 0;
   if (msi_at_ != 0) {
-    msicap* const msi = in_place<msicap>(context, msi_at_);
+    msicap* const msi = context.config.capability_at<msicap>(msi_at_);
     msi->mc.msie = 0;
     msi->mc.mme = 0;
     if (msi->mc.pvm != 0) msi->mmask = msi->mpend = 0;
   }
   if (msix_at_ != 0) {
-    mxc& control = in_place<msixcap>(context, msix_at_)->mxc;
+    mxc& control = context.config.capability_at<msixcap>(msix_at_)->mxc;
     control.mxe = control.fm = 0;
     msix_->reset();
   }

@@ -156,10 +156,6 @@ ssize_t access_part(vfu_ctx& context, char* bytes, std::size_t count, std::size_
   return access_capability(context, *next, bytes, std::min(count, next->at + next->size - at), at, is_write);
 }
 
-}  // namespace
-
-namespace {
-
 ssize_t access_parts(vfu_ctx& context, char* bytes, std::size_t count, std::size_t at, bool is_write) {
   std::size_t done = 0;
   while (done < count) {

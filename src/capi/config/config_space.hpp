@@ -27,6 +27,11 @@ class ConfigSpace {
   [[nodiscard]] vfu_pci_config_space_t* raw() noexcept { return reinterpret_cast<vfu_pci_config_space_t*>(bytes_); }
   [[nodiscard]] vfu_pci_hdr_t& header() noexcept { return raw()->hdr; }
   [[nodiscard]] std::span<std::uint8_t> bytes() noexcept { return bytes_; }
+  /// The capability at `at`, as find() has it, as what it is made of.
+  template <class T>
+  [[nodiscard]] T* capability_at(std::size_t at) noexcept {
+    return reinterpret_cast<T*>(bytes_ + at);
+  }
 
   /// 0, EINVAL or EEXIST. `size`: that of the region.
   [[nodiscard]] int init(vfu_pci_type_t type, int header_type, std::size_t& size) noexcept;
