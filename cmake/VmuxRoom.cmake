@@ -7,11 +7,12 @@
 #   These of its sources are compiled as one: for files that are quick themselves and include what takes seconds (JSON, the
 #   command line). Names of their unnamed namespaces must differ, and no other target of the folder may have one of them. A target may have several such groups.
 #
-# vmux_test(NAME [NIGHTLY] SOURCES file... [APART file...] [LIBS target...] [LABELS label] [PREFIX text])
-#   A GoogleTest executable, each TEST a ctest entry, labelled `unit` unless LABELS says otherwise. `threads` marks what the ThreadSanitizer run repeats.
+# vmux_test(NAME [PLAIN] SOURCES file... [APART file...] [LIBS target...] [LABELS label] [PREFIX text])
+#   A GoogleTest executable, each TEST a ctest entry. `make test` runs each once: with sanitizers (ctest's label `sanitized`), or without if it is
+#   PLAIN (label `plain`), which is for tests of code that hears its operator and the kernel and no guest or client, or whose ground a fuzz target
+#   covers. `make test-all` runs all of them both ways. With LABELS threads the run with ThreadSanitizer repeats it (`threads`, `plain-threads`).
 #   SOURCES are compiled five at a time, as by vmux_together; those APART, whose names others use too, alone. PREFIX stands before the names of its
-#   tests in ctest, where another executable has tests of the same names. NIGHTLY: `make test` runs it without sanitizers, `make test-all` with
-#   them too. For tests of code that hears its operator and the kernel and no guest or client, or whose ground a fuzz target covers.
+#   tests in ctest, where another executable has tests of the same names. Not part of the target `all`, as nobody who builds vMux to use it wants it.
 #
 # vmux_fuzzer(NAME SOURCES file... [LIBS target...])
 #   A libFuzzer target in bin/fuzz/, built with VMUX_FUZZ only. Seeds: tests/fuzz/corpus/NAME/.
@@ -21,10 +22,11 @@
 include(GoogleTest)
 if(VMUX_TESTS)
   find_package(GTest REQUIRED)
-  add_custom_target(vmux-tests)         # every test and fuzz target, and no program
+  add_custom_target(vmux-tests)         # every test and fuzz target, and what they run
   add_custom_target(vmux-thread-tests)  # those that ThreadSanitizer repeats
-  add_custom_target(vmux-brief-tests)   # of either, those that are not NIGHTLY
-  add_custom_target(vmux-brief-thread-tests)
+  add_custom_target(vmux-plain-tests)   # those that are PLAIN
+  add_custom_target(vmux-sanitized-tests)         # of the first two, those that are not
+  add_custom_target(vmux-sanitized-thread-tests)
 endif()
 include(VmuxHeaders)
 
@@ -105,11 +107,45 @@ function(vmux_together target)
   target_sources(${target} PRIVATE ${source})
 endfunction()
 
+# The ctest label of a test.
+function(vmux_test_label out is_plain labels)
+  set(kinds sanitized threads)
+  if(is_plain)
+    set(kinds plain plain-threads)
+  endif()
+  list(FIND labels threads place)
+  if(place EQUAL -1)
+    list(GET kinds 0 label)
+  else()
+    list(GET kinds 1 label)
+  endif()
+  set(${out} ${label} PARENT_SCOPE)
+endfunction()
+
+# Programs that tests with this label are, or run.
+function(vmux_test_needs label)
+  set(sets vmux-tests)
+  if(label MATCHES "threads")
+    list(APPEND sets vmux-thread-tests)
+  endif()
+  if(label MATCHES "plain")
+    list(APPEND sets vmux-plain-tests)
+  elseif(label STREQUAL "threads")
+    list(APPEND sets vmux-sanitized-tests vmux-sanitized-thread-tests)
+  else()
+    list(APPEND sets vmux-sanitized-tests)
+  endif()
+  foreach(set IN LISTS sets)
+    add_dependencies(${set} ${ARGN})
+  endforeach()
+  set_target_properties(${ARGN} PROPERTIES EXCLUDE_FROM_ALL ON)
+endfunction()
+
 function(vmux_test name)
   if(NOT VMUX_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "NIGHTLY" "PREFIX" "SOURCES;APART;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "PLAIN" "PREFIX" "SOURCES;APART;LIBS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES} ${ARG_APART})
   if(NOT VMUX_EACH_FILE_ALONE)
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
@@ -122,27 +158,14 @@ function(vmux_test name)
   vmux_precompile(${name} vmux-headers-tests)
   vmux_link(${name} ${ARG_LIBS} GTest::gmock GTest::gtest_main)
   # One label only: gtest_discover_tests flattens a list of them, and ctest then reads the second as something else.
-  set(label unit)
-  if(ARG_LABELS)
-    list(GET ARG_LABELS 0 label)
-  endif()
+  vmux_test_label(label "${ARG_PLAIN}" "${ARG_LABELS}")
   gtest_discover_tests(${name} TEST_PREFIX "${ARG_PREFIX}" DISCOVERY_TIMEOUT 600 PROPERTIES TIMEOUT 120 LABELS ${label})
-  set(sets vmux-tests)
-  if("threads" IN_LIST ARG_LABELS)
-    list(APPEND sets vmux-thread-tests)
-  endif()
-  if(NOT ARG_NIGHTLY)
-    list(TRANSFORM sets REPLACE "^vmux-" "vmux-brief-" OUTPUT_VARIABLE brief)
-    list(APPEND sets ${brief})
-  endif()
-  foreach(set IN LISTS sets)
-    add_dependencies(${set} ${name})
-  endforeach()
+  vmux_test_needs(${label} ${name})
 endfunction()
 
 function(vmux_seeds_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
-  vmux_test(${name}_seeds NIGHTLY SOURCES ${PROJECT_SOURCE_DIR}/tests/fuzz/seeds_test.cpp APART ${ARG_SOURCES} LIBS ${ARG_LIBS} PREFIX ${name}.)
+  vmux_test(${name}_seeds PLAIN SOURCES ${PROJECT_SOURCE_DIR}/tests/fuzz/seeds_test.cpp APART ${ARG_SOURCES} LIBS ${ARG_LIBS} PREFIX ${name}.)
   if(VMUX_TESTS)
     target_compile_definitions(${name}_seeds PRIVATE VMUX_SEEDS="${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
   endif()
@@ -161,6 +184,6 @@ function(vmux_fuzzer name)
   vmux_link(${name} ${ARG_LIBS})
   if(VMUX_TESTS)
     add_dependencies(vmux-tests ${name})
-    add_dependencies(vmux-brief-tests ${name})
+    add_dependencies(vmux-sanitized-tests ${name})
   endif()
 endfunction()

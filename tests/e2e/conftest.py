@@ -61,13 +61,15 @@ OF_A_KERNEL = ("iavf_net", "e810_net", "virtio_net", "any_kernel")  # fixtures a
 
 def pytest_addoption(parser):
     parser.addoption("--every-kernel", action="store_true",
-                     help="all of a NIC's tests with each kernel of the lab, not only those marked every_kernel, and all rounds of loops")
+                     help="all of a NIC's tests with each kernel of the lab, not only those marked every_kernel; all rounds of loops; what is marked exhaustive")
 
 
 def pytest_collection_modifyitems(config, items):
     """A life of a NIC takes minutes: all of it is lived with one kernel, and with the others what is marked."""
     def is_wanted(item):
         params = item.callspec.params if hasattr(item, "callspec") else {}
+        if item.get_closest_marker("exhaustive") and not config.getoption("--every-kernel"):
+            return False
         kernel = next((params[name] for name in OF_A_KERNEL if name in params), None)
         if kernel is None:
             return True
@@ -77,6 +79,11 @@ def pytest_collection_modifyitems(config, items):
 
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
     items[:] = [item for item in items if is_wanted(item)]
+
+
+def and_exhaustively(usual, more):
+    """Values for parametrize(): `make test` goes through the usual ones, `make test-all` through all."""
+    return [*usual, *(pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.exhaustive) for value in more)]
 
 
 def rounds(config, count):

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from conftest import and_exhaustively
 from harness.traffic import check_restart, give_address, iperf, mbits, ping, wait_for_peer
 
 
@@ -81,7 +82,7 @@ def test_rings_of_another_size_carry_traffic(pair):
         assert ping(pair.a, pair.address_b, count=5, size=20000).loss == 0
 
 
-@pytest.mark.parametrize("rate", ["0", "1", "3", "100", "100000"])
+@pytest.mark.parametrize("rate", and_exhaustively(["0", "3"], ["1", "100", "100000"]))
 def test_any_interrupt_moderation_carries_traffic(pair, rate):
     """Off, dynamic, dynamic conservative, and fixed rates: a module parameter, as the 82540EM has no ethtool -C."""
     pair.b.check(f"rmmod e1000; modprobe e1000 InterruptThrottleRate={rate}")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import Rig
+from conftest import Rig, and_exhaustively
 from guest import KERNELS, Guest
 from harness.stations import sh
 
@@ -37,7 +37,7 @@ def bring_up(guest, model):
         ip addr add {address}/24 dev $name; ip link set $name up; ping -q -c 1 -i 0.2 -w 60 {host}""")
 
 
-@pytest.mark.parametrize("model", NICS)
+@pytest.mark.parametrize("model", and_exhaustively(["iavf"], ["e1000"]))
 def test_mode_of_a_group_changes(vm, model):
     """From translation to none and back, by unbinding the driver each time, as the kernel wants it."""
     where = f"$(basename $(readlink -f /sys/bus/pci/drivers/{model}/0*))"

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from children import die_with_parent
-from conftest import in_use
+from conftest import and_exhaustively, in_use
 from harness import BIN, unnoticed
 from harness.iavf import script
 from harness.pmd import Loop, ends_well
@@ -117,7 +117,7 @@ def test_linux_notices_nothing(rig, tmp_path, any_kernel):
 
 
 @pytest.mark.parametrize("any_kernel", ["6.1", "6.12", "7.2"])
-@pytest.mark.parametrize("packed", ["off", "on"])
+@pytest.mark.parametrize("packed", and_exhaustively(["on"], ["off"]))
 def test_linux_with_virtio_notices_nothing(rig, tmp_path, any_kernel, packed):
     """VM a with QEMU's own card over vhost-user, VM b with one of ours. QEMU may not notice either: it would take the link down."""
     with serving(tmp_path, a="vhost-user", b="virtio-net") as server:

@@ -233,9 +233,9 @@ def test_a_disk_that_is_mounted_where_it_cannot_be_seen_is_in_use(host):
 
 def test_commands_wait_for_each_other_and_name_who_does_not_end(host):
     host.sh(f"mkdir -p /var/lib/vmux; (flock 9; echo $$ >&9; sleep 2) 9>/var/lib/vmux/host.lock & sleep 0.5; {BIN}/vmuxctl host hugepages 0")
-    user = host.vm.spawn("exec 9>/var/lib/vmux/host.lock; flock 9; echo $$ >&9; exec sleep 1000")
+    user = host.vm.spawn("exec 9>/var/lib/vmux/host.lock; flock 9; echo $$ >&9; touch /run/is-locked; exec sleep 1000")
     try:
-        host.sh("until grep -q . /var/lib/vmux/host.lock; do sleep 0.1; done")
+        host.sh("until test -e /run/is-locked; do sleep 0.1; done")  # the file may still name the one before
         status, said = host.run("hugepages 0")
         assert status == 1 and "sleep 1000" in said and "changes this host and is not done after" in said.splitlines()[-1]
     finally:

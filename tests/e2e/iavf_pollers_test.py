@@ -34,7 +34,7 @@ def test_streams_use_queues_of_both_pollers(iavf):
 def test_order_within_a_stream_holds(iavf):
     """UDP: iperf3's server counts datagrams that arrive behind a later one."""
     end = iperf(iavf.a, iavf.b, B, options="-u -b 20M -P 4 -l 1000")
-    assert end["sum"]["packets"] > 1000
+    assert end["sum"]["packets"] > 100
     assert all(stream["udp"]["out_of_order"] == 0 for stream in end["streams"])
 
 

@@ -211,6 +211,7 @@ def test_promiscuous_and_multicast(iavf):
     assert ping(iavf.a, B, count=3).loss == 0
 
 
+@pytest.mark.exhaustive
 def test_more_multicast_groups_than_its_list_holds(iavf):
     """Each of 320 groups that VM b joins by their addresses is heard, as is the marker behind them."""
     name, source = card(iavf.b), iavf.a.check(f"cat /sys/class/net/{card(iavf.a)}/address").strip()

@@ -11,7 +11,7 @@ import re
 import shutil
 
 import pytest
-from conftest import rounds
+from conftest import and_exhaustively, rounds
 from harness.interposer import BDF, Hugepages, Testpmd, behind_interposer
 from harness.vmux import Vmux, wait_until
 from harness.wire import has_right_sums, mac_bytes, read_pcap, udp_frame, vlan_of, write_pcap
@@ -108,7 +108,7 @@ def test_a_device_that_the_interposer_shows_is_passed_on(daemon, tmp_path):
         assert relay.stop() == 0, relay.log()
 
 
-@pytest.mark.parametrize("pages", ["none", "huge"])
+@pytest.mark.parametrize("pages", and_exhaustively(["none"], ["huge"]))
 def test_two_programs_joined_by_the_switch_count_the_same(daemon, pages):
     with Hugepages(192 if pages == "huge" else 0) as enough:
         if not enough:

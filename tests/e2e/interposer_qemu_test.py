@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """VMMs that know the kernel's VFIO only, behind the interposer: Debian 12's QEMU 7.2, and a new QEMU by way of iommufd."""
 import pytest
+from conftest import and_exhaustively
 from harness.interposer import BDF, VfioGuest, old_qemu
 from harness.traffic import give_address, iperf, mbits, ping, wait_for_peer
 from harness.vmux import wait_until
@@ -14,7 +15,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", and_exhaustively(["old-host", "new-iommufd"], ["old-sysfsdev"]))
 def test_guest_drives_the_card(rig, case):
     options = CASES[case]
     if case.startswith("old") and not options["program"]:

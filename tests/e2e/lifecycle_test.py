@@ -3,10 +3,11 @@
 import subprocess
 
 import pytest
+from conftest import rounds
 from harness.traffic import BackgroundPing, give_address, iperf, mbits, ping, wait_for_peer
 from harness.vmux import wait_until
 
-DRIVER_RELOADS = 20
+DRIVER_RELOADS = 20  # a fifth of them in `make test`
 
 
 def test_guest_reboots_and_talks_again(pair):
@@ -17,8 +18,9 @@ def test_guest_reboots_and_talks_again(pair):
     assert mbits(iperf(pair.a, pair.b, pair.address_b)) > 1
 
 
-def test_driver_is_unloaded_and_loaded_many_times(pair):
-    script = f"""for round in $(seq 1 {DRIVER_RELOADS}); do
+def test_driver_is_unloaded_and_loaded_many_times(pair, request):
+    count = rounds(request.config, DRIVER_RELOADS)
+    script = f"""for round in $(seq 1 {count}); do
         rmmod e1000 || exit 1
         test ! -e /sys/class/net/eth0 || exit 2
         modprobe e1000 || exit 3
@@ -27,7 +29,7 @@ def test_driver_is_unloaded_and_loaded_many_times(pair):
         echo round $round
     done"""
     output = pair.b.check(script, timeout=500)
-    assert output.count("round") == DRIVER_RELOADS
+    assert output.count("round") == count
     assert "WARNING" not in pair.b.console()
     assert ping(pair.a, pair.address_b).loss == 0
 
@@ -67,8 +69,8 @@ def test_killed_vm_comes_back_on_its_socket_while_the_other_keeps_its_traffic(pa
     assert beside.lost() == 0
 
 
-def test_vm_is_killed_and_restarted_again_and_again(pair):
-    for _ in range(3):
+def test_vm_is_killed_and_restarted_again_and_again(pair, request):
+    for _ in range(rounds(request.config, 5)):
         pair.b.kill()
         pair.b.start()
         give_address(pair.b, f"{pair.address_b}/24")

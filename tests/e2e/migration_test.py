@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+from conftest import and_exhaustively
 from guest import CACHE, Guest, Qmp
 from harness import unnoticed
 from harness.interposer import BDF, VfioGuest
@@ -158,7 +159,7 @@ def start_talking(guest, lines, interface="eth0"):
     lines.go_on()
 
 
-@pytest.mark.parametrize("model", ["e1000", "iavf", "virtio-net"])
+@pytest.mark.parametrize("model", and_exhaustively(["iavf", "virtio-net"], ["e1000"]))
 def test_behind_the_interposer_the_state_goes_along(rig, net, tmp_path, model):
     """QEMU's vfio-pci knows VFIO's migration: the guest sees nothing but a pause."""
     here, there, lines = net

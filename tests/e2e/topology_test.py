@@ -6,7 +6,7 @@ One VM has both, of either model, in network namespaces of their own, and a lone
 from types import SimpleNamespace
 
 import pytest
-from conftest import Rig
+from conftest import Rig, and_exhaustively
 from harness.stations import sh
 from harness.vmux import wait_until
 
@@ -87,7 +87,7 @@ def test_bond_fails_over_and_back(vm, bond):
         assert answers(vm, bond.model, LONE_ADDRESS, 60)
 
 
-@pytest.mark.parametrize("bond", NICS, indirect=True)
+@pytest.mark.parametrize("bond", and_exhaustively(["iavf"], ["e1000"]), indirect=True)
 def test_bond_goes_on_when_the_link_in_use_goes_down(vm, bond):
     use(vm, bond, bond.first)
     host_reaches()
@@ -108,7 +108,7 @@ def bridge(vm, request):
     vm.guest.check(f"ip -n {model} link del br0; ip -n {model} link set {first} down; ip -n {model} link set {second} down")
 
 
-@pytest.mark.parametrize("bridge", NICS, indirect=True)
+@pytest.mark.parametrize("bridge", and_exhaustively(["e1000"], ["iavf"]), indirect=True)
 def test_bridge_of_two_ports_finds_the_loop_and_nobody_sees_a_storm(vm, bridge):
     def states():
         shown = vm.guest.check(f"bridge -n {bridge.model} link show")
@@ -127,7 +127,7 @@ def test_bridge_of_two_ports_finds_the_loop_and_nobody_sees_a_storm(vm, bridge):
     assert all(late - early < 1000 for early, late in zip(before, after)), (before, after)
 
 
-@pytest.mark.parametrize("bond", NICS, indirect=True)
+@pytest.mark.parametrize("bond", and_exhaustively(["e1000"], ["iavf"]), indirect=True)
 def test_bond_goes_on_when_a_port_is_removed(vm, bond):
     """Its link goes down first. The last of this VM's tests: it has the dead card for the rest of its life."""
     use(vm, bond, bond.second)
