@@ -3,7 +3,8 @@
 import socket
 import struct
 
-VERSION, REGION_READ = 1, 9  # commands of vfio-user
+VERSION, REGION_READ, REGION_WRITE = 1, 9, 10  # commands of vfio-user
+CONFIG_SPACE = 7  # a region
 
 
 def attach(path):
@@ -17,19 +18,29 @@ def attach(path):
     return vmm
 
 
-def ask_register(vmm, number, offset):
-    """Asks for 4 bytes of BAR 0 and does not wait."""
-    vmm.sendall(struct.pack("<HHIIIQII", number, REGION_READ, 32, 0, 0, offset, 0, 4))
+def ask_register(vmm, number, offset, region=0):
+    """Asks for 4 bytes of a region (BAR 0, if not said otherwise) and does not wait."""
+    vmm.sendall(struct.pack("<HHIIIQII", number, REGION_READ, 32, 0, 0, offset, region, 4))
 
 
-def read_register(vmm, number, offset):
-    """4 bytes of BAR 0. The answer is to this request, and there is one."""
-    ask_register(vmm, number, offset)
+def answer_of(vmm, number, command, size):
+    """The next message: the answer to this request, whole, and no error."""
     answer = b""
-    while len(answer) < 36:
-        part = vmm.recv(36 - len(answer))
+    while len(answer) < size:
+        part = vmm.recv(size - len(answer))
         assert part, "the server hung up"
         answer += part
-    identity, command, size, flags, error = struct.unpack("<HHIII", answer[:16])
-    assert (identity, command, size, flags, error) == (number, REGION_READ, 36, 1, 0)
-    return struct.unpack("<I", answer[32:])[0]
+        if len(answer) >= 16:
+            assert struct.unpack("<HHIII", answer[:16]) == (number, command, size, 1, 0)
+    return answer
+
+
+def read_register(vmm, number, offset, region=0):
+    """4 bytes of a region. The answer is to this request, and there is one."""
+    ask_register(vmm, number, offset, region)
+    return struct.unpack("<I", answer_of(vmm, number, REGION_READ, 36)[32:])[0]
+
+
+def write_register(vmm, number, offset, value, region=0):
+    vmm.sendall(struct.pack("<HHIIIQIII", number, REGION_WRITE, 36, 0, 0, offset, region, 4, value))
+    answer_of(vmm, number, REGION_WRITE, 32)
