@@ -39,3 +39,6 @@ endif()
 
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
+if(NOT VMUX_LIBRARY_ONLY)
+  pkg_check_modules(PCAP REQUIRED IMPORTED_TARGET libpcap)  # compiles filters for vmuxctl; a second reading of them in tests
+endif()
