@@ -23,8 +23,11 @@ struct Delivery {
   std::size_t lost = 0;   ///< of those taken
   std::uint64_t lost_bytes = 0;
   std::array<std::uint8_t, kDropReasons.size()> why{};  ///< how many of the lost for each reason
+  std::array<DropReason, kMaxBurst> reasons{};          ///< for which each of the taken was lost; none: it was not
 
-  void lose(DropReason reason, std::uint64_t bytes) noexcept {
+  /// The frame `at` of those.
+  void lose(DropReason reason, std::uint64_t bytes, std::size_t at) noexcept {
+    if (at < reasons.size()) reasons[at] = reason;
     ++lost;
     ++why[index_of(reason)];
     lost_bytes += bytes;

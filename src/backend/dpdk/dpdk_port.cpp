@@ -218,7 +218,9 @@ bool DpdkPort::Impl::send_ready(std::span<const packet::FrameView> frames, port:
       return false;
     }
     if (prepared == left) break;
-    if (frame_of[gone] != lost_frame) done.lose(DropReason::malformed, frames[frame_of[gone]].length);
+    if (frame_of[gone] != lost_frame) {
+      done.lose(DropReason::malformed, frames[frame_of[gone]].length, frame_of[gone]);
+    }
     lost_frame = frame_of[gone];
     rte_pktmbuf_free(all[gone++]);
   }
@@ -233,7 +235,7 @@ port::Delivery DpdkPort::deliver(std::span<const packet::FrameView> frames) noex
     packet::Pieces pieces{frames[i], accepts_for(frames[i], impl.device->accepts())};
     if (pieces.count() == 0) {  // those in front of it first: what is lost has been taken
       if (!impl.send_ready(frames, done)) return done;
-      done.lose(DropReason::malformed, frames[i].length);
+      done.lose(DropReason::malformed, frames[i].length, i);
     }
     while (const packet::Piece* piece = pieces.next()) {
       rte_mbuf* const mbuf = impl.fill(pieces, *piece);

@@ -151,7 +151,7 @@ port::Delivery TapPort::deliver(std::span<const packet::FrameView> frames) noexc
 bool TapPort::write_frame(const packet::FrameView& view, port::Delivery& done) noexcept {
   TapQueue& queue = queue_for(view);
   packet::Pieces pieces{view, accepts_};
-  if (pieces.count() == 0) done.lose(DropReason::malformed, view.length);
+  if (pieces.count() == 0) done.lose(DropReason::malformed, view.length, done.taken);
   bool any_written = false;
   while (const packet::Piece* piece = pieces.next()) {
     switch (queue.write(pieces, *piece)) {
@@ -160,13 +160,13 @@ bool TapPort::write_frame(const packet::FrameView& view, port::Delivery& done) n
         break;
       case TapOutcome::again:
         if (!any_written) return false;
-        done.lose(DropReason::no_room, view.length);
+        done.lose(DropReason::no_room, view.length, done.taken);
         return true;
       case TapOutcome::down:
-        done.lose(DropReason::not_ready, view.length);
+        done.lose(DropReason::not_ready, view.length, done.taken);
         return true;
       case TapOutcome::refused:
-        done.lose(DropReason::malformed, view.length);
+        done.lose(DropReason::malformed, view.length, done.taken);
         return true;
       case TapOutcome::gone:
         give_up(queue.gone_errno());

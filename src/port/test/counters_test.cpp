@@ -54,13 +54,15 @@ TEST(PortCounters, AreDocumented) {
 
 TEST(PortDelivery, CountsWhatIsLostByItsReason) {
   Delivery done{.taken = 5};
-  done.lose(DropReason::no_room, 60);
-  done.lose(DropReason::malformed, 100);
-  done.lose(DropReason::no_room, 61);
+  done.lose(DropReason::no_room, 60, 0);
+  done.lose(DropReason::malformed, 100, 3);
+  done.lose(DropReason::no_room, 61, 4);
   EXPECT_EQ(done.lost, 3u);
   EXPECT_EQ(done.lost_bytes, 221u);
   EXPECT_EQ(done.why[index_of(DropReason::no_room)], 2u);
   EXPECT_EQ(done.why[index_of(DropReason::malformed)], 1u);
+  EXPECT_EQ(done.reasons[3], DropReason::malformed);
+  EXPECT_EQ(done.reasons[2], DropReason::none);
 }
 
 }  // namespace

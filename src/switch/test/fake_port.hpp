@@ -73,11 +73,11 @@ class FakePort final : public port::Port {
     was_delivered_to_ = true;
     deliveries.push_back(frames.size());
     port::Delivery done{.taken = std::min(room, frames.size())};
-    for (const packet::FrameView& view : frames.first(done.taken)) {
+    for (std::size_t i = 0; i < done.taken; ++i) {
       if (loses.empty()) {
-        keep(view);
+        keep(frames[i]);
       } else {
-        done.lose(loses.front(), view.length);
+        done.lose(loses.front(), frames[i].length, i);
         loses.pop_front();
       }
     }

@@ -202,8 +202,8 @@ void DataPath::deliver(std::span<const packet::FrameView> frames, port::Delivery
         delivery.taken = at + taken;
         return;
       }
-      for (const packet::FrameView& view : frames.subspan(at + taken, count - taken))
-        delivery.lose(port::DropReason::no_room, view.length);
+      for (std::size_t i = at + taken; i < end; ++i)
+        delivery.lose(port::DropReason::no_room, frames[i].length, i);
     }
     at = end;
   }

@@ -106,8 +106,8 @@ port::Delivery LaneQueues::deliver(std::span<const packet::FrameView> frames) no
         done.taken = at + taken;
         return done;
       }
-      for (const packet::FrameView& view : frames.subspan(at + taken, count - taken))
-        done.lose(port::DropReason::no_room, view.length);
+      for (std::size_t i = at + taken; i < end; ++i)
+        done.lose(port::DropReason::no_room, frames[i].length, i);
     }
     at = end;
   }

@@ -267,7 +267,7 @@ port::Delivery Lane::deliver(std::span<const packet::FrameView> frames) noexcept
     while (end < frames.size() && infos_[end].queue == queue)
       ++end;
     if (queue != RxInfo::kNobody) {
-      deliver_run(queue, frames.subspan(at, end - at), std::span{infos_}.subspan(at, end - at), done);
+      deliver_run(queue, frames.first(end), at, done);
     }
     at = end;
   }
@@ -276,17 +276,20 @@ port::Delivery Lane::deliver(std::span<const packet::FrameView> frames) noexcept
 }
 
 // A queue that does not run, or is another lane's, has its frames in the first that does.
-void Lane::deliver_run(unsigned queue, std::span<const packet::FrameView> frames, std::span<const RxInfo> infos,
+void Lane::deliver_run(unsigned queue, std::span<const packet::FrameView> frames, std::size_t first,
                        port::Delivery& done) noexcept {
   const bool runs = (rx_running_ >> queue & 1) != 0;
   const auto target = runs ? queue : static_cast<unsigned>(std::countr_zero(rx_running_));
-  const RxQueue::Delivered here = pairs_[target]->rx.deliver(frames, infos, accepts_);
+  const RxQueue::Delivered here =
+      pairs_[target]->rx.deliver(frames.subspan(first), std::span{infos_}.subspan(first), accepts_);
   if (here.taken > 0) received_ |= 1u << target;
-  for (std::size_t i = 0; i < here.lost; ++i)
-    done.lose(port::DropReason::too_long, i == 0 ? here.lost_bytes : 0);
+  for (std::uint32_t left = here.lost_at; left != 0; left &= left - 1) {
+    const std::size_t at = first + static_cast<std::size_t>(std::countr_zero(left));
+    done.lose(port::DropReason::too_long, frames[at].length, at);
+  }
   // What one queue has no room for must not keep the others from theirs.
-  for (const packet::FrameView& view : frames.subspan(here.taken))
-    done.lose(port::DropReason::no_room, view.length);
+  for (std::size_t at = first + here.taken; at < frames.size(); ++at)
+    done.lose(port::DropReason::no_room, frames[at].length, at);
 }
 
 void Lane::tell_received() noexcept {

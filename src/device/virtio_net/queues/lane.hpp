@@ -115,7 +115,8 @@ class Lane final : public port::Port, private memory::Observer {
   [[nodiscard]] std::size_t peek_next(std::uint32_t queues, std::span<packet::FrameView> into) noexcept;
   [[nodiscard]] std::uint32_t arm() noexcept;
   void settle() noexcept;
-  void deliver_run(unsigned queue, std::span<const packet::FrameView> frames, std::span<const RxInfo> infos,
+  /// The frames from `first` to the last of `frames`.
+  void deliver_run(unsigned queue, std::span<const packet::FrameView> frames, std::size_t first,
                    port::Delivery& done) noexcept;
   void tell_received() noexcept;
   void signal(unsigned queue, QueueCounters& counters) noexcept;

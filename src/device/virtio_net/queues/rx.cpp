@@ -37,11 +37,14 @@ RxQueue::Delivered RxQueue::deliver(std::span<const packet::FrameView> frames, s
     if (plain > 0) continue;
     const std::size_t lost = lost_;
     if (!take_any(rest[0], infos[done.taken], accepts)) break;
+    if (lost_ == lost) {
+      bytes += rest[0].length;
+    } else {
+      done.lost_at |= 1u << done.taken;
+    }
     ++done.taken;
-    (lost_ == lost ? bytes : done.lost_bytes) += rest[0].length;
   }
   publish();
-  done.lost = lost_;
   counters_.frames.add(done.taken - lost_);
   counters_.bytes.add(bytes);
   if (const std::size_t dropped = frames.size() - done.taken + lost_; dropped > 0) counters_.dropped.add(dropped);

@@ -32,8 +32,8 @@ class RxQueue {
   [[nodiscard]] const virtio::Queue& ring() const noexcept { return ring_; }
 
   struct Delivered {
-    std::size_t taken = 0, lost = 0;  ///< lost: of those taken, because no chain is long enough
-    std::uint64_t lost_bytes = 0;
+    std::size_t taken = 0;
+    std::uint32_t lost_at = 0;  ///< a bit for each of those that was lost, because no chain is long enough
   };
   /// Copies frames into chains, from the front; those behind the last one taken found none. What is lost either way
   /// counts as dropped here too.
