@@ -35,9 +35,11 @@ void count_lost(port::PortCounters& counters, const port::Delivery& delivery) no
   return accepts;
 }
 
-// In a round of the port; how many it took. A call for each receiver of a flood is felt.
-[[gnu::always_inline]] inline std::size_t deliver_now(Member& member,
-                                                      std::span<const packet::FrameView> frames) noexcept {
+}  // namespace
+
+// In a round of the port. A call for each receiver of a flood is felt.
+[[gnu::always_inline]] inline port::Delivery Shard::deliver_now(Member& member,
+                                                                std::span<const packet::FrameView> frames) noexcept {
   port::PortCounters& counters = member.port.counters();
   const port::Delivery done = member.port.deliver(frames);
   std::uint64_t bytes = 0;
@@ -48,10 +50,8 @@ void count_lost(port::PortCounters& counters, const port::Delivery& delivery) no
   if (done.lost != 0) [[unlikely]]
     count_lost(counters, done);
   if (done.taken < frames.size()) counters.drops(port::DropReason::no_room).add(frames.size() - done.taken);
-  return done.taken;
+  return done;
 }
-
-}  // namespace
 
 inline void Shard::forward(Burst& burst, Share share) noexcept {
   const Frame& frame = burst.runs[share.run].frame;
@@ -111,7 +111,7 @@ bool Shard::look_elsewhere(Burst& burst, Share share, Member& member) noexcept {
   member.has_stations = true;
   next_sweep_ns_ = 0;
   if (burst.sender == nullptr) {
-    member.port.counters().drops(port::DropReason::not_ready).add(share.count);
+    drop(member, views_of(share), port::DropReason::not_ready);
     return false;
   }
   burst.runs[share.run].frame.is_flood = true;
@@ -123,14 +123,29 @@ void Shard::send_queued(const Burst& burst, Member& member) noexcept {
   const auto frames = gather(burst, member, accepts);
   member.shares = 0;
   if (frames.empty()) return;
-  const std::size_t taken = deliver_now(member, frames);
-  if (member.has_policy && member.policy.mirror_out != 0) [[unlikely]]
-    mirror(member.policy.mirror_out, frames.first(taken), member.port.counters());
+  const port::Delivery done = deliver_now(member, frames);
+  if (member.has_policy) [[unlikely]]
+    look_at_delivery(member, frames, done);
+}
+
+// Mirrors and captures of a port that something was delivered to.
+void Shard::look_at_delivery(Member& member, std::span<const packet::FrameView> frames,
+                             const port::Delivery& delivery) noexcept {
+  if (member.policy.captures != 0) capture_delivered(member, frames, delivery);
+  if (member.policy.mirror_out != 0)
+    mirror(member.policy.mirror_out, frames.first(delivery.taken), member.port.counters());
+}
+
+// What was for a port, and is not handed to it.
+void Shard::drop(Member& member, std::span<const packet::FrameView> frames, port::DropReason why) noexcept {
+  member.port.counters().drops(why).add(frames.size());
+  if (member.policy.captures != 0) capture_dropped(member, frames, why);
 }
 
 packet::Accepts Shard::accepts_of(const Member& member) noexcept { return accepts_now(member); }
-std::size_t Shard::deliver(Member& member, std::span<const packet::FrameView> frames) noexcept {
-  return deliver_now(member, frames);
+void Shard::deliver(Member& member, std::span<const packet::FrameView> frames) noexcept {
+  const port::Delivery done = deliver_now(member, frames);
+  if (member.policy.captures != 0) capture_delivered(member, frames, done);  // a destination is not mirrored
 }
 
 // The frames for one port, side by side. They mostly are already: then nothing is copied.
@@ -158,9 +173,9 @@ std::span<const packet::FrameView> Shard::rewrite(const Burst& burst, Member& me
     for (std::size_t i = 0; i < share.count; ++i) {
       gathered_[kept] = burst.views[share.first + i];
       if (!member.vlan.carries(frame.vlan) || !rewrite_tag(frame, member, kept)) {
-        member.port.counters().drops(port::DropReason::filtered).add();
+        drop(member, {&gathered_[kept], 1}, port::DropReason::filtered);
       } else if (is_too_long(gathered_[kept], accepts)) {
-        member.port.counters().drops(port::DropReason::too_long).add();
+        drop(member, {&gathered_[kept], 1}, port::DropReason::too_long);
       } else {
         ++kept;
       }
@@ -218,6 +233,7 @@ void Shard::cross(Peer& peer, const Burst& burst, Share share) noexcept {
       pool_->give_back(*item.frame);
     }
     burst.sender->port.counters().drops(port::DropReason::ring_full).add();
+    lost_on_links_ |= 1u << (share.first + i);
   }
 }
 

@@ -37,14 +37,19 @@ struct VlanRules {
 using MirrorSet = std::uint16_t;
 static_assert(kMaxMirrors <= 16);
 
+/// Captures that a port's frames are for, by their numbers on the switch: a bit each.
+using CaptureSet = std::uint8_t;
+static_assert(kMaxCaptures <= 8);
+
 /// What holds for a port besides the rules of a bridge.
 struct Policy {
   std::uint32_t max_frame = 0;  ///< PortConfig
   MirrorSet mirror_in = 0;      ///< where copies of all that it sends go,
   MirrorSet mirror_out = 0;     ///< and of all that it gets
   bool is_destination = false;  ///< of mirrors: nothing that it sends enters
+  CaptureSet captures = 0;      ///< who sees all of these
   [[nodiscard]] bool is_set() const noexcept {
-    return max_frame != 0 || (mirror_in | mirror_out) != 0 || is_destination;
+    return max_frame != 0 || (mirror_in | mirror_out | captures) != 0 || is_destination;
   }
 };
 
@@ -70,6 +75,7 @@ struct Member {
   bool has_policy = false;         ///< all that the data path of a port without one looks at
   bool has_stations = false;       ///< it was ready since its addresses were forgotten
   bool is_in_round = false;
+  std::uint8_t lane = 0;    ///< which one it is, of those of its port
   std::uint8_t shares = 0;  ///< of the current burst that are for this port:
   std::array<Share, port::kMaxBurst> queue{};
 };

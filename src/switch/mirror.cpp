@@ -82,8 +82,7 @@ void Shard::mirror_to_lanes(const MultiLane& to, std::span<const packet::FrameVi
 
 // To a destination of this poller. What it cannot take is lost and counted there: it gets nothing but copies.
 void Shard::hand_copies(Member& to, std::span<const packet::FrameView> frames) noexcept {
-  port::PortCounters& counters = to.port.counters();
-  if (!to.port.is_ready()) return counters.drops(port::DropReason::not_ready).add(frames.size());
+  if (!to.port.is_ready()) return drop(to, frames, port::DropReason::not_ready);
   begin_round(to);
   const packet::Accepts accepts = accepts_of(to);
   for (std::size_t begin = 0, end = 0; begin < frames.size(); begin = end) {
@@ -91,9 +90,9 @@ void Shard::hand_copies(Member& to, std::span<const packet::FrameView> frames) n
     for (end = begin + 1; end < frames.size() && is_too_long(frames[end], accepts) == is_longer;)
       ++end;
     if (is_longer) {
-      counters.drops(port::DropReason::too_long).add(end - begin);
+      drop(to, frames.subspan(begin, end - begin), port::DropReason::too_long);
     } else {
-      static_cast<void>(deliver(to, frames.subspan(begin, end - begin)));
+      deliver(to, frames.subspan(begin, end - begin));
     }
   }
 }

@@ -86,6 +86,8 @@ void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules, cons
     return;
   }
   lanes->here = member;
+  member->lane =
+      static_cast<std::uint8_t>(std::find(lanes->lanes.begin(), lanes->lanes.end(), kHere) - lanes->lanes.begin());
   if (lanes->lanes.front() == kHere) homes_.push_back(lanes);
 }
 
@@ -232,13 +234,17 @@ unsigned Shard::serve(Member& member) noexcept {
     burst.count = member.port.take(burst.views);
     if (burst.count == 0) break;
     classify({member.id, member.vlan, forwarded_groups_}, burst);
-    if (member.has_policy) [[unlikely]]
+    if (member.has_policy) [[unlikely]] {
+      lost_on_links_ = 0;
       judge(member.policy, burst);
+    }
     locate(burst);
     forward(burst);
     count_sent(burst, counters);
-    if (member.has_policy) [[unlikely]]
+    if (member.has_policy) [[unlikely]] {
       mirror_marked(burst);
+      if (member.policy.captures != 0) capture_sent(burst);
+    }
     member.port.finish(std::span{burst.results}.first(burst.count));
     done += static_cast<unsigned>(burst.count);
     if (burst.count < burst.views.size()) break;

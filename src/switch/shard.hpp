@@ -17,6 +17,8 @@
 
 namespace vmux::switching {
 
+enum class Way : std::uint8_t;
+
 /// What travels between shards. A frame lies in the sender's pool and goes back there; without one the item only tells
 /// where a station is, or without that either, that all stations of a port are to be forgotten.
 struct Item {
@@ -83,6 +85,8 @@ class Shard final : public runtime::Task {
   void set_policy(PortId id, const Policy& policy) noexcept;
   /// The destination of that number. Before a policy names it, and until none does.
   void set_mirror(std::size_t number, PortId to) noexcept { mirrors_[number] = to; }
+  /// Where the capture of that number looks. Before a policy names it, and until none does.
+  void set_tap(std::size_t number, Tap* tap) noexcept { taps_[number] = tap; }
   /// Where copies go to another shard, with the pool that they lie in if there is none yet; and where they come from
   /// it. `peer` has been added.
   void send_copies_by(const Shard& peer, CopyLink& link, std::unique_ptr<packet::Pool>& pool) noexcept;
@@ -153,13 +157,20 @@ class Shard final : public runtime::Task {
     return true;
   }
   [[nodiscard]] bool begin_queue(Member& member) noexcept;
+  [[nodiscard]] std::span<const packet::FrameView> views_of(Share share) const noexcept {
+    return std::span{burst_.views}.subspan(share.first, share.count);
+  }
   void queue_or_count(Share share, Member& member) noexcept {
-    if (!queue(share, member)) member.port.counters().drops(port::DropReason::not_ready).add(share.count);
+    if (!queue(share, member)) drop(member, views_of(share), port::DropReason::not_ready);
   }
   void flood(const Burst& burst, Share share) noexcept;
   [[nodiscard]] bool look_elsewhere(Burst& burst, Share share, Member& member) noexcept;
   static packet::Accepts accepts_of(const Member& member) noexcept;
-  static std::size_t deliver(Member& member, std::span<const packet::FrameView> frames) noexcept;
+  [[nodiscard]] port::Delivery deliver_now(Member& member, std::span<const packet::FrameView> frames) noexcept;
+  void deliver(Member& member, std::span<const packet::FrameView> frames) noexcept;
+  void look_at_delivery(Member& member, std::span<const packet::FrameView> frames,
+                        const port::Delivery& delivery) noexcept;
+  void drop(Member& member, std::span<const packet::FrameView> frames, port::DropReason why) noexcept;
   void send_queued(const Burst& burst, Member& member) noexcept;
   [[nodiscard]] std::span<const packet::FrameView> gather(const Burst& burst, Member& member,
                                                           const packet::Accepts& accepts) noexcept;
@@ -167,6 +178,14 @@ class Shard final : public runtime::Task {
                                                            const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept;
   void cross(Peer& peer, const Burst& burst, Share share) noexcept;
+
+  // capture.cpp: what captures see, beside all that is forwarded
+  template <class Look>
+  void with_taps(const Member& member, Way way, Look&& look) noexcept;
+  void capture_sent(const Burst& burst) noexcept;
+  void capture_delivered(const Member& member, std::span<const packet::FrameView> frames,
+                         const port::Delivery& delivery) noexcept;
+  void capture_dropped(const Member& member, std::span<const packet::FrameView> frames, port::DropReason why) noexcept;
 
   // mirror.cpp: copies, behind all that is forwarded
   void mirror_marked(const Burst& burst) noexcept;
@@ -200,6 +219,8 @@ class Shard final : public runtime::Task {
   std::unique_ptr<packet::Pool> copies_;                 // those for mirrors on other pollers
   std::array<PortId, kMaxMirrors> mirrors_{};            // by number
   bool has_copy_links_ = false;
+  std::array<Tap*, kMaxCaptures> taps_{};    // by number
+  std::uint32_t lost_on_links_ = 0;          // a bit for each frame of a burst whose sender has a policy
   std::vector<Member*> pending_, in_round_;  // with queued frames; in a round, but for the sender
   std::vector<Member*> busy_, quiet_;        // all members: by whether they sent anything of late
   std::uint64_t next_sweep_ns_ = 0, next_look_ns_ = 0;

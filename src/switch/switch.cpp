@@ -56,6 +56,17 @@ Result<VlanRules> rules_of(const VlanConfig& config) {
   return rules;
 }
 
+struct Capture {
+  std::vector<PortId> ports;
+  std::vector<PollerTap> taps;
+
+  [[nodiscard]] bool is_of(PortId id) const { return std::find(ports.begin(), ports.end(), id) != ports.end(); }
+  [[nodiscard]] Tap* tap_of(const runtime::Poller& poller) const {
+    const auto at = std::find_if(taps.begin(), taps.end(), [&](const PollerTap& one) { return one.poller == &poller; });
+    return at == taps.end() ? nullptr : at->tap;
+  }
+};
+
 std::vector<StationKey> keys_of(const std::vector<Station>& stations) {
   std::vector<StationKey> keys;
   for (const Station& station : stations) {
@@ -89,6 +100,7 @@ struct Switch::Impl {
   std::vector<std::unique_ptr<Link>> links;
   std::map<std::pair<const Shard*, const Shard*>, std::unique_ptr<CopyLink>> copy_links;  // from, to
   std::array<PortId, kMaxMirrors> mirrors{};                                              // destinations by number
+  std::array<Capture, kMaxCaptures> captures;                                             // by number
   std::vector<std::unique_ptr<Shard>> shards;
 
   Attachment* find(PortId id) {
@@ -135,6 +147,8 @@ Result<Shard*> Switch::Impl::shard_on(runtime::Poller& poller) {
   }
   for (std::size_t number = 0; number < mirrors.size(); ++number)
     added->set_mirror(number, mirrors[number]);
+  for (std::size_t number = 0; number < captures.size(); ++number)
+    added->set_tap(number, captures[number].tap_of(poller));
   on(*added, [&] { poller.add_task(*added); });
   shards.push_back(std::move(fresh));
   return added;
@@ -193,6 +207,10 @@ MirrorSet Switch::Impl::set_of(PortId destination) const {
 
 Policy Switch::Impl::policy_of(const Attachment& attachment) const {
   Policy policy{.max_frame = attachment.config.max_frame, .is_destination = is_destination(attachment.id)};
+  for (std::size_t number = 0; number < captures.size(); ++number) {
+    if (captures[number].is_of(attachment.id))
+      policy.captures = static_cast<CaptureSet>(policy.captures | 1u << number);
+  }
   if (!attachment.mirror) return policy;
   if (attachment.mirror->in) policy.mirror_in = set_of(attachment.mirror->to);
   if (attachment.mirror->out) policy.mirror_out = set_of(attachment.mirror->to);
@@ -383,6 +401,24 @@ Result<void> Switch::set_mirror(PortId id, std::optional<Mirror> mirror) {
   impl_->tell(*attachment);
   if (before) impl_->end_destination(before->to);
   return {};
+}
+
+// A tap is there before a policy names it, and until none does.
+void Switch::set_capture(std::size_t number, const std::vector<PortId>& ports, const std::vector<PollerTap>& taps) {
+  Capture& capture = impl_->captures.at(number);
+  const auto show_taps = [&] {
+    for (const auto& shard : impl_->shards)
+      Impl::on(*shard, [&] { shard->set_tap(number, capture.tap_of(shard->poller())); });
+  };
+  if (!ports.empty() && std::exchange(capture.taps, taps).empty()) show_taps();
+  const auto before = std::exchange(capture.ports, ports);
+  for (const auto& slot : impl_->slots) {
+    if (slot && std::count(before.begin(), before.end(), slot->id) != std::count(ports.begin(), ports.end(), slot->id))
+      impl_->tell(*slot);
+  }
+  if (!ports.empty()) return;
+  capture.taps.clear();
+  show_taps();
 }
 
 Result<void> Switch::set_stations(PortId id, std::vector<Station> stations) {

@@ -60,6 +60,15 @@ struct Mirror {
 /// Destinations of a switch.
 inline constexpr std::size_t kMaxMirrors = 16;
 
+class Tap;
+/// Where a poller puts what a capture is to see (tap.hpp).
+struct PollerTap {
+  runtime::Poller* poller = nullptr;
+  Tap* tap = nullptr;
+};
+/// Captures of a switch at a time.
+inline constexpr std::size_t kMaxCaptures = 4;
+
 struct SwitchOptions {
   std::uint32_t ageing_seconds = 300;  ///< an address not heard of for so long is forgotten (IEEE 802.1Q 8.8.3)
   std::uint32_t mac_capacity = 16384;  ///< addresses in all
@@ -124,6 +133,10 @@ class Switch {
   /// and counted. Refused: a port to itself, a destination that is mirrored, a source that is a destination, more than
   /// kMaxMirrors destinations.
   [[nodiscard]] Result<void> set_mirror(PortId id, std::optional<Mirror> mirror);
+  /// The capture of that number, below kMaxCaptures, sees the frames of these ports from now on, and of no others; of
+  /// none: when it returns, no poller touches its taps any more. `taps`: one for each poller whose lanes are to be
+  /// seen; they are taken when the first ports are named. Ports that are not attached any more are passed over.
+  void set_capture(std::size_t number, const std::vector<PortId>& ports, const std::vector<PollerTap>& taps);
   /// Changes what frames are kept on one link, and for how long addresses are known: from now on, for those that are
   /// known already. Ports and the table's capacity stay.
   [[nodiscard]] Result<void> set_options(std::uint32_t ageing_seconds, std::uint16_t forwarded_groups);
