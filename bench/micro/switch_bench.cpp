@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "switch/switch.hpp"
+#include "switch/tap.hpp"
 
 namespace vmux::switching {
 namespace {
@@ -129,6 +130,29 @@ void mirror(benchmark::State& state) {
   setup.run(state);
 }
 BENCHMARK(mirror);
+
+/// Each frame is seen by a capture, whose ring is emptied in between; with a filter of three steps that lets none pass.
+void capture(benchmark::State& state) {
+  Setup setup{2};
+  setup.hear(1, 2);
+  CaptureRules rules;
+  if (state.range(0) != 0) {
+    rules.filter = *packet::Filter::create(
+        std::vector<packet::FilterInstruction>{{0x28, 0, 0, 12}, {0x15, 0, 0, 0x0800}, {0x06, 0, 0, 0}});
+  }
+  Tap tap{rules};
+  setup.sw->set_capture(0, {setup.sw->ports()[0].id}, {{setup.poller.get(), &tap}});
+  setup.ports[0]->send(2, 1);
+  const std::int64_t before = setup.sent();
+  for ([[maybe_unused]] auto _ : state) {
+    setup.turn();
+    while (tap.ring().front().data() != nullptr)
+      tap.ring().pop();
+  }
+  state.SetItemsProcessed(setup.sent() - before);
+  setup.sw->set_capture(0, {}, {});
+}
+BENCHMARK(capture)->ArgNames({"filtered"})->Arg(0)->Arg(1);
 
 }  // namespace
 }  // namespace vmux::switching

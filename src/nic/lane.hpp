@@ -19,6 +19,7 @@ namespace vmux::nic {
 ///   begin_round() ; take(views) ; finish(results) ; deliver(frames) ; end_round()
 ///   accepts() ; can_receive() ; needs_polling() ; released()
 ///   for_each_memory(f) ; set_memory(table)
+///   taken_from() ; given_to(index), if it has several of them
 /// of which it calls none for a NIC that does not run but begin_round() and end_round(), those not while it is paused,
 /// and questions.
 ///
@@ -110,6 +111,14 @@ class Lane final : public port::Port, private memory::Observer {
   }
   port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
     return can_receive() ? queues_.deliver(frames) : port::Delivery{};
+  }
+  [[nodiscard]] std::uint16_t taken_from() const noexcept override {
+    if constexpr (requires { queues_.taken_from(); }) return queues_.taken_from();
+    return port::kNoQueue;
+  }
+  [[nodiscard]] std::uint16_t given_to(std::size_t at) const noexcept override {
+    if constexpr (requires { queues_.given_to(at); }) return queues_.given_to(at);
+    return port::kNoQueue;
   }
   [[nodiscard]] packet::Accepts accepts() const noexcept override {
     return inside([this] { return queues_.accepts(); });

@@ -17,6 +17,9 @@ namespace vmux::port {
 /// Largest burst that the switch asks for.
 inline constexpr std::size_t kMaxBurst = 32;
 
+/// Where a queue is told: the port has none that could be, or no frame went to one.
+inline constexpr std::uint16_t kNoQueue = 0xffff;
+
 /// What became of the frames that deliver() was called with.
 struct Delivery {
   std::size_t taken = 0;  ///< from the front: the port has dealt with them. The others found no room
@@ -73,6 +76,11 @@ class Port {
   /// forgets whom it had heard from it. Asked once for each burst that is for the port, and every now and then; in a
   /// round or not.
   [[nodiscard]] virtual bool is_ready() const noexcept = 0;
+
+  /// In a round, for whoever captures frames: the queue of the card from which take() had its last burst.
+  [[nodiscard]] virtual std::uint16_t taken_from() const noexcept { return kNoQueue; }
+  /// The same: the queue to which the frame `at` of the last delivery went, as far as it was taken and not lost.
+  [[nodiscard]] virtual std::uint16_t given_to(std::size_t /*at*/) const noexcept { return kNoQueue; }
 
   /// On the port's poller, after its last round: the switch has let go of the port. What the port keeps on
   /// that thread (a timer) ends here.

@@ -11,7 +11,7 @@ namespace vmux::switching {
 // Calls `look(tap, sighting)` for each tap that the port has, with the time of now.
 template <class Look>
 void Shard::with_taps(const Member& member, Way way, Look&& look) noexcept {
-  const Sighting seen{.time_ns = monotonic_ns(), .port = member.id, .lane = member.lane, .way = way};
+  const Sighting seen{.time_ns = monotonic_ns(), .port = member.id, .way = way};
   for (CaptureSet left = member.policy.captures; left != 0; left = static_cast<CaptureSet>(left & (left - 1))) {
     Tap* const tap = taps_[static_cast<std::size_t>(std::countr_zero(left))];
     if (tap == nullptr) continue;
@@ -23,6 +23,7 @@ void Shard::with_taps(const Member& member, Way way, Look&& look) noexcept {
 // What a port has sent, before it is finished; also what is no whole frame.
 void Shard::capture_sent(const Burst& burst) noexcept {
   with_taps(*burst.sender, Way::in, [&](Tap& tap, Sighting seen) {
+    seen.queue = burst.sender->port.taken_from();
     for (std::size_t i = 0; i < burst.count; ++i) {
       seen.why = burst.results[i].dropped;
       if (seen.why == port::DropReason::none && (lost_on_links_ >> i & 1) != 0) seen.why = port::DropReason::ring_full;
@@ -37,6 +38,7 @@ void Shard::capture_delivered(const Member& member, std::span<const packet::Fram
   with_taps(member, Way::out, [&](Tap& tap, Sighting seen) {
     for (std::size_t i = 0; i < frames.size(); ++i) {
       seen.why = i < delivery.taken ? delivery.reasons[i] : port::DropReason::no_room;
+      seen.queue = seen.why == port::DropReason::none ? member.port.given_to(i) : port::kNoQueue;
       tap.take(seen, frames[i]);
     }
   });

@@ -75,7 +75,6 @@ struct Member {
   bool has_policy = false;         ///< all that the data path of a port without one looks at
   bool has_stations = false;       ///< it was ready since its addresses were forgotten
   bool is_in_round = false;
-  std::uint8_t lane = 0;    ///< which one it is, of those of its port
   std::uint8_t shares = 0;  ///< of the current burst that are for this port:
   std::array<Share, port::kMaxBurst> queue{};
 };

@@ -86,8 +86,6 @@ void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules, cons
     return;
   }
   lanes->here = member;
-  member->lane =
-      static_cast<std::uint8_t>(std::find(lanes->lanes.begin(), lanes->lanes.end(), kHere) - lanes->lanes.begin());
   if (lanes->lanes.front() == kHere) homes_.push_back(lanes);
 }
 

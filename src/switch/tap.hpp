@@ -9,7 +9,7 @@
 
 #include "packet/filter.hpp"
 #include "packet/frame.hpp"
-#include "port/drop_reason.hpp"
+#include "port/port.hpp"
 #include "runtime/record_ring.hpp"
 #include "switch/member.hpp"
 #include "vmux/base/counter.hpp"
@@ -37,7 +37,7 @@ struct CaptureRules {
 struct Sighting {
   std::uint64_t time_ns = 0;  ///< monotonic_ns()
   PortId port;
-  std::uint16_t lane = 0;  ///< of the port, from 0
+  std::uint16_t queue = port::kNoQueue;  ///< of the port
   Way way = Way::in;
   port::DropReason why = port::DropReason::none;
 };

@@ -156,6 +156,25 @@ TEST(SwitchCapture, SeesAtAListenerTheCopiesThatItGets) {
   EXPECT_EQ(bench.watcher.seen(), (List{{2, Way::in, DropReason::mirror_ingress}}));
 }
 
+TEST(SwitchCapture, NamesTheQueuesOfAPortThatHasSeveral) {
+  Captured bench{{0, 1}};
+  bench[0].queue = 3;
+  bench[1].queue = 5;
+  bench[1].room = 2;
+  for (int i = 0; i < 3; ++i)
+    bench[0].send(frame(2, 1));
+  bench.run();
+  std::vector<std::uint16_t> queues;
+  for (auto record = bench.watcher.tap.ring().front(); record.data() != nullptr;
+       record = bench.watcher.tap.ring().front()) {
+    CapturedFrame head;
+    std::memcpy(&head, record.data(), sizeof head);
+    queues.push_back(head.seen.queue);
+    bench.watcher.tap.ring().pop();
+  }
+  EXPECT_EQ(queues, (std::vector<std::uint16_t>{5, 6, port::kNoQueue, 3, 3, 3}));
+}
+
 TEST(SwitchCapture, DoesNotKeepAFrameFromAnybodyWhenItsRingIsFull) {
   Captured bench{{0}};
   Tap small{{}, 256};

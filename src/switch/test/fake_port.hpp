@@ -26,6 +26,7 @@ class FakePort final : public port::Port {
   std::deque<Sent> outgoing;
   packet::Accepts takes{.max_frame = 1518};
   bool ready = true;
+  std::uint16_t queue = port::kNoQueue;      // of what it sends; frames of a delivery go there and behind
   std::size_t room = 1000;                   // frames that deliver() still takes
   std::size_t header = packet::kHeaderRoom;  // bytes of a frame that are its header
   std::deque<port::DropReason> loses;        // of those taken: why the next ones are lost
@@ -83,6 +84,10 @@ class FakePort final : public port::Port {
     }
     room -= done.taken;
     return done;
+  }
+  [[nodiscard]] std::uint16_t taken_from() const noexcept override { return queue; }
+  [[nodiscard]] std::uint16_t given_to(std::size_t at) const noexcept override {
+    return queue == port::kNoQueue ? queue : static_cast<std::uint16_t>(queue + at);
   }
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return takes; }
   [[nodiscard]] bool needs_polling() const noexcept override { return true; }

@@ -28,13 +28,13 @@ std::optional<Kept> next(Tap& tap) {
   Kept kept;
   std::memcpy(&kept.head, record.data(), sizeof kept.head);
   kept.bytes.resize(record.size() - sizeof kept.head);
-  std::memcpy(kept.bytes.data(), record.data() + sizeof kept.head, kept.bytes.size());
+  if (!kept.bytes.empty()) std::memcpy(kept.bytes.data(), record.data() + sizeof kept.head, kept.bytes.size());
   tap.ring().pop();
   return kept;
 }
 
 void take(Tap& tap, const packet::FrameView& view, Way way = Way::in, DropReason why = DropReason::none) {
-  tap.take({.time_ns = 5, .port = kPort, .lane = 2, .way = way, .why = why}, view);
+  tap.take({.time_ns = 5, .port = kPort, .queue = 2, .way = way, .why = why}, view);
   tap.publish();
 }
 
@@ -50,7 +50,7 @@ TEST(SwitchTap, KeepsTheFirstBytesOfAFrameAndWhatBecameOfIt) {
   EXPECT_EQ(kept->head.size, 128u);
   EXPECT_EQ(kept->head.seen.time_ns, 5u);
   EXPECT_EQ(kept->head.seen.port, kPort);
-  EXPECT_EQ(kept->head.seen.lane, 2u);
+  EXPECT_EQ(kept->head.seen.queue, 2u);
   EXPECT_EQ(kept->head.seen.way, Way::out);
   EXPECT_EQ(kept->head.seen.why, DropReason::no_room);
 }

@@ -191,8 +191,7 @@ void DataPath::deliver(std::span<const packet::FrameView> frames, port::Delivery
     while (end < frames.size() && infos_[end].queue == queue)
       ++end;
     if (queue != intel::RxInfo::kNobody) {
-      const bool runs = queue < pairs_.size() && pairs_[queue]->rx.is_enabled();
-      const std::uint16_t target = runs ? queue : rx_running_.front();
+      const std::uint16_t target = target_of(queue);
       const std::size_t count = end - at;
       const std::size_t taken = pairs_[target]->rx.deliver(
           frames.subspan(at, count), std::span{infos_}.subspan(at, count), accepts_, registers_.receive_tail(target));

@@ -73,10 +73,20 @@ class DataPath {
   [[nodiscard]] const packet::Accepts& accepts() const noexcept { return accepts_; }
   std::size_t peek(std::span<packet::FrameView> into) noexcept;
   void complete(std::size_t count) noexcept;
+  [[nodiscard]] std::uint16_t peeked_queue() const noexcept { return peeked_queue_; }
+  /// Where a frame of the last delivery went.
+  [[nodiscard]] std::uint16_t given_to(std::size_t at) const noexcept {
+    const std::uint16_t queue = infos_[at].queue;
+    return queue == intel::RxInfo::kNobody || rx_running_.empty() ? port::kNoQueue : target_of(queue);
+  }
   void deliver(std::span<const packet::FrameView> frames, port::Delivery& delivery) noexcept;
   void flush() noexcept;
 
  private:
+  /// Where frames for a queue go, if any runs.
+  [[nodiscard]] std::uint16_t target_of(std::uint16_t queue) const noexcept {
+    return queue < pairs_.size() && pairs_[queue]->rx.is_enabled() ? queue : rx_running_.front();
+  }
   void note_running() noexcept;
   void program_flows(intel::TxQueue& queue, std::span<const packet::FrameView> frames) noexcept;
 

@@ -26,6 +26,8 @@ class WirePort final : public port::Port {
   std::size_t take(std::span<packet::FrameView> into) noexcept override;
   void finish(std::span<const port::FrameResult> results) noexcept override { data_.complete(results.size()); }
   [[nodiscard]] port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
+  [[nodiscard]] std::uint16_t taken_from() const noexcept override { return data_.peeked_queue(); }
+  [[nodiscard]] std::uint16_t given_to(std::size_t at) const noexcept override { return data_.given_to(at); }
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return data_.accepts(); }
   [[nodiscard]] bool needs_polling() const noexcept override;
   [[nodiscard]] bool is_ready() const noexcept override;

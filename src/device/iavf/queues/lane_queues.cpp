@@ -95,8 +95,7 @@ port::Delivery LaneQueues::deliver(std::span<const packet::FrameView> frames) no
     while (end < frames.size() && infos_[end].queue == queue)
       ++end;
     if (queue != intel::RxInfo::kNobody) {
-      const bool runs = queue < pairs_.size() && (rx_enabled_ >> queue & 1) != 0;
-      const std::size_t target = runs ? queue : fallback_queue_;
+      const std::size_t target = target_of(queue);
       const std::size_t count = end - at;
       const std::size_t taken = pairs_[target]->rx.deliver(
           frames.subspan(at, count), std::span{infos_}.subspan(at, count), accepts_, tail_of(reg::QRX_TAIL1, target));

@@ -103,12 +103,21 @@ class LaneQueues {
   [[nodiscard]] const packet::Accepts& accepts() const noexcept { return accepts_; }
   [[nodiscard]] bool can_receive() const noexcept { return rx_enabled_ != 0; }
   [[nodiscard]] bool needs_polling() const noexcept { return is_mapped_ && (tx_enabled_ | rx_enabled_) != 0; }
+  [[nodiscard]] std::uint16_t taken_from() const noexcept { return static_cast<std::uint16_t>(last_queue_); }
+  [[nodiscard]] std::uint16_t given_to(std::size_t at) const noexcept {
+    const std::uint16_t queue = infos_[at].queue;
+    return queue == intel::RxInfo::kNobody ? port::kNoQueue : static_cast<std::uint16_t>(target_of(queue));
+  }
   void released() noexcept {
     if (!is_home_) interrupts_.release_timer();
   }
 
  private:
   void raise_received() noexcept;
+  /// Where frames for a queue go.
+  [[nodiscard]] std::size_t target_of(std::uint16_t queue) const noexcept {
+    return queue < pairs_.size() && (rx_enabled_ >> queue & 1) != 0 ? queue : fallback_queue_;
+  }
   [[nodiscard]] std::uint32_t tail_of(std::uint32_t first, std::size_t queue) const noexcept {
     return registers_.get(first + static_cast<std::uint32_t>(queue) * 4) & 0x1fff;
   }

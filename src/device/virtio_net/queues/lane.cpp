@@ -275,11 +275,9 @@ port::Delivery Lane::deliver(std::span<const packet::FrameView> frames) noexcept
   return done;
 }
 
-// A queue that does not run, or is another lane's, has its frames in the first that does.
 void Lane::deliver_run(unsigned queue, std::span<const packet::FrameView> frames, std::size_t first,
                        port::Delivery& done) noexcept {
-  const bool runs = (rx_running_ >> queue & 1) != 0;
-  const auto target = runs ? queue : static_cast<unsigned>(std::countr_zero(rx_running_));
+  const unsigned target = target_of(queue);
   const RxQueue::Delivered here =
       pairs_[target]->rx.deliver(frames.subspan(first), std::span{infos_}.subspan(first), accepts_);
   if (here.taken > 0) received_ |= 1u << target;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -78,6 +79,11 @@ class Lane final : public port::Port, private memory::Observer {
   std::size_t take(std::span<packet::FrameView> into) noexcept override;
   void finish(std::span<const port::FrameResult> results) noexcept override;
   [[nodiscard]] port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override;
+  [[nodiscard]] std::uint16_t taken_from() const noexcept override { return static_cast<std::uint16_t>(last_queue_); }
+  [[nodiscard]] std::uint16_t given_to(std::size_t at) const noexcept override {
+    const std::uint16_t queue = infos_[at].queue;
+    return queue == RxInfo::kNobody || rx_running_ == 0 ? port::kNoQueue : target_of(queue);
+  }
   [[nodiscard]] packet::Accepts accepts() const noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override;
   [[nodiscard]] bool is_ready() const noexcept override;
@@ -115,6 +121,12 @@ class Lane final : public port::Port, private memory::Observer {
   [[nodiscard]] std::size_t peek_next(std::uint32_t queues, std::span<packet::FrameView> into) noexcept;
   [[nodiscard]] std::uint32_t arm() noexcept;
   void settle() noexcept;
+  /// Where frames for a queue go, if any runs: one that does not, or is another lane's, has them in the first that
+  /// does.
+  [[nodiscard]] std::uint16_t target_of(unsigned queue) const noexcept {
+    const bool runs = (rx_running_ >> queue & 1) != 0;
+    return static_cast<std::uint16_t>(runs ? queue : static_cast<unsigned>(std::countr_zero(rx_running_)));
+  }
   /// The frames from `first` to the last of `frames`.
   void deliver_run(unsigned queue, std::span<const packet::FrameView> frames, std::size_t first,
                    port::Delivery& done) noexcept;
