@@ -92,18 +92,18 @@ const CodeRow* row_of(std::uint16_t code) noexcept {
 // Static text: why it cannot be run; nullptr: it can. `behind`: how many instructions follow it.
 const char* fault_of(const FilterInstruction& instruction, std::size_t behind) noexcept {
   const CodeRow* const row = row_of(instruction.code);
-  if (row == nullptr) return "a filter has an instruction that there is not";
+  if (row == nullptr) return "the filter has an instruction that there is not";
   switch (row->takes) {
     case Takes::cell:
-      return instruction.k < kCells ? nullptr : "a filter names a memory cell that there is not";
+      return instruction.k < kCells ? nullptr : "the filter names a memory cell that there is not";
     case Takes::divisor:
-      return instruction.k != 0 ? nullptr : "a filter divides by 0";
+      return instruction.k != 0 ? nullptr : "the filter divides by 0";
     case Takes::shift:
-      return instruction.k < 32 ? nullptr : "a filter shifts by 32 bits or more";
+      return instruction.k < 32 ? nullptr : "the filter shifts by 32 bits or more";
     case Takes::jump:
-      return instruction.k < behind ? nullptr : "a filter jumps out of itself, or backwards";
+      return instruction.k < behind ? nullptr : "the filter jumps out of itself or backwards";
     case Takes::branch:
-      return instruction.if_true < behind && instruction.if_false < behind ? nullptr : "a filter jumps out of itself";
+      return instruction.if_true < behind && instruction.if_false < behind ? nullptr : "the filter jumps out of itself";
     case Takes::nothing:
     case Takes::constant:
       break;
@@ -127,7 +127,7 @@ Result<Filter> Filter::create(std::span<const FilterInstruction> program) {
       return fail(Errc::invalid_argument, fault);
   }
   const std::uint16_t last = program.back().code;
-  if (last != ret_k && last != ret_a) return fail(Errc::invalid_argument, "a filter does not end with a return");
+  if (last != ret_k && last != ret_a) return fail(Errc::invalid_argument, "the filter does not end with a return");
   Filter filter;
   filter.program_.assign(program.begin(), program.end());
   return filter;

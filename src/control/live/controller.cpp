@@ -41,6 +41,7 @@ Outcome<std::unique_ptr<Controller>> Controller::create(const Catalogue& catalog
 }
 
 Controller::~Controller() {
+  captures_.end_all("the daemon ends");
   // Not for good: after a restart, a VM that asked for its device back would have lost it for nothing.
   bool is_heard = false;
   for (auto& [name, port] : ports_)
@@ -155,7 +156,10 @@ Outcome<> Controller::open(const SwitchSpec& spec) {
   return {};
 }
 
-void Controller::close(const SwitchSpec& spec) { switches_.erase(spec.name); }
+void Controller::close(const SwitchSpec& spec) {
+  captures_.leave(*switches_.at(spec.name));
+  switches_.erase(spec.name);
+}
 
 // --- ports ---
 
@@ -327,6 +331,7 @@ std::vector<std::string> Controller::ports_that_stay_behind() const {
 }
 
 void Controller::freeze() noexcept {
+  captures_.end_all("the daemon goes on with another program");
   const auto stop = [](Thread& thread) { thread.poller->stop(); };
   const auto join = [](Thread& thread) { thread.poller->join(); };
   for (const auto& visit : {std::function<void(Thread&)>{stop}, std::function<void(Thread&)>{join}}) {

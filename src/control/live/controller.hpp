@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "control/live/captures.hpp"
 #include "control/live/event_ring.hpp"
 #include "control/live/port_watch.hpp"
 #include "control/live/predecessor.hpp"
@@ -91,6 +92,10 @@ class Controller {
   [[nodiscard]] std::vector<std::string> ports_that_stay_behind() const;
   /// All pollers come to the end of their rounds and stop. Nothing is said to anybody; the process is to end.
   void freeze() noexcept;
+
+  [[nodiscard]] Captures& captures() noexcept { return captures_; }
+  /// Whose wish the call is that is being made: this process's own, if nobody's else.
+  [[nodiscard]] std::uint32_t caller() const noexcept;
 
   /// For the whole process.
   void set_log_level(LogLevel level) noexcept;
@@ -195,6 +200,8 @@ class Controller {
   Outcome<> apply(const UplinkSpec& is, const UplinkSpec& wanted);
   Outcome<> apply(const PortSpec& is, const PortSpec& wanted);
   Outcome<> move(Port& port, const PortSpec& is, const PortSpec& wanted);
+  // what captures see
+  [[nodiscard]] std::optional<CapturePlace> capture_place(const std::string& name) const;
   // mirrors.cpp
   [[nodiscard]] std::optional<Place> place_of(const std::string& port_or_uplink) const;
   [[nodiscard]] std::map<std::string, LiveMirror> wanted_mirrors() const;
@@ -226,6 +233,7 @@ class Controller {
   std::map<std::string, std::weak_ptr<Thread>> own_threads_;  // of the ports that have their own
   std::map<std::string, Port> ports_;
   std::map<std::string, LiveMirror> mirrors_;  // by the name of whoever is mirrored
+  Captures captures_{events_, [this](const std::string& name) { return capture_place(name); }, pollers_};
   std::optional<std::uint32_t> asked_by_;
   std::uint64_t generation_ = first_generation();
   std::map<std::string, std::uint64_t> generations_;  // by key_of()

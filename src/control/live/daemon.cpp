@@ -107,6 +107,7 @@ Outcome<> Daemon::open_rpc(const DaemonSpec& spec, bool is_chosen, const Predece
   if (!rpc) return tl::unexpected<Problem>(rpc.error());
   rpc_ = std::move(*rpc);
   rpc_path_ = *spec.rpc;
+  controller_->captures().look_after_on(*control_);
   controller_->rpc_listens_at(rpc_->listener_fd());
   controller_->keep_objects();
   return {};

@@ -24,6 +24,9 @@ constexpr auto kTexts = std::to_array<EventText>({
     {EventType::mirror_begun, "mirror_begun", "copies of its frames go to another from now on: `detail` says to whom",
      "the user (uid) who asked for it"},
     {EventType::mirror_ended, "mirror_ended", "they do no longer", "the user (uid) who asked for it"},
+    {EventType::capture_started, "capture_started",
+     "somebody sees its frames from now on: `detail` says which, and how much of them", "their user (uid)"},
+    {EventType::capture_stopped, "capture_stopped", "they do no longer: `detail` says why", "their user (uid)"},
 });
 
 std::uint64_t wall_ns() noexcept {

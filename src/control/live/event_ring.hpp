@@ -28,6 +28,8 @@ enum class EventType : std::uint8_t {
   changed,
   mirror_begun,
   mirror_ended,
+  capture_started,
+  capture_stopped,
 };
 
 struct EventText {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Mirrors as the switches have them: after every change what is asked for is held against what there is.
+// Mirrors and captures as the switches have them: after every change what is asked for is held against what there is.
 #include <unistd.h>
 
 #include "base/logf.hpp"
@@ -16,6 +16,21 @@ std::optional<Controller::Place> Controller::place_of(const std::string& name) c
   const auto uplink = uplinks_.find(name);
   if (uplink == uplinks_.end()) return std::nullopt;
   return Place{uplink->second.plugged_into, uplink->second.id};
+}
+
+std::uint32_t Controller::caller() const noexcept { return asked_by_.value_or(::geteuid()); }
+
+std::optional<CapturePlace> Controller::capture_place(const std::string& name) const {
+  if (const auto place = place_of(name)) {
+    const bool is_port = ports_.find(name) != ports_.end();
+    return CapturePlace{is_port ? kind_of<PortSpec>().name : kind_of<UplinkSpec>().name, place->on, {place->id}};
+  }
+  const auto found = switches_.find(name);
+  if (found == switches_.end()) return std::nullopt;
+  CapturePlace all{kind_of<SwitchSpec>().name, found->second.get(), {}};
+  for (const switching::PortInfo& port : all.on->ports())
+    all.ports.push_back(port.id);
+  return all;
 }
 
 /// Those whose both ends are there.
@@ -52,10 +67,11 @@ void Controller::drop_mirrors_to_nowhere() {
 /// What ends does so at once, also in the middle of changes that belong together: its switch may go next. What begins
 /// waits for the last of them.
 void Controller::settle_mirrors() {
+  captures_.settle();
   const bool is_last = !inventory_.defers_mirrors();
   if (is_last) drop_mirrors_to_nowhere();
   const auto wanted = wanted_mirrors();
-  const std::uint32_t by = asked_by_.value_or(::geteuid());
+  const std::uint32_t by = caller();
   std::erase_if(mirrors_, [&](const auto& one) {
     const auto& [name, mirror] = one;
     const auto found = wanted.find(name);

@@ -14,6 +14,7 @@ constexpr OptionText kObjectName{"name", Form::name, "NAME", "its name", nullptr
 constexpr OptionText kPortsName{"name", Form::name, "NAME", "of a port", nullptr};
 constexpr OptionText kIfGeneration{"if_generation", Form::number, "N",
                                    "fail if it has changed since its generation was N", "any"};
+constexpr OptionText kCapture{"capture", Form::number, "N", "its number", nullptr};
 constexpr OptionText kMayExist{"may_exist", Form::flag, "", "succeed if it is there already with the same settings",
                                "false"};
 constexpr OptionText kIfExists{"if_exists", Form::flag, "", "succeed if there is none", "false"};
@@ -27,6 +28,23 @@ std::vector<MethodText> fixed_texts() {
         {"if_generation", Form::number, "N", "fail if anything has changed since the daemon's generation was N", "any"},
         {"dry_run", Form::flag, "", "look whether they could be made, as far as that can be told", "false"}},
        "{results, generation}"},
+      {"capture.list", "the captures that are running, and those that ended last", {}, "list of captures"},
+      {"capture.show", "a capture", {kCapture}, "{capture, name, kind, uid, ..., frames, missed, end, why}"},
+      {"capture.start",
+       "begins to capture frames; one end of a UNIX stream socket goes with the call, and pcapng comes out of the "
+       "other",
+       {{"name", Form::name, "NAME", "of a port, an uplink or a switch", nullptr},
+        {"direction", Form::text, "WAY", "in (what a port sends into the switch), out (what is for it) or both",
+         "both; of a switch without `dropped` in"},
+        {"snaplen", Form::number, "BYTES",
+         "keep so many bytes of each frame; 0: all. More than 128 takes the role admin", "128", nullptr, 0, 262'144},
+        {"count", Form::number, "N", "end after so many frames", "never"},
+        {"dropped", Form::flag, "", "only frames that were dropped, each with its reason", "false"},
+        {"filter", Form::text, "PROGRAM", "classic BPF for Ethernet, as xt_bpf has it: N,CODE JT JF K,...",
+         "all frames"},
+        {"filter_text", Form::text, "TEXT", "what the filter was made of, for people", ""}},
+       "the capture"},
+      {"capture.stop", "ends a capture, whoever began it", {kCapture}, "the capture"},
       {"config.diff",
        "what a configuration would change if it were read",
        {{"text", Form::text, "", "a configuration file's content", "the daemon's own file, as it is now"},

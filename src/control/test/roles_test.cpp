@@ -76,6 +76,10 @@ TEST(Caller, IsWhoMadeTheSocketPair) {
 /// All methods of the daemon, and the least role for each: without parameters, and with.
 const std::map<std::string, std::pair<Role, Role>> kWho{
     {"backend.list", {Role::read, Role::read}},
+    {"capture.list", {Role::read, Role::read}},
+    {"capture.show", {Role::read, Role::read}},
+    {"capture.start", {Role::operate, Role::operate}},
+    {"capture.stop", {Role::operate, Role::operate}},
     {"log.level", {Role::read, Role::admin}},
     {"model.list", {Role::read, Role::read}},
     {"poller.list", {Role::read, Role::read}},

@@ -26,7 +26,10 @@ class Schema : public testing::TestWithParam<MethodText> {
   static Json least_of(const MethodText& method) {
     Json params = Json::object();
     for (const OptionText& param : method.params) {
-      if (param.fallback == nullptr) params[param.name] = param.form == Form::calls ? Json::array() : Json("default");
+      if (param.fallback != nullptr) continue;
+      params[param.name] = param.form == Form::calls    ? Json::array()
+                           : param.form == Form::number ? Json(std::max<std::uint64_t>(param.min, 1))
+                                                        : Json("default");
     }
     return params;
   }
