@@ -1,50 +1,37 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // vmuxctl: calls to a running vmux, and their results; or one command about this machine.
-#include <chrono>
 #include <cstdio>
-#include <thread>
 
+#include "app/vmuxctl/capture/capture.hpp"
 #include "app/vmuxctl/cli.hpp"
 #include "app/vmuxctl/host_cli.hpp"
-#include "app/vmuxctl/shape.hpp"
+#include "app/vmuxctl/reach.hpp"
 #include "app/vmuxctl/state_file.hpp"
 #include "app/vmuxctl/upgrade.hpp"
-#include "control/rpc/rpc_client.hpp"
 
 namespace {
 
+using vmux::app::ask;
 using vmux::control::Json;
 using vmux::control::Outcome;
-using vmux::control::RpcClient;
 
-/// A daemon that is being started is there in a moment: the socket comes, and then somebody who answers.
-Outcome<RpcClient> reach(const vmux::app::Call& call) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{call.wait_s};
-  while (true) {
-    auto client = RpcClient::connect(call.rpc, call.timeout_s);
-    const bool may_come = !client && client.error().kind == vmux::control::ProblemKind::host;
-    if (!may_come || std::chrono::steady_clock::now() >= deadline) return client;
-    std::this_thread::sleep_for(std::chrono::milliseconds{50});
-  }
-}
-
-Outcome<Json> ask(RpcClient& daemon, const std::string& method, const Json& params, int file = -1) {
-  auto result = daemon.call(method, params, file);
-  const auto fault = result ? vmux::app::fault_of(method, *result) : std::nullopt;
-  if (fault) return vmux::control::refuse(vmux::control::ProblemKind::host, "", *fault);
-  return result;
+Outcome<vmux::control::RpcClient> reach(const vmux::app::Call& call) {
+  return vmux::app::reach(call.rpc, call.timeout_s, call.wait_s);
 }
 
 vmux::app::Exit run(const vmux::app::Call& call) {
   const auto print = [](const std::string& lines) {
     return std::fputs(lines.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
   };
+  const auto ask_anew = [&call](const std::string& method, const Json& params, int file) -> Outcome<Json> {
+    auto daemon = reach(call);
+    if (!daemon) return tl::unexpected<vmux::control::Problem>(daemon.error());
+    return ask(*daemon, method, params, file);
+  };
+  if (call.command->method == vmux::app::kCapture) return vmux::app::capture(call, ask_anew);
   if (call.command->method == vmux::app::kUpgrade) {
-    return vmux::app::upgrade(call, [&call](const std::string& method, const Json& params) -> Outcome<Json> {
-      auto daemon = reach(call);
-      if (!daemon) return tl::unexpected<vmux::control::Problem>(daemon.error());
-      return ask(*daemon, method, params);
-    });
+    return vmux::app::upgrade(
+        call, [&](const std::string& method, const Json& params) { return ask_anew(method, params, -1); });
   }
   if (call.runs && call.command->method.empty()) return call.command->run(call, nullptr, print);
   auto client = reach(call);

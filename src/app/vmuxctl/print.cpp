@@ -189,6 +189,15 @@ Table table_of_backends(const Json& backends) { return {backends, {"backend", "b
 
 Table table_of_counters(const Json& counters) { return {counters, {"of", "name", "unit", "meaning"}}; }
 
+Table table_of_captures(const Json& captures) {
+  return {captures, {"capture", "name", "kind", "uid", "direction", "snaplen", "frames", "missed", "end", "why"}, ""};
+}
+
+std::string print_capture(const Json& capture) {
+  return fmt::format("capture {} of {}: {} frames, {} missed: {}\n", text(capture, "capture"), text(capture, "name"),
+                     text(capture, "frames"), text(capture, "missed"), text(capture, "why"));
+}
+
 std::string print_events(const Json& events) {
   std::string out;
   if (const Json& lost = member(events, "lost"); lost.is_number() && lost != 0)

@@ -15,7 +15,8 @@ using Words = std::vector<std::string>;
 Words options_of(const Command& command) {
   Words words;
   for (const Argument& argument : command.arguments) {
-    if (argument.option.rfind("--", 0) == 0) words.push_back(argument.option);
+    const std::string option = argument.option.substr(argument.option.rfind(',') + 1);  // of "-w,--write"
+    if (option.rfind("--", 0) == 0) words.push_back(option);
     for (const control::OptionText* key : argument.keys)
       words.push_back(std::string{key->name} + '=');
   }
@@ -26,7 +27,8 @@ Words options_of(const Command& command) {
 /// The kind of object whose names the command takes; empty: none.
 std::string names_of(const Command& command) {
   const bool is_new = command.name == "add" || command.arguments.empty();
-  const std::string kind = command.group.empty() && command.name == "vm-args" ? "port" : command.group;
+  const bool is_of_ports = command.group.empty() && (command.name == "vm-args" || command.name == "capture");
+  const std::string kind = is_of_ports ? "port" : command.group;
   const bool has_name = !command.arguments.empty() && command.arguments.front().option == "NAME";
   return is_new || !has_name || kind.empty() ? "" : kind;
 }
