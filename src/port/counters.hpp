@@ -19,6 +19,7 @@ namespace vmux::port {
 class PortCounters {
  public:
   Counter rx_frames, rx_bytes, tx_frames, tx_bytes;
+  Counter held;      ///< times that its limit made it wait with what it has
   Counter mirrored;  ///< copies of its frames that went on their way to its mirror; lost ones are counted there
   [[nodiscard]] Counter& drops(DropReason why) noexcept { return drops_[index_of(why)]; }
   [[nodiscard]] const Counter& drops(DropReason why) const noexcept { return drops_[index_of(why)]; }
@@ -41,6 +42,8 @@ template <std::size_t... Reason>
       {{"rx_bytes", "bytes", "came from the port, FCS not counted"}, count_of<&PortCounters::rx_bytes>},
       {{"tx_frames", "frames", "went to the port"}, count_of<&PortCounters::tx_frames>},
       {{"tx_bytes", "bytes", "went to the port, FCS not counted"}, count_of<&PortCounters::tx_bytes>},
+      {{"rx_held", "times", "the port's limit_in made it wait with frames that it has"},
+       count_of<&PortCounters::held>},
       {{"mirrored", "frames", "copies of the port's frames that were sent to its mirror"},
        count_of<&PortCounters::mirrored>},
       {{kDropReasons[Reason].counter, "frames", kDropReasons[Reason].help}, drops_of<kDropReasons[Reason].reason>}...,

@@ -5,6 +5,7 @@
 
 #include "packet/bytes.hpp"
 #include "switch/length.hpp"
+#include "switch/meter.hpp"
 #include "switch/shard.hpp"
 
 namespace vmux::switching {
@@ -120,12 +121,21 @@ bool Shard::look_elsewhere(Burst& burst, Share share, Member& member) noexcept {
 
 void Shard::send_queued(const Burst& burst, Member& member) noexcept {
   const packet::Accepts accepts = accepts_now(member);
-  const auto frames = gather(burst, member, accepts);
+  auto frames = gather(burst, member, accepts);
   member.shares = 0;
+  if (member.has_policy && member.policy.out != nullptr) [[unlikely]]
+    frames = within_limit(member, frames);
   if (frames.empty()) return;
   const port::Delivery done = deliver_now(member, frames);
   if (member.has_policy) [[unlikely]]
     look_at_delivery(member, frames, done);
+}
+
+std::span<const packet::FrameView> Shard::within_limit(Member& member,
+                                                       std::span<const packet::FrameView> frames) noexcept {
+  const std::size_t passed = member.policy.out->pass(frames, poller_.now_ns());
+  if (passed < frames.size()) drop(member, frames.subspan(passed), port::DropReason::limited);
+  return frames.first(passed);
 }
 
 // Mirrors and captures of a port that something was delivered to.

@@ -41,6 +41,8 @@ static_assert(kMaxMirrors <= 16);
 using CaptureSet = std::uint8_t;
 static_assert(kMaxCaptures <= 8);
 
+class Meter;
+
 /// What holds for a port besides the rules of a bridge.
 struct Policy {
   std::uint32_t max_frame = 0;  ///< PortConfig
@@ -48,8 +50,11 @@ struct Policy {
   MirrorSet mirror_out = 0;     ///< and of all that it gets
   bool is_destination = false;  ///< of mirrors: nothing that it sends enters
   CaptureSet captures = 0;      ///< who sees all of these
+  Meter* in = nullptr;          ///< how much of what it sends may pass,
+  Meter* out = nullptr;         ///< and of what it gets; of no limit none
   [[nodiscard]] bool is_set() const noexcept {
-    return max_frame != 0 || (mirror_in | mirror_out | captures) != 0 || is_destination;
+    return max_frame != 0 || (mirror_in | mirror_out | captures) != 0 || is_destination || in != nullptr ||
+           out != nullptr;
   }
 };
 
@@ -71,10 +76,12 @@ struct Member {
   MultiLane* multi_lane;  ///< nullptr: all of the port is here
   VlanRules vlan;
   Policy policy;
+  std::uint64_t held_until_ns = 0;  ///< where is_held
   std::uint32_t quiet_rounds = 0;  ///< rounds since its last frame
   bool has_policy = false;         ///< all that the data path of a port without one looks at
   bool has_stations = false;       ///< it was ready since its addresses were forgotten
   bool is_in_round = false;
+  bool is_held = false;  ///< its limit made frames wait that it has
   std::uint8_t shares = 0;  ///< of the current burst that are for this port:
   std::array<Share, port::kMaxBurst> queue{};
 };

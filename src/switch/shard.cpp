@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "switch/meter.hpp"
+
 namespace vmux::switching {
 namespace {
 
@@ -116,6 +118,8 @@ void Shard::set_policy(PortId id, const Policy& policy) noexcept {
     if (member->id != id) continue;
     member->policy = policy;
     member->has_policy = policy.is_set();
+    if (policy.in == nullptr) member->is_held = false;
+    member->held_until_ns = 0;
   }
 }
 
@@ -149,7 +153,7 @@ std::size_t Shard::copy_macs(std::span<MacTable::Entry> into) const noexcept {
 
 bool Shard::needs_polling() const noexcept {
   return std::any_of(members_.begin(), members_.end(),
-                     [](const auto& member) { return member->port.needs_polling(); }) ||
+                     [](const auto& member) { return member->is_held || member->port.needs_polling(); }) ||
          std::any_of(homes_.begin(), homes_.end(),
                      [this](const MultiLane* multi_lane) { return multi_lane->unreported < peers_.size(); });
 }
@@ -220,6 +224,19 @@ unsigned Shard::serve_quiet(bool is_busy) noexcept {
   return done;
 }
 
+// What may not pass yet is left in the port, which is asked for it again.
+std::size_t Shard::take_limited(Member& member) noexcept {
+  const std::uint64_t now_ns = poller_.now_ns();
+  if (member.is_held && now_ns < member.held_until_ns) return 0;
+  const std::size_t taken = member.port.take(burst_.views);
+  const std::size_t passed = member.policy.in->pass(std::span{burst_.views}.first(taken), now_ns);
+  member.is_held = passed < taken;
+  if (!member.is_held) return taken;
+  member.held_until_ns = now_ns + member.policy.in->wait_ns(now_ns);
+  member.port.counters().held.add();
+  return passed;
+}
+
 unsigned Shard::serve(Member& member) noexcept {
   unsigned done = 0;
   port::PortCounters& counters = member.port.counters();
@@ -229,7 +246,7 @@ unsigned Shard::serve(Member& member) noexcept {
   member.is_in_round = true;
   member.port.begin_round();
   for (unsigned turn = 0; turn < kBurstsPerTurn; ++turn) {
-    burst.count = member.port.take(burst.views);
+    burst.count = member.policy.in == nullptr ? member.port.take(burst.views) : take_limited(member);
     if (burst.count == 0) break;
     classify({member.id, member.vlan, forwarded_groups_}, burst);
     if (member.has_policy) [[unlikely]] {

@@ -116,6 +116,7 @@ class Shard final : public runtime::Task {
   };
   // shard.cpp: rounds and links
   unsigned serve(Member& member) noexcept;
+  [[nodiscard]] std::size_t take_limited(Member& member) noexcept;
   unsigned serve_busy() noexcept;
   unsigned serve_quiet(bool is_busy) noexcept;
   unsigned receive(Peer& peer) noexcept;
@@ -171,6 +172,8 @@ class Shard final : public runtime::Task {
   void look_at_delivery(Member& member, std::span<const packet::FrameView> frames,
                         const port::Delivery& delivery) noexcept;
   void drop(Member& member, std::span<const packet::FrameView> frames, port::DropReason why) noexcept;
+  [[nodiscard]] std::span<const packet::FrameView> within_limit(Member& member,
+                                                                std::span<const packet::FrameView> frames) noexcept;
   void send_queued(const Burst& burst, Member& member) noexcept;
   [[nodiscard]] std::span<const packet::FrameView> gather(const Burst& burst, Member& member,
                                                           const packet::Accepts& accepts) noexcept;

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "switch/meter.hpp"
 #include "switch/shard.hpp"
 
 namespace vmux::switching {
@@ -24,11 +25,16 @@ struct Attachment {
   std::vector<port::Port*> ports;  // by lane
   std::vector<Shard*> shards;      // the same
   std::optional<Mirror> mirror;
+  std::unique_ptr<Meter> in, out;  // of PortConfig::limits, where there are any
 
   [[nodiscard]] bool is_on(const Shard& shard) const {
     return std::find(shards.begin(), shards.end(), &shard) != shards.end();
   }
 };
+
+std::unique_ptr<Meter> meter_of(const Limit& limit) {
+  return limit.is_set() ? std::make_unique<Meter>(limit) : nullptr;
+}
 
 Result<VlanRules> rules_of(const VlanConfig& config) {
   VlanRules rules;
@@ -206,7 +212,10 @@ MirrorSet Switch::Impl::set_of(PortId destination) const {
 }
 
 Policy Switch::Impl::policy_of(const Attachment& attachment) const {
-  Policy policy{.max_frame = attachment.config.max_frame, .is_destination = is_destination(attachment.id)};
+  Policy policy{.max_frame = attachment.config.max_frame,
+                .is_destination = is_destination(attachment.id),
+                .in = attachment.in.get(),
+                .out = attachment.out.get()};
   for (std::size_t number = 0; number < captures.size(); ++number) {
     if (captures[number].is_of(attachment.id))
       policy.captures = static_cast<CaptureSet>(policy.captures | 1u << number);
@@ -332,6 +341,8 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   if (!rules) return tl::unexpected(rules.error());
   if (auto ok = impl_->check(lanes, config); !ok) return tl::unexpected(ok.error());
   Attachment attachment{.id = {}, .config = std::move(config), .ports = {}, .shards = {}};
+  attachment.in = meter_of(attachment.config.limits.in);
+  attachment.out = meter_of(attachment.config.limits.out);
   for (const Lane& lane : lanes) {
     const auto shard = impl_->shard_on(lane.poller);
     if (!shard) return tl::unexpected(shard.error());
@@ -343,7 +354,7 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   const PortId id = attachment.id = PortId{*slot | (++impl_->uses[*slot] << kSlotBits)};
   for (const auto& each : impl_->shards)
     impl_->admit(attachment, *each);
-  const Policy policy{.max_frame = attachment.config.max_frame};
+  const Policy policy = impl_->policy_of(attachment);
   for (std::size_t i = 0; i < lanes.size(); ++i) {
     Shard& shard = *attachment.shards[i];
     Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, *rules, policy); });
@@ -383,6 +394,17 @@ Result<void> Switch::set_max_frame(PortId id, std::uint32_t bytes) {
   Attachment* const attachment = impl_->find(id);
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
   attachment->config.max_frame = bytes;
+  impl_->tell(*attachment);
+  return {};
+}
+
+// The old meters are there until no poller has them.
+Result<void> Switch::set_limits(PortId id, const Limits& limits) {
+  Attachment* const attachment = impl_->find(id);
+  if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
+  const Limits before = std::exchange(attachment->config.limits, limits);
+  auto in = limits.in == before.in ? nullptr : std::exchange(attachment->in, meter_of(limits.in));
+  auto out = limits.out == before.out ? nullptr : std::exchange(attachment->out, meter_of(limits.out));
   impl_->tell(*attachment);
   return {};
 }

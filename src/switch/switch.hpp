@@ -40,6 +40,22 @@ struct Station {
   friend bool operator==(const Station&, const Station&) = default;
 };
 
+/// How much may pass, one way; a number of 0 is no limit.
+struct Limit {
+  std::uint64_t bits_per_s = 0;  ///< of frames as a wire has them: without FCS, preamble and gap, super-frames in pieces
+  std::uint64_t frames_per_s = 0;  ///< pieces of super-frames, again
+  /// What may pass at once after a silence, and a frame more; not less than what passes in 2 ms. 0: what passes in
+  /// 10 ms, and at least 64 KiB. Of frames it is always what passes in 10 ms, and at least 64.
+  std::uint64_t burst_bytes = 0;
+  [[nodiscard]] bool is_set() const noexcept { return bits_per_s != 0 || frames_per_s != 0; }
+  friend bool operator==(const Limit&, const Limit&) = default;
+};
+struct Limits {
+  Limit in;   ///< of what the port sends into the switch: what is more waits in the port, and is not lost here
+  Limit out;  ///< of what is delivered to it, copies of a mirror not counted: what is more is dropped
+  friend bool operator==(const Limits&, const Limits&) = default;
+};
+
 struct PortConfig {
   std::string name;  ///< unique within the switch
   VlanConfig vlan;
@@ -48,6 +64,7 @@ struct PortConfig {
   std::uint32_t max_frame = 0;
   /// Never aged nor learnt elsewhere: whoever else sends with such an address draws no frames by it.
   std::vector<Station> stations = {};
+  Limits limits = {};
 };
 
 /// Copies of a port's frames for another port of its switch, the destination. The frames go on as they would without.
@@ -125,6 +142,8 @@ class Switch {
   [[nodiscard]] Result<void> set_vlan(PortId id, VlanConfig vlan);
   /// Changes PortConfig::max_frame of an attached port.
   [[nodiscard]] Result<void> set_max_frame(PortId id, std::uint32_t bytes);
+  /// Changes PortConfig::limits of an attached port. What has changed begins with a burst.
+  [[nodiscard]] Result<void> set_limits(PortId id, const Limits& limits);
   /// Changes PortConfig::stations of an attached port.
   [[nodiscard]] Result<void> set_stations(PortId id, std::vector<Station> stations);
   /// Copies the frames of an attached port to another, or does so no longer. A destination is out of the network

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How much of a port's frames may pass in a time, one way: a bucket of bits and one of frames.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "packet/frame.hpp"
+#include "switch/switch.hpp"
+
+namespace vmux::switching {
+
+/// What a frame is on a wire: of a super-frame, its pieces with their headers.
+struct OnWire {
+  std::uint64_t bytes = 0;  ///< without FCS, preamble and gap; with a tag that is beside the bytes
+  std::uint32_t frames = 0;
+};
+[[nodiscard]] OnWire on_wire(const packet::FrameView& view) noexcept;
+
+/// The generic cell rate algorithm (ITU-T I.371, annex A), which is a token bucket in one word: how far the time that
+/// everything that passed takes at the rate is ahead of the clock. A frame may pass while that is less than the depth;
+/// so one frame may be as long as it likes, and those behind it wait the longer.
+class Bucket {
+ public:
+  /// In `rate` units per second, `depth` of them at once. A rate of 0: no limit.
+  Bucket(std::uint64_t rate, double depth) noexcept;
+
+  /// Ticks are 1/64 ns, so that a frame of 64 bytes at 400 Gbit/s is right within a percent.
+  [[nodiscard]] double ahead(std::uint64_t now_ns) const noexcept;
+  [[nodiscard]] bool has_room(double ahead_by) const noexcept { return ahead_by < depth_; }
+  [[nodiscard]] double ticks(double units) const noexcept { return units * ticks_per_unit_; }
+  void charge(std::uint64_t now_ns, double by) noexcept;
+  /// Until a quarter of its depth is free, or 50 us of it if that is less: whoever waits need not look for each frame.
+  [[nodiscard]] std::uint64_t wait_ns(std::uint64_t now_ns) const noexcept;
+
+ private:
+  static constexpr std::uint64_t kNever = 0;
+  [[nodiscard]] static std::int64_t lead(std::uint64_t until, std::uint64_t now) noexcept;
+  double ticks_per_unit_, depth_;
+  std::atomic<std::uint64_t> until_{kNever};  // in ticks; differences count, and silences of less than four years
+};
+
+/// Any thread may use it at the same time as others: lanes of one port share one. Of what passes at one moment on
+/// several, a burst each may be too early; all of it is charged, so that the rate holds.
+class Meter {
+ public:
+  static constexpr double kShortestBurst_s = 2e-3;  ///< a poller may sleep for a millisecond
+
+  explicit Meter(const Limit& limit) noexcept;
+
+  /// How many of these frames, from the front, may pass now. They are charged.
+  [[nodiscard]] std::size_t pass(std::span<const packet::FrameView> frames, std::uint64_t now_ns) noexcept;
+  /// For how long it is of no use to ask again, after pass() has let fewer pass than it was asked for.
+  [[nodiscard]] std::uint64_t wait_ns(std::uint64_t now_ns) const noexcept;
+
+ private:
+  Bucket bits_, frames_;
+};
+
+}  // namespace vmux::switching
