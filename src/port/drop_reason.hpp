@@ -17,7 +17,7 @@ namespace vmux::port {
   ROW(malformed, "frames that could not be parsed, or sent on, as far as needed; mostly of what the port sent")     \
   ROW(ring_full, "frames that the port sent, and whose way to another poller was full")                             \
   ROW(mirror_ingress, "frames that the port sent while others were mirrored to it")                                 \
-  ROW(mirror_full, "copies for the port's mirror (no frame of its own) whose way to another poller was full")         \
+  ROW(mirror_full, "copies for the port's mirror (no frame of its own) whose way to another poller was full")       \
   ROW(limited, "frames for the port beyond its limit_out")
 
 enum class DropReason : std::uint8_t {

@@ -77,9 +77,9 @@ struct Member {
   VlanRules vlan;
   Policy policy;
   std::uint64_t held_until_ns = 0;  ///< where is_held
-  std::uint32_t quiet_rounds = 0;  ///< rounds since its last frame
-  bool has_policy = false;         ///< all that the data path of a port without one looks at
-  bool has_stations = false;       ///< it was ready since its addresses were forgotten
+  std::uint32_t quiet_rounds = 0;   ///< rounds since its last frame
+  bool has_policy = false;          ///< all that the data path of a port without one looks at
+  bool has_stations = false;        ///< it was ready since its addresses were forgotten
   bool is_in_round = false;
   bool is_held = false;  ///< its limit made frames wait that it has
   std::uint8_t shares = 0;  ///< of the current burst that are for this port:

@@ -403,6 +403,7 @@ Result<void> Switch::set_limits(PortId id, const Limits& limits) {
   Attachment* const attachment = impl_->find(id);
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
   const Limits before = std::exchange(attachment->config.limits, limits);
+  if (limits == before) return {};
   auto in = limits.in == before.in ? nullptr : std::exchange(attachment->in, meter_of(limits.in));
   auto out = limits.out == before.out ? nullptr : std::exchange(attachment->out, meter_of(limits.out));
   impl_->tell(*attachment);

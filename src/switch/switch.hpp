@@ -42,7 +42,8 @@ struct Station {
 
 /// How much may pass, one way; a number of 0 is no limit.
 struct Limit {
-  std::uint64_t bits_per_s = 0;  ///< of frames as a wire has them: without FCS, preamble and gap, super-frames in pieces
+  std::uint64_t bits_per_s =
+      0;  ///< of frames as a wire has them: without FCS, preamble and gap, super-frames in pieces
   std::uint64_t frames_per_s = 0;  ///< pieces of super-frames, again
   /// What may pass at once after a silence, and a frame more; not less than what passes in 2 ms. 0: what passes in
   /// 10 ms, and at least 64 KiB. Of frames it is always what passes in 10 ms, and at least 64.

@@ -47,10 +47,15 @@ switching::PortConfig port_config(const PortSpec& spec) {
   switching::PortConfig config = port_config(spec.name, spec.vlan, kMacsPerVm);
   config.max_frame = max_frame_of(spec);
   config.stations = stations_of(spec);
+  config.limits = limits_of(spec);
   return config;
 }
 
-switching::PortConfig port_config(const UplinkSpec& spec) { return port_config(spec.name, spec.vlan, kMacsPerUplink); }
+switching::PortConfig port_config(const UplinkSpec& spec) {
+  switching::PortConfig config = port_config(spec.name, spec.vlan, kMacsPerUplink);
+  config.limits = limits_of(spec);
+  return config;
+}
 
 std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports, const std::vector<runtime::Poller*>& pollers) {
   std::vector<switching::Lane> lanes;

@@ -19,6 +19,11 @@ inline constexpr std::chrono::milliseconds kNotice{200};
 [[nodiscard]] switching::PortConfig port_config(const UplinkSpec& spec);
 [[nodiscard]] std::vector<switching::Station> stations_of(const PortSpec& spec);
 /// Bytes of the longest frame of a link with this MTU; 0: as long as the port takes.
+/// Of a port or an uplink.
+template <class Spec>
+[[nodiscard]] switching::Limits limits_of(const Spec& spec) {
+  return {spec.limit_in.value_or(switching::Limit{}), spec.limit_out.value_or(switching::Limit{})};
+}
 [[nodiscard]] std::uint32_t max_frame_of(const PortSpec& spec) noexcept;
 /// Each lane with its poller: there are at least as many pollers.
 [[nodiscard]] std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports,

@@ -100,6 +100,7 @@ Outcome<> Controller::apply(const UplinkSpec& is, const UplinkSpec& wanted) {
   Plug& plug = uplinks_.at(is.name);
   const auto lanes = zip(plug.uplink->lanes(), plug.pollers);
   if (wanted.switch_name == is.switch_name) {
+    static_cast<void>(plug.plugged_into->set_limits(plug.id, limits_of(wanted)));
     if (wanted.vlan == is.vlan) return {};
     auto done = plug.plugged_into->set_vlan(plug.id, port_config(wanted).vlan);
     if (!done) return refuse("vlan", "change the VLANs of " + is.name, done.error());
@@ -139,6 +140,7 @@ Outcome<> Controller::apply(const PortSpec& is, const PortSpec& wanted) {
       static_cast<void>(port.plugged_into->set_stations(port.id, std::move(now)));
     }
     if (wanted.mtu != is.mtu) static_cast<void>(port.plugged_into->set_max_frame(port.id, max_frame_of(wanted)));
+    static_cast<void>(port.plugged_into->set_limits(port.id, limits_of(wanted)));
   }
   port.poller->call([&] {
     if (wanted.mtu != is.mtu) port.device->set_mtu(wanted.mtu);

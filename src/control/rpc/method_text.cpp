@@ -177,6 +177,8 @@ Json type_of(const OptionText& option) {
       return {{"type", "string"}, {"pattern", "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"}};
     case Form::mirror:
       return {{"type", "string"}, {"pattern", "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}(:(in|out|both))?$"}};
+    case Form::limit:
+      return {{"type", "string"}, {"pattern", "^([0-9]+[kKMG]?|[0-9]+[kKMG]?pps|burst=[0-9]+[kKMG]?)(,|$)"}};
     case Form::mac:
       return {{"type", "string"}, {"pattern", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}};
     case Form::mode:

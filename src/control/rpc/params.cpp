@@ -124,6 +124,8 @@ std::optional<Value> Params::value_if_given(const OptionText& option) {
       return as_value(parsed(key, &parse_static_macs));
     case Form::mirror:
       return as_value(parsed(key, &parse_mirror));
+    case Form::limit:
+      return as_value(parsed(key, &parse_limit));
     case Form::cpus:
       return as_value(cpus(key));
     case Form::members:

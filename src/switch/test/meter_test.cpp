@@ -50,7 +50,8 @@ struct Passed {
 };
 
 // Somebody who always has more of such frames, and asks every `every_ns`, or when it was told to.
-Passed pass_for(Meter& meter, const packet::FrameView& view, std::uint64_t from_ns, std::uint64_t for_ns, std::uint64_t every_ns) {
+Passed pass_for(Meter& meter, const packet::FrameView& view, std::uint64_t from_ns, std::uint64_t for_ns,
+                std::uint64_t every_ns) {
   std::array<packet::FrameView, port::kMaxBurst> burst;
   burst.fill(view);
   const OnWire one = on_wire(view);

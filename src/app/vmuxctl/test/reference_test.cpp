@@ -60,6 +60,8 @@ Sample sample_of(const OptionText& option) {
       return quoted("02:00:00:00:00:07,02:00:00:00:00:08@9");
     case Form::mirror:
       return quoted("a1:in");
+    case Form::limit:
+      return quoted("1G,200kpps,burst=512K");
     case Form::cpus:
       return quoted("0");
     case Form::members:
@@ -186,6 +188,8 @@ std::string how_written(const OptionText& option) {
       return "MAC addresses";
     case Form::mirror:
       return "name, `:in`, `:out` or `:both`";
+    case Form::limit:
+      return "bit/s, frames/s, bytes";
     case Form::cpus:
       return "CPUs";
     case Form::members:

@@ -28,6 +28,11 @@ constexpr OptionText kMirror = for_admins(live(
      "who gets copies of the frames that it sends (in), gets (out) or both; a port or uplink of its switch, which is "
      "out of the network meanwhile",
      ""}));
+constexpr OptionText kLimitIn = live(
+    {"limit_in", Form::limit, "RATE[,RATEpps][,burst=BYTES]",
+     "of what it sends into the switch: bits (100M) and frames (20kpps) per second; what is more waits in it", ""});
+constexpr OptionText kLimitOut =
+    live({"limit_out", Form::limit, "RATE[,RATEpps][,burst=BYTES]", "of what it gets: what is more is dropped", ""});
 constexpr OptionText kPoller{"poller",           Form::number, "N", "poller to run on",
                              "the least loaded", nullptr,      0,   kMaxPollers - 1};
 
@@ -79,6 +84,8 @@ constexpr auto kUplinkOptions = std::to_array<Option<UplinkSpec>>({
     option<&UplinkSpec::vlan, &VlanSpec::trunk>(kTrunk),
     option<&UplinkSpec::vlan, &VlanSpec::native>(kNative),
     option<&UplinkSpec::mirror>(kMirror),
+    option<&UplinkSpec::limit_in>(kLimitIn),
+    option<&UplinkSpec::limit_out>(kLimitOut),
     option<&UplinkSpec::poller>(kPoller),
 });
 constexpr Kind<UplinkSpec> kUplinkKind{"uplink",
@@ -114,6 +121,8 @@ constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
         live({"static_macs", Form::static_macs, "MAC[@VLAN],...",
               "stations that are behind it, whoever else is heard with their addresses", ""})),
     option<&PortSpec::mirror>(kMirror),
+    option<&PortSpec::limit_in>(kLimitIn),
+    option<&PortSpec::limit_out>(kLimitOut),
     option<&PortSpec::link>(live({"link", Form::link, "up|down", "the cable: whether the guest sees a link", "up"})),
     option<&PortSpec::mtu>(
         live({"mtu", Form::number, "BYTES", "frames with more behind their headers and tags are dropped, both ways",

@@ -35,6 +35,7 @@ enum class Form : unsigned char {
   vlans,
   static_macs,
   mirror,
+  limit,
   cpus,
   members,  ///< of a role
   log_level,
@@ -78,7 +79,7 @@ struct OptionText {
 /// A value of any form.
 using Value =
     std::variant<std::string, std::uint64_t, bool, MacAddress, Doorbell, Link, Account, std::vector<VlanRange>,
-                 std::vector<StaticMac>, MirrorTo, std::vector<unsigned>, Members, LogLevel>;
+                 std::vector<StaticMac>, MirrorTo, switching::Limit, std::vector<unsigned>, Members, LogLevel>;
 /// Whether both mean the same: an account has one number and may be written in two ways.
 [[nodiscard]] bool is_same(const std::optional<Value>& a, const std::optional<Value>& b);
 

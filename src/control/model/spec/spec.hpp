@@ -67,7 +67,8 @@ struct PortSpec {
   VlanSpec vlan;
   std::vector<StaticMac> static_macs;  ///< stations behind it, whoever else is heard with their addresses
   std::optional<MirrorTo> mirror;      ///< who gets copies of its frames
-  std::optional<Link> link;            ///< up when not given
+  std::optional<switching::Limit> limit_in, limit_out;  ///< of what it sends, and of what it gets
+  std::optional<Link> link;                             ///< up when not given
   std::optional<std::uint16_t> mtu;    ///< bytes behind headers and tags; as long as the NIC takes when not given
   std::optional<Doorbell> doorbell;    ///< the daemon's when not given, else the model's
   std::optional<unsigned> poller;      ///< index; the least loaded when not given
@@ -84,6 +85,7 @@ struct UplinkSpec {
   unsigned queues = 1;
   VlanSpec vlan;
   std::optional<MirrorTo> mirror;
+  std::optional<switching::Limit> limit_in, limit_out;
   std::optional<unsigned> poller;
 };
 

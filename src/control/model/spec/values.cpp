@@ -19,6 +19,48 @@ constexpr auto kLevelNames = std::to_array<std::pair<std::string_view, LogLevel>
     {"off", LogLevel::off},
 });
 
+// Least and most of a limit.
+constexpr std::pair<std::uint64_t, std::uint64_t> kBits{8'000, 1'000'000'000'000}, kFrames{1, 1'000'000'000},
+    kBurst{2048, 1u << 30};
+constexpr std::string_view kScales = "kMG";
+
+bool take_prefix(std::string_view& text, std::string_view prefix) noexcept {
+  if (text.substr(0, prefix.size()) != prefix) return false;
+  text.remove_prefix(prefix.size());
+  return true;
+}
+
+bool take_suffix(std::string_view& text, std::string_view suffix) noexcept {
+  if (text.size() < suffix.size() || text.substr(text.size() - suffix.size()) != suffix) return false;
+  text.remove_suffix(suffix.size());
+  return true;
+}
+
+// "20k": k (or K), M and G are powers of `step`.
+std::optional<std::uint64_t> parse_scaled(std::string_view text, std::uint64_t step) noexcept {
+  std::uint64_t scale = 1;
+  if (!text.empty()) {
+    const char last = text.back() == 'K' ? 'k' : text.back();
+    if (const std::size_t at = kScales.find(last); at != std::string_view::npos) {
+      for (std::size_t i = 0; i <= at; ++i)
+        scale *= step;
+      text.remove_suffix(1);
+    }
+  }
+  const auto number = parse_number(text, 1'000'000'000'000);
+  if (!number) return std::nullopt;
+  return *number > ~0ull / scale ? std::nullopt : std::optional{*number * scale};
+}
+
+// In the largest unit that it is a whole number of: k of thousands, K of 1024s.
+std::string scaled(std::uint64_t number, std::uint64_t step) {
+  std::size_t scale = 0;
+  for (; scale < kScales.size() && number % step == 0; ++scale)
+    number /= step;
+  return scale == 0 ? fmt::format("{}", number)
+                    : fmt::format("{}{}", number, (step == 1024 ? "KMG" : kScales)[scale - 1]);
+}
+
 }  // namespace
 
 Parsed<std::vector<VlanRange>> parse_vlan_list(std::string_view text) {
@@ -103,6 +145,33 @@ Parsed<MirrorTo> parse_mirror(std::string_view text) {
 
 std::string to_text(const MirrorTo& mirror) {
   return mirror.name + (mirror.in && mirror.out ? ":both" : mirror.in ? ":in" : ":out");
+}
+
+Parsed<switching::Limit> parse_limit(std::string_view text) {
+  const auto wrong = [] {
+    return tl::unexpected<std::string>(
+        "bits per second (8k to 1000G), frames per second (1pps to 1000Mpps), or both, and bytes at once (burst=2K to "
+        "1G), such as 100M or 1G,200kpps,burst=512K");
+  };
+  switching::Limit limit;
+  for (std::string_view part : split(text, ',')) {
+    const bool is_burst = take_prefix(part, "burst="), is_frames = !is_burst && take_suffix(part, "pps");
+    std::uint64_t& number = is_burst ? limit.burst_bytes : is_frames ? limit.frames_per_s : limit.bits_per_s;
+    const auto [least, most] = is_burst ? kBurst : is_frames ? kFrames : kBits;
+    const auto value = parse_scaled(part, is_burst ? 1024 : 1000);
+    if (number != 0 || !value || *value < least || *value > most) return wrong();
+    number = *value;
+  }
+  if (!limit.is_set() || (limit.burst_bytes != 0 && limit.bits_per_s == 0)) return wrong();
+  return limit;
+}
+
+std::string to_text(const switching::Limit& limit) {
+  std::vector<std::string> parts;
+  if (limit.bits_per_s != 0) parts.push_back(scaled(limit.bits_per_s, 1000));
+  if (limit.frames_per_s != 0) parts.push_back(scaled(limit.frames_per_s, 1000) + "pps");
+  if (limit.burst_bytes != 0) parts.push_back("burst=" + scaled(limit.burst_bytes, 1024));
+  return fmt::format("{}", fmt::join(parts, ","));
 }
 
 std::string to_text(const std::vector<unsigned>& cpus) { return fmt::format("{}", fmt::join(cpus, ",")); }

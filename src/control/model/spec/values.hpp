@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/text/text.hpp"
+#include "switch/switch.hpp"
 #include "vmux/base/log.hpp"
 
 namespace vmux::control {
@@ -54,6 +55,11 @@ struct MirrorTo {
 /// "analyser", or with ":in", ":out" or ":both" behind it, which is what is meant without.
 [[nodiscard]] Parsed<MirrorTo> parse_mirror(std::string_view text);
 [[nodiscard]] std::string to_text(const MirrorTo& mirror);
+
+/// "100M" (bit/s), "20kpps" (frames/s), or both, and what passes at once: "1G,200kpps,burst=512K" (bytes). k, M and G
+/// are thousands of bits and frames, and 1024s of bytes.
+[[nodiscard]] Parsed<switching::Limit> parse_limit(std::string_view text);
+[[nodiscard]] std::string to_text(const switching::Limit& limit);
 
 [[nodiscard]] std::string to_text(const std::vector<unsigned>& cpus);
 

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Limits of ports and uplinks. No machine is too slow for these: what passes may be less than a limit lets, and never is more."""
+import time
+
+from harness.traffic import iperf, mbits, ping, send_file, wait_for_peer
+from harness.vmux import wait_until
+
+SLACK = 1.02
+
+
+def test_a_generator_is_held_to_the_rate(rig):
+    """And a sink: what it is not given is counted."""
+    vmux = rig.vmux()
+    vmux.ctl("uplink", "add", "gen", "--backend", "generator", "--device", "size=1000,to=02:00:00:00:00:77")
+    vmux.ctl("uplink", "add", "sink", "--backend", "sink")
+
+    def counted():
+        return {uplink["name"]: uplink["counters"] for uplink in vmux.ctl("uplink", "list")}
+
+    def passes(uplink, what, setting, at_most):
+        """`at_most` per second of the counter, and a second's worth passes some time."""
+        vmux.ctl("uplink", "set", uplink, setting)
+        time.sleep(0.1)  # the burst
+        start, before = time.monotonic(), counted()[uplink][what]
+        wait_until(lambda: counted()[uplink][what] - before > at_most, f"{setting} of {uplink}")
+        passed = counted()[uplink][what] - before
+        assert passed <= at_most * (time.monotonic() - start) * SLACK + at_most / 50, setting
+
+    passes("gen", "rx_bytes", "limit_in=400M,burst=64K", 50_000_000)
+    assert counted()["gen"]["rx_held"] > 0 and counted()["sink"]["drop_limited"] == 0
+    passes("sink", "tx_frames", "limit_out=20kpps", 20_000)
+    assert counted()["sink"]["drop_limited"] > 0
+    passes("sink", "tx_bytes", "limit_out=80M", 10_000_000)
+    vmux.ctl("uplink", "set", "gen", "limit_in=")
+    vmux.ctl("uplink", "set", "sink", "limit_out=")
+    before = counted()["sink"]["drop_limited"]
+    wait_until(lambda: counted()["sink"]["tx_frames"] > 0, "frames to flow")
+    assert counted()["sink"]["drop_limited"] == before
+
+
+def test_what_a_guest_sends_beyond_waits_and_is_whole(pair):
+    vmux, megabytes, megabits = pair.vmux, 4, 20
+    try:
+        vmux.ctl("port", "set", "a", f"limit_in={megabits}M,burst=64K")
+        before = vmux.stats("a")["counters"]
+        start = time.monotonic()
+        send_file(pair.a, pair.b, pair.address_b, megabytes=megabytes)
+        assert time.monotonic() - start >= (megabytes * 1_048_576 - 2 * 65536) * 8 / (megabits * 1e6) / SLACK
+        after = vmux.stats("a")["counters"]
+        assert after["rx_held"] > before["rx_held"]
+        assert {name: after[name] - before[name] for name in after if name.startswith("drop_") and after[name] != before[name]} == {}
+        send_file(pair.b, pair.a, pair.address_a, megabytes=megabytes)  # the other way nothing is limited
+    finally:
+        vmux.ctl("port", "set", "a", "limit_in=")
+
+
+def test_what_a_guest_gets_beyond_is_dropped_and_tcp_goes_on(pair):
+    vmux = pair.vmux
+    try:
+        vmux.ctl("port", "set", "b", "limit_out=2M,burst=16K")
+        before = vmux.stats("b")["counters"]
+        assert mbits(iperf(pair.a, pair.b, pair.address_b, seconds=2, options="-u -b 20M -l 1000")) < 3
+        after = vmux.stats("b")["counters"]
+        assert after["drop_limited"] > before["drop_limited"] and after["rx_held"] == before["rx_held"]
+        vmux.ctl("port", "set", "b", "limit_out=20M")
+        send_file(pair.a, pair.b, pair.address_b, megabytes=1)
+    finally:
+        vmux.ctl("port", "set", "b", "limit_out=")
+    wait_for_peer(pair.a, pair.address_b)
+    assert ping(pair.a, pair.address_b, count=5).loss == 0
