@@ -2,7 +2,7 @@
 """Limits of ports and uplinks. No machine is too slow for these: what passes may be less than a limit lets, and never is more."""
 import time
 
-from harness.traffic import iperf, mbits, ping, send_file, wait_for_peer
+from harness.traffic import give_address, iperf, mbits, ping, protocol_errors, send_file, tcp_both_ways, wait_for_peer
 from harness.vmux import wait_until
 
 SLACK = 1.02
@@ -68,3 +68,35 @@ def test_what_a_guest_gets_beyond_is_dropped_and_tcp_goes_on(pair):
         vmux.ctl("port", "set", "b", "limit_out=")
     wait_for_peer(pair.a, pair.address_b)
     assert ping(pair.a, pair.address_b, count=5).loss == 0
+
+
+MODELS = {"iavf": "iavf", "virtio-net": "virtio_net", "e810": "ice"}  # and their drivers
+
+
+def test_cards_with_several_queues_keep_what_may_not_pass_yet(rig):
+    """The part of a burst that waits is taken again, from the queue in which it is, and in order."""
+    vmux = rig.vmux()
+    sockets = {guest: [vmux.add_port(f"{guest}-{model}", "--limit-in", "10M,burst=4K", model=model) for model in MODELS]
+               for guest in ("c", "d")}
+    guests = [rig.guest(name, cpus=2, memory=384, sockets=paths) for name, paths in sockets.items()]
+    rig.boot(*guests)
+    for number, driver in enumerate(MODELS.values()):
+        for host, guest in enumerate(guests, 1):
+            guest.check(f"modprobe {driver}")
+            give_address(guest, f"10.88.{number}.{host}/24", wait_until(lambda: card_of(guest, driver), f"a card of {driver}"))
+    for guest in guests:
+        guest.check("echo 1 >/proc/sys/net/ipv4/conf/all/arp_filter")  # each address answers on its own card
+    for number, model in enumerate(MODELS):
+        wait_for_peer(guests[0], f"10.88.{number}.2")
+        tcp_both_ways(*guests, f"10.88.{number}.2", streams=4)
+        send_file(*guests, f"10.88.{number}.2", megabytes=1)
+        for name in ("c", "d"):
+            stats = vmux.stats(f"{name}-{model}")
+            assert stats["counters"]["rx_held"] > 0, stats
+            assert stats["counters"]["drop_malformed"] == 0, stats
+    for guest in guests:
+        assert set(protocol_errors(guest).values()) == {0}, protocol_errors(guest)
+
+
+def card_of(guest, driver):
+    return guest.run(f"cd /sys/class/net; for i in *; do case $(readlink $i/device/driver) in */{driver}) echo $i;; esac; done").output.strip()
