@@ -17,10 +17,11 @@
 namespace vmux::control {
 namespace {
 
-constexpr std::size_t kBuffer = 256 * 1024;             // bytes that wait for the reader; then the taps fill up
-constexpr unsigned kRecords = 512;                      // of a round
-constexpr std::uint64_t kLookEvery_ns = 1'000'000'000;  // for frames that were missed
-constexpr std::uint64_t kPatience_ns = 1'000'000'000;   // with a reader that takes nothing, at the end
+constexpr std::size_t kBuffer = 256 * 1024;                 // bytes that wait for the reader; then the taps fill up
+constexpr unsigned kRecords = 512;                          // of a round
+constexpr std::uint64_t kLookEvery_ns = 1'000'000'000;      // for frames that were missed
+constexpr std::uint64_t kPatience_ns = 1'000'000'000;       // with a reader that takes nothing, at the end
+constexpr std::uint64_t kMostPatience_ns = 30'000'000'000;  // with one that takes a little now and then
 
 std::uint64_t wall_ns() noexcept {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -138,6 +139,7 @@ void CaptureWriter::finish(CaptureEnd end, const std::string& why, bool at_once)
     if (end_ == CaptureEnd::none) end_ = end;
     why_ = why;
     close_at_ns_ = monotonic_ns() + kPatience_ns;
+    give_up_at_ns_ = monotonic_ns() + kMostPatience_ns;
   }
   if (!at_once) return;
   while (socket_ && poll() > 0) {
@@ -168,8 +170,8 @@ unsigned CaptureWriter::poll() noexcept {
     }
     done += send() ? 1 : 0;
     if (is_told_ && output_.empty()) close();
-    if (why_ && done == 0 && socket_ && monotonic_ns() >= close_at_ns_) close();
-    if (why_ && done != 0) close_at_ns_ = std::max(close_at_ns_, monotonic_ns() + kPatience_ns);
+    if (why_ && done != 0) close_at_ns_ = std::min(monotonic_ns() + kPatience_ns, give_up_at_ns_);
+    if (why_ && socket_ && monotonic_ns() >= close_at_ns_) close();
   }
   if (has_news_) has_news_ = !options_.on_change();
   return done;

@@ -58,8 +58,8 @@ class CaptureWriter final : public runtime::Task {
   /// A port whose frames the taps will have. One of a known name is the same interface, plugged in elsewhere.
   void add(switching::PortId port, const std::string& name, const std::string& description);
   /// The taps are written to no more: what is in them is written, and how it ended, with the sentence `why`; then the
-  /// socket is closed. A reader that takes nothing for a second is left; with `at_once`, which may follow, one that
-  /// has no room now.
+  /// socket is closed. A reader that takes nothing for a second, or not all in 30, is left; with `at_once`, which may
+  /// follow, one that has no room now.
   void finish(CaptureEnd end, const std::string& why, bool at_once = false);
 
   unsigned poll() noexcept override;
@@ -105,7 +105,7 @@ class CaptureWriter final : public runtime::Task {
   std::vector<Source> sources_;
   pcapng::Bytes output_;
   std::size_t sent_ = 0;  // of output_
-  std::uint64_t written_ = 0, next_look_ns_ = 0, close_at_ns_ = 0;
+  std::uint64_t written_ = 0, next_look_ns_ = 0, close_at_ns_ = 0, give_up_at_ns_ = 0;
   CaptureEnd end_ = CaptureEnd::none;
   std::optional<std::string> why_;  // it is finished
   bool is_told_ = false;            // how it ended stands in output_
