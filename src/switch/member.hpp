@@ -81,7 +81,7 @@ struct Member {
   bool has_policy = false;          ///< all that the data path of a port without one looks at
   bool has_stations = false;        ///< it was ready since its addresses were forgotten
   bool is_in_round = false;
-  bool is_held = false;  ///< its limit made frames wait that it has
+  bool is_held = false;     ///< its limit made frames wait that it has
   std::uint8_t shares = 0;  ///< of the current burst that are for this port:
   std::array<Share, port::kMaxBurst> queue{};
 };
