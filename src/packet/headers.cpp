@@ -40,9 +40,10 @@ void parse_ipv4(Slice bytes, std::size_t at, Headers& out) noexcept {  // RFC 79
   if (size < 20 || at + size > bytes.size()) return;
   out.l3 = L3::ipv4;
   out.payload_offset = static_cast<std::uint16_t>(at + size);
+  out.protocol = get8(bytes, at + 9);
   const std::uint16_t fragment = get16(bytes, at + 6);
   out.is_fragment = (fragment & 0x3fff) != 0;  // more fragments, or an offset
-  if ((fragment & 0x1fff) == 0) parse_l4(bytes, at + size, get8(bytes, at + 9), out);
+  if ((fragment & 0x1fff) == 0) parse_l4(bytes, at + size, out.protocol, out);
 }
 
 void parse_ipv6(Slice bytes, std::size_t at, Headers& out) noexcept {  // RFC 8200 3, 4
@@ -67,9 +68,10 @@ void parse_ipv6(Slice bytes, std::size_t at, Headers& out) noexcept {  // RFC 82
     at += size;
     if (at > bytes.size()) return;
     out.payload_offset = static_cast<std::uint16_t>(at);
-    if (!first_fragment) return;
+    if (!first_fragment) break;
   }
-  parse_l4(bytes, at, next, out);
+  out.protocol = next;
+  if (first_fragment) parse_l4(bytes, at, next, out);
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ namespace vmux::port {
   ROW(ring_full, "frames that the port sent, and whose way to another poller was full")                             \
   ROW(mirror_ingress, "frames that the port sent while others were mirrored to it")                                 \
   ROW(mirror_full, "copies for the port's mirror (no frame of its own) whose way to another poller was full")       \
-  ROW(limited, "frames for the port beyond its limit_out")
+  ROW(limited, "frames for the port beyond its limit_out")                                                          \
+  ROW(spoofed, "frames that the port sent as somebody else (anti_spoof)")
 
 enum class DropReason : std::uint8_t {
   none,

@@ -42,19 +42,21 @@ using CaptureSet = std::uint8_t;
 static_assert(kMaxCaptures <= 8);
 
 class Meter;
+class Sources;
 
 /// What holds for a port besides the rules of a bridge.
 struct Policy {
-  std::uint32_t max_frame = 0;  ///< PortConfig
-  MirrorSet mirror_in = 0;      ///< where copies of all that it sends go,
-  MirrorSet mirror_out = 0;     ///< and of all that it gets
-  bool is_destination = false;  ///< of mirrors: nothing that it sends enters
-  CaptureSet captures = 0;      ///< who sees all of these
-  Meter* in = nullptr;          ///< how much of what it sends may pass,
-  Meter* out = nullptr;         ///< and of what it gets; of no limit none
+  std::uint32_t max_frame = 0;       ///< PortConfig
+  MirrorSet mirror_in = 0;           ///< where copies of all that it sends go,
+  MirrorSet mirror_out = 0;          ///< and of all that it gets
+  bool is_destination = false;       ///< of mirrors: nothing that it sends enters
+  CaptureSet captures = 0;           ///< who sees all of these
+  Meter* in = nullptr;               ///< how much of what it sends may pass,
+  Meter* out = nullptr;              ///< and of what it gets; of no limit none
+  const Sources* sources = nullptr;  ///< who it may be; of anyone none
   [[nodiscard]] bool is_set() const noexcept {
-    return max_frame != 0 || (mirror_in | mirror_out | captures) != 0 || is_destination || in != nullptr ||
-           out != nullptr;
+    return sources != nullptr || max_frame != 0 || (mirror_in | mirror_out | captures) != 0 || is_destination ||
+           in != nullptr || out != nullptr;
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include "switch/burst.hpp"
 #include "switch/length.hpp"
+#include "switch/sources.hpp"
 
 namespace vmux::switching {
 namespace {
@@ -34,6 +35,12 @@ void drop_longer(std::uint32_t max_frame, Burst& burst) noexcept {
   }
 }
 
+void drop_spoofed(const Sources& sources, Burst& burst) noexcept {
+  for (std::size_t i = 0; i < burst.count; ++i) {
+    if (!burst.is_dropped(i) && !sources.allow(burst.views[i])) burst.drop(i, DropReason::spoofed);
+  }
+}
+
 // For that reason, whatever else is wrong with a frame: its operator looks for what its listener sends.
 void drop_all(DropReason why, Burst& burst) noexcept {
   for (std::size_t i = 0; i < burst.count; ++i)
@@ -57,6 +64,7 @@ void judge(const Policy& policy, Burst& burst) noexcept {
   burst.all_mirrors = 0;
   if (policy.mirror_in != 0) mark(policy.mirror_in, burst);
   if (policy.is_destination) return drop_all(DropReason::mirror_ingress, burst);
+  if (policy.sources != nullptr) drop_spoofed(*policy.sources, burst);
   if (policy.max_frame != 0) drop_longer(policy.max_frame, burst);
 }
 

@@ -12,6 +12,7 @@
 
 #include "switch/meter.hpp"
 #include "switch/shard.hpp"
+#include "switch/sources.hpp"
 
 namespace vmux::switching {
 namespace {
@@ -25,7 +26,8 @@ struct Attachment {
   std::vector<port::Port*> ports;  // by lane
   std::vector<Shard*> shards;      // the same
   std::optional<Mirror> mirror;
-  std::unique_ptr<Meter> in, out;  // of PortConfig::limits, where there are any
+  std::unique_ptr<Meter> in, out;          // of PortConfig::limits, where there are any
+  std::unique_ptr<const Sources> sources;  // the same of PortConfig::sources
 
   [[nodiscard]] bool is_on(const Shard& shard) const {
     return std::find(shards.begin(), shards.end(), &shard) != shards.end();
@@ -215,7 +217,8 @@ Policy Switch::Impl::policy_of(const Attachment& attachment) const {
   Policy policy{.max_frame = attachment.config.max_frame,
                 .is_destination = is_destination(attachment.id),
                 .in = attachment.in.get(),
-                .out = attachment.out.get()};
+                .out = attachment.out.get(),
+                .sources = attachment.sources.get()};
   for (std::size_t number = 0; number < captures.size(); ++number) {
     if (captures[number].is_of(attachment.id))
       policy.captures = static_cast<CaptureSet>(policy.captures | 1u << number);
@@ -343,6 +346,7 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   Attachment attachment{.id = {}, .config = std::move(config), .ports = {}, .shards = {}};
   attachment.in = meter_of(attachment.config.limits.in);
   attachment.out = meter_of(attachment.config.limits.out);
+  if (attachment.config.sources) attachment.sources = std::make_unique<Sources>(*attachment.config.sources);
   for (const Lane& lane : lanes) {
     const auto shard = impl_->shard_on(lane.poller);
     if (!shard) return tl::unexpected(shard.error());
@@ -406,6 +410,16 @@ Result<void> Switch::set_limits(PortId id, const Limits& limits) {
   if (limits == before) return {};
   auto in = limits.in == before.in ? nullptr : std::exchange(attachment->in, meter_of(limits.in));
   auto out = limits.out == before.out ? nullptr : std::exchange(attachment->out, meter_of(limits.out));
+  impl_->tell(*attachment);
+  return {};
+}
+
+Result<void> Switch::set_sources(PortId id, std::optional<SourceRules> sources) {
+  Attachment* const attachment = impl_->find(id);
+  if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
+  if (sources == attachment->config.sources) return {};
+  const auto before = std::exchange(attachment->sources, sources ? std::make_unique<const Sources>(*sources) : nullptr);
+  attachment->config.sources = std::move(sources);
   impl_->tell(*attachment);
   return {};
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ip.hpp"
 #include "base/mac.hpp"
 #include "port/port.hpp"
 #include "vmux/base/result.hpp"
@@ -57,6 +58,15 @@ struct Limits {
   friend bool operator==(const Limits&, const Limits&) = default;
 };
 
+/// Who a port may be. What it sends as somebody else is dropped.
+struct SourceRules {
+  std::vector<MacAddress> macs;  ///< in the Ethernet header, in ARP, and in options of neighbour discovery
+  /// In IP, ARP, and as a target of neighbour advertisements; beside them the link-local IPv6 addresses of `macs`.
+  /// Empty: any. A port with some is no router and no DHCP server either: what only those send is dropped.
+  std::vector<IpAddress> addresses;
+  friend bool operator==(const SourceRules&, const SourceRules&) = default;
+};
+
 struct PortConfig {
   std::string name;  ///< unique within the switch
   VlanConfig vlan;
@@ -66,6 +76,7 @@ struct PortConfig {
   /// Never aged nor learnt elsewhere: whoever else sends with such an address draws no frames by it.
   std::vector<Station> stations = {};
   Limits limits = {};
+  std::optional<SourceRules> sources = {};  ///< anyone, if not given
 };
 
 /// Copies of a port's frames for another port of its switch, the destination. The frames go on as they would without.
@@ -145,6 +156,8 @@ class Switch {
   [[nodiscard]] Result<void> set_max_frame(PortId id, std::uint32_t bytes);
   /// Changes PortConfig::limits of an attached port. What has changed begins with a burst.
   [[nodiscard]] Result<void> set_limits(PortId id, const Limits& limits);
+  /// Changes PortConfig::sources of an attached port.
+  [[nodiscard]] Result<void> set_sources(PortId id, std::optional<SourceRules> sources);
   /// Changes PortConfig::stations of an attached port.
   [[nodiscard]] Result<void> set_stations(PortId id, std::vector<Station> stations);
   /// Copies the frames of an attached port to another, or does so no longer. A destination is out of the network

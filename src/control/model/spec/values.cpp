@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/model/spec/values.hpp"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cctype>
 #include <utility>
@@ -59,6 +61,15 @@ std::string scaled(std::uint64_t number, std::uint64_t step) {
     number /= step;
   return scale == 0 ? fmt::format("{}", number)
                     : fmt::format("{}{}", number, (step == 1024 ? "KMG" : kScales)[scale - 1]);
+}
+
+std::optional<IpAddress> parse_ip(std::string_view text) {
+  IpAddress address{.is_v6 = text.find(':') != std::string_view::npos};
+  if (text.find('\0') != std::string_view::npos) return std::nullopt;
+  if (::inet_pton(address.is_v6 ? AF_INET6 : AF_INET, std::string{text}.c_str(), address.bytes.data()) != 1)
+    return std::nullopt;
+  const bool is_group = address.is_v6 ? address.bytes[0] == 0xff : address.bytes[0] >= 224;
+  return is_group || address.bytes == IpAddress{}.bytes ? std::nullopt : std::optional{address};
 }
 
 }  // namespace
@@ -128,6 +139,30 @@ std::string to_text(const std::vector<StaticMac>& list) {
     if (!text.empty()) text += ',';
     text += to_text(one.mac);
     if (one.vlan) text += fmt::format("@{}", *one.vlan);
+  }
+  return text;
+}
+
+Parsed<std::vector<IpAddress>> parse_addresses(std::string_view text) {
+  constexpr std::size_t kMost = 64;
+  std::vector<IpAddress> list;
+  for (const std::string_view part : split(text, ',')) {
+    const auto address = parse_ip(part);
+    if (!address || list.size() == kMost || std::find(list.begin(), list.end(), *address) != list.end()) {
+      return tl::unexpected<std::string>("IP addresses of stations such as 10.0.0.5,fd00::5, each once, at most 64");
+    }
+    list.push_back(*address);
+  }
+  return list;
+}
+
+std::string to_text(const std::vector<IpAddress>& list) {
+  std::string text;
+  for (const IpAddress& one : list) {
+    std::array<char, INET6_ADDRSTRLEN> room{};
+    ::inet_ntop(one.is_v6 ? AF_INET6 : AF_INET, one.bytes.data(), room.data(), room.size());
+    if (!text.empty()) text += ',';
+    text += room.data();
   }
   return text;
 }

@@ -16,6 +16,7 @@
 
 namespace vmux::control {
 
+using vmux::IpAddress;
 using vmux::MacAddress;
 using vmux::offset_mac;
 using vmux::parse_cpu_list;
@@ -45,6 +46,10 @@ struct StaticMac {
 /// "02:00:00:00:00:01,02:00:00:00:00:02@10", each once, at most 64.
 [[nodiscard]] Parsed<std::vector<StaticMac>> parse_static_macs(std::string_view text);
 [[nodiscard]] std::string to_text(const std::vector<StaticMac>& list);
+
+/// "10.0.0.5,fd00::5", each once, at most 64; none is a group's or nobody's.
+[[nodiscard]] Parsed<std::vector<IpAddress>> parse_addresses(std::string_view text);
+[[nodiscard]] std::string to_text(const std::vector<IpAddress>& list);
 
 /// Copies of an object's frames for another: of those that it sends, that it gets, or both.
 struct MirrorTo {
