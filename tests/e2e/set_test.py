@@ -349,3 +349,38 @@ def test_another_mac_is_taken_by_an_iavf_guest_at_once(iavf):
         set_to("02:00:00:00:00:42")
     finally:
         set_to(was)
+
+
+def test_a_guest_is_held_to_its_addresses(pair):
+    """A guest that becomes somebody else is heard by nobody, and heard again when it is itself."""
+    vmux, mac = pair.vmux, pair.vmux.ctl("port", "show", "a")["mac"]
+
+    def reaches(source=None):
+        pair.a.check(f"ip neigh flush to {pair.address_b}")
+        return ping(pair.a, pair.address_b, count=2, extra="-W 1" + (f" -I {source}" if source else "")).received > 0
+
+    def spoofed():
+        return vmux.stats("a")["counters"]["drop_spoofed"]
+
+    try:
+        vmux.ctl("port", "set", "a", "anti_spoof=true")
+        assert reaches()
+        assert spoofed() == 0
+        pair.a.check("ip link set eth0 address 02:00:00:00:00:66")
+        assert not reaches()
+        assert spoofed() > 0
+        pair.a.check(f"ip link set eth0 address {mac}")
+        assert reaches()
+        vmux.ctl("port", "set", "a", f"addresses={pair.address_a}")
+        pair.a.check("ip addr add 10.77.0.66/24 dev eth0")
+        before = spoofed()
+        assert reaches(pair.address_a)
+        assert spoofed() == before
+        assert not reaches("10.77.0.66")
+        assert spoofed() > before
+        vmux.ctl("port", "set", "a", f"addresses={pair.address_a},10.77.0.66")
+        assert reaches("10.77.0.66")
+    finally:
+        vmux.ctl("port", "set", "a", "addresses=", "anti_spoof=")
+        pair.a.run(f"ip addr del 10.77.0.66/24 dev eth0; ip link set eth0 address {mac}")
+    wait_for_peer(pair.a, pair.address_b)

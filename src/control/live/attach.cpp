@@ -43,11 +43,20 @@ std::vector<switching::Station> stations_of(const PortSpec& spec) {
   return stations;
 }
 
+std::optional<switching::SourceRules> sources_of(const PortSpec& spec) {
+  if (!spec.anti_spoof.value_or(false)) return std::nullopt;
+  switching::SourceRules rules{.macs = {*spec.mac}, .addresses = spec.addresses};
+  for (const StaticMac& one : spec.static_macs)
+    rules.macs.push_back(one.mac);
+  return rules;
+}
+
 switching::PortConfig port_config(const PortSpec& spec) {
   switching::PortConfig config = port_config(spec.name, spec.vlan, kMacsPerVm);
   config.max_frame = max_frame_of(spec);
   config.stations = stations_of(spec);
   config.limits = limits_of(spec);
+  config.sources = sources_of(spec);
   return config;
 }
 

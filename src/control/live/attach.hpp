@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <vector>
 
 #include "control/model/spec/spec.hpp"
@@ -19,6 +20,8 @@ inline constexpr std::chrono::milliseconds kNotice{200};
 [[nodiscard]] switching::PortConfig port_config(const UplinkSpec& spec);
 [[nodiscard]] std::vector<switching::Station> stations_of(const PortSpec& spec);
 /// Bytes of the longest frame of a link with this MTU; 0: as long as the port takes.
+/// Who the port may be; anyone, if it does not say.
+[[nodiscard]] std::optional<switching::SourceRules> sources_of(const PortSpec& spec);
 /// Of a port or an uplink.
 template <class Spec>
 [[nodiscard]] switching::Limits limits_of(const Spec& spec) {

@@ -171,6 +171,7 @@ Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
                             : spec.vlan.is_aware()             ? "vlan"
                             : !spec.static_macs.empty()        ? "static_macs"
                             : spec.mirror                      ? "mirror"
+                            : spec.anti_spoof                  ? "anti_spoof"
                             : spec.limit_in                    ? "limit_in"
                             : spec.limit_out                   ? "limit_out"
                             : spec.link                        ? "link"

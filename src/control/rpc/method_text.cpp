@@ -193,6 +193,7 @@ Json type_of(const OptionText& option) {
     case Form::user:
     case Form::group:
     case Form::vlans:
+    case Form::addresses:
     case Form::static_macs:
     case Form::members:
     case Form::text:

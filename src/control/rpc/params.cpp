@@ -126,6 +126,8 @@ std::optional<Value> Params::value_if_given(const OptionText& option) {
       return as_value(parsed(key, &parse_mirror));
     case Form::limit:
       return as_value(parsed(key, &parse_limit));
+    case Form::addresses:
+      return as_value(parsed(key, &parse_addresses));
     case Form::cpus:
       return as_value(cpus(key));
     case Form::members:

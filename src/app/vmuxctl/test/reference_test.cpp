@@ -41,7 +41,8 @@ Sample sample_of(const OptionText& option) {
       const std::string number = std::to_string(std::max<std::uint64_t>(option.min, 4));
       return {number, number, Json::parse(number)};
     }
-    case Form::flag:
+    case Form::flag:  // another than holds without
+      if (std::string_view{option.fallback} == "false") return {"true", "true", true};
       return {"false", "false", false};
     case Form::mac:
       return quoted("02:00:00:00:00:07");
@@ -62,6 +63,8 @@ Sample sample_of(const OptionText& option) {
       return quoted("a1:in");
     case Form::limit:
       return quoted("1G,200kpps,burst=512K");
+    case Form::addresses:
+      return quoted("10.0.0.5,fd00::5");
     case Form::cpus:
       return quoted("0");
     case Form::members:
@@ -81,7 +84,9 @@ struct Case {
   [[nodiscard]] std::vector<const OptionText*> given() const {
     std::vector<const OptionText*> all;
     for (const OptionText* each : kind.options) {
-      const bool goes_with_it = option->name == std::string_view{"native"} && each->name == std::string_view{"trunk"};
+      const bool goes_with_it =
+          (option->name == std::string_view{"native"} && each->name == std::string_view{"trunk"}) ||
+          (option->name == std::string_view{"addresses"} && each->name == std::string_view{"anti_spoof"});
       if (each->fallback == nullptr || each == option || goes_with_it) all.push_back(each);
     }
     return all;
@@ -190,6 +195,8 @@ std::string how_written(const OptionText& option) {
       return "name, `:in`, `:out` or `:both`";
     case Form::limit:
       return "bit/s, frames/s, bytes";
+    case Form::addresses:
+      return "IP addresses";
     case Form::cpus:
       return "CPUs";
     case Form::members:

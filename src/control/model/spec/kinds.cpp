@@ -72,6 +72,13 @@ Outcome<> check_vlan(const VlanSpec& vlan) {
   return {};
 }
 
+Outcome<> check_port(const PortSpec& spec) {
+  if (!spec.addresses.empty() && !spec.anti_spoof.value_or(false)) {
+    return refuse(ProblemKind::invalid, "addresses", "goes with anti_spoof only, by which they are checked");
+  }
+  return check_vlan(spec.vlan);
+}
+
 constexpr auto kUplinkOptions = std::to_array<Option<UplinkSpec>>({
     option<&UplinkSpec::name>(kName),
     option<&UplinkSpec::switch_name>(kSwitch),
@@ -123,6 +130,14 @@ constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
     option<&PortSpec::mirror>(kMirror),
     option<&PortSpec::limit_in>(kLimitIn),
     option<&PortSpec::limit_out>(kLimitOut),
+    option<&PortSpec::anti_spoof>(
+        live({"anti_spoof", Form::flag, "true|false",
+              "drop what it sends with a MAC that is neither its own nor among static_macs", "false"})),
+    option<&PortSpec::addresses>(
+        live({"addresses", Form::addresses, "IP,...",
+              "with anti_spoof: its IP addresses; what it sends with others, as a router or as "
+              "a DHCP server is dropped",
+              "any"})),
     option<&PortSpec::link>(live({"link", Form::link, "up|down", "the cable: whether the guest sees a link", "up"})),
     option<&PortSpec::mtu>(
         live({"mtu", Form::number, "BYTES", "frames with more behind their headers and tags are dropped, both ways",
@@ -138,7 +153,7 @@ constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
 });
 constexpr Kind<PortSpec> kPortKind{
     "port", "a port: one NIC for one VM", Role::operate, false, true, kPortOptions, [](const PortSpec& spec) {
-      return check_vlan(spec.vlan);
+      return check_port(spec);
     }};
 
 // --- the daemon ---

@@ -36,6 +36,7 @@ enum class Form : unsigned char {
   static_macs,
   mirror,
   limit,
+  addresses,
   cpus,
   members,  ///< of a role
   log_level,
@@ -77,9 +78,9 @@ struct OptionText {
 [[nodiscard]] std::string help_of(const OptionText& option);
 
 /// A value of any form.
-using Value =
-    std::variant<std::string, std::uint64_t, bool, MacAddress, Doorbell, Link, Account, std::vector<VlanRange>,
-                 std::vector<StaticMac>, MirrorTo, switching::Limit, std::vector<unsigned>, Members, LogLevel>;
+using Value = std::variant<std::string, std::uint64_t, bool, MacAddress, Doorbell, Link, Account,
+                           std::vector<VlanRange>, std::vector<StaticMac>, MirrorTo, switching::Limit,
+                           std::vector<IpAddress>, std::vector<unsigned>, Members, LogLevel>;
 /// Whether both mean the same: an account has one number and may be written in two ways.
 [[nodiscard]] bool is_same(const std::optional<Value>& a, const std::optional<Value>& b);
 

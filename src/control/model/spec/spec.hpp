@@ -68,7 +68,9 @@ struct PortSpec {
   std::vector<StaticMac> static_macs;  ///< stations behind it, whoever else is heard with their addresses
   std::optional<MirrorTo> mirror;      ///< who gets copies of its frames
   std::optional<switching::Limit> limit_in, limit_out;  ///< of what it sends, and of what it gets
-  std::optional<Link> link;                             ///< up when not given
+  std::optional<bool> anti_spoof;      ///< it sends with its own addresses alone: those of `mac` and `static_macs`,
+  std::vector<IpAddress> addresses;    ///< and these, if there are any
+  std::optional<Link> link;            ///< up when not given
   std::optional<std::uint16_t> mtu;    ///< bytes behind headers and tags; as long as the NIC takes when not given
   std::optional<Doorbell> doorbell;    ///< the daemon's when not given, else the model's
   std::optional<unsigned> poller;      ///< index; the least loaded when not given
