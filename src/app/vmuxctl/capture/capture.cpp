@@ -135,12 +135,13 @@ Outcome<Json> capture_to(int to, const std::string& name, const Json& params, co
   here.reset();
   if (!copied) return tl::unexpected(copied.error());
   auto ended = ask("capture.show", Json{{"capture", member(*started, "capture")}}, -1);
-  if (!ended) {
+  // The next daemon may have another one of this number; ours has ended.
+  if (!ended || (!copied->reader_is_gone && !member(*ended, "end").is_string())) {
     return refuse(
         control::ProblemKind::host, "",
         fmt::format("the daemon is gone, or goes on without this capture; what came until then is in {}", name));
   }
-  if (copied->reader_is_gone) (*ended)["end"] = "gone";
+  if (copied->reader_is_gone) ended->update(Json{{"end", "gone"}, {"why", "nobody reads them any more"}});
   (*ended)["bytes"] = copied->bytes;
   return ended;
 }
