@@ -67,7 +67,7 @@ enum class Takes : std::uint8_t { nothing, constant, divisor, shift, cell, jump,
   ROW(0x87, txa, nothing)
 
 enum Code : std::uint16_t {
-#define VMUX_ROW(code, name, takes) name = code,
+#define VMUX_ROW(code, name, takes) name = (code),
   VMUX_FILTER_CODES(VMUX_ROW)
 #undef VMUX_ROW
 };

@@ -73,6 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   VMUX_ASSERT(filter.has_value() == control::parse_filter(text_of(program)).has_value());
   if (!filter) return 0;
   std::vector<bpf_insn> theirs;
+  theirs.reserve(program.size());
   for (const packet::FilterInstruction& one : program)
     theirs.push_back({one.code, one.if_true, one.if_false, one.k});
   VMUX_ASSERT(bpf_validate(theirs.data(), static_cast<int>(theirs.size())) != 0);

@@ -17,7 +17,7 @@
 namespace vmux::control {
 namespace {
 
-constexpr std::size_t kBuffer = 256 * 1024;                 // bytes that wait for the reader; then the taps fill up
+constexpr std::size_t kBuffer = std::size_t{256} << 10;     // bytes that wait for the reader; then the taps fill up
 constexpr unsigned kRecords = 512;                          // of a round
 constexpr std::uint64_t kLookEvery_ns = 1'000'000'000;      // for frames that were missed
 constexpr std::uint64_t kPatience_ns = 1'000'000'000;       // with a reader that takes nothing, at the end

@@ -26,7 +26,7 @@ struct Seen {
 };
 
 struct Watcher {
-  Watcher(std::vector<PortId> all, CaptureRules rules = {}) : ids(std::move(all)), tap(rules) {}
+  Watcher(std::vector<PortId> all, const CaptureRules& rules = {}) : ids(std::move(all)), tap(rules) {}
   std::vector<Seen> seen() {
     std::vector<Seen> list;
     while (tap.ring().front().data() != nullptr) {
@@ -48,15 +48,16 @@ struct Watcher {
 
 /// Stations 1 behind port 0 and 2 behind port 1, and a capture of the ports that are named.
 struct Captured : Bench {
-  explicit Captured(const std::vector<std::size_t>& which, CaptureRules rules = {},
+  explicit Captured(const std::vector<std::size_t>& which, const CaptureRules& rules = {},
                     const std::vector<VlanConfig>& vlans = {kPlain, kPlain, kPlain})
-      : Bench{vlans}, watcher{ids, std::move(rules)} {
+      : Bench{vlans}, watcher{ids, rules} {
     introduce(1, frame(9, 2));
     introduce(0, frame(9, 1));
     watch(which);
   }
   void watch(const std::vector<std::size_t>& which) {
     std::vector<PortId> of;
+    of.reserve(which.size());
     for (const std::size_t one : which)
       of.push_back(ids[one]);
     sw->set_capture(1, of, {{poller.get(), &watcher.tap}});

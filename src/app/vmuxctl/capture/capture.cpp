@@ -70,7 +70,7 @@ struct Copied {
 
 Outcome<Copied> copy_all(int from, int to, const std::string& name) {
   Copied copied;
-  std::array<char, 64 * 1024> buffer;
+  std::array<char, 65'536> buffer;
   for (;;) {
     const ssize_t got = ::read(from, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
