@@ -35,6 +35,7 @@ struct Function::Impl {
   bool is_paused = false;                     // nothing of the model's reaches guest or client
   bool is_attached = false;                   // a client is
   MessageDma* message_dma = nullptr;
+  Recorder* recorder = nullptr;
   bool has_changed = true;              // since take_change()
   bool stays_paused = false;            // at go_on()
   bool awaits_go_on = false;            // adopted, and not let go yet

@@ -76,6 +76,14 @@ void Function::end_requests() noexcept {
   if (state::UndoLog* const undo = is_savable() ? impl_->device.savable()->undo_log() : nullptr) undo->end();
 }
 
+void Function::set_recorder(Recorder* recorder) noexcept { impl_->recorder = recorder; }
+
+bool Function::is_recorded() const noexcept { return impl_->recorder != nullptr; }
+
+void Function::in_round(const std::function<void()>& work) {
+  impl_->recorder == nullptr ? work() : impl_->recorder->run(work);
+}
+
 tl::expected<void, std::string> Function::Impl::take_over_arena(const state::FdBag& fds) {
   auto cursors = fds.copy("cursors");
   state::Arena* const arena = device.savable()->arena();

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "vmux/base/assert.hpp"
+#include "vmux/memory/ordered.hpp"
 
 namespace vmux::fake_guest {
 namespace {
@@ -334,7 +335,7 @@ bool E810Guest::start_rx_queue(unsigned queue) {
   write(kRxProfile + queue * 4, setup_.rxdid | 3u << 8);
   for (unsigned word = 0; word < 8; ++word)
     write(kQrxContext + word * 0x2000 + queue * 4, static_cast<std::uint32_t>(little_endian(context, word * 4, 4)));
-  write(kQrxTail + queue * 4, 0);
+  write_tail(kQrxTail + queue * 4, 0);
   queues_[queue].rx_next = queues_[queue].rx_tail = 0;
   refill(queue);
   write(kQrxCtrl + queue * 4, 1);
@@ -377,7 +378,13 @@ void E810Guest::queue_raw(unsigned queue, std::uint64_t low_word, std::uint64_t 
   queues_[queue].tx_next = (queues_[queue].tx_next + 1) % setup_.descriptors;
 }
 
-void E810Guest::ring_tx(unsigned queue) { write(kDoorbell + queue * 4, queues_[queue].tx_next); }
+void E810Guest::ring_tx(unsigned queue) { write_tail(kDoorbell + queue * 4, queues_[queue].tx_next); }
+
+// Where tails are memory, drivers' writes are no accesses that the card sees.
+void E810Guest::write_tail(std::uint32_t offset, std::uint32_t value) {
+  if (bar0().empty()) return write(offset, value);
+  memory::store_release32(bar0(), offset, value);
+}
 
 // Command bits beside EOP and RS; lengths of headers as the offset field has them.
 void E810Guest::send_frame(std::span<const std::byte> frame, unsigned queue, std::uint64_t command,
@@ -419,7 +426,7 @@ void E810Guest::refill(unsigned queue) {
     store<std::uint64_t>(memory(), at, kRxBuffers + (queue * 64 + state.rx_tail) * kBufferStride / 2);
     state.rx_tail = (state.rx_tail + 1) % setup_.descriptors;
   }
-  write(kQrxTail + queue * 4, state.rx_tail);
+  write_tail(kQrxTail + queue * 4, state.rx_tail);
 }
 
 // Flexible write-backs only: DD and EOP are the lowest bits of word 1.

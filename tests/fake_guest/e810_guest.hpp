@@ -102,6 +102,8 @@ class E810Guest : public Guest {
   [[nodiscard]] const char* probe_link();
   [[nodiscard]] std::optional<std::uint16_t> flash_word(std::uint32_t byte, bool flash_only);
 
+  void write_tail(std::uint32_t offset, std::uint32_t value);
+
   struct Queue {
     unsigned tx_next = 0, tx_reaped = 0, rx_next = 0, rx_tail = 0;
   };

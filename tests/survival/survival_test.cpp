@@ -19,8 +19,10 @@
 #include <vector>
 
 #include "device/e1000/registers.hpp"
+#include "fake_guest/e810_guest.hpp"
 #include "ipc/packet.hpp"
 #include "keeper/twin.hpp"
+#include "rigs/migrating.hpp"
 #include "victim.hpp"
 #include "vmux/base/mapping.hpp"
 #include "vmux/vfio_user/client.hpp"
@@ -36,8 +38,6 @@ unsigned stride() {
   const char* const text = std::getenv("VMUX_SURVIVAL_STRIDE");
   return text == nullptr ? 23 : static_cast<unsigned>(std::strtoul(text, nullptr, 10));
 }
-constexpr unsigned kLongestLife = 500;  // stops: some times what it takes to go on
-
 /// What a client saw, a line for each step.
 using View = std::vector<std::string>;
 
@@ -148,6 +148,86 @@ class Scenario {
   View view_;
 };
 
+/// A driver of an E810, whose card has a firmware that counts: a command that was executed twice gets another number
+/// the second time, or is refused; and one that is read again when its answer lies where it was makes no sense.
+class E810Scenario {
+ public:
+  explicit E810Scenario(Client& client)
+      : guest_(fake_guest::Card{std::make_unique<rigs::ClientWay>(client)}), client_(client) {}
+
+  View run() {
+    const char* const problem = guest_.probe();
+    view_.emplace_back(problem == nullptr ? "probed" : problem);
+    if (problem != nullptr) return std::move(view_);
+    guest_.bring_up({.queues = 2});
+    note("station", guest_.vsi());
+    for (unsigned round = 0; round < 3; ++round) {
+      call(0x0208, {1}, resource(3 + round));  // numbers of profiles
+      call(0x0204, {}, {});                    // there is no such command
+      call(0x0b03, {low(guest_.vsi()), 0x80, 1 | 2 << 2}, fake_guest::Bytes(2048, std::byte(round)));
+      call(0x0b05, {low(guest_.vsi()), 0x80, 1 | 2 << 2}, fake_guest::Bytes(2048), false);
+      note("leaves", guest_.remove_tx_queue(round % 2).retval);
+      note("queue", guest_.add_tx_queue(round % 2).retval);
+      note("again", guest_.add_tx_queue(round % 2).retval);
+      for (int i = 0; i < 3; ++i)
+        guest_.queue_command(0x0208, {1}, resource(2), true);
+      guest_.ring_admin();  // three at a time
+      while (guest_.read(kAtqh) != guest_.read(kAtqt)) {
+      }
+      cause();
+    }
+    note("reset", client_.reset().has_value());
+    note("length of the queue", guest_.read(0x80200));
+    return std::move(view_);
+  }
+
+ private:
+  static constexpr std::uint32_t kAtqh = 0x80300, kAtqt = 0x80400, kOicr = 0x16ca00, kOicrCtl = 0x16ca80;
+  static std::uint8_t low(unsigned value) { return static_cast<std::uint8_t>(value); }
+  static fake_guest::Bytes resource(unsigned count) {
+    fake_guest::Bytes buffer(4 + 2 * count);
+    buffer[0] = std::byte{0x60};  // of a type that counts up
+    buffer[2] = std::byte(count);
+    return buffer;
+  }
+  template <class T>
+  void note(const char* what, T value) {
+    view_.push_back(std::string{what} + " " + std::to_string(value));
+  }
+  void call(std::uint16_t opcode, std::initializer_list<std::uint8_t> params, const fake_guest::Bytes& buffer,
+            bool reads = true) {
+    const auto answer = guest_.call(opcode, params, buffer, reads);
+    std::string line = std::to_string(opcode) + ": " + std::to_string(answer.retval);
+    for (const std::uint8_t each : answer.params)
+      line += " " + std::to_string(each);
+    for (const std::byte each : answer.buffer)
+      line += " " + std::to_string(std::to_integer<unsigned>(each));
+    view_.push_back(line);
+  }
+  /// One that a driver causes by itself, and that a look takes away.
+  void cause() {
+    const std::uint32_t vector = guest_.read(kOicrCtl) & 0x7ff;
+    guest_.write(0x160000 + vector * 4, 1u << 2 | 3u << 3);
+    note("OICR", guest_.read(kOicr));
+    note("OICR again", guest_.read(kOicr));
+  }
+
+  fake_guest::E810Guest guest_;
+  Client& client_;
+  View view_;
+};
+
+/// What is served, and to whom.
+struct Kind {
+  const char* model;
+  View (*run)(Client&);
+  unsigned longest_life;  ///< stops: some times what it takes to go on
+};
+constexpr Kind kKinds[] = {
+    {"e1000", [](Client& client) { return Scenario{client}.run(); }, 500},
+    {"e810", [](Client& client) { return E810Scenario{client}.run(); }, 1500},
+};
+
 /// Says when the server that is followed dies.
 class Killer {
  public:
@@ -161,7 +241,7 @@ class Killer {
 /// Everything of one run: the stage, the client on a thread, and one server after another.
 class Trial {
  public:
-  Trial() {
+  explicit Trial(const Kind& kind) : kind_(kind) {
     stage_fd_ = *make_memfd("stage", sizeof(Stage));
     mapping_ = *Mapping::create(stage_fd_.get(), 0, sizeof(Stage), true);
     int ends[2];
@@ -177,7 +257,7 @@ class Trial {
     theirs_.reset();
     std::thread client{[this] {
       auto made = Client::adopt(std::move(ours_), {.timeout_ns = 10'000'000'000});
-      if (made) view_ = Scenario{**made}.run();
+      if (made) view_ = kind_.run(**made);
       if (!made) view_ = {"no agreement on the version"};
       is_over_ = true;
     }};
@@ -219,7 +299,7 @@ class Trial {
         if (high[i] >= 0) ::dup2(high[i], kStageFd + i);
       }
       const std::string words[] = {std::to_string(number), std::to_string(before)};
-      ::execl(VMUX_VICTIM, "survival-victim", words[0].c_str(), words[1].c_str(), nullptr);
+      ::execl(VMUX_VICTIM, "survival-victim", kind_.model, words[0].c_str(), words[1].c_str(), nullptr);
       ::_exit(127);
     }
     twins_.push_back({number, std::move(twin.ours)});
@@ -251,6 +331,7 @@ class Trial {
     if (status != 0) is_over_ = true;
   }
 
+  const Kind& kind_;
   UniqueFd stage_fd_, ours_, theirs_;
   Mapping mapping_;
   std::vector<Twin> twins_;
@@ -300,34 +381,35 @@ class AgainAndAgain final : public Killer {
   unsigned longest_, left_;
 };
 
-View reference() {
-  Nobody nobody;
-  return Trial{}.with(nobody);
-}
+class Survival : public testing::TestWithParam<Kind> {};
+INSTANTIATE_TEST_SUITE_P(, Survival, testing::ValuesIn(kKinds), [](const auto& each) { return each.param.model; });
 
-TEST(Survival, AtEverySystemCall) {
+TEST_P(Survival, AtEverySystemCall) {
+  const Kind& kind = GetParam();
   Nobody nobody;
-  Trial undisturbed;
+  Trial undisturbed{kind};
   const View expected = undisturbed.with(nobody);
   ASSERT_GE(expected.size(), 25u);
-  const unsigned stops = nobody.stops();
+  const unsigned stops = nobody.stops(), step = stride();
   ASSERT_GT(stops, 500u);
   unsigned deaths = 0;
-  for (unsigned nth = 1; nth < stops; nth += stride()) {
+  for (unsigned nth = 1; nth < stops; nth += step) {
     AtStop killer{nth};
-    Trial run;
+    Trial run{kind};
     ASSERT_EQ(run.with(killer), expected) << "killed at stop " << nth;
     deaths += run.deaths();
   }
-  EXPECT_GE(deaths, stops / stride() * 9 / 10);
+  EXPECT_GE(deaths, stops / step * 9 / 10);
 }
 
-TEST(Survival, AgainAndAgain) {
-  const View expected = reference();
+TEST_P(Survival, AgainAndAgain) {
+  const Kind& kind = GetParam();
+  Nobody nobody;
+  const View expected = Trial{kind}.with(nobody);
   unsigned deaths = 0;
   for (unsigned seed = 1; seed <= 10; ++seed) {
-    AgainAndAgain killer{seed, kLongestLife};
-    Trial run;
+    AgainAndAgain killer{seed, kind.longest_life};
+    Trial run{kind};
     ASSERT_EQ(run.with(killer), expected) << "seed " << seed;
     deaths += run.deaths();
   }

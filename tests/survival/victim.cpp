@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A server of an e1000 that survival_test kills, and the next one that goes on.
+// A server of a card that survival_test kills, and the next one that goes on.
 //
-// survival-victim NUMBER BEFORE      BEFORE: the number of the one whose record is to be gone on with, or 0
+// survival-victim MODEL NUMBER BEFORE      MODEL: e1000 or e810. BEFORE: the number of the one whose record is to be
+// gone on with, or 0
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -10,8 +11,10 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "device/e1000/nic.hpp"
+#include "device/e810/nic.hpp"
 #include "keeper/twin.hpp"
 #include "victim.hpp"
 #include "vmux/base/log.hpp"
@@ -40,25 +43,12 @@ vfio_user::ServerOptions options() {
   return options;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc != 3) return 2;
-  const auto number = static_cast<std::uint32_t>(std::strtoul(argv[1], nullptr, 10));
-  const auto before = static_cast<std::uint32_t>(std::strtoul(argv[2], nullptr, 10));
-  ::signal(SIGPIPE, SIG_IGN);
-  if (std::getenv("VMUX_SURVIVAL_LOG") != nullptr) {
-    set_log_sink(
-        [](LogLevel, std::string_view line) {
-          std::fprintf(stderr, "%d: %.*s\n", ::getpid(), static_cast<int>(line.size()), line.data());
-        },
-        LogLevel::trace);
-  }
-  static_cast<void>(need(keeper::start_twin(kTwinFd)));
+template <class Nic>
+int serve(std::uint32_t number, std::uint32_t before) {
   const auto mapping = need(Mapping::create(kStageFd, 0, sizeof(Stage), true));
   auto& stage = *reinterpret_cast<Stage*>(mapping.data());
   const auto poller = need(runtime::Poller::create());
-  const auto nic = need(device::e1000::Nic::create({.name = "victim", .mac = {0x52, 0x54, 0, 0, 1, 1}}, *poller));
+  const auto nic = need(Nic::create({.name = "victim", .mac = {0x52, 0x54, 0, 0, 1, 1}}, *poller));
   std::unique_ptr<vfio_user::Server> server;
   if (before == 0) {
     server = need(vfio_user::Server::create(*poller, nic->function(), options()));
@@ -83,4 +73,23 @@ int main(int argc, char** argv) {
     if (was_connected && !is_connected) return 0;
     was_connected |= is_connected;
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 4) return 2;
+  const auto number = static_cast<std::uint32_t>(std::strtoul(argv[2], nullptr, 10));
+  const auto before = static_cast<std::uint32_t>(std::strtoul(argv[3], nullptr, 10));
+  ::signal(SIGPIPE, SIG_IGN);
+  if (std::getenv("VMUX_SURVIVAL_LOG") != nullptr) {
+    set_log_sink(
+        [](LogLevel, std::string_view line) {
+          std::fprintf(stderr, "%d: %.*s\n", ::getpid(), static_cast<int>(line.size()), line.data());
+        },
+        LogLevel::trace);
+  }
+  static_cast<void>(need(keeper::start_twin(kTwinFd)));
+  return std::string_view{argv[1]} == "e810" ? serve<device::e810::Nic>(number, before)
+                                             : serve<device::e1000::Nic>(number, before);
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "rigs/e1000_rig.hpp"
+#include "rigs/e810_rig.hpp"
 #include "rigs/iavf_rig.hpp"
 #include "rigs/virtio_net_rig.hpp"
 #include "whole/handover_traffic.hpp"
@@ -66,6 +67,37 @@ struct IavfCard {
     return true;
   }
   IavfRig rig;
+};
+
+struct E810OnASwitch {
+  explicit E810OnASwitch(bool is_mapped) : rig(is_mapped ? E810Rig::Doorbell::poll : E810Rig::Doorbell::trap) {
+    rig.start();
+    static_cast<void>(rig.guest->interrupts(1));
+    rig.guest->arm(1);
+  }
+  void queue(unsigned number) { waiting_.push_back(numbered(number)); }
+  void ring() {
+    for (const FrameBytes& frame : std::exchange(waiting_, {}))
+      rig.guest->send_frame(frame);
+  }
+  unsigned reap() { return rig.guest->reap(); }
+  std::optional<FrameBytes> receive() {
+    auto frame = rig.guest->receive();
+    if (!frame) return std::nullopt;
+    rig.guest->refill();
+    return std::move(frame->bytes);
+  }
+  std::vector<Sent> take(std::size_t most) { return rig.take(most); }
+  std::size_t arrive(const FrameBytes& frame) { return rig.arrive(frame); }
+  bool handle() {
+    if (rig.guest->interrupts(1) == 0) return false;
+    rig.guest->arm(1);
+    return true;
+  }
+  E810Rig rig;
+
+ private:
+  std::vector<FrameBytes> waiting_;  // the fake driver rings with each
 };
 
 /// Two pairs of queues, each on a poller of its own: frames take turns.
@@ -133,12 +165,20 @@ TEST_P(HandoverTraffic, OfAnIavfLosesNothingAndRepeatsNothing) {
   Traffic<IavfCard>{GetParam().is_mapped, GetParam().by_interrupt}.run();
 }
 
+TEST_P(HandoverTraffic, OfAnE810LosesNothingAndRepeatsNothing) {
+  Traffic<E810OnASwitch>{GetParam().is_mapped, GetParam().by_interrupt}.run();
+}
+
 // The image is as old as the last change of control state; heads have moved since.
 TEST_P(HandoverTraffic, OfAnE1000GoesOnFromTheCursorsOfOneThatDied) {
   Traffic<E1000Card>{GetParam().is_mapped, GetParam().by_interrupt}.run_and_die();
 }
 TEST_P(HandoverTraffic, OfAnIavfGoesOnFromTheCursorsOfOneThatDied) {
   Traffic<IavfCard>{GetParam().is_mapped, GetParam().by_interrupt}.run_and_die();
+}
+
+TEST_P(HandoverTraffic, OfAnE810GoesOnFromTheCursorsOfOneThatDied) {
+  Traffic<E810OnASwitch>{GetParam().is_mapped, GetParam().by_interrupt}.run_and_die();
 }
 
 TEST_P(HandoverTraffic, OfAVirtioCardOnTwoPollersLosesNothingAndRepeatsNothing) {
@@ -189,6 +229,8 @@ TEST(HandoverCard, CursorsThatWereTamperedWithAreRefusedOrHarmless) {
   tamper(e1000.rig);
   IavfCard iavf{true};
   tamper(iavf.rig);
+  E810OnASwitch e810{true};
+  tamper(e810.rig);
   for (const bool is_packed : {false, true}) {
     VirtioCardOnTwo virtio{true, is_packed};
     tamper(virtio.rig);

@@ -43,6 +43,15 @@ class MessageDma {
   virtual void write(Iova to, std::span<const std::byte> from, Done done) = 0;
 };
 
+/// Whoever keeps the record of an endpoint: see Endpoint::record().
+class Recorder {
+ public:
+  virtual ~Recorder() = default;
+  /// Calls `work`, which is no client's request, and keeps what it has changed before this returns. Should the process
+  /// die in between, whoever takes over finds that it has not begun. Inside a request it is a part of that.
+  virtual void run(const std::function<void()>& work) = 0;
+};
+
 /// Why a state is not restored, for people.
 struct RestoreProblem {
   std::string text;
@@ -142,6 +151,8 @@ class Endpoint {
   /// again (state/undo_log.hpp).
   virtual void begin_requests(std::uint64_t /*round*/) noexcept {}
   virtual void end_requests() noexcept {}
+  /// Set by the transport, for as long as it keeps a record; nullptr: nobody does.
+  virtual void set_recorder(Recorder* /*recorder*/) noexcept {}
 };
 
 }  // namespace vmux::pci

@@ -67,6 +67,7 @@ class Function final : public Endpoint {
   void record_kept() noexcept override;
   void begin_requests(std::uint64_t round) noexcept override;
   void end_requests() noexcept override;
+  void set_recorder(Recorder* recorder) noexcept override;
 
   // --- whoever moves it ---
   /// The model's state can be moved. The calls below are for such a model.
@@ -91,6 +92,11 @@ class Function final : public Endpoint {
   // --- the device model's face ---
   /// Something has changed that a saved state has and the arena has not: a reset, what a driver has agreed upon.
   void note_change() noexcept;
+  /// Somebody else is to go on with the device when this process dies.
+  [[nodiscard]] bool is_recorded() const noexcept;
+  /// Calls `work`, which changes the model outside of a guest's access (a timer, the operator): all of it counts for
+  /// whoever goes on when this process dies, or nothing. What `work` tells the guest may be told again.
+  void in_round(const std::function<void()>& work);
   [[nodiscard]] Interrupts& interrupts() noexcept;
   [[nodiscard]] memory::AddressSpace& memory() noexcept override;
   /// A reader for a queue of the home thread: attached to memory(); fails all accesses while bus mastering is off.

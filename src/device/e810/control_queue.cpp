@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+
+#include "state/commit.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::device::e810 {
@@ -59,6 +61,32 @@ Status ControlQueue::fetch_buffer(Command& command) noexcept {
   return memory_.read(address_of(command.descriptor), command.buffer) ? Status::ok : Status::bad_address;
 }
 
+/// A command as its driver gave it: the answer may lie there already, and the process have died before that counted.
+std::optional<Status> ControlQueue::fetch(Iova at, Command& command) noexcept {
+  if (kept_.number == registers_.commands() + 1) {
+    std::memcpy(&command.descriptor, kept_.descriptor.data(), sizeof command.descriptor);
+    const std::size_t size = std::min<std::size_t>(kept_.size, buffer_.size());
+    std::copy_n(kept_.buffer.begin(), size, buffer_.begin());
+    command.buffer = std::span{buffer_}.first(size);
+    return static_cast<Status>(kept_.status);
+  }
+  const auto fetched = memory_.fetch<Descriptor>(at);
+  if (!fetched) return std::nullopt;
+  command.descriptor = *fetched;
+  const Status status = fetch_buffer(command);
+  keep(command, status);
+  return status;
+}
+
+void ControlQueue::keep(const Command& command, Status status) noexcept {
+  state::commit(kept_.number, Kept::kNone);
+  std::memcpy(kept_.descriptor.data(), &command.descriptor, sizeof command.descriptor);
+  std::ranges::copy(command.buffer, kept_.buffer.begin());
+  kept_.size = static_cast<std::uint16_t>(command.buffer.size());
+  kept_.status = static_cast<std::uint16_t>(status);
+  state::commit(kept_.number, registers_.commands() + 1);
+}
+
 /// Drivers take an answer longer than their buffer for a broken queue.
 void ControlQueue::finish(Command& command, Status status) noexcept {
   Descriptor& descriptor = command.descriptor;
@@ -74,26 +102,28 @@ void ControlQueue::finish(Command& command, Status status) noexcept {
   if (is_error) counters_.refused.add();
 }
 
-bool ControlQueue::serve(CommandHandler& handler) noexcept {
+bool ControlQueue::serve(CommandHandler& handler, Most most) noexcept {
   bool is_interrupt_wanted = false;
   has_more_ = false;
   const std::uint64_t until = monotonic_ns() + kTurn_ns;
   for (Ring ring; open(send_, ring) && ring.head != ring.tail;) {
     if (ring.head >= ring.length || ring.tail >= ring.length) return fault(send_);
     const Iova at{ring.base + std::uint64_t{ring.head} * sizeof(Descriptor)};
-    const auto fetched = memory_.fetch<Descriptor>(at);
+    Command command{{}, {}, 0};
+    const auto fetched = fetch(at, command);
     if (!fetched) return fault(send_);
-    Command command{*fetched, {}, 0};
-    Status status = fetch_buffer(command);
-    if (status == Status::ok) status = handler.execute(command);
+    const Status status = *fetched == Status::ok ? handler.execute(command) : *fetched;
     finish(command, status);
+    registers_.count_command();
     if (!memory_.store(at, command.descriptor)) return fault(send_);
     memory::publish_fence();  // drivers look at the head, and then at the descriptor
     // The command may have been a reset, or have closed the queue.
     if (!open(send_, ring)) break;
-    registers_.set(send_.head, ring.head + 1 == ring.length ? 0 : ring.head + 1);
+    const std::uint32_t head = ring.head + 1 == ring.length ? 0 : ring.head + 1;
+    registers_.set(send_.head, head);
     is_interrupt_wanted |= (command.descriptor.flags & flag::SI) == 0;
-    has_more_ = monotonic_ns() >= until;  // some commands take a hundred times as long as others
+    // Some commands take a hundred times as long as others.
+    has_more_ = head != ring.tail && (most == Most::one || monotonic_ns() >= until);
     if (has_more_) break;
   }
   return is_interrupt_wanted;

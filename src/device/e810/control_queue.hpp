@@ -6,6 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <optional>
 #include <span>
 
 #include "device/e810/state.hpp"
@@ -63,23 +65,36 @@ class ControlQueue {
   static constexpr std::size_t kMaxBuffer = 4096;     ///< bytes
   static constexpr std::uint64_t kTurn_ns = 500'000;  ///< others of the poller want theirs
 
+  /// The last command as its driver gave it, before the answer went over it: in the card's arena, for a successor that
+  /// finds it not to have been executed.
+  struct Kept {
+    static constexpr std::uint64_t kNone = 0;
+    std::uint64_t number;        ///< RegisterFile::commands when it is executed; kNone: there is none
+    std::uint16_t size, status;  ///< of the buffer; what was found when it was read
+    std::array<std::byte, sizeof(wire::ice::Descriptor)> descriptor;
+    std::array<std::byte, kMaxBuffer> buffer;
+  };
+  enum class Most : std::uint8_t { one, turn };  ///< commands of one serve()
+
   struct Names {  ///< offsets of a ring's registers
     std::uint32_t low, high, length, head, tail;
   };
 
-  ControlQueue(Registers& registers, NicCounters& counters, const char* name, Names send, Names receive)
-      : registers_(registers), counters_(counters), name_(name), send_(send), receive_(receive) {}
+  ControlQueue(Registers& registers, NicCounters& counters, Kept& kept, const char* name, Names send, Names receive)
+      : registers_(registers), counters_(counters), kept_(kept), name_(name), send_(send), receive_(receive) {}
 
   /// Attach this to the function: the only access to guest memory on this side.
   [[nodiscard]] memory::GuestMemory& memory() noexcept { return memory_; }
   [[nodiscard]] const Names& send() const noexcept { return send_; }
   [[nodiscard]] const Names& receive() const noexcept { return receive_; }
 
-  /// Executes commands up to the tail, or for as long as kTurn_ns. True when there was one whose completion is to be
-  /// told by an interrupt.
-  bool serve(CommandHandler& handler) noexcept;
+  /// Executes commands up to the tail, one or for as long as kTurn_ns. True when there was one whose completion is to
+  /// be told by an interrupt.
+  bool serve(CommandHandler& handler, Most most) noexcept;
   /// serve() left some for the next time.
   [[nodiscard]] bool has_more() const noexcept { return has_more_; }
+  /// The driver that has given commands is no more.
+  void forget_kept() noexcept { kept_.number = Kept::kNone; }
   /// Puts an event into the receive queue; false when there is no room (or no queue) for it.
   bool post(std::uint16_t opcode, std::span<const std::byte> params, std::span<const std::byte> body) noexcept;
 
@@ -90,12 +105,15 @@ class ControlQueue {
   };
 
   [[nodiscard]] bool open(const Names& names, Ring& ring) const noexcept;
+  [[nodiscard]] std::optional<wire::ice::Status> fetch(Iova at, Command& command) noexcept;
   [[nodiscard]] wire::ice::Status fetch_buffer(Command& command) noexcept;
+  void keep(const Command& command, wire::ice::Status status) noexcept;
   void finish(Command& command, wire::ice::Status status) noexcept;
   bool fault(const Names& names) noexcept;
 
   Registers& registers_;
   NicCounters& counters_;
+  Kept& kept_;
   const char* name_;
   const Names send_, receive_;
   memory::GuestMemory memory_;

@@ -14,6 +14,10 @@ constexpr std::uint64_t kCoreResetTakes = 1'000'000;  // ns
 constexpr unsigned kMoreVectors = 8;
 static_assert(kMaxQueuePairs + kMoreVectors <= kMaxVectors);
 
+// In the arena; those of queues are in queues/data_path.hpp.
+constexpr std::uint32_t kRegistersTag = 1, kDoorbellsTag = 2, kCommandTag = 0x10;
+using DoorbellPages = std::array<std::byte, std::size_t{2} * kPage>;
+
 std::uint64_t serial_of(const MacAddress& mac) noexcept {  // as the parts have it: ff-ff in the middle of the address
   std::uint64_t serial = 0;
   for (const unsigned byte :
@@ -53,18 +57,24 @@ wire::ice::Status NobodyThere::execute(Command& command) noexcept {
   return is_message ? wire::ice::Status::no_entry : wire::ice::Status::not_implemented;
 }
 
-Nic::Nic(NicOptions options, runtime::Poller& poller)
+Nic::Nic(NicOptions options, runtime::Poller& poller, state::Arena arena)
     : options_(std::move(options)),
       identity_{options_.mac, options_.queue_pairs, options_.queue_pairs + kMoreVectors, options_.link_up},
+      arena_(std::move(arena)),
+      placed_(arena_.place_undoable<RegisterFile>(kRegistersTag)),
+      registers_(placed_.first, placed_.second),
       interrupts_(registers_, nic_counters_, poller),
-      admin_queue_(registers_, nic_counters_, options_.name.c_str(), kFirmwareSend, kFirmwareReceive),
-      mailbox_(registers_, nic_counters_, options_.name.c_str(), kMailboxSend, kMailboxReceive),
-      sideband_(registers_, nic_counters_, options_.name.c_str(), kSidebandSend, kSidebandReceive),
+      admin_queue_(registers_, nic_counters_, arena_.place<ControlQueue::Kept>(kCommandTag), options_.name.c_str(),
+                   kFirmwareSend, kFirmwareReceive),
+      mailbox_(registers_, nic_counters_, arena_.place<ControlQueue::Kept>(kCommandTag + 1), options_.name.c_str(),
+               kMailboxSend, kMailboxReceive),
+      sideband_(registers_, nic_counters_, arena_.place<ControlQueue::Kept>(kCommandTag + 2), options_.name.c_str(),
+                kSidebandSend, kSidebandReceive),
       alarm_(poller, [this] { queue_stopped(); }),
-      data_(registers_, interrupts_, nic_counters_, alarm_, options_.name.c_str(), options_.queue_pairs + 2),
+      data_(registers_, interrupts_, nic_counters_, alarm_, arena_, options_.name.c_str(), options_.queue_pairs + 2),
       firmware_(registers_, nic_counters_, interrupts_, data_, admin_queue_, identity_),
       port_(data_, interrupts_, alarm_, options_.doorbell == Doorbell::poll),
-      reset_timer_(poller, [this] { end_core_reset(); }),
+      reset_timer_(poller, [this] { function_->in_round([this] { end_core_reset(); }); }),
       serve_timer_(poller, [this] { serve_all(); }) {}
 
 Nic::~Nic() {
@@ -79,7 +89,10 @@ Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& po
   if (options.queue_pairs < 1 || options.queue_pairs > kMaxQueuePairs) {
     return fail(Errc::out_of_range, "queue pairs of an E810: 1 to 64");
   }
-  std::unique_ptr<Nic> nic{new Nic(std::move(options), poller)};
+  auto arena = state::Arena::create(2 * sizeof(RegisterFile) + sizeof(state::UndoWords) + sizeof(DoorbellPages) +
+                                    3 * sizeof(ControlQueue::Kept) + (options.queue_pairs + 2) * QueuePair::kCursors);
+  if (!arena) return tl::unexpected(arena.error());
+  std::unique_ptr<Nic> nic{new Nic(std::move(options), poller, std::move(*arena))};
   auto function = pci::Function::create(spec_of(nic->options_), *nic);
   if (!function) return tl::unexpected<Error>(function.error());
   nic->connect(std::move(*function));
@@ -90,8 +103,8 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
   function_ = std::move(function);
   const std::span<std::byte> bar = function_->shared(pci::Region::bar0);
   if (bar.empty()) {
-    own_doorbells_.resize(2 * kPage);
-    registers_.place_doorbells(std::span{own_doorbells_}.first(kPage), std::span{own_doorbells_}.last(kPage));
+    const std::span<std::byte> own{arena_.place<DoorbellPages>(kDoorbellsTag)};
+    registers_.place_doorbells(own.first(kPage), own.last(kPage));
   } else {
     registers_.place_doorbells(bar.subspan(reg::QRX_TAIL, kPage), bar.subspan(reg::QTX_COMM_DBELL, kPage));
   }
@@ -104,9 +117,12 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
 
 /// What the driver has set up is gone; after a reset of the device, what it has downloaded as well.
 void Nic::forget(ClearedBy kind) noexcept {
+  function_->note_change();
   data_.reset();
   alarm_.silence();  // of queues that are no more
   serve_timer_.disarm();
+  for (ControlQueue* const queue : {&admin_queue_, &mailbox_, &sideband_})
+    queue->forget_kept();
   interrupts_.reset();
   registers_.reset(kind);
   const std::uint32_t last = options_.queue_pairs + 1, valid = 1u << 31;
@@ -140,6 +156,7 @@ void Nic::begin_core_reset(std::uint32_t trigger) noexcept {
   }
   registers_.set(reg::GLGEN_RSTAT, status);
   registers_.set(reg::GLNVM_ULD, 0);
+  function_->note_change();
   data_.reset();
   interrupts_.raise_other(oicr::GRST);
   set_reset_due(monotonic_ns() + kCoreResetTakes);
@@ -172,15 +189,21 @@ void Nic::queue_stopped() noexcept {
 }
 
 void Nic::set_link(bool up) noexcept {
-  const bool was_up = firmware_.is_link_up();
-  identity_.link_up = up;
-  link_may_have_changed();
-  if (firmware_.is_link_up() != was_up) firmware_.link_changed();
+  function_->in_round([this, up] {
+    function_->note_change();
+    const bool was_up = firmware_.is_link_up();
+    identity_.link_up = up;
+    link_may_have_changed();
+    if (firmware_.is_link_up() != was_up) firmware_.link_changed();
+  });
 }
 
 void Nic::set_mac(const MacAddress& mac) noexcept {
-  options_.mac = identity_.mac = mac;
-  firmware_.set_mac(mac);
+  function_->in_round([this, &mac] {
+    function_->note_change();
+    options_.mac = identity_.mac = mac;
+    firmware_.set_mac(mac);
+  });
 }
 
 bool Nic::leaving() noexcept {

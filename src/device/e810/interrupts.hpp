@@ -49,6 +49,8 @@ class InterruptUnit {
   /// `now`: when it was paused.
   void save(SavedState& into, std::uint64_t now) const;
   void load(const SavedState& from, std::uint64_t now) noexcept;
+  /// The registers are another's now: what may have been due without that it is known is told once more.
+  void registers_taken_over() noexcept;
 
  private:
   struct Vector {

@@ -9,6 +9,7 @@
 namespace vmux::device::e810 {
 
 void Registers::reset(ClearedBy kind) noexcept {
+  undo_.note_all();
   for (std::size_t row = 0; row < kRegisters.size(); ++row) {
     const Register& each = kRegisters[row];
     if (each.access == Access::statistic) continue;
@@ -17,7 +18,7 @@ void Registers::reset(ClearedBy kind) noexcept {
       for (std::uint32_t i = 0; i < each.count; ++i)
         set(each.at + i * each.stride, each.reset);
     } else {
-      std::fill_n(values_.begin() + kFirstSlot[row], each.count, each.reset);
+      std::fill_n(file_.values.begin() + kFirstSlot[row], each.count, each.reset);
     }
   }
 }
@@ -83,27 +84,34 @@ void Nic::write_register(std::uint32_t offset, std::uint32_t value) noexcept {
   }
 }
 
+// One at a time where each is to be told once: what is kept of a command is kept of the last.
 void Nic::serve(ControlQueue& queue, CommandHandler& handler, std::uint32_t cause) noexcept {
-  if (!queue.serve(handler)) return;
+  if (!queue.serve(handler, function_->is_recorded() ? ControlQueue::Most::one : ControlQueue::Most::turn)) return;
   interrupts_.raise(registers_.get(cause));
   interrupts_.service();
 }
 
 /// What a tail was written for; while paused, resume() does it.
 void Nic::serve_all() noexcept {
-  if (is_paused_) return;
+  if (!is_paused_) function_->in_round([this] { serve_each(); });
+}
+
+void Nic::serve_each() noexcept {
+  const std::uint64_t commands = nic_counters_.commands.get();
+  const bool was_event_due = firmware_.is_event_due();
   serve(admin_queue_, firmware_, reg::PFINT_FW_CTL);
   link_may_have_changed();
   firmware_.event_room();
   serve(mailbox_, nobody_, reg::PFINT_MBX_CTL);
   serve(sideband_, nobody_, reg::PFINT_SB_CTL);
+  if (nic_counters_.commands.get() != commands || firmware_.is_event_due() != was_event_due) function_->note_change();
   if (admin_queue_.has_more() || mailbox_.has_more() || sideband_.has_more()) serve_timer_.arm_after(0);
 }
 
 void Nic::write_effect(const Register& row, std::uint32_t offset, std::uint32_t value) noexcept {
   switch (row.at) {
-    case reg::PFGEN_CTRL:  // over before it can be looked at
-      if (value != 0) forget(ClearedBy::pf_reset);
+    case reg::PFGEN_CTRL:                           // over before it can be looked at
+      if (value != 0) forget(ClearedBy::pf_reset);  // notes the change
       return;
     case reg::GLGEN_RTRIG:
       if (value != 0) begin_core_reset(value);
@@ -112,6 +120,7 @@ void Nic::write_effect(const Register& row, std::uint32_t offset, std::uint32_t 
       const std::uint32_t queue = (offset - reg::QRX_CTRL) / 4;
       registers_.set(offset, value);
       if (queue >= data_.queues()) return;
+      function_->note_change();
       if (!qrx_ctrl::qena_req::is_set(value)) return data_.disable_rx(queue);
       static_cast<void>(data_.enable_rx(queue));
       return;

@@ -7,7 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "base/mac.hpp"
 #include "device/e810/control_queue.hpp"
@@ -20,6 +20,7 @@
 #include "vmux/pci/device.hpp"
 #include "vmux/pci/function.hpp"
 #include "vmux/runtime/poller.hpp"
+#include "vmux/state/arena.hpp"
 
 namespace vmux::device::e810 {
 
@@ -72,10 +73,14 @@ class Nic final : public pci::Device, public pci::Savable {
   void pause() noexcept override;
   void resume() noexcept override;
   void save(state::Writer& into) const override;
+  void save_running(state::Writer& into) override;
+  state::Arena* arena() noexcept override { return &arena_; }
+  state::UndoLog* undo_log() noexcept override { return &placed_.second; }
+  [[nodiscard]] tl::expected<void, std::string> arena_taken_over() override;
   [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from) override;
 
  private:
-  Nic(NicOptions options, runtime::Poller& poller);
+  Nic(NicOptions options, runtime::Poller& poller, state::Arena arena);
   void connect(std::unique_ptr<pci::Function> function) noexcept;
 
   [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) noexcept;
@@ -83,6 +88,7 @@ class Nic final : public pci::Device, public pci::Savable {
   void write_register(std::uint32_t offset, std::uint32_t value) noexcept;
   void write_effect(const Register& row, std::uint32_t offset, std::uint32_t value) noexcept;
   void serve_all() noexcept;
+  void serve_each() noexcept;
   void serve(ControlQueue& queue, CommandHandler& handler, std::uint32_t cause) noexcept;
   void link_may_have_changed() noexcept { port_.set_link(firmware_.is_link_up()); }
 
@@ -91,13 +97,15 @@ class Nic final : public pci::Device, public pci::Savable {
   void begin_core_reset(std::uint32_t trigger) noexcept;
   void end_core_reset() noexcept;
   void set_reset_due(std::uint64_t when_ns) noexcept;
+  [[nodiscard]] struct SavedState saved_state() const;
 
   NicOptions options_;
   Identity identity_;
   bool is_leaving_ = false;  // the cable is pulled until the client has gone
+  state::Arena arena_;
+  std::pair<RegisterFile&, state::UndoLog> placed_;
   Registers registers_;
   NicCounters nic_counters_;
-  std::vector<std::byte> own_doorbells_;  // trap mode: the memory of the two pages
   std::unique_ptr<pci::Function> function_;
   InterruptUnit interrupts_;
   ControlQueue admin_queue_, mailbox_, sideband_;

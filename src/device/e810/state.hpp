@@ -10,13 +10,24 @@
 #include "device/e810/registers.hpp"
 #include "vmux/base/counter.hpp"
 #include "vmux/memory/ordered.hpp"
+#include "vmux/state/undo_log.hpp"
 
 namespace vmux::device::e810 {
 
-/// The two pages of doorbells lie in memory that the guest may have mapped (poll mode) or in the model's own (trap
+/// In the card's arena, with a log: what a request has changed and its driver has not heard of is undone there when the
+/// process dies.
+struct RegisterFile {
+  std::array<std::uint32_t, kRegisterSlots> values;
+  std::uint64_t commands;  ///< that control queues have executed
+};
+
+/// The two pages of doorbells lie in memory that the guest may have mapped (poll mode) or in the card's arena (trap
 /// mode), and are read and written with ordered accesses only.
 class Registers {
  public:
+  /// Both outlive this object, and so may another process's values that lie there from some time on.
+  Registers(RegisterFile& file, state::UndoLog& undo) noexcept : file_(file), undo_(undo) {}
+
   /// Of kPage bytes each. Before any other call.
   void place_doorbells(std::span<std::byte> receive_tails, std::span<std::byte> transmit) noexcept {
     receive_tails_ = receive_tails;
@@ -27,7 +38,7 @@ class Registers {
   [[nodiscard]] std::uint32_t get(std::uint32_t offset) const noexcept {
     if (offset - reg::QRX_TAIL < kPage) return memory::load_acquire32(receive_tails_, offset - reg::QRX_TAIL);
     if (offset - reg::QTX_COMM_DBELL < kPage) return memory::load_acquire32(transmit_, offset - reg::QTX_COMM_DBELL);
-    return values_[slot_of(offset)];
+    return file_.values[slot_of(offset)];
   }
   void set(std::uint32_t offset, std::uint32_t value) noexcept {
     if (offset - reg::QRX_TAIL < kPage) {
@@ -36,7 +47,15 @@ class Registers {
     if (offset - reg::QTX_COMM_DBELL < kPage) {
       return memory::store_release32(transmit_, offset - reg::QTX_COMM_DBELL, value);
     }
-    values_[slot_of(offset)] = value;
+    std::uint32_t& word = file_.values[slot_of(offset)];
+    undo_.note(word);
+    word = value;
+  }
+  /// See RegisterFile.
+  [[nodiscard]] std::uint64_t commands() const noexcept { return file_.commands; }
+  void count_command() noexcept {
+    undo_.note(file_.commands);
+    ++file_.commands;
   }
   /// What the data path reads once per look at a queue: no search in the table.
   [[nodiscard]] std::uint32_t transmit_tail(unsigned queue) const noexcept {
@@ -49,7 +68,8 @@ class Registers {
   void reset(ClearedBy kind) noexcept;
 
  private:
-  std::array<std::uint32_t, kRegisterSlots> values_{};
+  RegisterFile& file_;
+  state::UndoLog& undo_;
   std::span<std::byte> receive_tails_, transmit_;  // belong to the function or to the Nic
 };
 

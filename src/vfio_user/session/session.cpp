@@ -86,10 +86,13 @@ Session::Session(SessionContext context, ipc::Connection socket, std::function<v
            }),
       ended_callback_(std::move(ended)),
       anchor_(std::make_shared<Anchor>(Anchor{this})),
-      patrol_(context.poller, [this] { on_patrol(); }) {}
+      patrol_(context.poller, [this] { on_patrol(); }) {
+  if (context_.recorder != nullptr) context_.endpoint.set_recorder(this);
+}
 
 Session::~Session() {
   anchor_->session = nullptr;
+  if (context_.recorder != nullptr) context_.endpoint.set_recorder(nullptr);
   detach();
 }
 
@@ -128,6 +131,19 @@ void Session::commit() noexcept {
   context_.recorder->kept();  // not before: until then the image before that one counts
   if (std::exchange(is_round_open_, false)) context_.endpoint.end_requests();
   served_fds_.clear();
+}
+
+void Session::open_round() noexcept {
+  if (!std::exchange(is_round_open_, true)) context_.endpoint.begin_requests(context_.recorder->stream().round());
+}
+
+// A message that comes next is another's round: this one counts by itself.
+void Session::run(const std::function<void()>& work) {
+  if (ended_) return work();
+  const bool is_part = in_event_;
+  open_round();
+  work();
+  if (!is_part) commit();
 }
 
 void Session::on_ready(std::uint32_t events) {
@@ -249,9 +265,8 @@ void Session::dispatch(Incoming& message) {
   ++served_;
   context_.counters.requests.add();
   if (context_.recorder != nullptr) {
-    StreamRecord& stream = context_.recorder->stream();
-    stream.begin(transport_.position() - message.header.size);
-    if (!std::exchange(is_round_open_, true)) context_.endpoint.begin_requests(stream.round());
+    context_.recorder->stream().begin(transport_.position() - message.header.size);
+    open_round();
   }
   const std::uint32_t type = message.header.flags & flags::kTypeMask;
   if (type == flags::kReply && !twin_ && dma_.take_reply(message.header, message.payload)) {

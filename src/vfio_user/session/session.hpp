@@ -57,12 +57,12 @@ struct SessionContext {
 [[nodiscard]] std::size_t longest_message(const ServerOptions& options);
 
 /// Serves requests in order, each by one handler that a table names. Home thread.
-class Session {
+class Session final : private pci::Recorder {
  public:
   /// `ended` is called as the last thing that an event does when the client is gone or was thrown out; it may destroy
   /// the session.
   Session(SessionContext context, ipc::Connection socket, std::function<void()> ended);
-  ~Session();
+  ~Session() override;
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
@@ -117,6 +117,8 @@ class Session {
   void finish_event();
   void dispatch(Incoming& message);
   void keep_fds(Incoming& message);
+  void open_round() noexcept;
+  void run(const std::function<void()>& work) override;  // pci::Recorder
   [[nodiscard]] Result<Outcome> serve(const Row& row, Incoming& message);
   void end(LogLevel level, const char* why, const char* detail = "") noexcept;
   std::span<std::byte> reply(const Header& to, std::size_t payload_size, int error = 0);

@@ -53,6 +53,7 @@ class Firmware final : public CommandHandler {
   void reset(ClearedBy kind);
   /// Told of by an event, if the driver wants to hear of it; later, if there is no room for it now.
   void link_changed() noexcept;
+  [[nodiscard]] bool is_event_due() const noexcept { return is_link_event_due_; }
   /// The driver has given receive descriptors of the admin queue.
   void event_room() noexcept;
   /// The cable is plugged, and the driver has not switched the PHY off.

@@ -23,7 +23,7 @@ void note(std::vector<std::uint16_t>& running, unsigned queue, bool is_running) 
 }  // namespace
 
 DataPath::DataPath(Registers& registers, InterruptUnit& interrupts, NicCounters& counters, nic::Alarm& alarm,
-                   const char* name, unsigned queues)
+                   state::Arena& arena, const char* name, unsigned queues)
     : registers_(registers),
       interrupts_(interrupts),
       counters_(counters),
@@ -31,12 +31,13 @@ DataPath::DataPath(Registers& registers, InterruptUnit& interrupts, NicCounters&
       is_bufferless_(queues),
       infos_(kLongestBurst) {
   for (unsigned queue = 0; queue < queues; ++queue)
-    pairs_.push_back(std::make_unique<QueuePair>(name, queue, alarm));
+    pairs_.push_back(std::make_unique<QueuePair>(name, queue, alarm, arena));
   tx_running_.reserve(queues);
   rx_running_.reserve(queues);
 }
 
 void DataPath::connect(pci::Function& function) {
+  function_ = &function;
   for (const auto& pair : pairs_) {
     function.attach(pair->tx.memory());
     function.attach(pair->rx.memory());
@@ -157,7 +158,7 @@ std::size_t DataPath::peek(std::span<packet::FrameView> into) noexcept {
     const std::size_t count = tx.peek(into, registers_.transmit_tail(peeked_queue_), rules_.vlan);
     if (count == 0) continue;
     if (!tx.state().config.programs_flows) return count;
-    program_flows(tx, into.first(count));
+    function_->in_round([&] { program_flows(tx, into.first(count)); });  // before the driver hears that it is done
     complete(count);
   }
   return 0;
@@ -165,6 +166,7 @@ std::size_t DataPath::peek(std::span<packet::FrameView> into) noexcept {
 
 // What comes out of this queue is not for the wire.
 void DataPath::program_flows(intel::TxQueue& queue, std::span<const packet::FrameView> frames) noexcept {
+  function_->note_change();
   const auto programs = queue.programs();
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const auto id = static_cast<std::uint32_t>(intel::flow_program_high::id::get(programs[i].high));

@@ -18,6 +18,7 @@
 #include "packet/frame.hpp"
 #include "port/port.hpp"
 #include "vmux/pci/function.hpp"
+#include "vmux/state/arena.hpp"
 
 namespace vmux::device::e810 {
 
@@ -27,8 +28,13 @@ struct FrameStatistics {
 };
 
 struct QueuePair {
-  QueuePair(const char* name, unsigned index, nic::Alarm& alarm) noexcept
-      : tx(name, index, &alarm), rx(name, index, &alarm) {}
+  using TxState = intel::QueueState<intel::TxQueueConfig>;
+  using RxState = intel::QueueState<intel::RxQueueConfig>;
+  static constexpr std::uint32_t kTxTag = 0x100, kRxTag = 0x200;              // in the arena
+  static constexpr std::size_t kCursors = sizeof(TxState) + sizeof(RxState);  // bytes there
+  QueuePair(const char* name, unsigned index, nic::Alarm& alarm, state::Arena& arena) noexcept
+      : tx(name, index, &alarm, &arena.place<TxState>(kTxTag + index)),
+        rx(name, index, &alarm, &arena.place<RxState>(kRxTag + index)) {}
   intel::TxQueue tx;
   intel::RxQueue rx;
 };
@@ -36,8 +42,8 @@ struct QueuePair {
 class DataPath {
  public:
   /// `queues`: how many queue numbers there are.
-  DataPath(Registers& registers, InterruptUnit& interrupts, NicCounters& counters, nic::Alarm& alarm, const char* name,
-           unsigned queues);
+  DataPath(Registers& registers, InterruptUnit& interrupts, NicCounters& counters, nic::Alarm& alarm,
+           state::Arena& arena, const char* name, unsigned queues);
   void connect(pci::Function& function);
   void disconnect(pci::Function& function) noexcept;
 
@@ -63,6 +69,10 @@ class DataPath {
   [[nodiscard]] bool is_any_stopped() const noexcept;
   void save(SavedState& into) const;
   void load(const SavedState& from);
+  /// The queues' states are another's now: whether they can be read at all, and then, what follows from them is made
+  /// anew and their driver told.
+  [[nodiscard]] bool are_cursors() const noexcept;
+  void cursors_taken_over() noexcept;
 
   [[nodiscard]] const intel::TxQueue& tx(unsigned queue) const noexcept { return pairs_[queue]->tx; }
   [[nodiscard]] const intel::RxQueue& rx(unsigned queue) const noexcept { return pairs_[queue]->rx; }
@@ -88,6 +98,8 @@ class DataPath {
     return queue < pairs_.size() && pairs_[queue]->rx.is_enabled() ? queue : rx_running_.front();
   }
   void note_running() noexcept;
+  void restore(std::size_t queue, const intel::QueueSnapshot<intel::TxQueueConfig>& tx,
+               const intel::QueueSnapshot<intel::RxQueueConfig>& rx) noexcept;
   void program_flows(intel::TxQueue& queue, std::span<const packet::FrameView> frames) noexcept;
 
   Registers& registers_;
@@ -100,6 +112,7 @@ class DataPath {
   bool has_any_received_ = false;
   intel::RxRules rules_;
   packet::Accepts accepts_;
+  pci::Function* function_ = nullptr;
   std::size_t turn_ = 0;            // whose turn it is, of tx_running_
   std::uint16_t peeked_queue_ = 0;  // the queue that was peeked last
   std::vector<intel::RxInfo> infos_;

@@ -5,6 +5,7 @@
 #include "device/e810/registers.hpp"
 #include "rigs/e810_rig.hpp"
 #include "rigs/saved_image.hpp"
+#include "vmux/state/arena.hpp"
 
 namespace vmux::rigs {
 namespace {
@@ -124,6 +125,91 @@ TEST_P(E810Save, CommandsThatArriveMeanwhileAreExecutedAfterwards) {
   const std::uint32_t head = rig.guest->read(0x80300);
   rig.nic->function().resume();
   EXPECT_EQ(rig.guest->read(0x80300), head + 1);
+}
+
+/// Keeps what a transport would.
+class E810Dying : public ::testing::Test, protected pci::Recorder {
+ protected:
+  static constexpr std::uint64_t kRound = 7;
+  E810Dying() {
+    rig.start();
+    rig.nic->function().set_recorder(this);
+    rig.start_record();
+  }
+  void run(const std::function<void()>& work) override {
+    ++rounds;
+    work();
+  }
+  /// The process dies with what has happened since begin_requests() not done; whoever sent it sends it again.
+  void die() {
+    auto died = rig.die();
+    ASSERT_TRUE(state::Arena::undo(died.fds.get("cursors"), kRound));
+    rig.take_over(died);
+  }
+  static Bytes two_numbers() {
+    Bytes buffer(8);
+    buffer[0] = std::byte{0x60};
+    buffer[2] = std::byte{2};
+    return buffer;
+  }
+  E810Rig rig;
+  unsigned rounds = 0;
+};
+
+TEST_F(E810Dying, ACommandWhoseAnswerDoesNotCountIsExecutedAsItWasGiven) {
+  rig.nic->function().begin_requests(kRound);
+  const auto lost = rig.guest->call(0x0208, {1}, two_numbers());
+  EXPECT_EQ(lost.number(4, 2), 1u);
+  const std::uint32_t tail = rig.guest->read(0x80400), head = rig.guest->read(0x80300);
+  EXPECT_EQ(head, tail);
+  die();
+  EXPECT_NE(rig.guest->read(0x80300), head);
+  rig.guest->write(0x80400, tail);
+  EXPECT_EQ(rig.guest->read(0x80300), head);
+  const auto again = rig.guest->answer(head - 1);
+  EXPECT_EQ(again.retval, 0);
+  EXPECT_EQ(again.params, lost.params);
+  EXPECT_EQ(rig.guest->call(0x0208, {1}, two_numbers()).number(4, 2), 3u);  // it has counted once
+}
+
+TEST_F(E810Dying, OneThatCountsIsNotTakenForTheNext) {
+  rig.nic->function().begin_requests(kRound);
+  EXPECT_EQ(rig.guest->call(0x0208, {1}, two_numbers()).number(4, 2), 1u);
+  rig.nic->function().end_requests();
+  rig.start_record();
+  auto died = rig.die();
+  ASSERT_TRUE(state::Arena::undo(died.fds.get("cursors"), kRound + 1));
+  rig.take_over(died);
+  EXPECT_EQ(rig.guest->call(0x0b05, {0, 0x80, 1 | 2 << 2}, Bytes(512), false).opcode, 0x0b05);
+  EXPECT_EQ(rig.guest->call(0x0208, {1}, two_numbers()).number(4, 2), 3u);
+}
+
+TEST_F(E810Dying, CommandsAreExecutedOneInARound) {
+  const unsigned before = rounds;
+  for (int i = 0; i < 3; ++i)
+    rig.guest->queue_command(0x0208, {1}, two_numbers(), true);
+  rig.guest->ring_admin();
+  const std::uint32_t head = rig.guest->read(0x80300);
+  EXPECT_TRUE(rig.run_until([&] { return rig.guest->read(0x80300) == head + 2; }));
+  EXPECT_EQ(rounds, before + 3);
+}
+
+TEST_F(E810Dying, ACauseThatWasReadAndNotToldIsThereAgain) {
+  constexpr std::uint32_t kCauses = 0x16ca00;
+  rig.guest->write(0xb8190, 1);  // a reset of the device is a cause
+  rig.start_record();
+  rig.nic->function().begin_requests(kRound);
+  const std::uint32_t causes = rig.guest->read(kCauses);
+  EXPECT_NE(causes & 1u << 20, 0u);
+  EXPECT_EQ(rig.guest->read(kCauses), 0u);
+  die();
+  EXPECT_EQ(rig.guest->read(kCauses), causes);
+}
+
+TEST_F(E810Dying, TheOperatorsAddressIsNoted) {
+  static_cast<void>(rig.nic->function().take_change());
+  rig.card().set_mac({0x52, 0x54, 0, 0, 0, 9});
+  EXPECT_TRUE(rig.nic->function().take_change());
 }
 
 TEST(E810SavedImage, CutOffOrChangedIsRefusedOrCanBeUsed) {
