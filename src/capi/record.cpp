@@ -27,15 +27,15 @@ std::vector<std::uint8_t> as_numbers(std::span<const std::byte> bytes) {
 Result<std::unique_ptr<Record>> Record::create(vfu_ctx& context, const Keeper& keeper) {
   auto slots = state::ControlSlots::create(kLongestImage);
   if (!slots) return tl::unexpected(slots.error());
-  auto stream = vfio_user::StreamRecord::create(kLongestStream);
+  auto stream = ipc::StreamRecord::create(kLongestStream);
   if (!stream) return tl::unexpected(stream.error());
-  auto twin = vfio_user::StreamRecord::create(kLongestStream);
+  auto twin = ipc::StreamRecord::create(kLongestStream);
   if (!twin) return tl::unexpected(twin.error());
   return std::unique_ptr<Record>(new Record(context, keeper, std::move(*slots), std::move(*stream), std::move(*twin)));
 }
 
-Record::Record(vfu_ctx& context, const Keeper& keeper, state::ControlSlots slots, vfio_user::StreamRecord stream,
-               vfio_user::StreamRecord twin) noexcept
+Record::Record(vfu_ctx& context, const Keeper& keeper, state::ControlSlots slots, ipc::StreamRecord stream,
+               ipc::StreamRecord twin) noexcept
     : context_(context),
       keeper_(keeper),
       slots_(std::move(slots)),

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "ipc/stream_record.hpp"
 #include "vfio-user/vmux-extensions.h"
-#include "vfio_user/stream_record.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/state/control_slots.hpp"
@@ -41,8 +41,8 @@ class Record {
   Record& operator=(const Record&) = delete;
 
   [[nodiscard]] std::array<int, VMUX_RECORD_FILES> files() const noexcept;
-  [[nodiscard]] vfio_user::StreamRecord& stream() noexcept { return stream_; }
-  [[nodiscard]] vfio_user::StreamRecord& twin() noexcept { return twin_; }
+  [[nodiscard]] ipc::StreamRecord& stream() noexcept { return stream_; }
+  [[nodiscard]] ipc::StreamRecord& twin() noexcept { return twin_; }
 
   // --- descriptors ---
   /// It has arrived, or goes out: before anything rests on it.
@@ -69,8 +69,8 @@ class Record {
   void let_go_all();
 
  private:
-  Record(vfu_ctx& context, const Keeper& keeper, state::ControlSlots slots, vfio_user::StreamRecord stream,
-         vfio_user::StreamRecord twin) noexcept;
+  Record(vfu_ctx& context, const Keeper& keeper, state::ControlSlots slots, ipc::StreamRecord stream,
+         ipc::StreamRecord twin) noexcept;
   [[nodiscard]] bool is_different() const noexcept;
   [[nodiscard]] std::span<const std::uint8_t> config_now() const noexcept;
   [[nodiscard]] std::string listener_name(std::uint32_t kind, std::uint32_t vector) const;
@@ -81,7 +81,7 @@ class Record {
   vfu_ctx& context_;
   Keeper keeper_;
   state::ControlSlots slots_;
-  vfio_user::StreamRecord stream_, twin_;
+  ipc::StreamRecord stream_, twin_;
   std::set<int> kept_, needed_;  // needed_: by the image
   std::vector<UniqueFd> closing_;
   std::map<std::string, UniqueFd> listeners_;  // by the names of pci::Interrupts::save_routing(), and others

@@ -20,8 +20,8 @@
 namespace vmux::capi {
 namespace {
 
-using vfio_user::StreamFds;
-using vfio_user::StreamRecord;
+using ipc::StreamFds;
+using ipc::StreamRecord;
 using Problem = tl::expected<void, std::string>;
 
 tl::unexpected<std::string> bad(const char* why) { return tl::unexpected(std::string{why}); }

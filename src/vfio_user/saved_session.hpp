@@ -11,37 +11,15 @@
 #include <string_view>
 #include <vector>
 
+#include "ipc/left_behind.hpp"
 #include "vfio_user/dma_channel.hpp"
 #include "vfio_user/migration.hpp"
 #include "vmux/pci/spec.hpp"
 
 namespace vmux::vfio_user {
 
-/// Bytes under way on one socket. Positions are from the first byte of their queue.
-struct SavedStream {
-  static constexpr std::size_t kMostBytes = std::size_t{96} << 20;  ///< beyond the longest message of any client
-  static constexpr std::size_t kMostMessages = 4096;                ///< with descriptors
-
-  struct WithFds {
-    std::uint32_t position = 0;
-    std::uint8_t fds = 0;
-    bool lost = false;  ///< the kernel could not give us all
-    static void describe(auto& fields, auto& self) {
-      fields("position", self.position);
-      fields("fds", self.fds);
-      fields("lost", self.lost);
-    }
-  };
-  std::vector<std::uint8_t> in, out;
-  std::vector<WithFds> arrived, departing;
-  std::uint32_t deaths = 0;  // not saved: of whoever takes over from a process that died (StreamRecord::Left)
-  static void describe(auto& fields, auto& self) {
-    fields.list("in", self.in, kMostBytes);
-    fields.list("out", self.out, kMostBytes);
-    fields.list("arrived", self.arrived, kMostMessages);
-    fields.list("departing", self.departing, kMostMessages);
-  }
-};
+using ipc::LeftStream;
+using ipc::SavedStream;
 
 /// Requests to the client: what the device has asked for, and where the oldest of them stands.
 struct SavedDma {
@@ -118,18 +96,6 @@ struct SavedSession {
     fields("dma", self.dma);
     fields("stream", self.stream);
     fields("twin", self.twin);
-  }
-};
-
-/// In place of SavedSession::stream, of a process that has died: what its record says.
-struct LeftStream {
-  static constexpr std::string_view kSection = "vfio_user.stream";
-  static constexpr std::uint16_t kVersion = 1;
-  SavedStream stream;
-  std::uint32_t deaths = 0;
-  static void describe(auto& fields, auto& self) {
-    fields("stream", self.stream);
-    fields("deaths", self.deaths);
   }
 };
 

@@ -219,11 +219,7 @@ Server::Record Server::record() const noexcept {
   return {impl_->slots->fd(), impl_->stream_record->fd()};
 }
 
-void Server::give_up(state::Suspended from) noexcept {
-  for (const char* const name : {"connection", "twin"}) {
-    if (auto socket = from.fds.copy(name)) ipc::Connection{std::move(*socket)}.hang_up();
-  }
-}
+void Server::give_up(state::Suspended from) noexcept { ipc::give_up(from); }
 
 Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(ipc::Connection{std::move(connection)}, 0); }
 

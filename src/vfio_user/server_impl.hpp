@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "ipc/listener.hpp"
+#include "ipc/stream_record.hpp"
 #include "vfio_user/session/session.hpp"
-#include "vfio_user/stream_record.hpp"
 #include "vmux/base/log.hpp"
 #include "vmux/state/control_slots.hpp"
 #include "vmux/vfio_user/server.hpp"

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a server leaves when its process dies, and how it is read.
-#include <algorithm>
-
 #include "base/logf.hpp"
 #include "vfio_user/saved_session.hpp"
 #include "vfio_user/server_impl.hpp"
@@ -14,34 +12,9 @@ namespace {
 
 constexpr std::size_t kLongestImage = std::size_t{64} << 20;  // pages that are never written take no memory
 
-/// Of `fds`, in order, as save() would have them: one entry for each message.
-void add_all(std::span<const StreamFds> fds, std::uint64_t begin, std::vector<SavedStream::WithFds>& into,
-             const std::string& kind, std::map<std::string, int>& names) {
-  unsigned next = 0;
-  for (const StreamFds& each : fds) {
-    const auto position = static_cast<std::uint32_t>(std::max(each.position, begin) - begin);
-    if (into.empty() || into.back().position != position) into.push_back({position, 0, false});
-    SavedStream::WithFds& message = into.back();
-    message.lost |= each.lost != 0;
-    for (std::uint32_t i = 0; i < each.count && message.fds < StreamFds::kMost; ++i, ++message.fds)
-      names[state::fd_name(kind, next++)] = each.fds[i];
-  }
-}
-
-std::vector<std::uint8_t> as_numbers(std::span<const std::byte> bytes) {
-  const auto* const first = reinterpret_cast<const std::uint8_t*>(bytes.data());
-  return {first, first + bytes.size()};
-}
-
-/// The image that belongs to what the stream says. A session begins with its image, and from then on each commit names
-/// its own; one that ended is in no image any more, whatever its stream says.
-Result<std::vector<std::byte>> image_for(const state::ControlSlots& slots, std::uint64_t wanted) {
-  auto newest = slots.newest();
-  if (!newest || wanted == 0 || wanted + 1 != slots.sequence()) return newest;
-  auto reader = state::Reader::open(*newest);
+bool has_session(state::Reader& image) {
   SavedServer server;
-  const bool has_session = reader && reader->load(server) && server.has_session;
-  return has_session ? slots.image(wanted) : std::move(newest);
+  return image.load(server) && server.has_session;
 }
 
 }  // namespace
@@ -102,51 +75,11 @@ namespace {
 
 tl::expected<Server::LeftBehind, std::string> read_record(UniqueFd image, UniqueFd stream, const ServerOptions& options,
                                                           const Server::Fetch& fetch, std::uint64_t& round) {
-  auto slots = state::ControlSlots::adopt(std::move(image));
-  if (!slots) return tl::unexpected(slots.error().text());
-  auto record = StreamRecord::open(std::move(stream));
-  if (!record) return tl::unexpected(record.error());
-  auto left = record->left(&Transport::owner_of_last_byte, longest_message(options));
+  auto left = ipc::left_behind(std::move(image), std::move(stream),
+                               {&Transport::owner_of_last_byte, longest_message(options), &has_session}, fetch);
   if (!left) return tl::unexpected(left.error());
-  auto bytes = image_for(*slots, left->image);
-  if (!bytes) return tl::unexpected(bytes.error().text());
-  Server::LeftBehind behind;
   round = left->round;
-  auto reader = state::Reader::open(*bytes);
-  if (!reader) return tl::unexpected(reader.error());
-  SavedServer server;
-  state::FdNumbers numbers;
-  if (auto done = reader->load(server); !done) return tl::unexpected(done.error());
-  if (auto done = reader->load(numbers); !done) return tl::unexpected(done.error());
-  std::map<std::string, int> names;
-  for (const auto& [name, number] : numbers.entries)
-    names[name] = static_cast<int>(number);
-  state::Writer writer{std::move(*bytes)};
-  if (server.has_session) {
-    LeftStream saved;
-    saved.stream.in = as_numbers(left->in);
-    saved.stream.out = as_numbers(left->out);
-    add_all(left->arrived, left->in_position, saved.stream.arrived, "connection/in", names);
-    add_all(left->departing, left->out_position, saved.stream.departing, "connection/out", names);
-    saved.deaths = behind.deaths = left->deaths;
-    writer.add(saved);
-  }
-  behind.state.image = std::move(writer).finish();
-  std::vector<int> wanted;
-  for (const auto& [name, number] : names)
-    wanted.push_back(number);
-  auto found = fetch(wanted);
-  if (!found) return tl::unexpected(found.error().text());
-  for (const auto& [name, number] : names) {
-    const auto fd = found->find(number);
-    if (fd == found->end()) {
-      logf(LogLevel::debug, "descriptor {}, {}, was closed before its process died", number, name);
-      continue;  // whoever needs it says so
-    }
-    if (auto done = behind.state.fds.put_copy(name, fd->second.get()); !done)
-      return tl::unexpected(done.error().text());
-  }
-  return behind;
+  return Server::LeftBehind{std::move(left->state), left->deaths};
 }
 
 }  // namespace

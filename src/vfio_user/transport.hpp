@@ -14,16 +14,21 @@
 #include <vector>
 
 #include "ipc/connection.hpp"
-#include "vfio_user/stream_record.hpp"
+#include "ipc/stream_record.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/state/fd_bag.hpp"
 #include "wire/vfio_user.hpp"
 
+namespace vmux::ipc {
+struct SavedStream;
+}  // namespace vmux::ipc
+
 namespace vmux::vfio_user {
 
 using Header = wire::vfio_user::Header;
-struct SavedStream;
+using ipc::StreamFds;
+using ipc::StreamRecord;
 
 /// A message that has arrived completely. Its bytes are valid until the next receive(); descriptors that are not moved
 /// out of `fds` are closed when the message goes.
@@ -103,9 +108,9 @@ class Transport {
 
   /// What has been read and not served, what has been queued and not sent, and the socket itself as `name`. Nothing
   /// changes here; let_go() is what makes it somebody else's.
-  [[nodiscard]] Result<void> save(SavedStream& into, state::FdBag& fds, const std::string& name) const;
+  [[nodiscard]] Result<void> save(ipc::SavedStream& into, state::FdBag& fds, const std::string& name) const;
   /// Of a transport that has received and queued nothing: goes on where that one was. The error is for people.
-  [[nodiscard]] tl::expected<void, std::string> load(const SavedStream& from, const state::FdBag& fds,
+  [[nodiscard]] tl::expected<void, std::string> load(const ipc::SavedStream& from, const state::FdBag& fds,
                                                      const std::string& name);
 
  private:

@@ -22,6 +22,7 @@ class Calls final : public virtio::Signals {
   /// Link and speed of a card are the front end's own configuration space; it has to hang up to show a link that is
   /// down.
   void config_changed() noexcept override {}
+  void state_changed() noexcept override { has_changed_ = true; }
   void queue_failed(unsigned queue) noexcept override {
     if (queue < errors_.size() && errors_[queue]) signal_peer_eventfd(errors_[queue].get());
   }
@@ -29,7 +30,12 @@ class Calls final : public virtio::Signals {
   [[nodiscard]] pci::IrqSink& operator[](unsigned ring) noexcept { return sinks_[ring]; }
   [[nodiscard]] const pci::IrqSink& operator[](unsigned ring) const noexcept { return sinks_[ring]; }
   [[nodiscard]] int error(unsigned ring) const noexcept { return errors_[ring].get(); }  ///< -1: nobody is told
-  void set_error(unsigned ring, UniqueFd eventfd) noexcept { errors_[ring] = std::move(eventfd); }
+  /// The one before.
+  UniqueFd set_error(unsigned ring, UniqueFd eventfd) noexcept {
+    return std::exchange(errors_[ring], std::move(eventfd));
+  }
+  /// Home thread: what a saved state has of the device is different since this was asked last.
+  [[nodiscard]] bool take_change() noexcept { return std::exchange(has_changed_, false); }
   void drop_all() noexcept {
     for (pci::IrqSink& sink : sinks_)
       sink.drop();
@@ -40,6 +46,7 @@ class Calls final : public virtio::Signals {
  private:
   std::vector<pci::IrqSink> sinks_;
   std::vector<UniqueFd> errors_;  // the home thread's alone
+  bool has_changed_ = false;
 };
 
 }  // namespace vmux::vhost_user

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ipc/connection.hpp"
+#include "ipc/stream_record.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "wire/vhost_user.hpp"
@@ -45,8 +46,11 @@ class MessageStream {
   enum class Io : std::uint8_t { progress, would_block, closed };
   static constexpr std::size_t kMaxPayload = 4096;  ///< the longest defined is a configuration space, of 268 bytes
   static constexpr std::size_t kMaxFds = 8;         ///< with one message
+  static constexpr std::size_t kLongestMessage = sizeof(Header) + kMaxPayload;
+  static constexpr std::size_t kLongestStream = 64 << 10;  ///< bytes received and not served, or queued and not sent
 
-  explicit MessageStream(ipc::Connection socket) : socket_(std::move(socket)) {}
+  /// `record`, if any, keeps what is under way for whoever goes on when this process dies. It outlives this object.
+  explicit MessageStream(ipc::Connection socket, ipc::StreamRecord* record = nullptr);
 
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
 
@@ -59,13 +63,24 @@ class MessageStream {
   [[nodiscard]] std::span<std::byte> append_reply(const Header& to, std::size_t payload_size);
   /// Bytes that wait to be sent.
   [[nodiscard]] std::size_t queued() const noexcept { return out_.size() - sent_; }
+  /// What next() has returned so far is done, and what was queued is to be sent; `image` of the control slots belongs
+  /// to it. Of a stream with a record: before flush(), and never in the middle of a message.
+  void commit(std::uint64_t image) noexcept;
+  /// Where the next message begins: what next() has returned lies before.
+  [[nodiscard]] std::uint64_t position() const noexcept { return base_ + begin_; }
+  /// See ipc::StreamRecord::OwnerOf.
+  [[nodiscard]] static std::size_t owner_of_last_byte(std::span<const std::byte> bytes,
+                                                      std::size_t max_message) noexcept;
   /// Sends what is queued, as far as the socket takes it.
   [[nodiscard]] Io flush() noexcept;
 
   /// Between two calls, perhaps in the middle of a message. Nothing changes here.
   [[nodiscard]] Result<void> save(SavedStream& into, state::FdBag& fds) const;
+  /// Of a stream with a record, which has the rest.
+  [[nodiscard]] Result<void> save_socket(state::FdBag& fds) const;
   /// Goes on where that one was. Before any other call; the error is for people.
-  [[nodiscard]] tl::expected<void, std::string> load(const SavedStream& from, const state::FdBag& fds);
+  [[nodiscard]] tl::expected<void, std::string> load(const SavedStream& from, const state::FdBag& fds,
+                                                     std::uint32_t deaths = 0);
   /// Closes this descriptor only: somebody else has the socket.
   void let_go() noexcept { socket_.let_go(); }
 
@@ -80,15 +95,20 @@ class MessageStream {
 
   void make_room() noexcept;
   void take_fds(const msghdr& message);
-  [[nodiscard]] std::size_t start_of_last_message() const noexcept;
+  [[nodiscard]] ssize_t read_some(iovec& part, msghdr& message, int flags) noexcept;
+  [[nodiscard]] ssize_t send_some() noexcept;
+  void note_received(std::size_t bytes, bool has_fds) noexcept;
+  [[nodiscard]] static ipc::StreamFds numbers_of(const Arrived& from) noexcept;
 
   ipc::Connection socket_;
+  ipc::StreamRecord* record_;
   std::array<std::byte, kRoom> in_{};
   std::size_t begin_ = 0, end_ = 0;
   std::uint64_t base_ = 0;  // stream position of in_[0]
   std::deque<Arrived> arrived_;
   std::vector<std::byte> out_;
   std::size_t sent_ = 0;
+  std::size_t committed_ = 0;  // of out_: the record has so much
 };
 
 /// A descriptor that the front end wants to be signalled by, or that it signals: an eventfd, which is made non-blocking

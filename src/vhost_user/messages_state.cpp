@@ -44,7 +44,10 @@ Result<void> MessageStream::save(SavedStream& into, state::FdBag& fds) const {
   return {};
 }
 
-tl::expected<void, std::string> MessageStream::load(const SavedStream& from, const state::FdBag& fds) {
+Result<void> MessageStream::save_socket(state::FdBag& fds) const { return fds.put_copy(kConnection, socket_.get()); }
+
+tl::expected<void, std::string> MessageStream::load(const SavedStream& from, const state::FdBag& fds,
+                                                    std::uint32_t deaths) {
   const auto bad = [](const char* why) { return tl::unexpected(std::string{"the saved session "} + why); };
   if (from.in.size() > in_.size()) return bad("has received more than there is room for");
   if (!are_places(from.arrived, from.in.size())) return bad("has descriptors where there are no bytes");
@@ -62,7 +65,13 @@ tl::expected<void, std::string> MessageStream::load(const SavedStream& from, con
   end_ = from.in.size();
   const auto out = std::as_bytes(std::span{from.out});
   out_.assign(out.begin(), out.end());
-  return {};
+  if (record_ == nullptr) return {};
+  std::vector<ipc::StreamFds> numbers;
+  for (const Arrived& each : arrived_)
+    numbers.push_back(numbers_of(each));
+  auto begun = record_->begin_with(std::as_bytes(std::span{from.in}), numbers, deaths);
+  if (!begun) return tl::unexpected(begun.error().text());
+  return {};  // what is queued gets there with the first commit()
 }
 
 }  // namespace vmux::vhost_user

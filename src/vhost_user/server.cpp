@@ -60,7 +60,7 @@ Result<void> check_peer(int socket, const ServerOptions& options) noexcept {
 
 }  // namespace
 
-struct Server::Impl {
+struct Server::Impl final : SessionRecorder {
   /// Lets a callback that may come late find out that the server is gone.
   struct Anchor {
     Impl* server;
@@ -75,7 +75,7 @@ struct Server::Impl {
         anchor(std::make_shared<Anchor>(Anchor{this})) {
     device.connect(calls, memory);
   }
-  ~Impl() {
+  ~Impl() {  // NOLINT: nobody has it by its interface
     anchor->server = nullptr;
     retry.disarm();
     if (session) drop_session([] {});
@@ -89,12 +89,18 @@ struct Server::Impl {
   void drop_session(std::function<void()> quiet);
   void session_ended();
   void make_session(ipc::Connection connection);
-  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds) const;
+  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds, bool with_stream) const;
   [[nodiscard]] Result<state::Suspended> suspend();
-  [[nodiscard]] Result<Record> start_record();
-  void commit() noexcept;
   void let_go() noexcept;
   [[nodiscard]] tl::expected<void, std::string> adopt(const state::Suspended& from);
+  [[nodiscard]] Result<void> go_on();
+  // What is left when the process dies.
+  [[nodiscard]] Result<void> make_record();
+  [[nodiscard]] Result<std::vector<std::byte>> image() const;
+  void keep_all() noexcept;
+  std::uint64_t keep(bool session_has_changed) noexcept override;
+  bool kept() noexcept override;
+  [[nodiscard]] ipc::StreamRecord& stream() noexcept override { return *stream_record; }
 
   runtime::Poller& poller;
   virtio::Device& device;
@@ -111,7 +117,10 @@ struct Server::Impl {
   bool has_complained = false;
   std::unique_ptr<Session> session;
   std::shared_ptr<Anchor> anchor;
-  std::optional<state::ControlSlots> slots;  // of start_record()
+  // Where another process finds what this one did.
+  std::optional<state::ControlSlots> slots;
+  std::optional<ipc::StreamRecord> stream_record;
+  bool is_image_behind = true;  // there is none yet, or the last one could not be written
   RateLimit record_complaints;
   bool draining = false;  // the last front end's memory may still be touched
 };
@@ -175,27 +184,28 @@ Result<void> Server::Impl::serve(ipc::Connection connection, bool is_adopted) {
   listen_watch.reset();
   counters.connections.add();
   since_ns = monotonic_ns();
+  session->commit();
   is_connected.store(true, std::memory_order_relaxed);
-  commit();
   return {};
 }
 
 void Server::Impl::make_session(ipc::Connection connection) {
-  session =
-      std::make_unique<Session>(SessionContext{poller, device, memory, calls, options, counters, [this] { commit(); }},
-                                std::move(connection), [this] { session_ended(); });
+  session = std::make_unique<Session>(
+      SessionContext{poller, device, memory, calls, options, counters, slots ? this : nullptr}, std::move(connection),
+      [this] { session_ended(); });
 }
 
 // Rings stop, then calls end, then memory goes: nothing of the old front end's is used behind this.
 void Server::Impl::drop_session(std::function<void()> quiet) {
   session->detach();
-  session.reset();
+  auto last = std::move(session);
+  keep_all();  // before its descriptors are closed, whose numbers others may get
+  last.reset();
   is_connected.store(false, std::memory_order_relaxed);
   device.reset(/*client_gone=*/true);
   calls.drop_all();
   memory.stop_dirty_log();
   memory.unmap_all(std::move(quiet));
-  commit();
 }
 
 void Server::Impl::session_ended() {
@@ -208,7 +218,7 @@ void Server::Impl::session_ended() {
   });
 }
 
-Result<void> Server::Impl::save(state::Writer& into, state::FdBag& fds) const {
+Result<void> Server::Impl::save(state::Writer& into, state::FdBag& fds, bool with_stream) const {
   into.add(SavedServer{.has_session = session != nullptr,
                        .listens = listener.has_value(),
                        .connections = counters.connections.get(),
@@ -222,7 +232,7 @@ Result<void> Server::Impl::save(state::Writer& into, state::FdBag& fds) const {
     if (auto done = fds.put_copy("listener", listener->fd()); !done) return done;
   }
   if (!session) return {};
-  if (auto done = session->save(into, fds); !done) return done;
+  if (auto done = session->save(into, fds, with_stream); !done) return done;
   device.save(into);
   return {};
 }
@@ -235,7 +245,7 @@ Result<state::Suspended> Server::Impl::suspend() {
     device.pause();
     session->log_all();
   }
-  if (auto done = save(writer, out.fds); !done) {
+  if (auto done = save(writer, out.fds, /*with_stream=*/true); !done) {
     if (session) device.resume();
     return tl::unexpected(done.error());
   }
@@ -244,22 +254,52 @@ Result<state::Suspended> Server::Impl::suspend() {
   return out;
 }
 
-Result<Server::Record> Server::Impl::start_record() {
+Result<void> Server::Impl::make_record() {
+  if (!options.keeps_record) return {};
   auto made = state::ControlSlots::create(state::kMaxImage);
   if (!made) return tl::unexpected(made.error());
+  auto stream = ipc::StreamRecord::create(MessageStream::kLongestStream);
+  if (!stream) return tl::unexpected(stream.error());
   slots.emplace(std::move(*made));
-  commit();
-  const state::Arena* const arena = device.arena();
-  return Record{slots->fd(), arena == nullptr ? -1 : arena->fd()};
+  stream_record.emplace(std::move(*stream));
+  return {};
 }
 
-void Server::Impl::commit() noexcept {
-  if (!slots) return;
+// Descriptors stay where they are, under the names that they would have.
+Result<std::vector<std::byte>> Server::Impl::image() const {
   state::Writer writer;
-  auto names = state::FdBag::of_numbers();  // descriptors stay where they are, under the names that they would have
-  auto done = save(writer, names);
-  if (done) done = slots->write(std::move(writer).finish());
-  if (!done && record_complaints.allow()) logf(LogLevel::error, "{}: {}", options.name, done.error().text());
+  auto fds = state::FdBag::of_numbers();
+  if (auto done = save(writer, fds, /*with_stream=*/false); !done) return tl::unexpected(done.error());
+  if (const state::Arena* const arena = device.arena(); session && arena != nullptr) {
+    if (auto done = fds.put_copy("cursors", arena->fd()); !done) return tl::unexpected(done.error());
+  }
+  writer.add(state::numbers_of(fds), state::Presence::optional);
+  return std::move(writer).finish();
+}
+
+std::uint64_t Server::Impl::keep(bool session_has_changed) noexcept {
+  const bool has_changed = calls.take_change() || session_has_changed;
+  if (!has_changed && !is_image_behind) return slots->sequence();
+  auto now = image();
+  auto written = now ? slots->write(*now) : tl::unexpected<Error>(now.error());
+  is_image_behind = !written;
+  if (!written && record_complaints.allow()) {
+    logf(LogLevel::error, "{}: it would not survive the death of this process: {}", options.name,
+         written.error().text());
+  }
+  return slots->sequence();
+}
+
+bool Server::Impl::kept() noexcept {
+  if (!is_image_behind) memory.forget_departed();
+  return !is_image_behind;
+}
+
+void Server::Impl::keep_all() noexcept {
+  if (!slots) return;
+  if (session) return session->commit();
+  keep(true);
+  static_cast<void>(kept());
 }
 
 void Server::Impl::let_go() noexcept {
@@ -305,11 +345,15 @@ tl::expected<void, std::string> Server::Impl::adopt(const state::Suspended& from
   sessions.set_tries(saved.sessions);
   connects.set_tries(saved.connecting);
   since_ns = monotonic_ns() - std::min(monotonic_ns(), saved.session_age_ns);
+  return {};
+}
+
+Result<void> Server::Impl::go_on() {
   if (!session) {
     next();
     return {};
   }
-  if (auto done = session->go_on(); !done) return tl::unexpected(done.error().text());
+  if (auto done = session->go_on(); !done) return done;
   is_connected.store(true, std::memory_order_relaxed);
   device.resume();
   return {};
@@ -320,6 +364,7 @@ Server::~Server() = default;
 
 Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, virtio::Device& device, ServerOptions options) {
   auto impl = std::make_unique<Impl>(poller, device, std::move(options));
+  if (auto made = impl->make_record(); !made) return tl::unexpected(made.error());
   if (!impl->options.path.empty()) {
     if (!impl->options.connects) {
       auto listener =
@@ -329,6 +374,7 @@ Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, virtio::
     }
     impl->next();
   }
+  impl->keep_all();
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
@@ -345,21 +391,51 @@ Agreement Server::agreement() const noexcept { return impl_->session ? impl_->se
 memory::AddressSpace& Server::memory() noexcept { return impl_->memory; }
 
 Result<state::Suspended> Server::suspend() { return impl_->suspend(); }
-Result<Server::Record> Server::start_record() { return impl_->start_record(); }
 
 tl::expected<std::unique_ptr<Server>, std::string> Server::adopt(runtime::Poller& poller, virtio::Device& device,
                                                                  ServerOptions options, const state::Suspended& from) {
+  auto server = adopt_paused(poller, device, std::move(options), from);
+  if (!server) return server;
+  if (auto done = (*server)->go_on(); !done) {
+    (*server)->impl_->let_go();
+    return tl::unexpected(done.error().text());
+  }
+  return server;
+}
+
+tl::expected<std::unique_ptr<Server>, std::string> Server::adopt_paused(runtime::Poller& poller, virtio::Device& device,
+                                                                        ServerOptions options,
+                                                                        const state::Suspended& from) {
   auto impl = std::make_unique<Impl>(poller, device, std::move(options));
+  if (auto done = impl->make_record(); !done) return tl::unexpected(done.error().text());
   if (auto adopted = impl->adopt(from); !adopted) {
     impl->let_go();
+    device.reset(/*client_gone=*/true);
+    device.resume();  // for whoever begins anew with it
     return tl::unexpected(adopted.error());
   }
+  impl->keep_all();
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
-void Server::give_up(state::Suspended from) noexcept {
-  if (auto socket = from.fds.copy("connection")) ipc::Connection{std::move(*socket)}.hang_up();
+Result<void> Server::go_on() { return impl_->go_on(); }
+
+Server::Record Server::record() const noexcept {
+  if (!impl_->slots) return {};
+  return {impl_->slots->fd(), impl_->stream_record->fd()};
 }
+
+tl::expected<ipc::LeftBehind, std::string> Server::left_behind(UniqueFd image, UniqueFd stream,
+                                                               const ipc::Fetch& fetch) {
+  const auto has_session = [](state::Reader& from) {
+    SavedServer server;
+    return from.load(server) && server.has_session;
+  };
+  return ipc::left_behind(std::move(image), std::move(stream),
+                          {&MessageStream::owner_of_last_byte, MessageStream::kLongestMessage, has_session}, fetch);
+}
+
+void Server::give_up(state::Suspended from) noexcept { ipc::give_up(from); }
 
 Result<void> Server::adopt(UniqueFd connection) { return impl_->serve(ipc::Connection{std::move(connection)}, true); }
 

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/mac.hpp"
+#include "ipc/left_behind.hpp"
 #include "virtio/device.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
@@ -35,6 +36,8 @@ struct ServerOptions {
   unsigned first_message_timeout_ms = 5000;
   /// SEND_RARP: the guest with this address is here now. Not given: the front end is not offered to ask for it.
   std::function<void(const MacAddress&)> announce;
+  /// Keep what another process needs to go on when this one dies, at any instruction: see Server::record().
+  bool keeps_record = false;
 };
 
 /// What a server has seen; readable from any thread.
@@ -81,14 +84,24 @@ class Server {
                                                                                 virtio::Device& device,
                                                                                 ServerOptions options,
                                                                                 const state::Suspended& from);
-  /// From here on control state outlives this process: the image that suspend() would give is written to the slots
-  /// (state/control_slots.hpp) with each request, before that is answered; `cursors` is the descriptor of the device's
-  /// arena, or -1. An adopt() that finds `cursors` among its descriptors takes these in place of what the image says.
-  /// What has been queued or read and not served is in the image as it was then: not what came or left behind that.
+  /// The same, but that nothing is served before go_on(): for whoever has several, and a record to write first.
+  [[nodiscard]] static tl::expected<std::unique_ptr<Server>, std::string> adopt_paused(runtime::Poller& poller,
+                                                                                       virtio::Device& device,
+                                                                                       ServerOptions options,
+                                                                                       const state::Suspended& from);
+  [[nodiscard]] Result<void> go_on();
+
+  /// Memory that no front end has: it says what this server is doing, and names its other descriptors by their numbers,
+  /// the device's arena among them. A request is answered once, whoever serves it. -1 without
+  /// ServerOptions::keeps_record.
   struct Record {
-    int slots = -1, cursors = -1;
+    int image = -1, stream = -1;
   };
-  [[nodiscard]] Result<Record> start_record();
+  [[nodiscard]] Record record() const noexcept;
+  /// What a server has left whose process is dead, or, of one that runs, what it would leave: then an error is worth
+  /// another look. Nothing is changed. The error is for people.
+  [[nodiscard]] static tl::expected<ipc::LeftBehind, std::string> left_behind(UniqueFd image, UniqueFd stream,
+                                                                              const ipc::Fetch& fetch);
   /// Nobody goes on: the front end reads the end of the stream, as if the server had been destroyed.
   static void give_up(state::Suspended from) noexcept;
 

@@ -82,7 +82,7 @@ unsigned ring_count(const virtio::Device& device) noexcept {
 
 Session::Session(SessionContext context, ipc::Connection socket, std::function<void()> ended)
     : context_(std::move(context)),
-      stream_(std::move(socket)),
+      stream_(std::move(socket), context_.recorder == nullptr ? nullptr : &context_.recorder->stream()),
       ended_callback_(std::move(ended)),
       anchor_(std::make_shared<Anchor>(Anchor{this})),
       patrol_(context_.poller, [this] { on_patrol(); }),
@@ -198,12 +198,24 @@ void Session::process() {
 }
 
 MessageStream::Io Session::flush() {
-  if (std::exchange(has_served_, false)) context_.commit();
+  commit();
   return stream_.flush();
 }
 
+// Before anything is sent. From here on what was served counts: another process would not serve it again.
+void Session::commit() noexcept {
+  if (context_.recorder == nullptr || ended_) return;
+  stream_.commit(context_.recorder->keep(std::exchange(has_served_, false)));
+  served_fds_.clear();
+  if (context_.recorder->kept()) {
+    departed_.clear();
+    departed_logs_.clear();
+  }
+  if (std::exchange(holds_dma_, false)) context_.device.set_dma(true);
+}
+
 void Session::settle() {
-  if (std::exchange(has_served_, false)) context_.commit();
+  commit();
   if (stream_.queued() != 0 && flush() == MessageStream::Io::closed) end(LogLevel::info, "disconnected");
   if (ended_) return;
   const std::uint32_t wanted =
@@ -214,8 +226,10 @@ void Session::settle() {
 }
 
 void Session::finish_event() {
-  while (held_up_ && !is_held_up_ && !ended_)
+  while (held_up_ && !is_held_up_ && !ended_) {
+    has_served_ = true;
     acknowledge(*std::exchange(held_up_, std::nullopt), true);
+  }
   process();  // what has been received already, and waited behind that or for room
   settle();
   in_event_ = false;
@@ -231,9 +245,28 @@ void Session::end(LogLevel level, std::string_view why) noexcept {
   logf(level, "{}: front end gone: {}", context_.options.name, why);
 }
 
+// Whoever serves the message again finds its descriptors under their numbers, whatever became of the ones that were
+// used.
+void Session::keep_fds(Incoming& message) {
+  for (UniqueFd& fd : message.fds) {
+    auto used = fd.duplicate();
+    served_fds_.push_back(std::move(fd));
+    if (used) fd = std::move(*used);
+    message.lost_fds |= !used;
+  }
+}
+
+void Session::depart(UniqueFd fd) {
+  if (context_.recorder != nullptr && fd) departed_.push_back(std::move(fd));
+}
+
 void Session::dispatch(Incoming& message) {
   context_.counters.requests.add();
   has_served_ = true;
+  if (context_.recorder != nullptr) {
+    context_.recorder->stream().begin(stream_.position() - sizeof message.header - message.payload.size());
+    keep_fds(message);
+  }
   const Row* const row = RequestTable::find(message.header.request);
   const auto result =
       row != nullptr ? serve(*row, message) : Result<void>{fail(Errc::protocol, "it is not known, or not offered")};

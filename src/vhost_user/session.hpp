@@ -37,6 +37,19 @@ struct SessionCounters {
   Counter connections, requests, errors, kicks;
 };
 
+/// Keeps what a session has done for the time after this process.
+class SessionRecorder {
+ public:
+  /// Keeps what has changed, if the session or its device says that anything has. The number of the image that counts.
+  virtual std::uint64_t keep(bool session_has_changed) noexcept = 0;
+  /// That image counts from now on. False: it is behind, and what the one before it names is to stay.
+  [[nodiscard]] virtual bool kept() noexcept = 0;
+  [[nodiscard]] virtual ipc::StreamRecord& stream() noexcept = 0;
+
+ protected:
+  ~SessionRecorder() = default;
+};
+
 /// What the session needs and does not own; all of it outlives the session.
 struct SessionContext {
   runtime::Poller& poller;
@@ -45,7 +58,7 @@ struct SessionContext {
   Calls& calls;
   const ServerOptions& options;
   SessionCounters& counters;
-  std::function<void()> commit;  ///< requests have been served, of which the front end is about to hear
+  SessionRecorder* recorder = nullptr;  ///< nobody keeps anything
 };
 
 /// How many rings a front end may set up: a card's control queue is not among them.
@@ -68,7 +81,8 @@ class Session final : private runtime::Task {
   [[nodiscard]] Agreement agreement() const noexcept;
   /// Between two requests: what adopt() takes. Nothing changes here; the device's own state
   /// is not in it.
-  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds) const;
+  /// `with_stream`: bytes under way, too; a recorder has them.
+  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds, bool with_stream = true) const;
   /// What has been marked so far is in the front end's log.
   void log_all() noexcept;
   /// As detach(), but what the front end has given is somebody else's by now, and nobody hears of the end.
@@ -77,6 +91,8 @@ class Session final : private runtime::Task {
   /// which is for people, it has let go.
   [[nodiscard]] tl::expected<void, std::string> adopt(state::Reader& from, const state::FdBag& fds);
   [[nodiscard]] Result<void> go_on();
+  /// What was served so far counts, and is kept, if there is a recorder.
+  void commit() noexcept;
   /// It has sent a request that could be served.
   [[nodiscard]] bool has_spoken() const noexcept { return has_spoken_; }
 
@@ -113,6 +129,8 @@ class Session final : private runtime::Task {
   void on_quiet();
   void process();
   void dispatch(Incoming& message);
+  void keep_fds(Incoming& message);
+  void depart(UniqueFd fd);
   [[nodiscard]] Result<void> serve(const Row& row, Incoming& message);
   void acknowledge(const Header& header, bool is_done);
   [[nodiscard]] MessageStream::Io flush();
@@ -189,7 +207,8 @@ class Session final : private runtime::Task {
 
   // session_state.cpp: another object's session
   [[nodiscard]] Result<void> save_rings(SavedSession& into, state::FdBag& fds) const;
-  [[nodiscard]] tl::expected<void, std::string> load(const SavedSession& saved, const state::FdBag& fds);
+  [[nodiscard]] tl::expected<void, std::string> load(const SavedSession& saved, const state::FdBag& fds,
+                                                     std::uint32_t deaths);
   [[nodiscard]] tl::expected<void, std::string> load_ring(unsigned index, const SavedRing& saved,
                                                           const state::FdBag& fds);
 
@@ -218,8 +237,12 @@ class Session final : private runtime::Task {
   bool is_held_up_ = false;
   bool in_event_ = false;
   bool has_spoken_ = false;
-  bool has_served_ = false;  ///< since the last commit
+  bool has_served_ = true;  ///< since the last commit; a session that begins is one more thing to keep
+  bool holds_dma_ = false;  ///< until the next one: a ring was started that no image has yet
   bool ended_ = false;
+  // Until the next commit: of requests that may have to be served again, and what the image that counts still names.
+  std::vector<UniqueFd> served_fds_, departed_;
+  std::vector<std::unique_ptr<DirtyLog>> departed_logs_;
 };
 
 }  // namespace vmux::vhost_user

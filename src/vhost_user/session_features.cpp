@@ -119,7 +119,7 @@ Result<void> Session::set_status(const Message& message) {
     stop_rings();
     for (Ring& ring : rings_) {
       ring.watch.reset();
-      ring.kick.reset();
+      depart(std::move(ring.kick));
       ring.has_kick = false;
       ring.state = {};
       ring.base.reset();
@@ -140,7 +140,7 @@ Result<void> Session::reset_device(const Message&) {
   for (Ring& ring : rings_) {
     ring.watch.reset();
     ring.has_kick = false;
-    ring.kick.reset();
+    depart(std::move(ring.kick));
     ring.enabled = false;
     ring.state = {};
     ring.base.reset();

@@ -61,6 +61,7 @@ Result<void> Session::set_log_base(const Message& message) {
   carry_over_log();
   auto created = DirtyLog::create(std::move(message.fds.front()), log.offset, log.size);
   if (!created) return tl::unexpected(created.error());
+  if (context_.recorder != nullptr && log_) departed_logs_.push_back(std::move(log_));
   log_ = std::move(*created);
   put_reply(stream_, message.header, wv::U64{0});
   return {};

@@ -99,7 +99,7 @@ Result<void> Session::get_vring_base(const Message& message) {
   const bool ran = ring->runs;
   stop_ring(body.index);
   ring->watch.reset();
-  ring->kick.reset();
+  depart(std::move(ring->kick));
   ring->has_kick = false;
   if (ran) {
     carry_over_log();
@@ -129,7 +129,7 @@ Result<void> Session::set_vring_kick(const Message& message) {
   const unsigned index = taken->index;
   Ring& ring = rings_[index];
   ring.watch.reset();
-  ring.kick = std::move(taken->fd);
+  depart(std::exchange(ring.kick, std::move(taken->fd)));
   ring.has_kick = true;
   if (auto watched = watch_kick(index); !watched) return watched;
   if (ring.runs) context_.device.kicked(index);  // a signal may be left in the one before
@@ -155,7 +155,7 @@ Result<void> Session::set_vring_call(const Message& message) {
 Result<void> Session::set_vring_err(const Message& message) {
   auto taken = take_ring_fd(message);
   if (!taken) return tl::unexpected(taken.error());
-  context_.calls.set_error(taken->index, std::move(taken->fd));
+  depart(context_.calls.set_error(taken->index, std::move(taken->fd)));
   return {};
 }
 
@@ -235,6 +235,8 @@ Result<void> Session::start_ring(unsigned index) {
   }
   if (!virtio::can_be(*setup, state)) return fail(Errc::invalid_argument, "an index beyond the ring");
   ring.base.reset();
+  // Whoever goes on with an image in which the ring stands still must find that nothing has been taken from it.
+  if (context_.recorder != nullptr && !std::exchange(holds_dma_, true)) context_.device.set_dma(false);
   context_.device.start_queue(index, *setup, state);
   ring.runs = true;
   context_.device.kicked(index);

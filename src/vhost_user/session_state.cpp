@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "ipc/left_behind.hpp"
 #include "vhost_user/saved_session.hpp"
 #include "vhost_user/session.hpp"
 #include "vmux/base/clock.hpp"
@@ -38,6 +39,14 @@ wv::RingAddresses addresses_of(unsigned index, const SavedRing::Addresses& from)
   return made;
 }
 
+/// What the record of a process that has died says. Nothing that we send has descriptors.
+SavedStream stream_of(ipc::SavedStream left) {
+  SavedStream stream{std::move(left.in), std::move(left.out), {}};
+  for (const auto& each : left.arrived)
+    stream.arrived.push_back({each.position, each.fds, each.lost});
+  return stream;
+}
+
 tl::unexpected<std::string> bad(const char* why) { return tl::unexpected(std::string{"the saved session "} + why); }
 
 }  // namespace
@@ -48,7 +57,8 @@ void Session::log_all() noexcept {
   carry_over_log();  // readers of other pollers: see AddressSpace::take_dirty()
 }
 
-Result<void> Session::save(state::Writer& into, state::FdBag& fds) const {
+Result<void> Session::save(state::Writer& into, state::FdBag& fds, bool with_stream) const {
+  if (!with_stream) context_.memory.keep_departed();
   SavedSession saved;
   saved.protocol_features = protocol_features_;
   saved.features = features_;
@@ -63,7 +73,7 @@ Result<void> Session::save(state::Writer& into, state::FdBag& fds) const {
   }
   saved.regions = map_.save();
   if (auto done = save_rings(saved, fds); !done) return done;
-  if (auto done = stream_.save(saved.stream, fds); !done) return done;
+  if (auto done = with_stream ? stream_.save(saved.stream, fds) : stream_.save_socket(fds); !done) return done;
   into.add(saved);
   return context_.memory.save(into, fds);
 }
@@ -105,14 +115,20 @@ tl::expected<void, std::string> Session::adopt(state::Reader& from, const state:
   const auto adopted = [&]() -> tl::expected<void, std::string> {
     SavedSession saved;
     if (auto done = from.load(saved); !done) return done;
+    ipc::LeftStream left;
+    if (from.has(ipc::LeftStream::kSection)) {
+      if (auto done = from.load(left); !done) return done;
+      saved.stream = stream_of(std::move(left.stream));
+    }
     if (auto done = context_.memory.load(from, fds); !done) return done;
-    return load(saved, fds);
+    return load(saved, fds, left.deaths);
   }();
   if (!adopted) let_go();
   return adopted;
 }
 
-tl::expected<void, std::string> Session::load(const SavedSession& saved, const state::FdBag& fds) {
+tl::expected<void, std::string> Session::load(const SavedSession& saved, const state::FdBag& fds,
+                                              std::uint32_t deaths) {
   if ((saved.protocol_features & ~offered_protocol_features()) != 0 || (saved.features & ~offered_features()) != 0 ||
       (saved.accepted.value_or(0) & ~offered_features()) != 0) {
     return bad("has agreed upon what is not offered here");
@@ -138,7 +154,7 @@ tl::expected<void, std::string> Session::load(const SavedSession& saved, const s
   for (unsigned i = 0; i < rings_.size(); ++i) {
     if (auto done = load_ring(i, saved.rings[i], fds); !done) return done;
   }
-  return stream_.load(saved.stream, fds);
+  return stream_.load(saved.stream, fds, deaths);
 }
 
 // Who listens comes first: the ring runs from its start on.
@@ -148,10 +164,16 @@ tl::expected<void, std::string> Session::load_ring(unsigned index, const SavedRi
     return is_there ? fds.copy(state::fd_name(kind, index)) : UniqueFd{};
   };
   auto kick = take(saved.has_kick_fd, kKick), call = take(saved.has_call, kCall), error = take(saved.has_error, kError);
-  for (const auto* const fd : {&kick, &call, &error}) {
+  for (auto* const fd : {&kick, &call, &error}) {
     if (!*fd) return tl::unexpected(fd->error().text());
     if (!**fd) continue;
-    if (auto checked = check_eventfd(**fd); !checked) return tl::unexpected(checked.error().text());
+    auto checked = check_eventfd(**fd);
+    // A call that was taken away when its process died is a descriptor that goes nowhere: the request comes again.
+    if (!checked && fd == &call) {
+      call->reset();
+      continue;
+    }
+    if (!checked) return tl::unexpected(checked.error().text());
   }
   ring.kick = std::move(*kick);
   if (*call) {
@@ -159,7 +181,7 @@ tl::expected<void, std::string> Session::load_ring(unsigned index, const SavedRi
     if (auto prepared = sink.prepare(); !prepared) return tl::unexpected(prepared.error().text());
     sink.replace(*call);
   }
-  context_.calls.set_error(index, std::move(*error));
+  static_cast<void>(context_.calls.set_error(index, std::move(*error)));
   if (saved.size > wire::virtio::kMaxSplitSize) return bad("has a ring larger than any");
   ring.size = saved.size;
   if (saved.addresses) ring.addresses = addresses_of(index, *saved.addresses);

@@ -12,9 +12,12 @@ import time
 
 import pytest
 from harness import BIN, unnoticed
+from harness.iavf import script
 from harness.traffic import give_address, ping, send_file, wait_for_peer
+from harness.virtio_user import MACS, VirtioUserLoop
 from harness.vmm import ask_register, attach, read_register
-from harness.vmux import Vmux, wait_until
+from harness.vmux import Vmux, vhost_user_args, wait_until
+from harness.wire import udp_frame
 
 A, B = "10.77.3.1", "10.77.3.2"
 E1000_STATUS, E1000_RAL = 0x8, 0x5400
@@ -83,11 +86,25 @@ def kept(tmp_path):
         subprocess.run(["pkill", "-9", "-f", str(daemon.rpc)], check=False)
 
 
-def two_guests(rig, kept, kernel):
-    sockets = {name: kept.add_port(name, model=model) for name, model in (("a", "e1000"), ("b", "iavf"))}
-    guests = [rig.guest(name, kernel=kernel, sockets=[socket]) for name, socket in sockets.items()]
+# Of each kind of port: what `port add` is told, and what its guest finds the card by.
+PORTS = {"e1000": (dict(model="e1000"), "card e1000"), "iavf": (dict(model="iavf"), "card iavf"),
+         "e810": (dict(model="e810"), "card ice"),
+         "vhost-user": (dict(model="virtio-net", options=("--transport", "vhost-user")),
+                        "basename /sys/bus/virtio/drivers/virtio_net/*/net/*")}
+
+
+def guest_at(rig, kept, name, kind, kernel):
+    port = PORTS[kind][0]
+    socket = kept.add_port(name, *port.get("options", ()), model=port["model"])
+    if kind != "vhost-user":
+        return rig.guest(name, kernel=kernel, sockets=[socket])
+    return rig.guest(name, kernel=kernel, qemu_args=vhost_user_args(kept, name))
+
+
+def two_guests(rig, kept, kernel, kinds):
+    guests = [guest_at(rig, kept, name, kind, kernel) for name, kind in zip("ab", kinds)]
     rig.boot(*guests)
-    cards = {guest: unnoticed.card_of(guest, driver) for guest, driver in zip(guests, ("e1000", "iavf"))}
+    cards = {guest: script(guest, f"until_true {PORTS[kind][1]}; {PORTS[kind][1]}").strip() for guest, kind in zip(guests, kinds)}
     for guest, address in zip(guests, (A, B)):
         give_address(guest, f"{address}/24", cards[guest])
     wait_for_peer(guests[0], B)
@@ -98,7 +115,7 @@ def two_guests(rig, kept, kernel):
 @pytest.mark.parametrize("how", ["SIGKILL", "upgrade"])
 def test_guests_notice_nothing(rig, kept, how):
     """Files both ways: all payload right, no carrier change, no line of the kernel's. Five deaths within ten seconds would be too many."""
-    (a, b), cards = two_guests(rig, kept, "6.12")
+    (a, b), cards = two_guests(rig, kept, "6.12", ("e1000", "iavf"))
     end, pause = (kept.kill, (2.3, 3.0)) if how == "SIGKILL" else (kept.upgrade, (0.1, 0.6))
     with unnoticed.nothing(cards):
         with kept.ended_by(end, 20, pause) as goes_on:
@@ -108,6 +125,52 @@ def test_guests_notice_nothing(rig, kept, how):
         assert ping(b, A).loss == 0
     rig.forget(a)
     rig.forget(b)
+
+
+def test_other_ports_guests_notice_nothing(rig, kept):
+    """A whole E810 with Linux's ice, and QEMU's own card over vhost-user: killed and replaced, a few times each."""
+    (a, b), cards = two_guests(rig, kept, "6.12", ("e810", "vhost-user"))
+    with unnoticed.nothing(cards):
+        for end, count, pause in ((kept.kill, 4, (2.3, 3.0)), (kept.upgrade, 4, (0.1, 0.6))):
+            with kept.ended_by(end, count, pause) as goes_on:
+                while goes_on():
+                    send_file(a, b, B, megabytes=1)
+                    send_file(b, a, A, megabytes=1)
+        assert ping(b, A).loss == 0
+    stats = kept.stats("b")["client"]
+    assert stats["connections"] == 1 and stats["errors"] == 0, stats
+    for guest in (a, b):
+        rig.forget(guest)
+
+
+@pytest.mark.testpmd
+@pytest.mark.skipif(shutil.which("dpdk-testpmd") is None, reason="testpmd is not installed (dpdk-dev)")
+@pytest.mark.parametrize("how", ["packed_vq=0", "packed_vq=1", "packed_vq=0,server=1"])
+def test_dpdk_virtio_user_notices_nothing(tmp_path, kept, how):
+    """Rings go on where they were: no frame is lost or out of order. What was under way may come twice. With server=1 the front
+    end listens, and would hear of each connection."""
+    sockets = []
+    for name, mac in MACS.items():
+        way = ["--connect"] if "server" in how else []
+        kept.ctl("port", "add", name, "--model", "virtio-net", "--transport", "vhost-user", "--mac", mac, "--socket", kept.socket(name), *way)
+        sockets.append(kept.socket(name))
+    loop = VirtioUserLoop(sockets, tmp_path, how)
+    try:
+        number = 0
+        with kept.ended_by(kept.kill, 3, (2.1, 2.4)) as goes_on:
+            while goes_on():
+                frames = [udp_frame(MACS["far"], MACS["near"], b"%032d" % (number + i)) for i in range(256)]
+                number += len(frames)
+                arrived = loop.send(frames)
+                assert list(dict.fromkeys(arrived)) == frames
+                assert len(arrived) <= len(frames) + 2 * 32
+        assert "link down" not in loop.text.lower() and "fail" not in loop.text[len(loop.greeting):].lower()
+    except BaseException:
+        print(loop.story())
+        loop.kill()
+        raise
+    assert loop.stop() == 0, loop.story()
+    assert {name: kept.stats(name)["client"]["connections"] for name in MACS} == dict.fromkeys(MACS, 1)
 
 
 # --- without guests ---

@@ -2,7 +2,6 @@
 """virtio-net over vhost-user: a stock guest whose card is QEMU's, and DPDK's virtio-user, beside VMs whose cards are vMux's own."""
 import contextlib
 import re
-import shlex
 import shutil
 from types import SimpleNamespace
 
@@ -11,7 +10,7 @@ from conftest import Rig, in_use
 from harness.iavf import script
 from harness.traffic import give_address, iperf, ping, protocol_errors, send_file, tcp_both_ways, wait_for_peer
 from harness.virtio_user import MACS, VirtioUserLoop
-from harness.vmux import Vmux, wait_until
+from harness.vmux import Vmux, vhost_user_args, wait_until
 from harness.wire import udp_frame
 
 A, B = "10.77.2.1", "10.77.2.2"
@@ -25,18 +24,12 @@ def add_ports(vmux):
     return vmux.add_port("b", "--mac", "02:00:00:00:77:02", model="virtio-net")
 
 
-def qemu_args(vmux, name):
-    """What `vm-args` says, but for the guest's memory, which the lab's guests have so already."""
-    lines = vmux.ctl("vm-args", name, "--vmm", "qemu")["lines"]
-    return [word for line in lines if line.startswith(("-chardev", "-netdev", "-device")) for word in shlex.split(line)]
-
-
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):
     rig = Rig(tmp_path_factory.mktemp("vhost"))
     vmux = rig.vmux()
     socket_b = add_ports(vmux)
-    a = rig.guest("a", kernel="6.12", cpus=PAIRS, qemu_args=qemu_args(vmux, "a"))
+    a = rig.guest("a", kernel="6.12", cpus=PAIRS, qemu_args=vhost_user_args(vmux, "a"))
     b = rig.guest("b", kernel="6.1", sockets=[socket_b])
     rig.boot(a, b)
     yield SimpleNamespace(rig=rig, vmux=vmux, a=a, b=b)

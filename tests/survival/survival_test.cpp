@@ -23,6 +23,7 @@
 #include "ipc/packet.hpp"
 #include "keeper/twin.hpp"
 #include "rigs/migrating.hpp"
+#include "vhost_scenario.hpp"
 #include "victim.hpp"
 #include "vmux/base/mapping.hpp"
 #include "vmux/vfio_user/client.hpp"
@@ -219,13 +220,24 @@ class E810Scenario {
 
 /// What is served, and to whom.
 struct Kind {
-  const char* model;
-  View (*run)(Client&);
+  const char *name, *model;
+  View (*run)(UniqueFd connection);
   unsigned longest_life;  ///< stops: some times what it takes to go on
 };
+template <class S>
+View over_vfio_user(UniqueFd connection) {
+  auto client = Client::adopt(std::move(connection), {.timeout_ns = 10'000'000'000});
+  return client ? S{**client}.run() : View{"no agreement on the version"};
+}
+template <bool kIsPacked>
+View over_vhost_user(UniqueFd connection) {
+  return VhostScenario{std::move(connection), kIsPacked}.run();
+}
 constexpr Kind kKinds[] = {
-    {"e1000", [](Client& client) { return Scenario{client}.run(); }, 500},
-    {"e810", [](Client& client) { return E810Scenario{client}.run(); }, 1500},
+    {"e1000", "e1000", over_vfio_user<Scenario>, 500},
+    {"e810", "e810", over_vfio_user<E810Scenario>, 1500},
+    {"vhost_split", "vhost-user", over_vhost_user<false>, 500},
+    {"vhost_packed", "vhost-user", over_vhost_user<true>, 500},
 };
 
 /// Says when the server that is followed dies.
@@ -256,9 +268,7 @@ class Trial {
     // The first descriptor that is closed here is the only other one of the connection's.
     theirs_.reset();
     std::thread client{[this] {
-      auto made = Client::adopt(std::move(ours_), {.timeout_ns = 10'000'000'000});
-      if (made) view_ = kind_.run(**made);
-      if (!made) view_ = {"no agreement on the version"};
+      view_ = kind_.run(std::move(ours_));
       is_over_ = true;
     }};
     while (!is_over_ || pid_ != 0) {
@@ -382,7 +392,7 @@ class AgainAndAgain final : public Killer {
 };
 
 class Survival : public testing::TestWithParam<Kind> {};
-INSTANTIATE_TEST_SUITE_P(, Survival, testing::ValuesIn(kKinds), [](const auto& each) { return each.param.model; });
+INSTANTIATE_TEST_SUITE_P(, Survival, testing::ValuesIn(kKinds), [](const auto& each) { return each.param.name; });
 
 TEST_P(Survival, AtEverySystemCall) {
   const Kind& kind = GetParam();

@@ -56,10 +56,8 @@ class FrontEnd {
   }
   /// From here on what a crash would leave is kept: see die().
   void start_record() {
-    const auto record = server->start_record();
-    ASSERT_TRUE(record) << record.error().text();
-    slots_ = UniqueFd{::dup(record->slots)};
-    cursors_ = UniqueFd{::dup(record->cursors)};
+    slots_ = UniqueFd{::dup(server->record().image)};
+    cursors_ = UniqueFd{::dup(nic->arena()->fd())};
   }
   /// As let_go(), but nothing has been saved: what its descriptors were, the newest image, and the cursors.
   state::Suspended die() {
@@ -228,7 +226,9 @@ class FrontEnd {
                        poller_);
   }
   [[nodiscard]] vhost_user::ServerOptions options() {
-    return {.name = "card", .announce = [this](const MacAddress& station) { nic->announce(station); }};
+    return {.name = "card",
+            .announce = [this](const MacAddress& station) { nic->announce(station); },
+            .keeps_record = true};
   }
 
   runtime::Poller& poller_;

@@ -136,7 +136,7 @@ int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
     fmt::print(stderr, "vmux: cannot follow the keeper: {}\n", task.error().text());
     return 1;
   }
-  if (*task == Task::farewell) vmux::control::end_all_sessions(*lifeline);
+  if (*task == Task::farewell) vmux::control::end_all_sessions(vmux::control::builtin_catalogue(), *lifeline);
   if (*task != Task::serve) return 0;
   // Blocked before any thread starts, so that all threads inherit it and the signals arrive at the descriptor.
   sigset_t set = stop_signals();

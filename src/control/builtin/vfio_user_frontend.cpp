@@ -108,6 +108,14 @@ Result<std::unique_ptr<Frontend>> make_vfio_user(const FrontendRequest& request,
   return std::make_unique<VfioUserFrontend>(*endpoint, std::move(*server));
 }
 
+tl::expected<state::Suspended, std::string> look_at_vfio_user(const state::FdBag& left, const FetchFds& fetch) {
+  auto image = left.copy("image"), stream = left.copy("stream");
+  if (!image || !stream) return tl::unexpected(std::string{"its descriptors are missing"});
+  auto found = vfio_user::Server::look_at(std::move(*image), std::move(*stream), {}, fetch);
+  if (!found) return tl::unexpected(found.error());
+  return std::move(found->state);
+}
+
 void describe_vfio_user(CounterDescriptions& into) { describe(into, kClientRows); }
 
 }  // namespace vmux::control

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "base/logf.hpp"
 #include "vhost_user/server.hpp"
 
 namespace vmux::control {
@@ -54,6 +55,12 @@ class VhostUserFrontend final : public Frontend {
   }
   // The protocol has no word for it: the end of the connection is what takes the guest's link down.
   bool announce_departure(bool /*for_good*/) noexcept override { return false; }
+  void record(state::FdBag& numbers) const override {
+    const vhost_user::Server::Record record = server_->record();
+    static_cast<void>(numbers.put_copy("image", record.image));
+    static_cast<void>(numbers.put_copy("stream", record.stream));
+  }
+  [[nodiscard]] Result<void> go_on() override { return server_->go_on(); }
   void report(CounterReport& into) const override {
     control::report(into, kClientRows,
                     ClientCounters{server_->stats(), server_->agreement(), server_->memory().reach()});
@@ -62,6 +69,30 @@ class VhostUserFrontend final : public Frontend {
  private:
   std::unique_ptr<vhost_user::Server> server_;
 };
+
+constexpr std::uint32_t kMostDeaths = 2;  // of one message
+
+/// What a daemon left goes on. nullptr when it cannot: its front end reads the end of the stream, and may come again.
+std::unique_ptr<vhost_user::Server> take_over(const FrontendRequest& request, virtio::Device& device,
+                                              const vhost_user::ServerOptions& options, runtime::Poller& poller) {
+  auto image = request.left->copy("image"), stream = request.left->copy("stream");
+  if (!image || !stream) return nullptr;
+  auto left = vhost_user::Server::left_behind(std::move(*image), std::move(*stream), request.fetch);
+  if (!left) {
+    logf(LogLevel::error, "{}: what the process before has left of it cannot be used: {}", request.name, left.error());
+    return nullptr;
+  }
+  if (left->deaths >= kMostDeaths) {
+    logf(LogLevel::error, "{}: {} processes in a row died of a message of its front end, which is sent away",
+         request.name, left->deaths);
+  } else {
+    auto server = vhost_user::Server::adopt_paused(poller, device, options, left->state);
+    if (server) return std::move(*server);
+    logf(LogLevel::error, "{}: it cannot go on, and its front end is sent away: {}", request.name, server.error());
+  }
+  vhost_user::Server::give_up(std::move(left->state));
+  return nullptr;
+}
 
 }  // namespace
 
@@ -77,9 +108,23 @@ Result<std::unique_ptr<Frontend>> make_vhost_user(const FrontendRequest& request
   options.owner = id_of(request.access.owner);
   options.group = id_of(request.access.group);
   options.announce = [served](const MacAddress& station) { served->announce(station); };
+  options.keeps_record = request.is_kept && served->arena() != nullptr;
+  if (request.left != nullptr) {
+    if (auto server = take_over(request, *served, options, poller)) {
+      return std::make_unique<VhostUserFrontend>(std::move(server));
+    }
+  }
   auto server = vhost_user::Server::create(poller, *served, std::move(options));
   if (!server) return tl::unexpected<Error>(server.error());
   return std::make_unique<VhostUserFrontend>(std::move(*server));
+}
+
+tl::expected<state::Suspended, std::string> look_at_vhost_user(const state::FdBag& left, const FetchFds& fetch) {
+  auto image = left.copy("image"), stream = left.copy("stream");
+  if (!image || !stream) return tl::unexpected(std::string{"its descriptors are missing"});
+  auto found = vhost_user::Server::left_behind(std::move(*image), std::move(*stream), fetch);
+  if (!found) return tl::unexpected(found.error());
+  return std::move(found->state);
 }
 
 void describe_vhost_user(CounterDescriptions& into) { describe(into, kClientRows); }

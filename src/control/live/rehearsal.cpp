@@ -5,7 +5,7 @@
 #include "control/config/configuration.hpp"
 #include "control/live/predecessor.hpp"
 #include "control/version.hpp"
-#include "vmux/vfio_user/server.hpp"
+#include "ipc/left_behind.hpp"
 
 namespace vmux::control {
 namespace {
@@ -13,21 +13,29 @@ namespace {
 /// The state of a port that runs changes while it is read: what is read twice in halves is not damage.
 constexpr unsigned kTries = 5;
 
-using Left = tl::expected<vfio_user::Server::LeftBehind, std::string>;
+using Left = tl::expected<state::Suspended, std::string>;
 
-Left look_at(const Predecessor& from, const state::FdBag& left) {
-  auto image = left.copy("image"), stream = left.copy("stream");
-  if (!image || !stream) return tl::unexpected(std::string{"its descriptors are missing"});
-  const auto fetch = [&from](const std::vector<int>& numbers) { return from.fetch(numbers); };
-  return vfio_user::Server::look_at(std::move(*image), std::move(*stream), {}, fetch);
+/// By which transport a port was reached.
+const TransportEntry* transport_of(const Catalogue& catalogue, const Objects& objects, const std::string& port) {
+  for (const Step& step : objects.steps) {
+    if (step.method == "port.add" && step.params.value("name", "") == port) {
+      return catalogue.transport(step.params.value("transport", std::string{kVfioUser}));
+    }
+  }
+  return nullptr;
 }
 
-std::string problem_with(const Predecessor& from, const std::string& name) {
-  const state::FdBag left = from.port(name);
-  if (left.get("image") < 0) return "";  // it begins anew
-  Left state = look_at(from, left);
+Left look_at(const Catalogue& catalogue, const Predecessor& from, const std::string& port) {
+  const TransportEntry* const transport = transport_of(catalogue, from.objects(), port);
+  if (transport == nullptr || transport->look_at == nullptr) return tl::unexpected(std::string{"nobody can read it"});
+  return transport->look_at(from.port(port), [&from](const std::vector<int>& numbers) { return from.fetch(numbers); });
+}
+
+std::string problem_with(const Catalogue& catalogue, const Predecessor& from, const std::string& name) {
+  if (from.port(name).get("image") < 0) return "";  // it begins anew
+  Left state = look_at(catalogue, from, name);
   for (unsigned tries = 1; tries < kTries && !state; ++tries)
-    state = look_at(from, left);
+    state = look_at(catalogue, from, name);
   return state ? "" : state.error();
 }
 
@@ -46,7 +54,7 @@ tl::expected<std::string, std::string> rehearse_take_over(const Catalogue& catal
   }
   unsigned ports = 0, anew = 0;
   for (const auto& [name, fds] : (*from)->objects().ports) {
-    if (std::string why = problem_with(**from, name); !why.empty()) {
+    if (std::string why = problem_with(catalogue, **from, name); !why.empty()) {
       return tl::unexpected(fmt::format("port {}: {}", name, why));
     }
     fds.empty() ? ++anew : ++ports;
@@ -56,12 +64,12 @@ tl::expected<std::string, std::string> rehearse_take_over(const Catalogue& catal
                      anew == 0 ? "" : fmt::format("; {} ports cannot be handed over and begin anew", anew));
 }
 
-void end_all_sessions(const keeper::Lifeline& lifeline) {
+void end_all_sessions(const Catalogue& catalogue, const keeper::Lifeline& lifeline) {
   if (!lifeline.has_predecessor()) return;
   const auto from = Predecessor::read(lifeline);
   if (!from) return;
   for (const auto& [name, fds] : (*from)->objects().ports) {
-    if (auto left = look_at(**from, (*from)->port(name))) vfio_user::Server::give_up(std::move(left->state));
+    if (const auto left = look_at(catalogue, **from, name)) ipc::give_up(*left);
   }
 }
 

@@ -16,6 +16,6 @@ namespace vmux::control {
 
 /// Of a daemon that is gone, with nobody to go on: clients read the end of their streams, and no reset, of which some
 /// VMMs die.
-void end_all_sessions(const keeper::Lifeline& lifeline);
+void end_all_sessions(const Catalogue& catalogue, const keeper::Lifeline& lifeline);
 
 }  // namespace vmux::control

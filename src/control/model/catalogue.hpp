@@ -26,12 +26,17 @@ using NameThread = std::string (*)(const DeviceRequest&);
 /// A sentence about why a device could not be made, and what helps; empty: the error says it all.
 using ExplainDevice = std::string (*)(const DeviceRequest&, const Error&);
 
+/// What Frontend::record() named of a daemon that is gone, or of one that runs, as something that could go on; the
+/// error is for people. Nothing is changed, and nobody notices.
+using LookAtLeft = tl::expected<state::Suspended, std::string> (*)(const state::FdBag& left, const FetchFds& fetch);
+
 /// A way in which a VM reaches a port.
 struct TransportEntry {
   const char* name;  ///< as `vmuxctl port add --transport` has it
   const char* description;
   MakeFrontend make;
   DescribeCounters describe;
+  LookAtLeft look_at;
   bool can_connect = false;  ///< the VMM may be the one that listens
 };
 inline constexpr std::string_view kVfioUser = "vfio-user", kVhostUser = "vhost-user";

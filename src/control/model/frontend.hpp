@@ -38,6 +38,9 @@ class Frontend {
   [[nodiscard]] virtual Result<void> go_on() { return {}; }
 };
 
+/// Descriptors of the daemon before by their numbers, as far as they are open there.
+using FetchFds = std::function<Result<std::map<int, UniqueFd>>(const std::vector<int>&)>;
+
 struct FrontendRequest {
   std::string name;    ///< of the port
   std::string socket;  ///< path
@@ -47,7 +50,7 @@ struct FrontendRequest {
   /// What record() of a daemon named that is gone, and how the descriptors that these name in turn are got; nullptr:
   /// the frontend begins anew. One that cannot go on with it ends what there was, and says so in the log.
   const state::FdBag* left = nullptr;
-  std::function<Result<std::map<int, UniqueFd>>(const std::vector<int>&)> fetch;
+  FetchFds fetch;
 };
 
 }  // namespace vmux::control

@@ -27,7 +27,7 @@ class VirtioUserLoop(testpmd.Testpmd):
             raise
 
     def send(self, frames):
-        """What arrives of them."""
+        """What arrives of them, and of what comes twice."""
         write_pcap(self.input, frames)
         self.run(f"set portlist {self.source},{self.near},{self.far},{self.sink}")
         for port in (self.source, self.sink):
@@ -36,6 +36,12 @@ class VirtioUserLoop(testpmd.Testpmd):
         self.run("clear port stats all")
         self.begin("start")
         self.wait_for(lambda said: said.get("TX-packets", 0) >= len(frames), f"{len(frames)} frames to arrive", port=self.sink)
+        counts = []
+
+        def is_still(said):
+            counts.append(said.get("TX-packets", 0))
+            return counts[-2:-1] == counts[-1:]
+        self.wait_for(is_still, "no more frames to arrive", port=self.sink)
         self.end()
         self.run(f"port stop {self.sink}")  # closes the file
         return read_pcap(self.output)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +15,12 @@ from . import BIN
 
 class CtlError(Exception):
     """vmuxctl said no."""
+
+
+def vhost_user_args(vmux, name):
+    """What `vm-args` says of a port, but for the guest's memory, which the lab's guests have so already."""
+    lines = vmux.ctl("vm-args", name, "--vmm", "qemu")["lines"]
+    return [word for line in lines if line.startswith(("-chardev", "-netdev", "-device")) for word in shlex.split(line)]
 
 
 def wait_until(condition, what, timeout=90, pause=0.05):

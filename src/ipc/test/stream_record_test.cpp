@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A stream that stops anywhere, and what its record says to somebody else then.
-#include "vfio_user/stream_record.hpp"
+#include "ipc/stream_record.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 
 #include <string>
 
-namespace vmux::vfio_user {
+namespace vmux::ipc {
 namespace {
 
 constexpr std::size_t kLongest = 4096;
@@ -173,4 +173,4 @@ TEST_F(StreamRecordTest, ThatCannotBeIsRefused) {
 }
 
 }  // namespace
-}  // namespace vmux::vfio_user
+}  // namespace vmux::ipc

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "vfio_user/stream_record.hpp"
+#include "ipc/stream_record.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -12,7 +12,7 @@
 
 #include "vmux/base/assert.hpp"
 
-namespace vmux::vfio_user {
+namespace vmux::ipc {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x0a31'6d61'6572'7453;  // "Stream1\n", lowest byte first
@@ -317,4 +317,4 @@ tl::expected<StreamRecord::Left, std::string> StreamRecord::left(OwnerOf owner_o
   return left;
 }
 
-}  // namespace vmux::vfio_user
+}  // namespace vmux::ipc

@@ -15,7 +15,7 @@
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
 
-namespace vmux::vfio_user {
+namespace vmux::ipc {
 
 /// Descriptors that came, or go, with the message whose first byte is at `position` of the stream.
 struct StreamFds {
@@ -112,4 +112,4 @@ class StreamRecord {
   Mapping mapping_;
 };
 
-}  // namespace vmux::vfio_user
+}  // namespace vmux::ipc
