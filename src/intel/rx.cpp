@@ -9,6 +9,7 @@
 #include "base/logf.hpp"
 #include "intel/fault.hpp"
 #include "packet/spans.hpp"
+#include "state/commit.hpp"
 #include "vmux/memory/ordered.hpp"
 
 namespace vmux::intel {
@@ -73,6 +74,7 @@ void RxQueue::enable() noexcept {
   state_.fault = Fault::none;
   state_.enabled = true;
   size_ = state_.config.wide ? kRxWide : kRxNarrow;
+  journal_.phase = RxJournal::none;
   next_ = 0;
   staged_count_ = 0;
   has_pending_ = false;
@@ -84,10 +86,10 @@ void RxQueue::disable() noexcept {
 }
 
 void RxQueue::restore(const QueueSnapshot<RxQueueConfig>& saved) noexcept {
-  state_.config = saved.state.config;
-  enable();
-  state_ = saved.state;
+  state_ = saved.state;  // nothing else, even for a moment: it may be what another process has left
+  size_ = state_.config.wide ? kRxWide : kRxNarrow;
   next_ = state_.head;
+  staged_count_ = 0;
   has_pending_ = saved.has_pending;
   set_totals(counters_, saved.totals);
 }
@@ -147,7 +149,7 @@ std::size_t RxQueue::take_plain(std::span<const packet::FrameView> frames, std::
   // With short frames the driver is so near behind that taking its lines early costs more than it gives.
   if (count > 0 && frames[0].length > kAhead) ask_for_descriptors(next_ + count);
   // What does not change is kept where stores into the guest cannot be thought to change it.
-  WriteBack* const out = staged_.data() + staged_count_;
+  WriteBack* const out = journal_.words.data() + staged_count_;
   const std::uint8_t layout = state_.config.rxdid;
   Totals totals;
   for (std::size_t i = 0; i < count; ++i) {
@@ -220,7 +222,7 @@ bool RxQueue::take_any(const packet::FrameView& view, const RxInfo& info, const 
 bool RxQueue::take_piece(packet::Pieces& pieces, const packet::Piece& piece, const RxInfo& info,
                          std::uint32_t inserted) noexcept {
   const std::uint32_t bare = piece.length - info.cut, length = std::max(bare, kMinFrame);
-  if (staged_count_ + kMaxBuffers > staged_.size()) publish();
+  if (staged_count_ + kMaxBuffers > journal_.words.size()) publish();
   Placement placement;
   const Placed placed = place(length + (state_.config.keep_crc ? kFcs : 0), placement);
   if (placed != Placed::yes) return false;
@@ -306,7 +308,7 @@ void RxQueue::commit(const Placement& placement, const RxInfo& info, bool is_l4_
 }
 
 void RxQueue::stage(const WriteBack& words) noexcept {
-  staged_[staged_count_++] = words;
+  journal_.words[staged_count_++] = words;
   next_ = next_ + 1 == state_.config.length ? 0 : next_ + 1;
 }
 
@@ -317,39 +319,102 @@ RxQueue::WriteBack RxQueue::partial(std::uint32_t length) const noexcept {
   return {0, rx_status::DD | rx_high::length::set(std::uint64_t{0}, length), 0, 0};
 }
 
-// Everything staged becomes visible: last word last in each descriptor, descriptors in order.
-//
-// A process that dies in here has told the driver of frames that its head does not count yet, and a successor would
-// write into their buffers again: descriptors cannot tell, since drivers refill what they have seen. So for a successor
-// the order is to be: the staged words and their place go to a log beside `state_`, in the same arena; then the head
-// moves, which is the commit; then they are published, one by one with a count of how many are; and whoever finds a log
-// that is not done publishes the rest. `staged_`, `staged_count_` and the head are all that such a log has, and
-// nothing else refers to them between stage() and the end of this.
+namespace {
+
+template <class F>
+void for_each_descriptor(std::span<const std::span<std::byte>> pieces, std::uint32_t size, F&& visit) noexcept {
+  std::size_t i = 0;
+  for (const std::span<std::byte> piece : pieces) {
+    for (std::byte* at = piece.data(); at != piece.data() + piece.size(); at += size)
+      visit(at, i++);
+  }
+}
+
+void prepare(std::span<const std::span<std::byte>> pieces, std::uint32_t size, const RxWriteBack* words) noexcept {
+  if (size == kRxWide) {
+    for_each_descriptor(pieces, kRxWide,
+                        [words](std::byte* at, std::size_t i) { rx_words::prepare<kRxWide>(at, words[i]); });
+  } else {
+    for_each_descriptor(pieces, kRxNarrow,
+                        [words](std::byte* at, std::size_t i) { rx_words::prepare<kRxNarrow>(at, words[i]); });
+  }
+}
+
+}  // namespace
+
+RxQueue::Pieces RxQueue::find(std::uint32_t first, std::size_t count) noexcept {
+  Pieces found;
+  while (found.count < count && found.used < Pieces::kMost) {
+    const std::size_t run = std::min<std::size_t>(count - found.count, state_.config.length - first);
+    const auto ring =
+        memory_.borrow_for_write(Iova{state_.config.ring.raw + std::uint64_t{first} * size_}, ByteCount{run * size_});
+    const std::size_t fit = ring.size() / size_;
+    if (fit == 0) break;
+    found.all[found.used++] = ring.first(fit * size_);
+    found.count += fit;
+    first = static_cast<std::uint32_t>((first + fit) % state_.config.length);
+  }
+  return found;
+}
+
+// Everything staged becomes visible: the word with DD last in each descriptor, descriptors in order.
 void RxQueue::publish() noexcept {
   std::size_t done = 0;
   memory::publish_fence();  // the data is there before DD is
   while (done < staged_count_) {
-    const std::size_t count = std::min<std::size_t>(staged_count_ - done, state_.config.length - state_.head);
-    const Iova at{state_.config.ring.raw + std::uint64_t{state_.head} * size_};
-    const auto ring = memory_.borrow_for_write(at, ByteCount{count * size_});
-    const std::size_t fit = ring.size() / size_;
-    if (fit == 0) {
+    const std::size_t count = publish_from(done);
+    if (count == 0) {
       stop(Fault::ring_unmapped);
       break;
     }
-    if (size_ == kRxWide) {
-      for (std::size_t i = 0; i < fit; ++i)
-        rx_words::write_back<kRxWide>(ring.data() + i * kRxWide, staged_[done + i]);
-    } else {
-      for (std::size_t i = 0; i < fit; ++i)
-        rx_words::write_back<kRxNarrow>(ring.data() + i * kRxNarrow, staged_[done + i]);
-    }
-    done += fit;
-    state_.head = static_cast<std::uint16_t>((state_.head + fit) % state_.config.length);
+    done += count;
   }
   has_pending_ = has_pending_ || done > 0;
   staged_count_ = 0;
   next_ = state_.head;
+}
+
+// See queue_journal.hpp. All at once, but for a ring that lies in more pieces than any does.
+std::size_t RxQueue::publish_from(std::size_t done) noexcept {
+  const Pieces pieces = find(state_.head, staged_count_ - done);
+  if (pieces.count == 0) return 0;
+  const auto all = std::span{pieces.all}.first(pieces.used);
+  const RxWriteBack* const words = journal_.words.data() + done;
+  journal_.first = state_.head;
+  journal_.count = static_cast<std::uint16_t>(pieces.count);
+  journal_.from = static_cast<std::uint16_t>(done);
+  state::commit(journal_.phase, std::uint8_t{RxJournal::taking});
+  state::commit(state_.head, static_cast<std::uint16_t>((state_.head + pieces.count) % state_.config.length));
+  prepare(all, size_, words);
+  state::commit(journal_.phase, std::uint8_t{RxJournal::telling});
+  for_each_descriptor(all, size_, [words](std::byte* at, std::size_t i) { rx_words::finish(at, words[i]); });
+  state::commit(journal_.phase, std::uint8_t{RxJournal::none});
+  return pieces.count;
+}
+
+bool RxQueue::can_take_over() const noexcept {
+  if (journal_.phase == RxJournal::none || !state_.enabled) return true;
+  return journal_.phase <= RxJournal::telling && journal_.first < state_.config.length &&
+         journal_.count < state_.config.length && journal_.from <= journal_.words.size() &&
+         journal_.count <= journal_.words.size() - journal_.from;
+}
+
+void RxQueue::take_over() noexcept {
+  const bool has_moved = journal_.phase == RxJournal::telling || state_.head != journal_.first;
+  size_ = state_.config.wide ? kRxWide : kRxNarrow;
+  if (journal_.phase != RxJournal::none && state_.enabled && !is_stopped() && has_moved) {
+    const Pieces pieces = find(journal_.first, journal_.count);
+    if (pieces.count < journal_.count) stop(Fault::ring_unmapped);
+    const auto all = std::span{pieces.all}.first(pieces.used);
+    const RxWriteBack* const words = journal_.words.data() + journal_.from;
+    memory::publish_fence();
+    if (journal_.phase == RxJournal::taking) prepare(all, size_, words);
+    state::commit(journal_.phase, std::uint8_t{RxJournal::telling});
+    for_each_descriptor(all, size_, [words](std::byte* at, std::size_t i) {
+      if (rx_words::is_prepared(at, words[i])) rx_words::finish(at, words[i]);
+    });
+  }
+  state::commit(journal_.phase, std::uint8_t{RxJournal::none});
 }
 
 bool RxQueue::flush() noexcept { return std::exchange(has_pending_, false); }

@@ -9,6 +9,7 @@
 
 #include "intel/descriptors.hpp"
 #include "intel/queue_config.hpp"
+#include "intel/queue_journal.hpp"
 #include "intel/rules/steer.hpp"
 #include "intel/rx_verify.hpp"
 #include "intel/rx_words.hpp"
@@ -25,10 +26,9 @@ class RxQueue {
   using WriteBack = RxWriteBack;
 
   /// `name` and `index` are for logs; what `name` points to must outlive the queue. `alarm`, if any, is raised when the
-  /// queue stops. `state`, if any, is where the queue keeps what it goes by, in memory that outlives its process.
-  RxQueue(const char* name, unsigned index, nic::Alarm* alarm = nullptr,
-          QueueState<RxQueueConfig>* state = nullptr) noexcept
-      : state_(state == nullptr ? own_state_ : *state), name_(name), index_(index), alarm_(alarm) {}
+  /// queue stops. `cursors`, if any, is where the queue keeps what it goes by, in memory that outlives its process.
+  RxQueue(const char* name, unsigned index, nic::Alarm* alarm = nullptr, RxMemory* cursors = nullptr) noexcept
+      : cursors_(cursors == nullptr ? own_cursors_ : *cursors), name_(name), index_(index), alarm_(alarm) {}
   RxQueue(const RxQueue&) = delete;
   RxQueue& operator=(const RxQueue&) = delete;
 
@@ -58,11 +58,15 @@ class RxQueue {
   [[nodiscard]] bool has_pending() const noexcept { return has_pending_; }
   /// Goes on where a saved queue was.
   void restore(const QueueSnapshot<RxQueueConfig>& saved) noexcept;
+  /// As those of a TxQueue.
+  [[nodiscard]] bool can_take_over() const noexcept;
+  void take_over() noexcept;
 
  private:
   static constexpr std::size_t kBurst = 64;       // descriptors looked at and written back together
   static constexpr std::size_t kMaxBuffers = 96;  // of one frame: 9728 / 128, and some
   static constexpr std::size_t kMaxSpans = 160;   // pieces of guest memory of one frame
+  static_assert(kBurst + kMaxBuffers == RxJournal::kRoom);
 
   /// Buffers that were found for one frame; nothing is written or consumed until commit().
   struct Placement {
@@ -104,10 +108,20 @@ class RxQueue {
   [[nodiscard]] WriteBack partial(std::uint32_t length) const noexcept;
   void stage(const WriteBack& words) noexcept;
   void publish() noexcept;
+  [[nodiscard]] std::size_t publish_from(std::size_t done) noexcept;
+  /// Descriptors from `first` on, `count` at most, where they lie; fewer if they are not all in the guest's memory.
+  struct Pieces {
+    static constexpr std::size_t kMost = 4;
+    std::array<std::span<std::byte>, kMost> all;
+    std::size_t used = 0, count = 0;
+  };
+  [[nodiscard]] Pieces find(std::uint32_t first, std::size_t count) noexcept;
   bool stop(Fault fault) noexcept;
 
-  QueueState<RxQueueConfig> own_state_;  // of a queue that was given no other place
-  QueueState<RxQueueConfig>& state_;
+  RxMemory own_cursors_{};  // of a queue that was given no other place
+  RxMemory& cursors_;
+  QueueState<RxQueueConfig>& state_{cursors_.state};
+  RxJournal& journal_{cursors_.journal};
   QueueCounters counters_;
   const char* name_;
   unsigned index_;
@@ -116,12 +130,11 @@ class RxQueue {
   RateLimit log_limit_;
   bool has_pending_ = false;
 
-  std::uint32_t tail_ = 0;                              // of this call
-  std::uint32_t size_ = kRxWide;                        // bytes of a descriptor
-  std::uint32_t next_ = 0;                              // descriptor behind those staged; state_.head until publish()
-  std::size_t staged_count_ = 0;                        // of staged_: for the descriptors from state_.head on
-  Totals totals_;                                       // of this call
-  std::array<WriteBack, kBurst + kMaxBuffers> staged_;  // not cleared
+  std::uint32_t tail_ = 0;        // of this call
+  std::uint32_t size_ = kRxWide;  // bytes of a descriptor
+  std::uint32_t next_ = 0;        // descriptor behind those staged; state_.head until publish()
+  std::size_t staged_count_ = 0;  // of the journal's words: for descriptors from state_.head on
+  Totals totals_;                 // of this call
   std::array<std::span<std::byte>, kMaxSpans + 4> spans_{};  // + 4: room for tags that are cut out
   std::array<std::uint16_t, kMaxBuffers> lengths_{};         // bytes in each buffer of a frame
 };

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "intel/descriptors.hpp"
 #include "intel/queue_config.hpp"
@@ -74,20 +75,30 @@ inline RxWriteBack whole(std::uint8_t layout, std::uint32_t length, const RxInfo
   return layout >= rxdid::flex_nic ? flexible(length, info, is_l4_bad, layout) : legacy(length, info, is_l4_bad);
 }
 
-/// Words 2 and 3 first, DD last.
+inline void put_word(std::byte* at, std::size_t word, std::uint64_t value, int order) noexcept {
+  const Le<std::uint64_t> raw = value;
+  __atomic_store_n(reinterpret_cast<std::uint64_t*>(at) + word, std::bit_cast<std::uint64_t>(raw), order);
+}
+inline constexpr std::uint64_t kDone = 1;  // DD, the lowest bit of word 1 in all layouts
+static_assert(rx_status::DD == kDone && flex_status0::DD == kDone);
+
+/// All but DD: drivers do not look at the rest before they see that.
 template <std::uint32_t kSize>
-inline void write_back(std::byte* at, const RxWriteBack& words) noexcept {
-  auto* const to = reinterpret_cast<std::uint64_t*>(at);
-  const auto put = [&](std::size_t word, int order) {
-    const Le<std::uint64_t> value = words[word];
-    __atomic_store_n(to + word, std::bit_cast<std::uint64_t>(value), order);
-  };
+inline void prepare(std::byte* at, const RxWriteBack& words) noexcept {
   if constexpr (kSize == kRxWide) {
-    put(2, __ATOMIC_RELAXED);
-    put(3, __ATOMIC_RELAXED);
+    put_word(at, 2, words[2], __ATOMIC_RELAXED);
+    put_word(at, 3, words[3], __ATOMIC_RELAXED);
   }
-  put(0, __ATOMIC_RELAXED);
-  put(1, __ATOMIC_RELEASE);
+  put_word(at, 0, words[0], __ATOMIC_RELAXED);
+  put_word(at, 1, words[1] & ~kDone, __ATOMIC_RELAXED);
+}
+inline void finish(std::byte* at, const RxWriteBack& words) noexcept { put_word(at, 1, words[1], __ATOMIC_RELEASE); }
+/// Whether that is what stands there. A driver that has seen DD writes an address into word 0, or clears DD and what is
+/// beside it.
+[[nodiscard]] inline bool is_prepared(const std::byte* at, const RxWriteBack& words) noexcept {
+  Le<std::uint64_t> there[2];
+  std::memcpy(&there, at, sizeof there);
+  return there[0] == words[0] && there[1] == (words[1] & ~kDone);
 }
 
 }  // namespace rx_words

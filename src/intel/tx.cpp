@@ -7,6 +7,7 @@
 #include "base/logf.hpp"
 #include "intel/fault.hpp"
 #include "packet/transfer.hpp"
+#include "state/commit.hpp"
 #include "vmux/memory/ordered.hpp"
 
 namespace vmux::intel {
@@ -41,6 +42,7 @@ bool TxQueue::stop(Fault fault) noexcept {
 }
 
 void TxQueue::enable() noexcept {
+  journal_.is_open = 0;
   state_.head = 0;
   state_.fault = Fault::none;
   state_.enabled = true;
@@ -135,7 +137,7 @@ std::size_t TxQueue::take_plain(std::span<const TxDescriptor> raws, std::span<pa
     so_far_.bytes += length;
     if ((std::to_integer<unsigned>(room[0]) & 1) != 0) ++(is_broadcast(room) ? so_far_.broadcast : so_far_.multicast);
     ++so_far_.frames;
-    if ((high & kReportWanted) != 0) reports_[so_far_.reports++] = so_far_.head;
+    if ((high & kReportWanted) != 0) journal_.reports[so_far_.reports++] = so_far_.head;
     so_far_.head =
         so_far_.head + 1u == state_.config.length ? std::uint16_t{0} : static_cast<std::uint16_t>(so_far_.head + 1);
     peeked_[count_ + i] = so_far_;
@@ -170,7 +172,7 @@ bool TxQueue::collect(std::uint32_t tail, Draft& draft) noexcept {
     const TxDescriptor raw = raws.front();
     const std::uint64_t high = raw.high;
     const bool is_data = tx_high::dtype::get(high) == tx_type::data;
-    if (is_data && (high & kReportWanted) != 0) reports_[so_far_.reports++] = so_far_.head;
+    if (is_data && (high & kReportWanted) != 0) journal_.reports[so_far_.reports++] = so_far_.head;
     so_far_.head =
         so_far_.head + 1u == state_.config.length ? std::uint16_t{0} : static_cast<std::uint16_t>(so_far_.head + 1);
     ++draft.descriptors;
@@ -293,23 +295,49 @@ bool TxQueue::complete(std::size_t count) noexcept {
   if (done.multicast != 0) counters_.multicast.add(done.multicast);
   if (done.broadcast != 0) counters_.broadcast.add(done.broadcast);
   if (done.errors != 0) counters_.errors.add(done.errors);
-  state_.head = done.head;
   count_ = 0;
-  return done.reports != 0 && report(done.reports);
+  if (done.reports == 0) {
+    state::commit(state_.head, done.head);
+    return false;
+  }
+  memory::publish_fence();  // payload was read before the driver may use its buffers again
+  journal_.before = state_.head;
+  journal_.count = done.reports;
+  journal_.told = 0;
+  state::commit(journal_.is_open, std::uint8_t{1});
+  state::commit(state_.head, done.head);
+  const bool is_told = report(0, done.reports);
+  state::commit(journal_.is_open, std::uint8_t{0});
+  return is_told;
 }
 
 // Tells the driver what is done: each descriptor that asked becomes "done", or the head is written for all of them.
-bool TxQueue::report(std::size_t reports) noexcept {
-  memory::publish_fence();  // payload was read before the driver may use its buffers again
+bool TxQueue::report(std::size_t from, std::size_t end) noexcept {
   const TxQueueConfig& config = state_.config;
   if (config.head_writeback) {
     return memory_.store(config.head_writeback_at, Le<std::uint32_t>{state_.head}) || stop(Fault::ring_unmapped);
   }
-  for (const std::uint16_t index : std::span{reports_}.first(reports)) {
-    const Iova at{config.ring.raw + std::uint64_t{index} * kTxDescriptorSize + kTxHighAt};
+  for (std::size_t i = from; i < end; ++i) {
+    const Iova at{config.ring.raw + std::uint64_t{journal_.reports[i]} * kTxDescriptorSize + kTxHighAt};
     if (!memory_.store(at, Le<std::uint64_t>{tx_type::done})) return stop(Fault::ring_unmapped);
+    state::commit(journal_.told, static_cast<std::uint16_t>(i + 1));
   }
   return true;
+}
+
+bool TxQueue::can_take_over() const noexcept {
+  if (journal_.is_open == 0 || !state_.enabled) return true;
+  if (journal_.count > journal_.reports.size() || journal_.told > journal_.count) return false;
+  const auto reports = std::span{journal_.reports}.first(journal_.count);
+  return std::all_of(reports.begin(), reports.end(),
+                     [this](std::uint16_t each) { return each < state_.config.length; });
+}
+
+void TxQueue::take_over() noexcept {
+  if (journal_.is_open != 0 && state_.enabled && !is_stopped() && state_.head != journal_.before) {
+    static_cast<void>(report(journal_.told, journal_.count));
+  }
+  state::commit(journal_.is_open, std::uint8_t{0});
 }
 
 }  // namespace vmux::intel

@@ -9,6 +9,7 @@
 
 #include "intel/descriptors.hpp"
 #include "intel/queue_config.hpp"
+#include "intel/queue_journal.hpp"
 #include "intel/tx_offload.hpp"
 #include "nic/alarm.hpp"
 #include "packet/frame.hpp"
@@ -27,10 +28,9 @@ class TxQueue {
   static constexpr std::size_t kBurst = 32;  ///< frames of one peek()
 
   /// `name` and `index` are for logs; what `name` points to must outlive the queue. `alarm`, if any, is raised when the
-  /// queue stops. `state`, if any, is where the queue keeps what it goes by, in memory that outlives its process.
-  TxQueue(const char* name, unsigned index, nic::Alarm* alarm = nullptr,
-          QueueState<TxQueueConfig>* state = nullptr) noexcept
-      : state_(state == nullptr ? own_state_ : *state), name_(name), index_(index), alarm_(alarm) {}
+  /// queue stops. `cursors`, if any, is where the queue keeps what it goes by, in memory that outlives its process.
+  TxQueue(const char* name, unsigned index, nic::Alarm* alarm = nullptr, TxMemory* cursors = nullptr) noexcept
+      : cursors_(cursors == nullptr ? own_cursors_ : *cursors), name_(name), index_(index), alarm_(alarm) {}
   TxQueue(const TxQueue&) = delete;
   TxQueue& operator=(const TxQueue&) = delete;
 
@@ -60,6 +60,10 @@ class TxQueue {
   [[nodiscard]] const QueueState<TxQueueConfig>& state() const noexcept { return state_; }
   /// Goes on where a saved queue was.
   void restore(const QueueSnapshot<TxQueueConfig>& saved) noexcept;
+  /// What lies in `cursors` is another's by now, which may have died while it wrote there: whether it can be; and then,
+  /// its driver is told what that one may not have told. Behind that, restore() with the state that is there.
+  [[nodiscard]] bool can_take_over() const noexcept;
+  void take_over() noexcept;
 
  private:
   static constexpr std::size_t kFetch = 64;            // descriptors read at a time
@@ -68,12 +72,13 @@ class TxQueue {
   // every 4 KiB of the longest super-frame, and a slice is kept for each other frame.
   static constexpr std::size_t kSliceRoom = 640;
   static constexpr std::size_t kReportRoom = kMaxDescriptors + kBurst;  // descriptors of one burst that ask for one
-  static constexpr std::size_t kLongHeaders = 4;                        // frames of one burst that have them
+  static_assert(kReportRoom == TxJournal::kRoom);
+  static constexpr std::size_t kLongHeaders = 4;  // frames of one burst that have them
 
   /// What has been peeked up to and with one frame.
   struct Peeked {
     std::uint16_t head = 0;                                             // the descriptor behind it
-    std::uint16_t reports = 0;                                          // entries of reports_
+    std::uint16_t reports = 0;                                          // entries of the journal
     std::uint32_t frames = 0, bytes = 0, multicast = 0, broadcast = 0;  // on the wire, FCS not counted
     std::uint32_t errors = 0;
   };
@@ -96,11 +101,13 @@ class TxQueue {
   [[nodiscard]] std::span<std::byte> header_room(std::uint32_t header_size) noexcept;
   void note_error(Outcome outcome) noexcept;
   void account(const packet::FrameView& view) noexcept;
-  [[nodiscard]] bool report(std::size_t reports) noexcept;
+  [[nodiscard]] bool report(std::size_t from, std::size_t end) noexcept;
   bool stop(Fault fault) noexcept;
 
-  QueueState<TxQueueConfig> own_state_;  // of a queue that was given no other place
-  QueueState<TxQueueConfig>& state_;
+  TxMemory own_cursors_{};  // of a queue that was given no other place
+  TxMemory& cursors_;
+  QueueState<TxQueueConfig>& state_{cursors_.state};
+  TxJournal& journal_{cursors_.journal};
   QueueCounters counters_;
   const char* name_;
   unsigned index_;
@@ -116,7 +123,6 @@ class TxQueue {
   std::array<TxDescriptor, kFetch> fetched_{};
   std::array<Peeked, kBurst> peeked_{};
   std::array<FlowProgram, kBurst> programs_{};
-  std::array<std::uint16_t, kReportRoom> reports_{};  // indices of descriptors
   std::array<packet::Slice, kSliceRoom> slices_{};
   // The first bytes of each frame. Not cleared: written before they are read.
   std::array<std::array<std::byte, packet::kHeaderRoom>, kBurst> headers_;

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <string>
 
+#include "rigs/e810_rig.hpp"
+#include "rigs/iavf_rig.hpp"
 #include "rigs/stepping.hpp"
 #include "rigs/virtio_net_rig.hpp"
 #include "whole/handover_traffic.hpp"
@@ -35,6 +37,50 @@ struct VirtioOne {
   bool has_interrupt() { return rig.guest->interrupts(1) + rig.guest->interrupts(2) != 0; }
   std::vector<Watched> rings() { return {rig.guest->memory().subspan(rig.guest->ring_at(0), 0x2'0000)}; }
   VirtioNetRig rig{VirtioNetRig::Doorbell::trap, 1};
+};
+
+struct IavfOne {
+  IavfOne() { rig.guest->bring_up({}); }
+  void queue(unsigned number) { rig.guest->queue(0, numbered(number)); }
+  void ring() { rig.guest->ring_tx(0); }
+  unsigned reap() { return rig.guest->reap(); }
+  std::optional<FrameBytes> receive() {
+    auto frame = rig.guest->receive();
+    if (!frame) return std::nullopt;
+    return std::move(frame->bytes);
+  }
+  void refill() {}  // with each frame
+  bool has_interrupt() {
+    rig.guest->arm(1);
+    return rig.guest->interrupts(1) != 0;
+  }
+  std::vector<Watched> rings() {
+    return {rig.guest->memory().subspan(rig.guest->tx_ring(0), 0x1000),
+            rig.guest->memory().subspan(rig.guest->rx_ring(0), 0x1000)};
+  }
+  IavfRig rig{IavfRig::Doorbell::trap, 1};
+};
+
+struct E810One {
+  E810One() { rig.start(); }
+  void queue(unsigned number) { rig.guest->send_frame(numbered(number)); }
+  void ring() {}  // with each frame
+  unsigned reap() { return rig.guest->reap(); }
+  std::optional<FrameBytes> receive() {
+    auto frame = rig.guest->receive();
+    if (!frame) return std::nullopt;
+    return std::move(frame->bytes);
+  }
+  void refill() { rig.guest->refill(); }
+  bool has_interrupt() {
+    rig.guest->arm(1);
+    return rig.guest->interrupts(1) != 0;
+  }
+  std::vector<Watched> rings() {
+    return {rig.guest->memory().subspan(rig.guest->tx_ring(0), 0x1000),
+            rig.guest->memory().subspan(rig.guest->rx_ring(0), 0x1000)};
+  }
+  E810Rig rig;
 };
 
 template <class Card>
@@ -106,10 +152,12 @@ class DyingCard : public testing::Test {
   Mapping arena_;
 };
 
-using Cards = testing::Types<VirtioOne<false>, VirtioOne<true>>;
+using Cards = testing::Types<VirtioOne<false>, VirtioOne<true>, IavfOne, E810One>;
 struct Names {
   template <class Card>
   static std::string GetName(int) {
+    if (std::is_same_v<Card, IavfOne>) return "Iavf";
+    if (std::is_same_v<Card, E810One>) return "E810";
     return std::is_same_v<Card, VirtioOne<false>> ? "VirtioSplit" : "VirtioPacked";
   }
 };

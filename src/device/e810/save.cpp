@@ -171,7 +171,8 @@ bool DataPath::are_cursors() const noexcept {
     const auto& tx = pair->tx.state();
     const auto& rx = pair->rx.state();
     return is_bool(tx.config.head_writeback) && is_bool(tx.config.programs_flows) && is_bool(rx.config.wide) &&
-           is_bool(rx.config.keep_crc) && is_bool(rx.config.header_split) && is_sane(tx) && is_sane(rx);
+           is_bool(rx.config.keep_crc) && is_bool(rx.config.header_split) && is_sane(tx) && is_sane(rx) &&
+           pair->tx.can_take_over() && pair->rx.can_take_over();
   });
 }
 
@@ -180,7 +181,9 @@ void DataPath::cursors_taken_over() noexcept {
   tx_running_.clear();
   rx_running_.clear();
   for (std::size_t queue = 0; queue < pairs_.size(); ++queue) {
-    const QueuePair& pair = *pairs_[queue];
+    QueuePair& pair = *pairs_[queue];
+    pair.tx.take_over();
+    pair.rx.take_over();
     restore(queue, {pair.tx.state(), false, intel::totals_of(pair.tx.counters())},
             {pair.rx.state(), pair.rx.has_pending(), intel::totals_of(pair.rx.counters())});
     const auto offset = static_cast<std::uint32_t>(queue) * 4;

@@ -65,8 +65,7 @@ Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& po
   if (options.queue_pairs < 1 || options.queue_pairs > kMaxQueuePairs) {
     return fail(Errc::out_of_range, "queue pairs of an iavf: 1 to 16");
   }
-  constexpr std::size_t kCursors = kMaxQueuePairs * (sizeof(intel::QueueState<intel::TxQueueConfig>) +
-                                                     sizeof(intel::QueueState<intel::RxQueueConfig>));
+  constexpr std::size_t kCursors = kMaxQueuePairs * (sizeof(intel::TxMemory) + sizeof(intel::RxMemory));
   auto arena = state::Arena::create(kCursors + sizeof(DataPages));
   if (!arena) return tl::unexpected(arena.error());
   std::unique_ptr<Nic> nic{new Nic(std::move(options), poller, std::move(*arena))};

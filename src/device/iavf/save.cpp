@@ -272,7 +272,8 @@ bool DataPath::are_cursors() const noexcept {
     const auto& tx = pair->tx.state();
     const auto& rx = pair->rx.state();
     return is_bool(tx.config.head_writeback) && is_bool(rx.config.wide) && is_bool(rx.config.keep_crc) &&
-           is_bool(rx.config.header_split) && is_sane(tx, pair->has_tx) && is_sane(rx, pair->has_rx);
+           is_bool(rx.config.header_split) && is_sane(tx, pair->has_tx) && is_sane(rx, pair->has_rx) &&
+           pair->tx.can_take_over() && pair->rx.can_take_over();
   });
 }
 

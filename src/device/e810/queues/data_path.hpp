@@ -28,13 +28,11 @@ struct FrameStatistics {
 };
 
 struct QueuePair {
-  using TxState = intel::QueueState<intel::TxQueueConfig>;
-  using RxState = intel::QueueState<intel::RxQueueConfig>;
-  static constexpr std::uint32_t kTxTag = 0x100, kRxTag = 0x200;              // in the arena
-  static constexpr std::size_t kCursors = sizeof(TxState) + sizeof(RxState);  // bytes there
+  static constexpr std::uint32_t kTxTag = 0x100, kRxTag = 0x200;                              // in the arena
+  static constexpr std::size_t kCursors = sizeof(intel::TxMemory) + sizeof(intel::RxMemory);  // bytes there
   QueuePair(const char* name, unsigned index, nic::Alarm& alarm, state::Arena& arena) noexcept
-      : tx(name, index, &alarm, &arena.place<TxState>(kTxTag + index)),
-        rx(name, index, &alarm, &arena.place<RxState>(kRxTag + index)) {}
+      : tx(name, index, &alarm, &arena.place<intel::TxMemory>(kTxTag + index)),
+        rx(name, index, &alarm, &arena.place<intel::RxMemory>(kRxTag + index)) {}
   intel::TxQueue tx;
   intel::RxQueue rx;
 };

@@ -55,6 +55,8 @@ void LaneQueues::restore(unsigned queue, const intel::QueueSnapshot<intel::TxQue
 
 void LaneQueues::cursors_taken_over(unsigned queue) noexcept {
   QueuePair& pair = *pairs_[queue];
+  pair.tx.take_over();
+  pair.rx.take_over();
   restore(queue, {pair.tx.state(), false, intel::totals_of(pair.tx.counters())},
           {pair.rx.state(), pair.rx.has_pending(), intel::totals_of(pair.rx.counters())});
   // Whether their driver has heard of what is done nobody knows: so it does once more.

@@ -31,8 +31,8 @@ struct VectorChoice {
 
 struct QueuePair {
   QueuePair(const char* name, unsigned index, nic::Alarm& alarm, state::Arena& arena) noexcept
-      : tx(name, index, &alarm, &arena.place<intel::QueueState<intel::TxQueueConfig>>(kTxTag + index)),
-        rx(name, index, &alarm, &arena.place<intel::QueueState<intel::RxQueueConfig>>(kRxTag + index)) {}
+      : tx(name, index, &alarm, &arena.place<intel::TxMemory>(kTxTag + index)),
+        rx(name, index, &alarm, &arena.place<intel::RxMemory>(kRxTag + index)) {}
   static constexpr std::uint32_t kTxTag = 0x100, kRxTag = 0x200;  // in the arena
   intel::TxQueue tx;
   intel::RxQueue rx;
