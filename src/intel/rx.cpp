@@ -314,31 +314,35 @@ void RxQueue::stage(const WriteBack& words) noexcept {
 
 // A buffer that is not a frame's last: the rest is told with the end.
 RxQueue::WriteBack RxQueue::partial(std::uint32_t length) const noexcept {
-  if (is_flexible())
-    return {state_.config.rxdid | flex_low::length::set(std::uint64_t{0}, length), flex_status0::DD, 0, 0};
-  return {0, rx_status::DD | rx_high::length::set(std::uint64_t{0}, length), 0, 0};
+  if (is_flexible()) return {state_.config.rxdid | flex_low::length::set(std::uint64_t{0}, length), 0, 0, 0};
+  return {0, rx_high::length::set(std::uint64_t{0}, length), 0, 0};
 }
 
 namespace {
 
-template <class F>
-void for_each_descriptor(std::span<const std::span<std::byte>> pieces, std::uint32_t size, F&& visit) noexcept {
-  std::size_t i = 0;
+template <std::uint32_t kSize, class F>
+void for_each(std::span<const std::span<std::byte>> pieces, const RxWriteBack* words, F&& visit) noexcept {
   for (const std::span<std::byte> piece : pieces) {
-    for (std::byte* at = piece.data(); at != piece.data() + piece.size(); at += size)
-      visit(at, i++);
+    for (std::byte *at = piece.data(), *const end = at + piece.size(); at != end; at += kSize)
+      visit(at, *words++);
   }
 }
 
-void prepare(std::span<const std::span<std::byte>> pieces, std::uint32_t size, const RxWriteBack* words) noexcept {
-  if (size == kRxWide) {
-    for_each_descriptor(pieces, kRxWide,
-                        [words](std::byte* at, std::size_t i) { rx_words::prepare<kRxWide>(at, words[i]); });
-  } else {
-    for_each_descriptor(pieces, kRxNarrow,
-                        [words](std::byte* at, std::size_t i) { rx_words::prepare<kRxNarrow>(at, words[i]); });
-  }
+using Visit = void(std::byte* at, const RxWriteBack& words);
+
+template <Visit* kWide, Visit* kNarrow>
+void visit_all(std::span<const std::span<std::byte>> pieces, std::uint32_t size, const RxWriteBack* words) noexcept {
+  if (size == kRxWide) return for_each<kRxWide>(pieces, words, [](auto* at, auto& each) { kWide(at, each); });
+  for_each<kRxNarrow>(pieces, words, [](auto* at, auto& each) { kNarrow(at, each); });
 }
+
+inline void finish_again(std::byte* at, const RxWriteBack& words) noexcept {
+  if (rx_words::is_prepared(at, words)) rx_words::finish(at, words);
+}
+
+constexpr auto* prepare_all = visit_all<rx_words::prepare<kRxWide>, rx_words::prepare<kRxNarrow>>;
+constexpr auto* finish_all = visit_all<rx_words::finish, rx_words::finish>;
+constexpr auto* finish_all_again = visit_all<finish_again, finish_again>;
 
 }  // namespace
 
@@ -385,9 +389,9 @@ std::size_t RxQueue::publish_from(std::size_t done) noexcept {
   journal_.from = static_cast<std::uint16_t>(done);
   state::commit(journal_.phase, std::uint8_t{RxJournal::taking});
   state::commit(state_.head, static_cast<std::uint16_t>((state_.head + pieces.count) % state_.config.length));
-  prepare(all, size_, words);
+  prepare_all(all, size_, words);
   state::commit(journal_.phase, std::uint8_t{RxJournal::telling});
-  for_each_descriptor(all, size_, [words](std::byte* at, std::size_t i) { rx_words::finish(at, words[i]); });
+  finish_all(all, size_, words);
   state::commit(journal_.phase, std::uint8_t{RxJournal::none});
   return pieces.count;
 }
@@ -408,11 +412,9 @@ void RxQueue::take_over() noexcept {
     const auto all = std::span{pieces.all}.first(pieces.used);
     const RxWriteBack* const words = journal_.words.data() + journal_.from;
     memory::publish_fence();
-    if (journal_.phase == RxJournal::taking) prepare(all, size_, words);
+    if (journal_.phase == RxJournal::taking) prepare_all(all, size_, words);
     state::commit(journal_.phase, std::uint8_t{RxJournal::telling});
-    for_each_descriptor(all, size_, [words](std::byte* at, std::size_t i) {
-      if (rx_words::is_prepared(at, words[i])) rx_words::finish(at, words[i]);
-    });
+    finish_all_again(all, size_, words);
   }
   state::commit(journal_.phase, std::uint8_t{RxJournal::none});
 }

@@ -11,11 +11,10 @@
 #include "intel/descriptors.hpp"
 #include "intel/queue_config.hpp"
 #include "intel/rules/steer.hpp"
-#include "vmux/base/le.hpp"
 
 namespace vmux::intel {
 
-/// The words of a descriptor; the last two for wide ones.
+/// The words of a descriptor, but for DD, which finish() adds; the last two for wide ones.
 using RxWriteBack = std::array<std::uint64_t, 4>;
 
 namespace rx_words {
@@ -26,7 +25,7 @@ inline constexpr auto kLegacyStatus = [] {
   std::array<std::uint32_t, 256> words{};  // status and errors: the low half of word 1
   for (std::size_t flags = 0; flags < words.size(); ++flags) {
     words[flags] =
-        rx_status::DD | rx_status::EOP | (has(flags, RxInfo::multicast) ? rx_status::MULTICAST : 0) |
+        rx_status::EOP | (has(flags, RxInfo::multicast) ? rx_status::MULTICAST : 0) |
         (has(flags, RxInfo::broadcast) ? rx_status::BROADCAST : 0) |
         (has(flags, RxInfo::has_tag1) ? rx_status::L2TAG1P : 0) | (has(flags, RxInfo::has_hash) ? rx_status::HASH : 0) |
         (has(flags, RxInfo::has_mark) ? rx_status::FLM : 0) | (has(flags, RxInfo::is_ip) ? rx_status::L3L4P : 0) |
@@ -38,7 +37,7 @@ inline constexpr auto kFlexStatus = [] {
   std::array<std::uint16_t, 256> words{};
   for (std::size_t flags = 0; flags < words.size(); ++flags) {
     words[flags] = static_cast<std::uint16_t>(
-        flex_status0::DD | flex_status0::EOP | (has(flags, RxInfo::has_tag1) ? flex_status0::L2TAG1P : 0) |
+        flex_status0::EOP | (has(flags, RxInfo::has_tag1) ? flex_status0::L2TAG1P : 0) |
         (has(flags, RxInfo::has_hash) ? flex_status0::RSS_VALID : 0) |
         (has(flags, RxInfo::is_ip) ? flex_status0::L3L4P : 0) | (has(flags, RxInfo::bad_ip) ? flex_status0::IPE : 0));
   }
@@ -75,30 +74,25 @@ inline RxWriteBack whole(std::uint8_t layout, std::uint32_t length, const RxInfo
   return layout >= rxdid::flex_nic ? flexible(length, info, is_l4_bad, layout) : legacy(length, info, is_l4_bad);
 }
 
-inline void put_word(std::byte* at, std::size_t word, std::uint64_t value, int order) noexcept {
-  const Le<std::uint64_t> raw = value;
-  __atomic_store_n(reinterpret_cast<std::uint64_t*>(at) + word, std::bit_cast<std::uint64_t>(raw), order);
-}
 inline constexpr std::uint64_t kDone = 1;  // DD, the lowest bit of word 1 in all layouts
 static_assert(rx_status::DD == kDone && flex_status0::DD == kDone);
+
+static_assert(std::endian::native == std::endian::little, "words lie in memory as they are");
 
 /// All but DD: drivers do not look at the rest before they see that.
 template <std::uint32_t kSize>
 inline void prepare(std::byte* at, const RxWriteBack& words) noexcept {
-  if constexpr (kSize == kRxWide) {
-    put_word(at, 2, words[2], __ATOMIC_RELAXED);
-    put_word(at, 3, words[3], __ATOMIC_RELAXED);
-  }
-  put_word(at, 0, words[0], __ATOMIC_RELAXED);
-  put_word(at, 1, words[1] & ~kDone, __ATOMIC_RELAXED);
+  std::memcpy(at, words.data(), kSize);
 }
-inline void finish(std::byte* at, const RxWriteBack& words) noexcept { put_word(at, 1, words[1], __ATOMIC_RELEASE); }
+/// What is behind prepare(): one byte of it.
+inline void finish(std::byte* at, const RxWriteBack&) noexcept {
+  auto* const low = reinterpret_cast<std::uint8_t*>(at) + sizeof(std::uint64_t);
+  __atomic_store_n(low, static_cast<std::uint8_t>(__atomic_load_n(low, __ATOMIC_RELAXED) | kDone), __ATOMIC_RELEASE);
+}
 /// Whether that is what stands there. A driver that has seen DD writes an address into word 0, or clears DD and what is
 /// beside it.
 [[nodiscard]] inline bool is_prepared(const std::byte* at, const RxWriteBack& words) noexcept {
-  Le<std::uint64_t> there[2];
-  std::memcpy(&there, at, sizeof there);
-  return there[0] == words[0] && there[1] == (words[1] & ~kDone);
+  return std::memcmp(at, words.data(), 2 * sizeof words[0]) == 0;
 }
 
 }  // namespace rx_words
