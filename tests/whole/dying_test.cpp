@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <string>
 
+#include "rigs/e1000_rig.hpp"
 #include "rigs/e810_rig.hpp"
 #include "rigs/iavf_rig.hpp"
 #include "rigs/stepping.hpp"
@@ -37,6 +38,29 @@ struct VirtioOne {
   bool has_interrupt() { return rig.guest->interrupts(1) + rig.guest->interrupts(2) != 0; }
   std::vector<Watched> rings() { return {rig.guest->memory().subspan(rig.guest->ring_at(0), 0x2'0000)}; }
   VirtioNetRig rig{VirtioNetRig::Doorbell::trap, 1};
+};
+
+struct E1000One {
+  E1000One() { rig.guest->bring_up({}); }
+  void queue(unsigned number) { rig.guest->queue(numbered(number)); }
+  void ring() { rig.guest->ring_doorbell(); }
+  unsigned reap() { return rig.guest->reap(); }
+  std::optional<FrameBytes> receive() {
+    auto frame = rig.guest->receive();
+    if (!frame) return std::nullopt;
+    return std::move(frame->bytes);
+  }
+  void refill() { rig.guest->refill(); }
+  bool has_interrupt() {
+    if (rig.guest->interrupts() == 0) return false;
+    static_cast<void>(rig.guest->read(0xc0));  // the causes
+    rig.nic->function().unmask_intx();
+    return true;
+  }
+  std::vector<Watched> rings() {
+    return {rig.guest->memory().subspan(0x1'0000, 0x1000), rig.guest->memory().subspan(0x2'0000, 0x1000)};
+  }
+  E1000Rig rig;
 };
 
 struct IavfOne {
@@ -152,10 +176,11 @@ class DyingCard : public testing::Test {
   Mapping arena_;
 };
 
-using Cards = testing::Types<VirtioOne<false>, VirtioOne<true>, IavfOne, E810One>;
+using Cards = testing::Types<VirtioOne<false>, VirtioOne<true>, E1000One, IavfOne, E810One>;
 struct Names {
   template <class Card>
   static std::string GetName(int) {
+    if (std::is_same_v<Card, E1000One>) return "E1000";
     if (std::is_same_v<Card, IavfOne>) return "Iavf";
     if (std::is_same_v<Card, E810One>) return "E810";
     return std::is_same_v<Card, VirtioOne<false>> ? "VirtioSplit" : "VirtioPacked";

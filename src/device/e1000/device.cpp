@@ -10,7 +10,7 @@
 namespace vmux::device::e1000 {
 namespace {
 
-constexpr std::uint32_t kStateTag = 1, kPagesTag = 2;  // in the arena
+constexpr std::uint32_t kStateTag = 1, kPagesTag = 2, kJournalsTag = 3;  // in the arena
 using RingPages = std::array<std::byte, kRingPagesEnd - kRxPage>;
 constexpr std::uint64_t kUnmapped = 1'000'000'000;  // ns: less than QEMU's x-intx-mmap-timeout-ms of 1100
 
@@ -41,8 +41,8 @@ Nic::Nic(NicOptions options, runtime::Poller& poller, state::Arena arena)
       state_(placed_.first),
       registers_(state_),
       interrupts_(state_, registers_, nic_counters_, poller),
-      lane_(poller, true, run_state_, run_state_, state_, registers_, nic_counters_, interrupts_, poller,
-            options_.doorbell == Doorbell::poll, options_.name.c_str()),
+      lane_(poller, true, run_state_, run_state_, state_, arena_.place<Journals>(kJournalsTag), registers_,
+            nic_counters_, interrupts_, poller, options_.doorbell == Doorbell::poll, options_.name.c_str()),
       tx_(lane_.queues().tx),
       rx_(lane_.queues().rx) {
   state_ = {};
@@ -57,7 +57,8 @@ Nic::~Nic() {
 
 Result<std::unique_ptr<Nic>> Nic::create(NicOptions options, runtime::Poller& poller) {
   if (is_multicast(options.mac)) return fail(Errc::invalid_argument, "a multicast address for a network card");
-  auto arena = state::Arena::create(2 * sizeof(State) + sizeof(state::UndoWords) + sizeof(RingPages));
+  auto arena =
+      state::Arena::create(2 * sizeof(State) + sizeof(state::UndoWords) + sizeof(Journals) + sizeof(RingPages));
   if (!arena) return tl::unexpected(arena.error());
   std::unique_ptr<Nic> nic{new Nic(std::move(options), poller, std::move(*arena))};
   auto function = pci::Function::create(spec_of(nic->options_), *nic);

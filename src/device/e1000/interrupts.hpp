@@ -41,7 +41,10 @@ class InterruptUnit {
   /// From here to resume() causes are collected, the line stays as it is and no time passes.
   void pause() noexcept;
   /// The causes are another's: whether their driver has heard of them nobody knows, so it does once more.
-  void causes_taken_over() noexcept { is_asserted_ = false; }
+  void causes_taken_over(std::uint32_t due) noexcept {
+    is_asserted_ = false;
+    state_.icr |= due & state_.ims;
+  }
   /// For save() of a card that runs.
   void note_time() noexcept;
   void resume() noexcept;

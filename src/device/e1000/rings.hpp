@@ -21,10 +21,10 @@ namespace vmux::device::e1000 {
 class Rings {
  public:
   /// `is_mapped`: the ring registers are memory that the guest may map. `name` must outlive this.
-  Rings(const nic::RunState& run_state, State& state, Registers& registers, NicCounters& counters,
+  Rings(const nic::RunState& run_state, State& state, Journals& journals, Registers& registers, NicCounters& counters,
         InterruptUnit& interrupts, runtime::Poller& poller, bool is_mapped, const char* name)
-      : tx(state, registers, counters, interrupts, name),
-        rx(state, registers, counters, interrupts, name),
+      : tx(state, journals.tx, registers, counters, interrupts, name),
+        rx(state, journals.rx, registers, counters, interrupts, name),
         run_state_(run_state),
         state_(state),
         registers_(registers),

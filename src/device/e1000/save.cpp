@@ -88,8 +88,15 @@ tl::expected<void, std::string> Nic::arena_taken_over() {
   if (const char* const problem = problem_of(saved_state())) {
     return tl::unexpected("what the card's process has left " + std::string{problem});
   }
-  rx_.head_taken_over();
-  interrupts_.causes_taken_over();
+  if (!tx_.can_take_over() || !rx_.can_take_over()) {
+    return tl::unexpected(std::string{"what the card's process has left has told its driver what cannot be"});
+  }
+  tx_.taken_over();
+  rx_.taken_over();
+  // Whether their driver has heard of what is done nobody knows: so it does once more.
+  const std::uint32_t received = rctl::en::is_set(registers_.get(reg::RCTL)) ? icr::RXT0 : 0;
+  const std::uint32_t sent = tctl::en::is_set(registers_.get(reg::TCTL)) ? icr::TXDW : 0;
+  interrupts_.causes_taken_over(received | sent);
   return {};
 }
 

@@ -9,9 +9,12 @@
 #include "device/e1000/rx/filter.hpp"
 #include "packet/bytes.hpp"
 #include "packet/spans.hpp"
+#include "state/commit.hpp"
 
 namespace vmux::device::e1000 {
 namespace {
+
+constexpr std::uint64_t kDone = rx_high::status::set(std::uint64_t{0}, rx_status::DD);
 
 constexpr std::uint32_t kMacs = 12;  // bytes of the two addresses
 constexpr std::uint32_t kTag = 4;    // bytes of a VLAN tag
@@ -49,6 +52,7 @@ Receiver::Outcome Receiver::stop(Fault fault) noexcept {
 }
 
 void Receiver::enable() noexcept {
+  journal_.phase = RxJournal::none;
   state_.rx_fault = Fault::none;
   published_head_ = registers_.get(reg::RDH) & 0xffff;
   state_.rx_head = static_cast<std::uint16_t>(published_head_);
@@ -56,6 +60,7 @@ void Receiver::enable() noexcept {
 }
 
 void Receiver::reset() noexcept {
+  journal_.phase = RxJournal::none;
   state_.rx_fault = Fault::none;
   state_.rx_head = 0;
   state_.rx_short_ring = 0;
@@ -155,27 +160,42 @@ Receiver::Outcome Receiver::place(std::uint32_t length, Placement& placement) no
 
 // One half of a descriptor is one store, so that a driver that sees DD sees all.
 void Receiver::write_back(std::uint32_t slot, std::uint16_t length, std::uint8_t status, const RxMeta& meta) noexcept {
-  if (write_back_count_ == kWriteBackRoom) publish();
   const bool is_last = (status & rx_status::EOP) != 0;  // 3.2.3.1: the rest is told once, with the end of the packet
   std::uint64_t half = rx_high::special::set(rx_high::length::set(std::uint64_t{0}, length), meta.special);
   half = rx_high::status::set(half, is_last ? status | meta.status : status);
   half = rx_high::errors::set(half, is_last ? meta.errors : 0);
-  write_backs_[write_back_count_++] = {static_cast<std::uint16_t>(slot), half};
+  if (write_back_count_ == 0) write_back_first_ = slot;
+  journal_.halves[write_back_count_++] = half & ~kDone;
+}
+
+template <class F>
+bool Receiver::for_each_half(std::uint32_t first, std::size_t count, F&& visit) noexcept {
+  for (std::size_t done = 0; done < count;) {
+    if (first >= ring_.count) first = 0;
+    const std::size_t run = std::min<std::size_t>(count - done, ring_.count - first);
+    const auto bytes = memory_.borrow_for_write(Iova{ring_.base + std::uint64_t{first} * kDescriptorSize},
+                                                ByteCount{run * kDescriptorSize});
+    const std::size_t fit = bytes.size() / kDescriptorSize;
+    if (fit == 0) return false;
+    for (std::size_t i = 0; i < fit; ++i)
+      visit(reinterpret_cast<std::uint64_t*>(bytes.data() + i * kDescriptorSize + kRxWriteBackAt), done + i);
+    done += fit;
+    first += static_cast<std::uint32_t>(fit);
+  }
+  return true;
 }
 
 // The driver looks at these lines all the time: each changes hands once for a burst, not once for a frame.
-//
-// The head, which lies in the arena, has moved already: a process that dies before the last store leaves descriptors
-// without DD behind it, for which the driver waits for ever. `write_backs_` is what a successor needs to finish this:
-// it is to become the log that stands beside the head, as for an iavf's queues (intel/rx.cpp).
 void Receiver::publish() noexcept {
   memory::publish_fence();  // the data is there before DD is
-  for (std::size_t i = 0; i < write_back_count_; ++i) {
-    const Iova at{ring_.base + std::uint64_t{write_backs_[i].slot} * kDescriptorSize + kRxWriteBackAt};
-    if (!memory_.store(at, write_backs_[i].half)) {
-      stop(Fault::ring_unmapped);
-      break;
-    }
+  if (write_back_count_ != 0) {
+    journal_.before = state_.rx_head;
+    journal_.first = static_cast<std::uint16_t>(write_back_first_);
+    journal_.count = static_cast<std::uint16_t>(write_back_count_);
+    journal_.told = 0;
+    state::commit(journal_.phase, std::uint8_t{RxJournal::taking});
+    state::commit(state_.rx_head, static_cast<std::uint16_t>(ring_.head));
+    tell();
   }
   write_back_count_ = 0;
   if (tally_.frames == 0) return;
@@ -190,14 +210,53 @@ void Receiver::publish() noexcept {
   tally_ = {};
 }
 
+// See journals.hpp.
+void Receiver::tell() noexcept {
+  const auto put = [](std::uint64_t* at, std::uint64_t half, int order) {
+    const Le<std::uint64_t> raw = half;
+    __atomic_store_n(at, std::bit_cast<std::uint64_t>(raw), order);
+  };
+  const auto prepare = [&](std::uint64_t* at, std::size_t i) { put(at, journal_.halves[i], __ATOMIC_RELAXED); };
+  const auto finish = [&](std::uint64_t* at, std::size_t i) {
+    const Le<std::uint64_t> prepared = journal_.halves[i];
+    if (i < journal_.told || __atomic_load_n(at, __ATOMIC_RELAXED) != std::bit_cast<std::uint64_t>(prepared)) return;
+    put(at, journal_.halves[i] | kDone, __ATOMIC_RELEASE);
+    state::commit(journal_.told, static_cast<std::uint16_t>(i + 1));
+  };
+  bool is_there = journal_.phase == RxJournal::telling || for_each_half(journal_.first, journal_.count, prepare);
+  state::commit(journal_.phase, std::uint8_t{RxJournal::telling});
+  is_there = is_there && for_each_half(journal_.first, journal_.count, finish);
+  state::commit(journal_.phase, std::uint8_t{RxJournal::none});
+  if (!is_there) stop(Fault::ring_unmapped);
+}
+
+bool Receiver::can_take_over() const noexcept {
+  if (journal_.phase == RxJournal::none) return true;
+  const std::uint32_t length = ring_length(registers_.get(reg::RDLEN), state_.rx_short_ring);
+  return journal_.phase <= RxJournal::telling && journal_.count <= journal_.halves.size() &&
+         journal_.told <= journal_.count && journal_.first < length && journal_.count <= length;
+}
+
+// RDH is another's as well: what that holds was published.
+void Receiver::taken_over() noexcept {
+  published_head_ = registers_.get(reg::RDH) & 0xffff;
+  const bool has_moved = journal_.phase == RxJournal::telling || state_.rx_head != journal_.before;
+  if (journal_.phase != RxJournal::none && has_moved && !is_stopped()) {
+    open_ring();
+    tell();
+  }
+  state::commit(journal_.phase, std::uint8_t{RxJournal::none});
+}
+
+// A frame's descriptors are told together: one that ends in the middle would be taken for another's beginning.
 void Receiver::commit(const Placement& placement, const RxMeta& meta, bool is_whole) noexcept {
+  if (write_back_count_ + placement.buffers > journal_.halves.size()) publish();
   const std::uint32_t free_before = ring_.free();
   for (std::size_t i = 0; i < placement.buffers; ++i) {
     const bool is_last = is_whole && i + 1 == placement.buffers;
     write_back(buffers_[i].slot, buffers_[i].length, is_last ? rx_status::DD | rx_status::EOP : rx_status::DD, meta);
   }
   ring_.head = placement.next_head;
-  state_.rx_head = static_cast<std::uint16_t>(ring_.head);
   has_pending_ = true;
   if (free_before > ring_.threshold && ring_.free() <= ring_.threshold) causes_ |= icr::RXDMT0;
 }

@@ -10,6 +10,7 @@
 
 #include "device/e1000/descriptors.hpp"
 #include "device/e1000/interrupts.hpp"
+#include "device/e1000/journals.hpp"
 #include "device/e1000/rx/fifo.hpp"
 #include "device/e1000/state.hpp"
 #include "packet/frame.hpp"
@@ -23,8 +24,14 @@ struct SavedState;
 
 class Receiver {
  public:
-  Receiver(State& state, Registers& registers, NicCounters& counters, InterruptUnit& interrupts, const char* name)
-      : state_(state), registers_(registers), counters_(counters), interrupts_(interrupts), name_(name) {}
+  Receiver(State& state, RxJournal& journal, Registers& registers, NicCounters& counters, InterruptUnit& interrupts,
+           const char* name)
+      : state_(state),
+        journal_(journal),
+        registers_(registers),
+        counters_(counters),
+        interrupts_(interrupts),
+        name_(name) {}
 
   /// Attach this to the function: the only reader and writer of guest memory on this side.
   [[nodiscard]] memory::GuestMemory& memory() noexcept { return memory_; }
@@ -46,14 +53,16 @@ class Receiver {
   void reset() noexcept;
   void save(SavedState& into) const;
   void load(const SavedState& from) noexcept;
-  /// The head is another's, and so is RDH: what that holds was published.
-  void head_taken_over() noexcept { published_head_ = registers_.get(reg::RDH) & 0xffff; }
+  /// What lies in the arena is another's, which may have died while it wrote there: whether it can be, and then, its
+  /// driver is told what that one may not have told.
+  [[nodiscard]] bool can_take_over() const noexcept;
+  void taken_over() noexcept;
 
  private:
   static constexpr std::size_t kPrefetch = 32;    // descriptors read at a time
   static constexpr std::size_t kMaxBuffers = 96;  // placed at a time: 16384 / 256, and some null ones
   static constexpr std::size_t kMaxSpans = 256;   // pieces of guest memory of one frame
-  static constexpr std::size_t kWriteBackRoom = 128;
+  static_assert(kMaxBuffers <= RxJournal::kRoom);
 
   struct Ring {
     std::uint64_t base = 0;
@@ -78,11 +87,6 @@ class Receiver {
     bool strips_tag = false;         // VME
     bool checks_sums = false;
   };
-  /// A descriptor that is done, to be told with its burst.
-  struct WriteBack {
-    std::uint16_t slot = 0;
-    Le<std::uint64_t> half;
-  };
   /// Statistics of a burst.
   struct Tally {
     std::uint32_t frames = 0;
@@ -97,6 +101,10 @@ class Receiver {
   [[nodiscard]] bool add_buffer(Iova at, std::uint32_t length, Placement& placement) noexcept;
   void commit(const Placement& placement, const RxMeta& meta, bool is_whole) noexcept;
   void write_back(std::uint32_t slot, std::uint16_t length, std::uint8_t status, const RxMeta& meta) noexcept;
+  void tell() noexcept;
+  /// visit(half of a descriptor, index) for `count` of them from `first` on; false: they are not all there.
+  template <class F>
+  [[nodiscard]] bool for_each_half(std::uint32_t first, std::size_t count, F&& visit) noexcept;
   void publish() noexcept;
   void drain_fifo() noexcept;
   void read_rules() noexcept;
@@ -117,6 +125,7 @@ class Receiver {
   Outcome stop(Fault fault) noexcept;
 
   State& state_;
+  RxJournal& journal_;
   Registers& registers_;
   NicCounters& counters_;
   InterruptUnit& interrupts_;
@@ -143,7 +152,7 @@ class Receiver {
 
   Rules rules_;
   Tally tally_;
-  std::array<WriteBack, kWriteBackRoom> write_backs_{};
+  std::uint32_t write_back_first_ = 0;  // descriptor; the journal has what is to be written
   std::size_t write_back_count_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/logf.hpp"
+#include "state/commit.hpp"
 
 namespace vmux::device::e1000 {
 namespace {
@@ -27,6 +28,7 @@ bool Transmitter::stop(Fault fault) noexcept {
 }
 
 void Transmitter::enable() noexcept {
+  journal_.is_open = 0;
   state_.tx_fault = Fault::none;
   state_.tx_head = static_cast<std::uint16_t>(registers_.get(reg::TDH));
   pending_count_ = fetched_count_ = 0;
@@ -35,6 +37,7 @@ void Transmitter::enable() noexcept {
 }
 
 void Transmitter::reset() noexcept {
+  journal_.is_open = 0;
   state_.tx_fault = Fault::none;
   state_.tx_head = 0;
   state_.tx_short_ring = 0;
@@ -213,29 +216,60 @@ void Transmitter::complete(std::size_t count) noexcept {
   retire(pending_[count - 1], immediate, delayed);
 }
 
-// The descriptors up to those of `last` are done.
+// The descriptors up to those of `last` are done. TDH is the commit: see journals.hpp.
 void Transmitter::retire(const Pending& last, bool immediate, bool delayed) noexcept {
   memory::publish_fence();  // payload was read before a driver may see DD and reuse it
-  for (std::uint32_t i = 0; i < last.write_back_end; ++i) {
-    const Iova at{ring_base_ + std::uint64_t{write_backs_[i]} * kDescriptorSize + kTxStatusAt};
-    if (!memory_.store(at, kTxStatusDd)) {
-      stop(Fault::ring_unmapped);
-      break;
-    }
-  }
-  state_.checksum_context = contexts_[last.contexts].checksum;
-  state_.segment_context = contexts_[last.contexts].segment;
   const std::uint32_t before = distance(state_.tx_head, registers_.get(reg::TDT) & 0xffff);
   // Back at the same place is once around: something was done.
   const std::uint32_t done =
       last.next_head > state_.tx_head ? last.next_head - state_.tx_head : last.next_head + ring_count_ - state_.tx_head;
+  journal_.before = state_.tx_head;
+  journal_.count = static_cast<std::uint16_t>(last.write_back_end);
+  journal_.told = 0;
+  journal_.checksum = contexts_[last.contexts].checksum;
+  journal_.segment = contexts_[last.contexts].segment;
+  state::commit(journal_.is_open, std::uint8_t{1});
+  registers_.set(reg::TDH, last.next_head);
+  state::commit_fence();
+  state_.tx_head = static_cast<std::uint16_t>(last.next_head);
+  report();
   if (lap_tail_ != kNoTail) lap_left_ -= std::min(lap_left_, done);
   if (!interrupts_.is_transmit_waiting()) unreported_ = 0;
   unreported_ += done;
-  state_.tx_head = static_cast<std::uint16_t>(last.next_head);
-  registers_.set(reg::TDH, last.next_head);
   // A driver that gets no word runs out of descriptors: report at once when a quarter of them waits for it.
   raise_causes(before, immediate || (delayed && 4 * unreported_ >= ring_count_), delayed);
+}
+
+// What is to be told of a burst that counts.
+void Transmitter::report() noexcept {
+  state_.checksum_context = journal_.checksum;
+  state_.segment_context = journal_.segment;
+  for (std::uint16_t i = journal_.told; i < journal_.count; ++i) {
+    const Iova at{ring_base_ + std::uint64_t{journal_.reports[i]} * kDescriptorSize + kTxStatusAt};
+    if (!memory_.store(at, kTxStatusDd)) {
+      stop(Fault::ring_unmapped);
+      break;
+    }
+    state::commit(journal_.told, static_cast<std::uint16_t>(i + 1));
+  }
+  state::commit(journal_.is_open, std::uint8_t{0});
+}
+
+bool Transmitter::can_take_over() const noexcept {
+  if (journal_.is_open == 0) return true;
+  const std::uint32_t length = ring_length(registers_.get(reg::TDLEN), state_.tx_short_ring);
+  if (journal_.count > journal_.reports.size() || journal_.told > journal_.count) return false;
+  const auto reports = std::span{journal_.reports}.first(journal_.count);
+  return std::all_of(reports.begin(), reports.end(), [length](std::uint16_t each) { return each < length; });
+}
+
+void Transmitter::taken_over() noexcept {
+  const bool has_moved = (registers_.get(reg::TDH) & 0xffff) != journal_.before;
+  if (journal_.is_open != 0 && has_moved && state_.tx_fault == Fault::none) {
+    ring_base_ = (std::uint64_t{registers_.get(reg::TDBAH)} << 32) | (registers_.get(reg::TDBAL) & ~0xfu);
+    report();
+  }
+  state::commit(journal_.is_open, std::uint8_t{0});
 }
 
 void Transmitter::raise_causes(std::uint32_t before, bool immediate, bool delayed) noexcept {

@@ -10,6 +10,7 @@
 
 #include "device/e1000/descriptors.hpp"
 #include "device/e1000/interrupts.hpp"
+#include "device/e1000/journals.hpp"
 #include "device/e1000/state.hpp"
 #include "packet/frame.hpp"
 #include "port/port.hpp"
@@ -22,8 +23,10 @@ struct SavedState;
 
 class Transmitter {
  public:
-  Transmitter(State& state, Registers& registers, NicCounters& counters, InterruptUnit& interrupts, const char* name)
+  Transmitter(State& state, TxJournal& journal, Registers& registers, NicCounters& counters, InterruptUnit& interrupts,
+              const char* name)
       : state_(state),
+        journal_(journal),
         registers_(registers),
         counters_(counters),
         interrupts_(interrupts),
@@ -46,14 +49,17 @@ class Transmitter {
   void reset() noexcept;
   void save(SavedState& into) const;
   void load(const SavedState& from) noexcept;
+  /// As those of the receiver.
+  [[nodiscard]] bool can_take_over() const noexcept;
+  void taken_over() noexcept;
 
  private:
-  static constexpr std::uint32_t kUsualHeader = 128;     // bytes: Ethernet, VLAN, IPv6 and TCP with options fit
-  static constexpr std::size_t kSliceRoom = 1024;        // pieces of guest memory in one burst
-  static constexpr std::size_t kWriteBackRoom = 1024;    // descriptors with RS in one burst
-  static constexpr std::size_t kPrefetch = 32;           // descriptors read at a time: those of a plain burst
-  static constexpr std::uint32_t kMaxDescriptors = 512;  // looked at for one frame before peek() returns
-  static constexpr std::size_t kBufferSlices = 32;       // pieces of one buffer: windows are whole pages
+  static constexpr std::uint32_t kUsualHeader = 128;  // bytes: Ethernet, VLAN, IPv6 and TCP with options fit
+  static constexpr std::size_t kSliceRoom = 1024;     // pieces of guest memory in one burst
+  static constexpr std::size_t kWriteBackRoom = TxJournal::kRoom;  // descriptors with RS in one burst
+  static constexpr std::size_t kPrefetch = 32;                     // descriptors read at a time: those of a plain burst
+  static constexpr std::uint32_t kMaxDescriptors = 512;            // looked at for one frame before peek() returns
+  static constexpr std::size_t kBufferSlices = 32;                 // pieces of one buffer: windows are whole pages
   static constexpr std::uint32_t kNoTail = ~0u;
   static constexpr std::size_t kFarRoom = 320;  // bytes of a frame that may be looked at: offsets have eight bits
 
@@ -65,7 +71,7 @@ class Transmitter {
   /// One frame of the current burst.
   struct Pending {
     std::uint32_t next_head = 0;       // ring position behind its descriptors
-    std::uint32_t write_back_end = 0;  // into write_backs_
+    std::uint32_t write_back_end = 0;  // into the journal's
     std::uint32_t segments = 1;        // frames on the wire
     std::uint64_t octets = 0;          // on the wire, without FCS
     std::uint32_t first_size = 0, last_size = 0;
@@ -133,11 +139,13 @@ class Transmitter {
   void account(const packet::FrameView& view, Pending& pending) const noexcept;
   void count_sent(std::span<const Pending> frames) noexcept;
   void count_lost(std::uint32_t frames, std::uint32_t segmented) noexcept;
+  void report() noexcept;
   void retire(const Pending& last, bool immediate, bool delayed) noexcept;
   void raise_causes(std::uint32_t before, bool immediate, bool delayed) noexcept;
   bool stop(Fault fault) noexcept;
 
   State& state_;
+  TxJournal& journal_;
   Registers& registers_;
   NicCounters& counters_;
   InterruptUnit& interrupts_;
@@ -150,7 +158,6 @@ class Transmitter {
 
   std::array<packet::Slice, kSliceRoom> slices_{};
   std::size_t slice_count_ = 0;
-  std::array<std::uint16_t, kWriteBackRoom> write_backs_{};  // ring indices
   std::size_t write_back_count_ = 0;
   std::array<Pending, port::kMaxBurst> pending_{};
   std::size_t pending_count_ = 0;

@@ -40,7 +40,7 @@ inline const TxDescriptor* Transmitter::descriptor(const Ring& ring) noexcept {
 
 inline void Transmitter::report_if_asked(const Ring& ring, std::uint8_t cmd, Draft& draft) noexcept {
   if ((cmd & (tx_cmd::RS | tx_cmd::RPS)) == 0) return;
-  write_backs_[write_back_count_++] = static_cast<std::uint16_t>(ring.head);
+  journal_.reports[write_back_count_++] = static_cast<std::uint16_t>(ring.head);
   ((cmd & tx_cmd::IDE) != 0 ? draft.delayed : draft.immediate) = true;
 }
 
