@@ -44,6 +44,7 @@ Result<std::vector<std::byte>> image_for(const state::ControlSlots& slots, std::
 /// The descriptors of these names; those that are not open any more are missing.
 Result<state::FdBag> bag_of(const std::map<std::string, int>& names, const Fetch& fetch) {
   std::vector<int> wanted;
+  wanted.reserve(names.size());
   for (const auto& [name, number] : names)
     wanted.push_back(number);
   auto found = fetch(wanted);

@@ -81,7 +81,7 @@ unsigned ring_count(const virtio::Device& device) noexcept {
 }
 
 Session::Session(SessionContext context, ipc::Connection socket, std::function<void()> ended)
-    : context_(std::move(context)),
+    : context_(context),
       stream_(std::move(socket), context_.recorder == nullptr ? nullptr : &context_.recorder->stream()),
       ended_callback_(std::move(ended)),
       anchor_(std::make_shared<Anchor>(Anchor{this})),
