@@ -10,7 +10,6 @@ from harness.vmux import Vmux, wait_until
 from survival_test import kept  # noqa: F401  (a fixture)
 
 MODELS = ("e1000", "iavf", "e810", "virtio-net")
-KEPT = ("e1000", "iavf", "virtio-net")  # those that outlive their daemon
 COUNT = 36
 INTERRUPT_LINE = 0x3c
 
@@ -78,7 +77,7 @@ def test_it_starts_and_stops_again_and_again(tmp_path, end):
 
 def test_it_dies_and_is_upgraded_under_them(kept):  # noqa: F811
     """None is hung up on, each card is the one that it was, and what is held does not grow from one daemon to the next."""
-    sockets = [kept.add_port(f"vm{index}", "--mac", f"02:00:00:00:36:{index:02x}", model=KEPT[index % len(KEPT)]) for index in range(COUNT)]
+    sockets = [kept.add_port(f"vm{index}", "--mac", f"02:00:00:00:36:{index:02x}", model=MODELS[index % len(MODELS)]) for index in range(COUNT)]
     with attached(sockets) as vmms:
         for index, vmm in enumerate(vmms):
             write_register(vmm, index, INTERRUPT_LINE, index, CONFIG_SPACE)
