@@ -4,14 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <filesystem>
-
 #include "control/config/saved.hpp"
 #include "control/live/attach.hpp"
-#include "control/live/controller.hpp"
-#include "control/model/hardware.hpp"
-#include "control/rpc/methods.hpp"
-#include "control/test/fake_catalogue.hpp"
+#include "control/test/live_control.hpp"
 
 namespace vmux::control {
 namespace {
@@ -38,37 +33,17 @@ INSTANTIATE_TEST_SUITE_P(Texts, NoAddresses,
                                          "224.0.0.1", "255.255.255.255", "ff02::1", "fe80::1%eth0", "10.0.0.5,10.0.0.5",
                                          "fd00::5,FD00::5", "host", "10.0.0.5 ", std::string("10.0.0.5\0", 9), many()));
 
-class AntiSpoof : public testing::Test {
+class AntiSpoof : public test::LiveControl {
  protected:
   void SetUp() override {
-    directory_ = std::filesystem::temp_directory_path() / ("vmux-anti-spoof-" + std::to_string(::getpid()));
-    std::filesystem::create_directory(directory_);
-    DaemonSpec daemon;
-    daemon.pollers.count = 1;
-    controller_ = std::move(*Controller::create(fake::kCatalogue, hardware_, events_, daemon));
-    add_methods(methods_, *controller_);
-    ASSERT_TRUE(call("port.add", {{"name", "vm0"},
-                                  {"model", "silent"},
-                                  {"socket", (directory_ / "vm0").string()},
-                                  {"mac", "02:00:00:00:00:05"}}));
+    LiveControl::SetUp();
+    ASSERT_TRUE(call("port.add", port("vm0", {{"mac", "02:00:00:00:00:05"}})));
   }
-  void TearDown() override {
-    controller_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-  Outcome<Json> call(const std::string& method, const Json& params) { return methods_.call(method, params); }
   Outcome<Json> set(Json params) {
     params["name"] = "vm0";
     return call("port.set", params);
   }
-  Json show() { return call("port.show", {{"name", "vm0"}}).value(); }
   std::optional<switching::SourceRules> rules() { return sources_of(*controller_->inventory().find<PortSpec>("vm0")); }
-
-  std::filesystem::path directory_;
-  Hardware hardware_;
-  EventRing events_;
-  std::unique_ptr<Controller> controller_;
-  Methods methods_;
 };
 
 TEST_F(AntiSpoof, FollowsTheAddressesOfItsPort) {
@@ -80,8 +55,8 @@ TEST_F(AntiSpoof, FollowsTheAddressesOfItsPort) {
   ASSERT_TRUE(more) << more.error().text;
   EXPECT_THAT(rules()->macs, ElementsAre(MacAddress{2, 0, 0, 0, 0, 5}, MacAddress{2, 0, 0, 0, 0, 6}));
   EXPECT_EQ(rules()->addresses.size(), 2u);
-  EXPECT_EQ(show()["addresses"], "10.0.0.5,fd00::5");
-  EXPECT_EQ(show()["anti_spoof"], true);
+  EXPECT_EQ(show("vm0")["addresses"], "10.0.0.5,fd00::5");
+  EXPECT_EQ(show("vm0")["anti_spoof"], true);
   EXPECT_THAT(to_toml(controller_->daemon(), controller_->inventory()),
               HasSubstr("anti_spoof = true\naddresses = \"10.0.0.5,fd00::5\"\n"));
   EXPECT_EQ(set({{"addresses", "10.0.0.5,FD00::5"}}).value()["changed"], 0);
@@ -96,7 +71,7 @@ TEST_F(AntiSpoof, AddressesWithoutItAreRefused) {
   EXPECT_THAT(alone.error().text, HasSubstr("goes with anti_spoof"));
   ASSERT_TRUE(set({{"addresses", "10.0.0.5"}, {"anti_spoof", true}}));
   EXPECT_FALSE(set({{"anti_spoof", false}}));
-  EXPECT_EQ(show()["anti_spoof"], true);
+  EXPECT_EQ(show("vm0")["anti_spoof"], true);
 }
 
 }  // namespace

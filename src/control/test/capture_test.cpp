@@ -7,13 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <filesystem>
-
 #include "control/capture/filter_text.hpp"
-#include "control/live/controller.hpp"
-#include "control/model/hardware.hpp"
-#include "control/rpc/methods.hpp"
-#include "control/test/fake_catalogue.hpp"
+#include "control/test/live_control.hpp"
 #include "control/test/pcapng_reader.hpp"
 
 namespace vmux::control {
@@ -37,30 +32,16 @@ INSTANTIATE_TEST_SUITE_P(Texts, NoFilter,
                                          "1,6  0 0 1", "1, 6 0 0 1", "1,6 0 0 1,,", "one,6 0 0 1", "1,5 0 0 4294967295",
                                          std::string(100'000, ',')));
 
-class CaptureCalls : public testing::Test {
+class CaptureCalls : public test::LiveControl {
  protected:
+  CaptureCalls() : LiveControl(2) {}
   void SetUp() override {
-    directory_ = std::filesystem::temp_directory_path() / ("vmux-captures-" + std::to_string(::getpid()));
-    std::filesystem::create_directory(directory_);
-    DaemonSpec daemon;
-    daemon.pollers.count = 2;
-    controller_ = std::move(*Controller::create(fake::kCatalogue, hardware_, events_, daemon));
-    add_methods(methods_, *controller_);
+    LiveControl::SetUp();
     for (const char* name : {"vm0", "vm1"})
       ASSERT_TRUE(call("port.add", port(name)));
     ASSERT_TRUE(call("switch.add", {{"name", "br0"}}));
     since_ = events_.read(0, 1000).next;
   }
-  void TearDown() override {
-    controller_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-  [[nodiscard]] Json port(const std::string& name, const Json& more = Json::object()) const {
-    Json params{{"name", name}, {"model", "silent"}, {"socket", (directory_ / name).string()}};
-    params.update(more);
-    return params;
-  }
-  Outcome<Json> call(const std::string& method, const Json& params) { return methods_.call(method, params); }
   /// An uplink that says one frame.
   void add_speaker(const std::string& name, const std::string& on = "default") {
     ASSERT_TRUE(call("uplink.add", {{"name", name}, {"backend", "tap"}, {"device", "speaking0"}, {"switch", on}}));
@@ -126,13 +107,6 @@ class CaptureCalls : public testing::Test {
     }
     return texts;
   }
-
-  std::filesystem::path directory_;
-  Hardware hardware_;
-  EventRing events_;
-  std::unique_ptr<Controller> controller_;
-  Methods methods_;
-  std::uint64_t since_ = 0, by_ = 0;
 };
 
 TEST_F(CaptureCalls, SeeFramesUntilTheirReaderWantsNoMore) {

@@ -4,13 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <filesystem>
-
 #include "control/config/saved.hpp"
-#include "control/live/controller.hpp"
-#include "control/model/hardware.hpp"
-#include "control/rpc/methods.hpp"
-#include "control/test/fake_catalogue.hpp"
+#include "control/test/live_control.hpp"
 #include "vmux/vfio_user/client.hpp"
 
 namespace vmux::control {
@@ -53,46 +48,27 @@ INSTANTIATE_TEST_SUITE_P(Texts, NoLimit,
                                          "1T", "1kk", "99999999999999999999", "20000000000000G", "18446744073709551616",
                                          std::string("1M\0", 3), "1M burst=4K"));
 
-class Limits : public testing::Test {
+class Limits : public test::LiveControl {
  protected:
   void SetUp() override {
-    directory_ = std::filesystem::temp_directory_path() / ("vmux-limits-" + std::to_string(::getpid()));
-    std::filesystem::create_directory(directory_);
-    DaemonSpec daemon;
-    daemon.pollers.count = 1;
-    controller_ = std::move(*Controller::create(fake::kCatalogue, hardware_, events_, daemon));
-    add_methods(methods_, *controller_);
-    ASSERT_TRUE(
-        call("port.add",
-             {{"name", "vm0"}, {"model", "silent"}, {"socket", (directory_ / "vm0").string()}, {"limit_in", "1M"}}));
+    LiveControl::SetUp();
+    ASSERT_TRUE(call("port.add", port("vm0", {{"limit_in", "1M"}})));
     ASSERT_TRUE(call("uplink.add", {{"name", "up"}, {"backend", "tap"}, {"device", "tap0"}, {"limit_out", "5kpps"}}));
   }
-  void TearDown() override {
-    controller_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-  Outcome<Json> call(const std::string& method, const Json& params) { return methods_.call(method, params); }
-  Json show(const char* kind, const char* name) { return call(std::string{kind} + ".show", {{"name", name}}).value(); }
-
-  std::filesystem::path directory_;
-  Hardware hardware_;
-  EventRing events_;
-  std::unique_ptr<Controller> controller_;
-  Methods methods_;
 };
 
 TEST_F(Limits, AreGivenChangedAndTakenAwayUnderAVm) {
   const auto vmm = std::move(*vfio_user::Client::connect(directory_ / "vm0"));
-  EXPECT_EQ(show("port", "vm0")["limit_in"], "1M");
+  EXPECT_EQ(show("vm0")["limit_in"], "1M");
   const auto set = call("port.set", {{"name", "vm0"}, {"limit_in", "100M,burst=64K"}, {"limit_out", "1G,200kpps"}});
   ASSERT_TRUE(set) << set.error().text;
   EXPECT_EQ((*set)["changed"], 2);
-  EXPECT_EQ(show("port", "vm0")["limit_in"], "100M,burst=64K");
-  EXPECT_EQ(show("port", "vm0")["limit_out"], "1G,200kpps");
+  EXPECT_EQ(show("vm0")["limit_in"], "100M,burst=64K");
+  EXPECT_EQ(show("vm0")["limit_out"], "1G,200kpps");
   EXPECT_EQ(call("port.set", {{"name", "vm0"}, {"limit_in", "burst=65536,100000k"}}).value()["changed"], 0);
   ASSERT_TRUE(call("port.set", {{"name", "vm0"}, {"limit_in", nullptr}, {"limit_out", nullptr}}));
-  EXPECT_FALSE(show("port", "vm0").contains("limit_in") || show("port", "vm0").contains("limit_out"));
-  EXPECT_EQ(show("port", "vm0")["connected"], true);
+  EXPECT_FALSE(show("vm0").contains("limit_in") || show("vm0").contains("limit_out"));
+  EXPECT_EQ(show("vm0")["connected"], true);
 }
 
 TEST_F(Limits, OfAnUplinkAndOnAnotherSwitchStay) {
@@ -111,7 +87,7 @@ TEST_F(Limits, ThatAreNoneChangeNothing) {
     ASSERT_FALSE(set);
     EXPECT_THAT(set.error().text, HasSubstr("such as 100M or 1G,200kpps,burst=512K"));
   }
-  EXPECT_EQ(show("port", "vm0")["limit_in"], "1M");
+  EXPECT_EQ(show("vm0")["limit_in"], "1M");
 }
 
 TEST_F(Limits, AreNotForAPortWithoutASideOnASwitch) {

@@ -4,14 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <filesystem>
-
 #include "control/config/reload.hpp"
 #include "control/config/saved.hpp"
-#include "control/live/controller.hpp"
-#include "control/model/hardware.hpp"
-#include "control/rpc/methods.hpp"
-#include "control/test/fake_catalogue.hpp"
+#include "control/test/live_control.hpp"
 #include "vmux/vfio_user/client.hpp"
 
 namespace vmux::control {
@@ -40,15 +35,11 @@ INSTANTIATE_TEST_SUITE_P(Texts, NoMirror,
 
 // --- live ---
 
-class Mirrors : public testing::Test {
+class Mirrors : public test::LiveControl {
  protected:
+  Mirrors() : LiveControl(2) {}
   void SetUp() override {
-    directory_ = std::filesystem::temp_directory_path() / ("vmux-mirrors-" + std::to_string(::getpid()));
-    std::filesystem::create_directory(directory_);
-    DaemonSpec daemon;
-    daemon.pollers.count = 2;
-    controller_ = std::move(*Controller::create(fake::kCatalogue, hardware_, events_, daemon));
-    add_methods(methods_, *controller_);
+    LiveControl::SetUp();
     for (const char* name : {"vm0", "vm1", "ear"})
       ASSERT_TRUE(call("port.add", port(name)));
     ASSERT_TRUE(call("switch.add", {{"name", "br0"}}));
@@ -57,20 +48,9 @@ class Mirrors : public testing::Test {
     ASSERT_TRUE(call("uplink.add", {{"name", "up"}, {"backend", "tap"}, {"device", "tap0"}}));
     since_ = events_.read(0, 1000).next;
   }
-  void TearDown() override {
-    controller_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-  [[nodiscard]] Json port(const std::string& name, const Json& more = Json::object()) const {
-    Json params{{"name", name}, {"model", "silent"}, {"socket", (directory_ / name).string()}};
-    params.update(more);
-    return params;
-  }
-  Outcome<Json> call(const std::string& method, const Json& params) { return methods_.call(method, params); }
   Outcome<Json> set(const std::string& name, Json to) {
     return call("port.set", {{"name", name}, {"mirror", std::move(to)}});
   }
-  Json show(const std::string& name) { return call("port.show", {{"name", name}}).value(); }
   /// "mirror_begun vm0 ear:in", of those that have not been read.
   std::vector<std::string> told() {
     const auto slice = events_.read(since_, 1000);
@@ -83,13 +63,6 @@ class Mirrors : public testing::Test {
     }
     return texts;
   }
-
-  std::filesystem::path directory_;
-  Hardware hardware_;
-  EventRing events_;
-  std::unique_ptr<Controller> controller_;
-  Methods methods_;
-  std::uint64_t since_ = 0, by_ = 0;
 };
 
 TEST_F(Mirrors, BeginAndEndUnderAVm) {
