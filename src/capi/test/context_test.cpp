@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The life of a context: its socket, the version, turns, and how clients go.
 #include <poll.h>
-#include <pthread.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -259,37 +258,6 @@ TEST(CapiContext, WaitsForClientsAndRequestsIfToldTo) {
   EXPECT_EQ(one.client.receive().payload.size(), 20u);
   one.client.close();
   server.join();
-}
-
-void* attach_and_run(void* context) {
-  auto* const ctx = static_cast<vfu_ctx_t*>(context);
-  if (vfu_attach_ctx(ctx) == 0) static_cast<void>(vfu_run_ctx(ctx));
-  return nullptr;
-}
-
-TEST(CapiContext, LetsItsThreadBeCancelledWhereItWaits) {
-#if defined(__SANITIZE_ADDRESS__)
-  GTEST_SKIP() << "AddressSanitizer does not know stacks that are unwound by force";
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-  GTEST_SKIP() << "AddressSanitizer does not know stacks that are unwound by force";
-#endif
-#endif
-  for (const bool is_attached : {false, true}) {
-    Device one{0};
-    ASSERT_EQ(vfu_realize_ctx(one.ctx), 0);
-    pthread_t thread{};
-    ASSERT_EQ(::pthread_create(&thread, nullptr, attach_and_run, one.ctx), 0);
-    if (is_attached) {
-      ASSERT_TRUE(one.client.connect(one.path));
-      one.client.send(1, version());
-      EXPECT_EQ(one.client.receive().error, 0u);
-    }
-    ASSERT_EQ(::pthread_cancel(thread), 0);
-    void* result = nullptr;
-    ASSERT_EQ(::pthread_join(thread, &result), 0);
-    EXPECT_EQ(result, PTHREAD_CANCELED);
-  }
 }
 
 // In a process of its own: its standard input and output are what the client has.
