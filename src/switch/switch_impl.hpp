@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a switch knows of its ports, pollers, mirrors and captures: switch.cpp and switch_settings.cpp alone.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "switch/meter.hpp"
+#include "switch/shard.hpp"
+#include "switch/sources.hpp"
+#include "switch/switch.hpp"
+
+namespace vmux::switching {
+
+struct Attachment {
+  PortId id;
+  PortConfig config;
+  std::vector<port::Port*> ports;  // by lane
+  std::vector<Shard*> shards;      // the same
+  std::optional<Mirror> mirror;
+  std::unique_ptr<Meter> in, out;          // of PortConfig::limits, where there are any
+  std::unique_ptr<const Sources> sources;  // the same of PortConfig::sources
+
+  [[nodiscard]] bool is_on(const Shard& shard) const {
+    return std::find(shards.begin(), shards.end(), &shard) != shards.end();
+  }
+};
+
+struct Capture {
+  std::vector<PortId> ports;
+  std::vector<PollerTap> taps;
+
+  [[nodiscard]] bool is_of(PortId id) const { return std::find(ports.begin(), ports.end(), id) != ports.end(); }
+  [[nodiscard]] Tap* tap_of(const runtime::Poller& poller) const {
+    const auto at = std::find_if(taps.begin(), taps.end(), [&](const PollerTap& one) { return one.poller == &poller; });
+    return at == taps.end() ? nullptr : at->tap;
+  }
+};
+
+struct Switch::Impl {
+  std::string name;
+  SwitchOptions options;
+  std::vector<std::optional<Attachment>> slots;
+  std::vector<std::uint32_t> uses;  // of each slot
+  std::vector<std::unique_ptr<Link>> links;
+  std::map<std::pair<const Shard*, const Shard*>, std::unique_ptr<CopyLink>> copy_links;  // from, to
+  std::array<PortId, kMaxMirrors> mirrors{};                                              // destinations by number
+  std::array<Capture, kMaxCaptures> captures;                                             // by number
+  std::vector<std::unique_ptr<Shard>> shards;
+
+  Attachment* find(PortId id) {
+    const std::uint32_t slot = slot_of(id);
+    return slot < slots.size() && slots[slot] && slots[slot]->id == id ? &*slots[slot] : nullptr;
+  }
+  Result<Shard*> shard_on(runtime::Poller& poller);
+  Result<std::uint32_t> free_slot();
+  void admit(const Attachment& attachment, Shard& shard);
+  // Mirrors:
+  [[nodiscard]] bool is_destination(PortId id) const;
+  [[nodiscard]] MirrorSet set_of(PortId destination) const;
+  [[nodiscard]] Policy policy_of(const Attachment& attachment) const;
+  [[nodiscard]] VlanRules rules_of(const Attachment& attachment) const;
+  Result<void> check(const Attachment& from, const Mirror& mirror);
+  void begin_destination(const Attachment& destination);
+  void end_destination(PortId id);
+  void join(const Attachment& from, const Attachment& destination);
+  void tell(const Attachment& attachment);
+  void forget_everywhere(PortId id);
+  Result<void> check(std::span<const Lane> lanes, const PortConfig& config) const;
+  template <class F>
+  static void on(Shard& shard, F&& work) {
+    shard.poller().call(std::forward<F>(work));
+  }
+};
+
+// Of a port's configuration:
+[[nodiscard]] std::unique_ptr<Meter> meter_of(const Limit& limit);
+[[nodiscard]] Result<VlanRules> rules_of(const VlanConfig& config);
+[[nodiscard]] std::vector<StationKey> keys_of(const std::vector<Station>& stations);
+/// Whether SwitchOptions may be such.
+[[nodiscard]] Result<void> check(std::uint32_t ageing_seconds, std::uint16_t forwarded_groups);
+
+}  // namespace vmux::switching
