@@ -78,10 +78,12 @@ std::vector<int> TapPort::queue_fds() const {
   return fds;
 }
 
+// Edges: whoever is to wait with what it has (a limit of the switch) is not asked for it meanwhile, and the kernel must
+// not keep the poller awake with frames that nobody reads. take() reads until there are no more.
 Result<void> TapPort::watch_all() {
   for (const auto& queue : queues_) {
-    auto watch =
-        poller_.watch(queue->fd(), EPOLLIN, [this, q = queue.get()](std::uint32_t events) { on_event(*q, events); });
+    auto watch = poller_.watch(queue->fd(), EPOLLIN | EPOLLET,
+                               [this, q = queue.get()](std::uint32_t events) { on_event(*q, events); });
     if (!watch) return tl::unexpected(watch.error());
     queue->watch = std::move(*watch);
   }

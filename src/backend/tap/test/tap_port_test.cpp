@@ -52,6 +52,27 @@ TEST_F(TapTest, ShowsFramesAgainUntilTheyAreCompleted) {
   EXPECT_EQ(peek(*port), 5u);
 }
 
+TEST_F(TapTest, KeepsNoPollerAwakeWithFramesThatAreNotTakenYet) {
+  const auto port = make({.name = "vt0"});
+  const UniqueFd host = host_socket("vt0");
+  for (std::uint8_t i = 0; i < 40; ++i)
+    host_sends(host, with_header(kNoOffload, local_frame(i)));
+  for (int i = 0; i < 10; ++i)
+    poller_->run_once(0);
+  EXPECT_FALSE(poller_->run_once(0)) << "nobody has asked for them";
+  ASSERT_EQ(peek(*port), 32u);
+  port::test::finish(*port, 3);
+  EXPECT_FALSE(poller_->run_once(0)) << "some are in the kernel still";
+  ASSERT_EQ(peek(*port), 32u);
+  port::test::finish(*port, 32);
+  ASSERT_EQ(peek(*port), 5u);
+  port::test::finish(*port, 5);
+  EXPECT_EQ(peek(*port), 0u);
+  host_sends(host, with_header(kNoOffload, local_frame(99)));
+  EXPECT_TRUE(poller_->run_once(0));
+  EXPECT_EQ(peek(*port), 1u);
+}
+
 TEST_F(TapTest, DeliversToTheHost) {
   const auto port = make({.name = "vt0"});
   const UniqueFd host = host_socket("vt0");
