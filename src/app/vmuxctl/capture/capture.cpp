@@ -43,8 +43,11 @@ void catch_interrupts(int socket) {
   struct sigaction action {};
   action.sa_handler = on_interrupt;
   action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);  // a second one kills
-  for (const int one : {SIGINT, SIGTERM, SIGHUP})
-    ::sigaction(one, &action, nullptr);
+  struct sigaction before {};
+  for (const int one : {SIGINT, SIGTERM, SIGHUP}) {
+    ::sigaction(one, nullptr, &before);
+    if (one != SIGHUP || before.sa_handler != SIG_IGN) ::sigaction(one, &action, nullptr);  // nohup(1)
+  }
   std::signal(SIGPIPE, SIG_IGN);
 }
 

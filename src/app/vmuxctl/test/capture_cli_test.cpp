@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
@@ -110,6 +111,12 @@ TEST_F(CaptureCommand, TellsProgramsHowItEnded) {
   const Json told = Json::parse(run({"vm0", "--json"}).out);
   EXPECT_EQ(told["frames"], 2);
   EXPECT_EQ(told["bytes"], 6);
+}
+
+TEST_F(CaptureCommand, LeavesAHangupAloneThatNohupIgnores) {
+  const auto before = std::signal(SIGHUP, SIG_IGN);
+  EXPECT_EQ(run({"vm0"}).status, 0);
+  EXPECT_EQ(std::signal(SIGHUP, before), SIG_IGN);
 }
 
 TEST_F(CaptureCommand, TakesNoFilterThatIsNone) {
