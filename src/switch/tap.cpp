@@ -49,7 +49,15 @@ std::size_t copy(const packet::FrameView& view, bool has_tag, std::span<std::byt
   return filling.size();
 }
 
+// Bytes of a frame that are copied.
+std::size_t reach_of(const CaptureRules& rules) noexcept {
+  return std::max<std::size_t>(rules.snaplen, rules.filter.program().empty() ? 0 : Tap::kFilterReach);
+}
+
 }  // namespace
+
+Tap::Tap(const CaptureRules& rules, std::size_t ring_bytes)
+    : rules_(rules), ring_(ring_bytes), beside_(rules.filter.program().empty() ? 0 : reach_of(rules)) {}
 
 // The bytes are copied to where they would stay, and the filter looks at them there: what it does not let pass is
 // overwritten by the next frame, and never leaves this CPU's cache.
@@ -60,9 +68,8 @@ void Tap::take(const Sighting& seen, const packet::FrameView& view) noexcept {
   const bool has_filter = !rules_.filter.program().empty();
   const bool has_tag = view.offload.has_vlan && view.header.size() >= kMacs;
   const std::size_t length = view.length + (has_tag ? kTag : 0);
-  const std::size_t most = std::max<std::size_t>(rules_.snaplen, has_filter ? kFilterReach : 0);
   CapturedFrame head{seen, static_cast<std::uint32_t>(length), 0, 0};
-  const std::span room = ring_.reserve(sizeof head + std::min(length, most));
+  const std::span room = ring_.reserve(sizeof head + std::min(length, reach_of(rules_)));
   const std::span<std::byte> bytes = room.data() != nullptr ? room.subspan(sizeof head) : std::span{beside_};
   if (room.data() != nullptr || has_filter) {
     const std::size_t size = copy(view, has_tag, bytes);

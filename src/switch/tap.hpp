@@ -56,7 +56,9 @@ class Tap {
  public:
   static constexpr std::size_t kRingBytes = std::size_t{4} << 20;  ///< 25,000 frames of 128 bytes: 2 ms at 12 Mpps
   static constexpr std::size_t kMostSnaplen = 262'144;             ///< bytes; longer than any super-frame
-  static constexpr std::size_t kFilterReach = 256;                 ///< bytes that a filter sees at least, if there are
+  /// Bytes that a filter sees at least, if there are. What passes it tells of them, so they are no more than those that
+  /// may be kept for whoever may not see what is behind the headers.
+  static constexpr std::size_t kFilterReach = 128;
 
   /// What became of the frames of one port. Written by the poller, readable by any thread.
   struct Counts {
@@ -65,7 +67,7 @@ class Tap {
     Counter missed;  ///< of those: there was no room
   };
 
-  explicit Tap(const CaptureRules& rules, std::size_t ring_bytes = kRingBytes) : rules_(rules), ring_(ring_bytes) {}
+  explicit Tap(const CaptureRules& rules, std::size_t ring_bytes = kRingBytes);
 
   /// On the poller: one of those that were seen together. publish() follows behind the last.
   void take(const Sighting& seen, const packet::FrameView& view) noexcept;
@@ -79,7 +81,7 @@ class Tap {
   runtime::RecordRing ring_;
   std::array<Counts, kMaxPorts> counts_;
   std::array<std::uint32_t, kMaxPorts> unreported_{};  // missed frames that no record has told of yet
-  std::array<std::byte, kFilterReach> beside_{};       // where a filter looks when the ring is full
+  std::vector<std::byte> beside_;                      // where a filter looks when the ring is full: as far as else
 };
 
 }  // namespace vmux::switching

@@ -100,10 +100,10 @@ packet::Filter filter_of(std::uint32_t at, std::uint8_t byte) {
 }
 
 TEST(SwitchTap, FiltersByBytesThatItDoesNotKeep) {
-  Tap tap{{.snaplen = 64, .filter = filter_of(200, 0xab)}};
+  Tap tap{{.snaplen = 64, .filter = filter_of(127, 0xab)}};
   Bytes frame(300, 1);
   take(tap, View{frame, 64, {70}}.view);
-  frame[200] = 0xab;
+  frame[127] = 0xab;
   take(tap, View{frame, 64, {70}}.view);
   const auto kept = next(tap);
   ASSERT_TRUE(kept);
@@ -111,6 +111,16 @@ TEST(SwitchTap, FiltersByBytesThatItDoesNotKeep) {
   EXPECT_FALSE(next(tap));
   EXPECT_EQ(tap.counts(kPort).seen.get(), 2u);
   EXPECT_EQ(tap.counts(kPort).passed.get(), 1u);
+}
+
+// Else who may see headers alone would ask for what is behind them, a bit of a frame at a time.
+TEST(SwitchTap, FiltersByNothingBehindTheHeadersUnlessThatIsKept) {
+  Bytes frame(300, 0xab);
+  Tap headers{{.snaplen = 128, .filter = filter_of(128, 0xab)}}, more{{.snaplen = 129, .filter = filter_of(128, 0xab)}};
+  take(headers, View{frame, 64, {70}}.view);
+  take(more, View{frame, 64, {70}}.view);
+  EXPECT_FALSE(next(headers));
+  EXPECT_TRUE(next(more));
 }
 
 TEST(SwitchTap, CountsWhatFindsNoRoomAndTellsSoOnceThereIsSome) {
@@ -134,6 +144,12 @@ TEST(SwitchTap, MissesOfAFullRingOnlyWhatTheFilterLetsPass) {
   EXPECT_EQ(tap.counts(kPort).missed.get(), 0u);
   frame[20] = 0xab;
   take(tap, View{frame, 60, {60}}.view);
+  EXPECT_EQ(tap.counts(kPort).missed.get(), 1u);
+}
+
+TEST(SwitchTap, MissesOfAFullRingWhatTheFilterLetsPassByItsLastByte) {
+  Tap tap{{.snaplen = 1000, .filter = filter_of(999, 0xab)}, 64};
+  take(tap, View{Bytes(1000, 0xab), 60, {60}}.view);
   EXPECT_EQ(tap.counts(kPort).missed.get(), 1u);
 }
 
