@@ -99,6 +99,24 @@ TEST(E1000Tx, UncompletedFramesAreSeenAgain) {
   EXPECT_EQ(views[0].length, 61u);
 }
 
+TEST(E1000Tx, AFrameThatIsLostIsCountedOnceHoweverOftenItIsSeen) {
+  E1000Rig rig;
+  rig.guest->bring_up();
+  rig.guest->queue(broadcast(60));
+  const std::uint64_t too_long = (1ull << 29) | (1ull << 20) | (9ull << 24) | 0xf'ffff;  // DEXT, data, EOP and RS
+  rig.guest->queue_raw(rig.guest->stage(broadcast(60)), too_long);
+  rig.guest->queue(broadcast(61));
+  rig.guest->ring_doorbell();
+  std::array<packet::FrameView, 8> views;
+  ASSERT_EQ(rig.nic->port().take(views), 2u);
+  port::test::finish(rig.nic->port(), 1);
+  EXPECT_EQ(rig.nic->nic_counters().tx_lost.get(), 0u);
+  ASSERT_EQ(rig.nic->port().take(views), 1u);
+  ASSERT_EQ(rig.nic->port().take(views), 1u);
+  port::test::finish(rig.nic->port(), 1);
+  EXPECT_EQ(rig.nic->nic_counters().tx_lost.get(), 1u);
+}
+
 TEST(E1000Tx, TransportChecksumIsLeftToTheReceiver) {
   E1000Rig rig;
   rig.guest->bring_up();

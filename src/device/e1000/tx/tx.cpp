@@ -119,12 +119,14 @@ void Transmitter::account(const packet::FrameView& view, Pending& pending) const
 // A frame that its context does not fit: its descriptors are done with those of the frame behind it or, when there is
 // none, with the next burst; at once when it is alone. False: the burst ends in front of it.
 bool Transmitter::lose(std::size_t index, std::size_t& count) noexcept {
-  const Pending lost = pending_[index];
+  Pending lost = pending_[index];
+  ++lost.lost;
+  lost.lost_segmented += drafts_[index].is_segmented ? 1 : 0;
   const bool is_last = index + 1 == count, is_alone = is_last && index == 0;
-  if (!is_last || is_alone) count_lost(1, drafts_[index].is_segmented ? 1 : 0);
   if (is_last) is_unfinished_ = true;
   if (is_alone) {
     is_holding_ = false;
+    count_lost(lost.lost, lost.lost_segmented);
     retire(lost, lost.immediate, lost.delayed);
   }
   if (is_last) return false;
@@ -132,6 +134,8 @@ bool Transmitter::lose(std::size_t index, std::size_t& count) noexcept {
   std::copy(drafts_.data() + index + 1, drafts_.data() + count, drafts_.data() + index);
   pending_[index].immediate |= lost.immediate;
   pending_[index].delayed |= lost.delayed;
+  pending_[index].lost += lost.lost;
+  pending_[index].lost_segmented += lost.lost_segmented;
   --count;
   return true;
 }
@@ -210,6 +214,7 @@ void Transmitter::complete(std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
     immediate = immediate || pending_[i].immediate;
     delayed = delayed || pending_[i].delayed;
+    count_lost(pending_[i].lost, pending_[i].lost_segmented);
   }
   pending_count_ = 0;
   is_holding_ = false;  // that was the first of them

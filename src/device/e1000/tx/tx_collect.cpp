@@ -134,6 +134,7 @@ bool Transmitter::collect_plain(Ring& ring, Draft& draft) noexcept {
   slices_[slice_count_++] = slice;
   draft.slice_end = slice_count_;
   draft.immediate = draft.delayed = false;
+  draft.lost = draft.lost_segmented = 0;
   report_if_asked(ring, cmd, draft);
   advance(ring);
   return true;
@@ -211,7 +212,6 @@ bool Transmitter::collect_other(Ring& ring, Draft& draft) noexcept {
   draft = begun();
   if (!collect(ring, draft)) return false;
   if (std::exchange(context_changed_, false)) contexts_[++context_count_] = {checksum_, segment_};
-  count_lost(draft.lost, draft.lost_segmented);
   return true;
 }
 
@@ -224,6 +224,8 @@ std::size_t Transmitter::collect_burst(Ring& ring, std::size_t limit) noexcept {
     pending.write_back_end = static_cast<std::uint32_t>(write_back_count_);
     pending.immediate = draft.immediate;
     pending.delayed = draft.delayed;
+    pending.lost = draft.lost;
+    pending.lost_segmented = draft.lost_segmented;
     pending.contexts = static_cast<std::uint8_t>(context_count_);
     pending_count_ = ++count;
   };
