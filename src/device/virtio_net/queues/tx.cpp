@@ -2,6 +2,7 @@
 #include "device/virtio_net/queues/tx.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "base/logf.hpp"
@@ -51,6 +52,7 @@ virtio::QueueState TxQueue::stop() noexcept {
 std::size_t TxQueue::peek(std::span<packet::FrameView> into) noexcept {
   into = into.first(std::min(into.size(), kBurst));
   count_ = slice_count_ = long_count_ = 0;
+  lost_ = 0;
   auto chains = ring_.ready(into.size());
   chains = chains.first(std::min(chains.size(), into.size()));
   while (count_ < chains.size()) {
@@ -197,7 +199,7 @@ bool TxQueue::apply(const virtio::NetHeader& header, packet::FrameView& view) co
 }
 
 void TxQueue::lose(packet::FrameView& view, const char* why) noexcept {
-  counters_.errors.add();
+  lost_ |= 1u << count_;
   report_.warn(why);
   view = packet::FrameView{};
   view.header = packet::Slice{headers_[count_].data(), 0};
@@ -212,6 +214,8 @@ bool TxQueue::complete(std::size_t count) noexcept {
     bytes += length;
   counters_.frames.add(count);
   counters_.bytes.add(bytes);
+  if (lost_ != 0) [[unlikely]]
+    counters_.errors.add(static_cast<std::uint64_t>(std::popcount(lost_ & ((2u << (count - 1)) - 1))));
   count_ = 0;
   ring_.use(std::span{kNothingWritten}.first(count));
   const bool is_wanted = ring_.take_interrupt();

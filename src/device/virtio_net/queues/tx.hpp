@@ -65,6 +65,7 @@ class TxQueue {
   std::size_t slice_count_ = 0;  // of slices_
   std::size_t long_count_ = 0;   // of long_headers_
   std::array<std::uint32_t, kBurst> lengths_{};
+  std::uint32_t lost_ = 0;  // a bit for each of this burst: counted when it is done, as it may be seen again before
   std::array<packet::Slice, kSliceRoom> slices_{};
   // The first bytes of each frame. Not cleared: written before they are read.
   std::array<std::array<std::byte, packet::kHeaderRoom>, kBurst> headers_;

@@ -113,6 +113,21 @@ TEST_P(VirtioNetTx, LosesAFrameThatIsNotWhatItsHeaderSays) {
   EXPECT_EQ(rig.model().tx(0).guest_fault.get(), 0u);
 }
 
+TEST_P(VirtioNetTx, CountsAFrameThatIsLostOnceHoweverOftenItIsSeen) {
+  const FrameSpec udp{.proto = Proto::udp};
+  rig.guest->send(test::to_bytes(packet::test::whole_frame({}, packet::test::pattern(100))));
+  rig.guest->send(test::undone(udp, packet::test::pattern(4000)), {.header = test::net_header(udp, 1, 1448)});
+  std::array<packet::FrameView, 8> views;
+  ASSERT_EQ(rig.nic->take(views), 2u);
+  port::test::finish(*rig.nic, 1);
+  EXPECT_EQ(rig.model().tx(0).errors.get(), 0u);
+  ASSERT_EQ(rig.nic->take(views), 1u);
+  EXPECT_EQ(views[0].length, 0u);
+  ASSERT_EQ(rig.nic->take(views), 1u);
+  port::test::finish(*rig.nic, 1);
+  EXPECT_EQ(rig.model().tx(0).errors.get(), 1u);
+}
+
 TEST_P(VirtioNetTx, LosesAFrameWhoseChecksumFieldLiesOutside) {
   Send how;
   how.header = {1, 0, 0, 0, 0, 0, 190, 0, 100, 0, 0, 0};
