@@ -162,7 +162,8 @@ unsigned CaptureWriter::poll() noexcept {
   unsigned done = 0;
   if (socket_) {
     done += drain();
-    if (!is_told_ && poller_.now_ns() >= next_look_ns_) tell_missed();
+    const bool has_room = output_.size() < kBuffer;  // a reader that does not read is told of gaps when it does
+    if (!is_told_ && has_room && poller_.now_ns() >= next_look_ns_) tell_missed();
     if (why_ && !is_told_ && (oldest() == nullptr || end_ == CaptureEnd::count)) {
       for (std::uint32_t i = 0; i < interfaces_.size(); ++i)
         write_statistics(i, *why_);

@@ -19,7 +19,6 @@ inline constexpr std::chrono::milliseconds kNotice{200};
 [[nodiscard]] switching::PortConfig port_config(const PortSpec& spec);
 [[nodiscard]] switching::PortConfig port_config(const UplinkSpec& spec);
 [[nodiscard]] std::vector<switching::Station> stations_of(const PortSpec& spec);
-/// Bytes of the longest frame of a link with this MTU; 0: as long as the port takes.
 /// Who the port may be; anyone, if it does not say.
 [[nodiscard]] std::optional<switching::SourceRules> sources_of(const PortSpec& spec);
 /// Of a port or an uplink.
@@ -27,6 +26,7 @@ template <class Spec>
 [[nodiscard]] switching::Limits limits_of(const Spec& spec) {
   return {spec.limit_in.value_or(switching::Limit{}), spec.limit_out.value_or(switching::Limit{})};
 }
+/// Bytes of the longest frame of a link with this MTU; 0: as long as the port takes.
 [[nodiscard]] std::uint32_t max_frame_of(const PortSpec& spec) noexcept;
 /// Each lane with its poller: there are at least as many pollers.
 [[nodiscard]] std::vector<switching::Lane> zip(const std::vector<port::Port*>& ports,

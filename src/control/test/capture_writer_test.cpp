@@ -41,7 +41,7 @@ class CaptureWriterTest : public testing::Test {
  protected:
   static constexpr PortId kFirst{1}, kSecond{2};
   void SetUp() override { begin({}); }
-  void begin(CaptureWriter::Options options, std::size_t ring = 1 << 20) {
+  void begin(CaptureWriter::Options options, std::size_t ring = 1 << 20, std::uint32_t snaplen = 128) {
     writer.reset();
     int ends[2];
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
@@ -49,7 +49,7 @@ class CaptureWriterTest : public testing::Test {
     ::fcntl(reader.get(), F_SETFL, O_NONBLOCK);
     taps.clear();
     for (int i = 0; i < 2; ++i)
-      taps.push_back(std::make_unique<Tap>(switching::CaptureRules{}, ring));
+      taps.push_back(std::make_unique<Tap>(switching::CaptureRules{.snaplen = snaplen}, ring));
     options.on_change = [this] { return ++changes > 0; };
     writer = std::make_unique<CaptureWriter>(*poller, UniqueFd{ends[1]}, std::vector{taps[0].get(), taps[1].get()},
                                              std::move(options));
@@ -57,9 +57,9 @@ class CaptureWriterTest : public testing::Test {
     writer->add(kFirst, "vm0", "vm0 on switch sw");
   }
   void take(std::size_t tap, std::uint64_t time_ns, PortId port = kFirst, Way way = Way::in,
-            DropReason why = DropReason::none) {
-    const Bytes frame = packet::test::pattern(61, static_cast<unsigned>(time_ns));
-    const packet::test::View view{frame, 61, {61}};
+            DropReason why = DropReason::none, std::size_t size = 61) {
+    const Bytes frame = packet::test::pattern(size, static_cast<unsigned>(time_ns));
+    const packet::test::View view{frame, 61, {size}};
     taps[tap]->take(
         {.time_ns = time_ns, .port = port, .queue = static_cast<std::uint16_t>(tap), .way = way, .why = why},
         view.view);
@@ -201,6 +201,18 @@ TEST_F(CaptureWriterTest, DoesNotWaitForAReaderThatDoesNotRead) {
   EXPECT_EQ(last.number(4), full.seen);
   EXPECT_LE(gaps, full.missed);
   EXPECT_EQ(blocks(kPacket).size() + full.missed, full.seen);
+}
+
+// However long it does not read: what is kept for it has a limit.
+TEST_F(CaptureWriterTest, TellsOfGapsWhenItsReaderHasWhatCameBefore) {
+  begin({}, 1 << 20, 1000);
+  for (std::uint64_t time = 0; time < 2000; ++time)
+    take(0, time, kFirst, Way::in, DropReason::none, 1000);
+  ASSERT_GT(writer->totals().missed, 0u);
+  for (int i = 0; i < 100; ++i)
+    run();
+  EXPECT_EQ(blocks(kStatistics).size(), 1u);
+  EXPECT_EQ(test::read_pcapng(file).back().type, kStatistics);
 }
 
 TEST_F(CaptureWriterTest, LeavesAtOnceAReaderThatHasNoRoom) {
