@@ -77,7 +77,7 @@ class Transmitter {
     std::uint32_t first_size = 0, last_size = 0;
     bool immediate = false, delayed = false;  // interrupts that its RS bits ask for
     bool is_multicast = false, is_broadcast = false;
-    std::uint8_t contexts = 0;  // into contexts_: as they stand behind this frame
+    std::uint8_t contexts = 0;                   // into contexts_: as they stand behind this frame
     std::uint32_t lost = 0, lost_segmented = 0;  // frames in front of it that are done with it, and were not sent
   };
   struct Contexts {
