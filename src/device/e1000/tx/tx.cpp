@@ -134,8 +134,7 @@ bool Transmitter::lose(std::size_t index, std::size_t& count) noexcept {
   std::copy(drafts_.data() + index + 1, drafts_.data() + count, drafts_.data() + index);
   pending_[index].immediate |= lost.immediate;
   pending_[index].delayed |= lost.delayed;
-  pending_[index].lost += lost.lost;
-  pending_[index].lost_segmented += lost.lost_segmented;
+  note_lost(index, lost.lost, lost.lost_segmented);
   --count;
   return true;
 }
@@ -177,6 +176,20 @@ std::size_t Transmitter::peek(std::span<packet::FrameView> into) noexcept {
   return pending_count_ = build_burst(into, count);
 }
 
+// They are counted when `index` is done, for until then its burst may be looked at again. Mostly there are none: then
+// nobody writes those fields, which are 0.
+void Transmitter::note_lost(std::size_t index, std::uint32_t frames, std::uint32_t segmented) noexcept {
+  has_lost_ = true;
+  pending_[index].lost += frames;
+  pending_[index].lost_segmented += segmented;
+}
+
+void Transmitter::forget_lost() noexcept {
+  if (!std::exchange(has_lost_, false)) return;
+  for (Pending& pending : pending_)
+    pending.lost = pending.lost_segmented = 0;
+}
+
 // Not sent, and nobody is told but by counters. 13.7.57 counts segmentation that ends other than it should.
 void Transmitter::count_lost(std::uint32_t frames, std::uint32_t segmented) noexcept {
   if (frames == 0) return;
@@ -214,7 +227,10 @@ void Transmitter::complete(std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
     immediate = immediate || pending_[i].immediate;
     delayed = delayed || pending_[i].delayed;
-    count_lost(pending_[i].lost, pending_[i].lost_segmented);
+  }
+  if (has_lost_) [[unlikely]] {
+    for (std::size_t i = 0; i < count; ++i)
+      count_lost(pending_[i].lost, pending_[i].lost_segmented);
   }
   pending_count_ = 0;
   is_holding_ = false;  // that was the first of them

@@ -140,6 +140,8 @@ class Transmitter {
   void account(const packet::FrameView& view, Pending& pending) const noexcept;
   void count_sent(std::span<const Pending> frames) noexcept;
   void count_lost(std::uint32_t frames, std::uint32_t segmented) noexcept;
+  void note_lost(std::size_t index, std::uint32_t frames, std::uint32_t segmented) noexcept;
+  void forget_lost() noexcept;
   void report() noexcept;
   void retire(const Pending& last, bool immediate, bool delayed) noexcept;
   void raise_causes(std::uint32_t before, bool immediate, bool delayed) noexcept;
@@ -162,6 +164,7 @@ class Transmitter {
   std::size_t write_back_count_ = 0;
   std::array<Pending, port::kMaxBurst> pending_{};
   std::size_t pending_count_ = 0;
+  bool has_lost_ = false;  // one of these has lost frames
   std::array<Draft, port::kMaxBurst> drafts_{};
   std::array<Contexts, port::kMaxBurst + 1> contexts_{};
   std::size_t context_count_ = 0;

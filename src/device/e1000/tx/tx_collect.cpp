@@ -134,7 +134,6 @@ bool Transmitter::collect_plain(Ring& ring, Draft& draft) noexcept {
   slices_[slice_count_++] = slice;
   draft.slice_end = slice_count_;
   draft.immediate = draft.delayed = false;
-  draft.lost = draft.lost_segmented = 0;
   report_if_asked(ring, cmd, draft);
   advance(ring);
   return true;
@@ -224,18 +223,22 @@ std::size_t Transmitter::collect_burst(Ring& ring, std::size_t limit) noexcept {
     pending.write_back_end = static_cast<std::uint32_t>(write_back_count_);
     pending.immediate = draft.immediate;
     pending.delayed = draft.delayed;
-    pending.lost = draft.lost;
-    pending.lost_segmented = draft.lost_segmented;
     pending.contexts = static_cast<std::uint8_t>(context_count_);
     pending_count_ = ++count;
   };
+  const auto collect_slowly = [&](Draft& draft) {
+    if (!collect_other(ring, draft)) return false;
+    if (draft.lost != 0) note_lost(count, draft.lost, draft.lost_segmented);
+    return true;
+  };
+  forget_lost();
   if (is_holding_ && limit > 0) {
-    if (!collect_other(ring, drafts_[0])) return 0;
+    if (!collect_slowly(drafts_[0])) return 0;
     note(drafts_[0]);
   }
   while (count < limit && ring.left != 0) {
     Draft& draft = drafts_[count];
-    if (!collect_plain(ring, draft) && !collect_other(ring, draft)) break;
+    if (!collect_plain(ring, draft) && !collect_slowly(draft)) break;
     note(draft);
   }
   return count;
