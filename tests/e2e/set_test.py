@@ -137,7 +137,7 @@ def test_the_schema_has_every_method_and_completion_every_command(rig, tmp_path)
         script = tmp_path / shell
         script.write_text(vmux.ctl_run("completion", shell).stdout)
         assert "port" in script.read_text()
-    done = subprocess.run(["bash", "-c", f'source {tmp_path}/bash; PATH={BIN}:$PATH; COMP_WORDS=(vmuxctl port set vm0 li); COMP_CWORD=4; '
+    done = subprocess.run(["bash", "-c", f'source {tmp_path}/bash; PATH={BIN}:$PATH; COMP_WORDS=(vmuxctl port set vm0 lin); COMP_CWORD=4; '
                            '_vmuxctl; echo ${COMPREPLY[@]}'], capture_output=True, text=True, timeout=90)
     assert done.stdout == "link=\n"
 

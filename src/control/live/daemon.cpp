@@ -119,7 +119,7 @@ Outcome<> Daemon::follow_keeper() {
     add_keeper_methods(methods_);
     return {};
   }
-  add_keeper_methods(methods_, *controller_);
+  add_keeper_methods(methods_, *controller_, *control_);
   auto watch = control_->watch(lifeline_->fd(), EPOLLIN, [this](std::uint32_t) { on_keeper(); });
   if (!watch) return refuse("", "watch the keeper's socket", watch.error());
   keeper_watch_ = std::move(*watch);

@@ -52,12 +52,16 @@ Outcome<Json> status(Controller& controller, const Json& params) {
   return Json::parse(message->text, nullptr, /*allow_exceptions=*/false);
 }
 
-Outcome<Json> take_over(Controller& controller, const Json& params) {
+/// The keeper kills as soon as it hears of it, so it hears of it in the round behind the answer.
+Outcome<Json> take_over(Controller& controller, runtime::Poller& control, const Json& params) {
   if (auto none = nothing_to(params); !none) return none;
-  logf(LogLevel::warning, "a drill: this process is about to be killed");
-  if (auto said = controller.lifeline()->say(keeper::Say::take_over); !said) {
-    return refuse("", "tell the keeper", said.error());
-  }
+  const auto posted = control.post([&controller] {
+    logf(LogLevel::warning, "a drill: this process is about to be killed");
+    if (auto said = controller.lifeline()->say(keeper::Say::take_over); !said) {
+      logf(LogLevel::error, "no drill: the keeper cannot be told: {}", said.error().text());
+    }
+  });
+  if (!posted) return refuse("", "begin the drill", posted.error());
   return Json{{"pid", ::getpid()}};
 }
 
@@ -146,13 +150,15 @@ void make_room(Controller& controller) noexcept {
   ::_exit(0);  // whatever a destructor would do is for the next daemon
 }
 
-void add_keeper_methods(Methods& methods, Controller& controller) {
+void add_keeper_methods(Methods& methods, Controller& controller, runtime::Poller& control) {
   const auto add = [&](const char* name, auto handle, Access access) {
     methods.add(
         name, [&controller, handle](const Json& params) { return handle(controller, params); }, access);
   };
   add("keeper.status", status, kLook);
-  add("keeper.take_over", take_over, kAdmin);
+  methods.add(
+      "keeper.take_over",
+      [&controller, &control](const Json& params) { return take_over(controller, control, params); }, kAdmin);
   add("daemon.upgrade", upgrade, kAdmin);
 }
 

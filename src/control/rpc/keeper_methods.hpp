@@ -4,11 +4,13 @@
 
 #include "control/live/controller.hpp"
 #include "control/rpc/json_rpc.hpp"
+#include "vmux/runtime/poller.hpp"
 
 namespace vmux::control {
 
-/// keeper.status, keeper.take_over and daemon.upgrade. `controller` has a lifeline and outlives the methods.
-void add_keeper_methods(Methods& methods, Controller& controller);
+/// keeper.status, keeper.take_over and daemon.upgrade. `controller` has a lifeline; it and `control`, the
+/// poller on which methods are called, outlive the methods.
+void add_keeper_methods(Methods& methods, Controller& controller, runtime::Poller& control);
 /// The same names without a keeper: they say what is missing.
 void add_keeper_methods(Methods& methods);
 
