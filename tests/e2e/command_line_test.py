@@ -81,6 +81,7 @@ def test_several_names_are_several_calls(rig, tmp_path):
     ("vmux-bench", ["rtt", "--ruonds", "3"]),
     ("vmux-bench", ["nonsense"]),
     ("vmux-bench", ["ports", "--", "--nonsense"]),
+    ("vmux-bench", ["limits", "--", "--nonsense"]),
     ("vmux-bench", ["vm", "compare", "a"]),
     ("vmux-bench", ["v", "compare", "a"]),
     ("vmux-bench", ["compare", "/nonexistent", "/nonexistent"]),

@@ -141,9 +141,10 @@ int main_of(const std::vector<std::string>& written) {
   bool& as_json = script.as_json;
   unsigned& rounds = script.rounds;
   app.add_flag("--json", as_json, "print one JSON object instead of a table");
-  app.add_option("--rounds", rounds,
-                 "interleaved rounds of each side (default: rtt, dma 100; forward 7; guests, passthrough 3; nic, "
-                 "switch, ports 5)")
+  app.add_option(
+         "--rounds", rounds,
+         "interleaved rounds of each side (default: rtt, dma 100; forward 7; guests, passthrough 3; limits 1; nic, "
+         "switch, ports 5)")
       ->transform(app::number(1, 1000));
   app.fallthrough();
   const std::map<std::string, Bench> in_process = {
@@ -159,6 +160,7 @@ int main_of(const std::vector<std::string>& written) {
       {"passthrough", "a virtual function through vMux, beside its twin on QEMU's vfio-pci, in a host VM"},
       {"nic", "DPDK's driver of a model against vMux, beside DPDK's virtio-user against its vhost"},
       {"switch", "the same driver on two ports that the switch joins, beside testpmd joining two vhost ports"},
+      {"limits", "how near limits of ports are to what was asked for (-- --seconds S)"},
       {"ports", "what a frame costs with 64 ports attached, beside one alone; and what 64 idle ports cost"},
   };
   for (const auto& [name, help] : scripts) {
