@@ -23,6 +23,7 @@ def come_up(guest, model):
     return guest.run(UP % {"model": model, "address": ADDRESSES[model], "host": HOST.format(network)})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("any_kernel", KERNELS, ids="linux-{}".format)
 def test_crash_kernel_has_a_network(rig, any_kernel):
     vmux = rig.vmux()

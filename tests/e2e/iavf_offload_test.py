@@ -2,6 +2,7 @@
 """The iavf NIC's offloads, on and off: what arrives is what was sent. The receiving stack checks what it can itself."""
 import contextlib
 
+import pytest
 from harness.iavf import A, B, card, features, script, set_mtu
 from harness.traffic import iperf, ping, protocol_errors, put_program, send_file, wait_for_peer
 from harness.vmux import wait_until
@@ -81,6 +82,7 @@ def test_four_vlans_on_a_trunk(iavf):
     assert ping(iavf.a, B, count=3).loss == 0
 
 
+@pytest.mark.exhaustive
 def test_vlans_within_a_vlan(iavf):
     """QinQ (802.1ad outside, 802.1Q inside): the card moves outer tags of the one kind or of the other, as it is told."""
     name, service = card(iavf.a), ("tx-vlan-stag-hw-insert", "rx-vlan-stag-hw-parse")
@@ -116,6 +118,7 @@ TUNNELS = {
 }
 
 
+@pytest.mark.exhaustive
 def test_tunnels(iavf):
     """Super-frames inside UDP tunnels: the NIC makes segments of them, with the inner checksums and, where asked, the outer."""
     states = features(iavf.a, card(iavf.a))

@@ -130,6 +130,7 @@ def test_two_programs_joined_by_the_switch_count_the_same(daemon, pages):
                 assert daemon.stats("a")["counters"]["rx_frames"] == daemon.stats("b")["counters"]["tx_frames"] == 320 * round_number
 
 
+@pytest.mark.exhaustive
 def test_forwarding_modes(daemon):
     with two(daemon) as (a, b):
         b.run(f"set eth-peer 0 {mac_of(daemon, 'a')}")

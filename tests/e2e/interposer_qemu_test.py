@@ -40,6 +40,7 @@ def test_guest_drives_the_card(rig, case):
     assert vfio.qmp("query-status")["running"]
 
 
+@pytest.mark.exhaustive
 def test_private_guest_memory_is_shared_on_request(rig):
     """A VM without a shared memory backend: its driver's rings are in memory that only QEMU has, unless asked otherwise."""
     if not old_qemu():

@@ -220,6 +220,7 @@ def test_unplugged_before_and_plugged_in_after(rig, net, tmp_path):
     lines.go_on(40)
 
 
+@pytest.mark.exhaustive
 def test_unplugging_a_card_with_msix_ends_qemu(rig):
     """Of QEMU 11.1, and why docs/migration.md has a failover pair for these cards: what it does last to such a device is an assertion
     that fails. When this test does, a newer QEMU does better, and that page is to say so."""

@@ -121,6 +121,7 @@ def run_guest(*arguments):
     return subprocess.Popen([str(LAB / "run-guest"), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.exhaustive
 def test_kernel_and_modules_of_ones_own_are_in_the_guest(tmp_path):
     (tmp_path / "mine.ko").write_text("no module")
     other = next(path for path in sorted((CACHE / "kernels").glob("*/vmlinux")) if path.parent.name != "6.1")
@@ -140,6 +141,7 @@ def ask(gdb, request):
     return answer.partition(b"$")[2].partition(b"#")[0].decode()
 
 
+@pytest.mark.exhaustive
 def test_gdb_holds_a_guest_until_it_continues(tmp_path):
     process = run_guest("--gdb", tmp_path / "gdb", "--wait-for-gdb", "--", "echo on we go")
     try:
