@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 import tomllib
 
 import pytest
@@ -179,6 +180,15 @@ class Load:
         with open(f"/proc/{pid}/status") as status:
             self.kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
+    @classmethod
+    def at_rest(cls, pid):
+        """A moment after vmuxctl has gone its connection is closed, too."""
+        looks = []
+        for _ in range(20):
+            looks.append(cls(pid))
+            time.sleep(0.02)
+        return min(looks, key=lambda look: look.descriptors)
+
 
 def test_two_hundred_ports_come_are_used_changed_and_go_beside_traffic_that_loses_nothing(rig):
     vmux = rig.vmux("--pollers", "2")
@@ -214,9 +224,9 @@ def test_two_hundred_ports_come_are_used_changed_and_go_beside_traffic_that_lose
 
     for _ in range(10):  # what the C library keeps for later grows for some, and no more
         a_life_of_all()
-    before, load = bystanders(), Load(vmux.process.pid)
+    before, load = bystanders(), Load.at_rest(vmux.process.pid)
     a_life_of_all()
-    after = Load(vmux.process.pid)
+    after = Load.at_rest(vmux.process.pid)
     assert (after.descriptors, after.threads) == (load.descriptors, load.threads)
     assert after.kilobytes <= load.kilobytes + 4096, "200 ports came and went"
     now = bystanders()
