@@ -100,6 +100,17 @@ tl::expected<LeftBehind, std::string> left_behind(UniqueFd image, UniqueFd strea
   return behind;
 }
 
+bool keep_numbers(std::vector<UniqueFd>& fds, std::vector<UniqueFd>& kept) {
+  bool has_all = true;
+  for (UniqueFd& fd : fds) {
+    auto used = fd.duplicate();
+    kept.push_back(std::move(fd));
+    if (used) fd = std::move(*used);
+    has_all &= used.has_value();
+  }
+  return has_all;
+}
+
 void give_up(const state::Suspended& from) noexcept {
   for (const char* const name : {"connection", "twin"}) {
     if (auto socket = from.fds.copy(name)) Connection{std::move(*socket)}.hang_up();

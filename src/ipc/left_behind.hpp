@@ -66,7 +66,8 @@ struct Protocol {
 };
 
 struct LeftBehind {
-  state::Suspended state;    ///< with a LeftStream, if there is a client
+  static constexpr std::uint32_t kMostDeaths = 2;  ///< whoever finds so many serves that message to nobody any more
+  state::Suspended state;                          ///< with a LeftStream, if there is a client
   std::uint32_t deaths = 0;  ///< how many processes in a row died of the message that is to be served next
   std::uint64_t round = 0;   ///< what carries this number was not committed: see state::Arena::undo()
 };
@@ -78,6 +79,11 @@ using Fetch = std::function<Result<std::map<int, UniqueFd>>(const std::vector<in
 /// descriptors (state::FdNumbers); `stream` is a StreamRecord. Nothing is changed. The error is for people.
 [[nodiscard]] tl::expected<LeftBehind, std::string> left_behind(UniqueFd image, UniqueFd stream,
                                                                 const Protocol& protocol, const Fetch& fetch);
+
+/// Of a message that may have to be served again: its descriptors go to `kept`, where whoever serves it again finds
+/// them under their numbers, whatever becomes of the ones like them that take their place. False: the kernel had not
+/// enough.
+[[nodiscard]] bool keep_numbers(std::vector<UniqueFd>& fds, std::vector<UniqueFd>& kept);
 
 /// Nobody goes on: clients read the end of their streams. Of sockets named `connection` and `twin`.
 void give_up(const state::Suspended& from) noexcept;

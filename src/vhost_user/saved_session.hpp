@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ipc/left_behind.hpp"
 #include "vhost_user/memory_map.hpp"
 #include "vhost_user/messages.hpp"
 #include "virtio/queue.hpp"
@@ -21,16 +22,7 @@ struct SavedStream {
   static constexpr std::size_t kMostBytes = 1 << 20;
   static constexpr std::size_t kMostMessages = 8;  ///< with descriptors
 
-  struct WithFds {
-    std::uint32_t position = 0;
-    std::uint8_t fds = 0;
-    bool lost = false;  ///< the kernel could not give us all
-    static void describe(auto& fields, auto& self) {
-      fields("position", self.position);
-      fields("fds", self.fds);
-      fields("lost", self.lost);
-    }
-  };
+  using WithFds = ipc::SavedStream::WithFds;
   std::vector<std::uint8_t> in, out;
   std::vector<WithFds> arrived;
   static void describe(auto& fields, auto& self) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/logf.hpp"
+#include "ipc/left_behind.hpp"
 #include "vhost_user/session_reply.hpp"
 #include "vmux/base/clock.hpp"
 #include "wire/virtio.hpp"
@@ -245,17 +246,6 @@ void Session::end(LogLevel level, std::string_view why) noexcept {
   logf(level, "{}: front end gone: {}", context_.options.name, why);
 }
 
-// Whoever serves the message again finds its descriptors under their numbers, whatever became of the ones that were
-// used.
-void Session::keep_fds(Incoming& message) {
-  for (UniqueFd& fd : message.fds) {
-    auto used = fd.duplicate();
-    served_fds_.push_back(std::move(fd));
-    if (used) fd = std::move(*used);
-    message.lost_fds |= !used;
-  }
-}
-
 void Session::depart(UniqueFd fd) {
   if (context_.recorder != nullptr && fd) departed_.push_back(std::move(fd));
 }
@@ -265,7 +255,7 @@ void Session::dispatch(Incoming& message) {
   has_served_ = true;
   if (context_.recorder != nullptr) {
     context_.recorder->stream().begin(stream_.position() - sizeof message.header - message.payload.size());
-    keep_fds(message);
+    message.lost_fds |= !ipc::keep_numbers(message.fds, served_fds_);
   }
   const Row* const row = RequestTable::find(message.header.request);
   const auto result =

@@ -129,7 +129,6 @@ class Session final : private runtime::Task {
   void on_quiet();
   void process();
   void dispatch(Incoming& message);
-  void keep_fds(Incoming& message);
   void depart(UniqueFd fd);
   [[nodiscard]] Result<void> serve(const Row& row, Incoming& message);
   void acknowledge(const Header& header, bool is_done);

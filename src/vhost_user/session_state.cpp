@@ -41,10 +41,7 @@ wv::RingAddresses addresses_of(unsigned index, const SavedRing::Addresses& from)
 
 /// What the record of a process that has died says. Nothing that we send has descriptors.
 SavedStream stream_of(ipc::SavedStream left) {
-  SavedStream stream{std::move(left.in), std::move(left.out), {}};
-  for (const auto& each : left.arrived)
-    stream.arrived.push_back({each.position, each.fds, each.lost});
-  return stream;
+  return {std::move(left.in), std::move(left.out), std::move(left.arrived)};
 }
 
 tl::unexpected<std::string> bad(const char* why) { return tl::unexpected(std::string{"the saved session "} + why); }

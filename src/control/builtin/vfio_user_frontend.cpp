@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/logf.hpp"
+#include "ipc/left_behind.hpp"
 #include "vmux/vfio_user/server.hpp"
 
 namespace vmux::control {
@@ -62,8 +63,6 @@ class VfioUserFrontend final : public Frontend {
   std::unique_ptr<vfio_user::Server> server_;
 };
 
-constexpr std::uint32_t kMostDeaths = 2;  // of one message
-
 /// What a daemon left goes on. nullptr when it cannot: its client reads the end of the stream, and the next may come.
 std::unique_ptr<vfio_user::Server> take_over(const FrontendRequest& request, pci::Endpoint& endpoint,
                                              const vfio_user::ServerOptions& options, runtime::Poller& poller) {
@@ -74,7 +73,7 @@ std::unique_ptr<vfio_user::Server> take_over(const FrontendRequest& request, pci
     logf(LogLevel::error, "{}: what the process before has left of it cannot be used: {}", request.name, left.error());
     return nullptr;
   }
-  if (left->deaths >= kMostDeaths) {
+  if (left->deaths >= ipc::LeftBehind::kMostDeaths) {
     logf(LogLevel::error, "{}: {} processes in a row died of a message of its client, which is sent away", request.name,
          left->deaths);
   } else {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/logf.hpp"
+#include "ipc/left_behind.hpp"
 #include "vhost_user/server.hpp"
 
 namespace vmux::control {
@@ -70,8 +71,6 @@ class VhostUserFrontend final : public Frontend {
   std::unique_ptr<vhost_user::Server> server_;
 };
 
-constexpr std::uint32_t kMostDeaths = 2;  // of one message
-
 /// What a daemon left goes on. nullptr when it cannot: its front end reads the end of the stream, and may come again.
 std::unique_ptr<vhost_user::Server> take_over(const FrontendRequest& request, virtio::Device& device,
                                               const vhost_user::ServerOptions& options, runtime::Poller& poller) {
@@ -82,7 +81,7 @@ std::unique_ptr<vhost_user::Server> take_over(const FrontendRequest& request, vi
     logf(LogLevel::error, "{}: what the process before has left of it cannot be used: {}", request.name, left.error());
     return nullptr;
   }
-  if (left->deaths >= kMostDeaths) {
+  if (left->deaths >= ipc::LeftBehind::kMostDeaths) {
     logf(LogLevel::error, "{}: {} processes in a row died of a message of its front end, which is sent away",
          request.name, left->deaths);
   } else {

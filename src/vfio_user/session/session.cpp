@@ -8,6 +8,7 @@
 #include <array>
 
 #include "base/logf.hpp"
+#include "ipc/left_behind.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::vfio_user {
@@ -207,7 +208,8 @@ void Session::process() {
       is_behind_ = false;
       break;
     }
-    if (context_.recorder != nullptr && !(*message)->fds.empty()) keep_fds(**message);
+    if (context_.recorder != nullptr && !(*message)->fds.empty())
+      (*message)->lost_fds |= !ipc::keep_numbers((*message)->fds, served_fds_);
     dispatch(**message);
     if (transport_.queued() <= kOutputLimit) continue;
     commit();
@@ -215,17 +217,6 @@ void Session::process() {
   }
   if (ended_) return;
   if (const char* const why = context_.endpoint.failure()) end(LogLevel::error, why);
-}
-
-// Whoever serves the message again finds its descriptors under their numbers, whatever became of the ones that were
-// used.
-void Session::keep_fds(Incoming& message) {
-  for (UniqueFd& fd : message.fds) {
-    auto used = fd.duplicate();
-    served_fds_.push_back(std::move(fd));
-    if (used) fd = std::move(*used);
-    message.lost_fds |= !used;
-  }
 }
 
 void Session::settle() {

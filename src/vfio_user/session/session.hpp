@@ -116,7 +116,6 @@ class Session final : private pci::Recorder {
   void settle();
   void finish_event();
   void dispatch(Incoming& message);
-  void keep_fds(Incoming& message);
   void open_round() noexcept;
   void run(const std::function<void()>& work) override;  // pci::Recorder
   [[nodiscard]] Result<Outcome> serve(const Row& row, Incoming& message);
