@@ -20,7 +20,7 @@ struct Headers {
   std::uint16_t payload_offset = 0;       ///< first byte behind all parsed headers
   L3 l3 = L3::other;
   L4 l4 = L4::other;
-  static constexpr std::uint8_t kUnknown = 255;  ///< reserved (RFC 3692): no protocol's
+  static constexpr std::uint8_t kUnknown = 255;  ///< reserved by IANA: no protocol's
   std::uint8_t protocol = kUnknown;  ///< of what is behind L3 and its options; unknown where they are cut short
   bool is_fragment = false;          ///< IPv4 or IPv6 fragment: L4 checksums do not apply
 };

@@ -27,7 +27,8 @@ class Bucket {
   /// In `rate` units per second, `depth` of them at once. A rate of 0: no limit.
   Bucket(std::uint64_t rate, double depth) noexcept;
 
-  /// Ticks are 1/64 ns, so that a frame of 64 bytes at 400 Gbit/s is right within a percent.
+  /// How far it is ahead of the clock, in ticks: 1/64 ns, so that a frame of 64 bytes at 400 Gbit/s is right within a
+  /// percent. Never less than 0.
   [[nodiscard]] double ahead(std::uint64_t now_ns) const noexcept;
   [[nodiscard]] bool has_room(double ahead_by) const noexcept { return ahead_by < depth_; }
   [[nodiscard]] double ticks(double units) const noexcept { return units * ticks_per_unit_; }

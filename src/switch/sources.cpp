@@ -60,14 +60,10 @@ Sources::Sources(const SourceRules& rules) : macs_(rules.macs), has_addresses_(!
   }
 }
 
-bool Sources::is_mine(Slice bytes, std::size_t at) const noexcept { return has(macs_, bytes, at); }
-bool Sources::is_mine_v4(Slice bytes, std::size_t at) const noexcept { return has(v4_, bytes, at); }
-bool Sources::is_mine_v6(Slice bytes, std::size_t at) const noexcept { return has(v6_, bytes, at); }
-
 bool Sources::allow(const packet::FrameView& view) const noexcept {
   constexpr std::size_t kSource = 6, kType = 12;
   const Slice bytes = view.header;
-  if (!is_mine(bytes, kSource)) return false;
+  if (!has(macs_, bytes, kSource)) return false;
   if (!has_addresses_ && get16(bytes, kType) == kTypeIpv4) return true;
   const auto headers = packet::parse(bytes);
   if (!headers) return false;
@@ -89,9 +85,9 @@ bool Sources::allow_arp(Slice bytes, std::size_t at) const noexcept {
   constexpr std::size_t kSize = 28, kSenderMac = 8, kSenderIp = 14;
   constexpr std::uint32_t kEthernetIpv4 = 0x0001'0800;
   if (bytes.size() < at + kSize || get32(bytes, at) != kEthernetIpv4 || get16(bytes, at + 4) != 0x0604) return false;
-  if (!is_mine(bytes, at + kSenderMac)) return false;
+  if (!has(macs_, bytes, at + kSenderMac)) return false;
   // Nobody's address is that of a probe (RFC 5227 2.1.1), and of a RARP request.
-  return !has_addresses_ || is_zero(bytes.subspan(at + kSenderIp, 4)) || is_mine_v4(bytes, at + kSenderIp);
+  return !has_addresses_ || is_zero(bytes.subspan(at + kSenderIp, 4)) || has(v4_, bytes, at + kSenderIp);
 }
 
 bool Sources::allow_ipv4(Slice bytes, const Headers& headers) const noexcept {
@@ -100,7 +96,7 @@ bool Sources::allow_ipv4(Slice bytes, const Headers& headers) const noexcept {
   const std::size_t at = headers.l3_offset + kSource;
   const std::uint16_t from = udp_source(bytes, headers);
   if (from == kDhcpServer) return false;
-  return is_mine_v4(bytes, at) || (from == kDhcpClient && is_zero(bytes.subspan(at, 4)));
+  return has(v4_, bytes, at) || (from == kDhcpClient && is_zero(bytes.subspan(at, 4)));
 }
 
 bool Sources::allow_ipv6(Slice bytes, const Headers& headers, bool is_whole) const noexcept {
@@ -111,7 +107,7 @@ bool Sources::allow_ipv6(Slice bytes, const Headers& headers, bool is_whole) con
   if (udp_source(bytes, headers) == kDhcpv6Server) return false;
   const std::size_t at = headers.l3_offset + kSource;
   // Nobody's address is that of who looks for one, and says which groups it listens to (RFC 4862 5.4, RFC 3810 5.2.13).
-  return is_mine_v6(bytes, at) || (headers.protocol == kIcmpv6 && is_zero(bytes.subspan(at, 16)));
+  return has(v6_, bytes, at) || (headers.protocol == kIcmpv6 && is_zero(bytes.subspan(at, 16)));
 }
 
 // Neighbour discovery is never in fragments (RFC 6980), so that it can be looked at.
@@ -129,12 +125,12 @@ bool Sources::allow_icmpv6(Slice bytes, const Headers& headers, bool is_whole) c
     case kNeighborSolicitation: {
       if (bytes.size() < at + kTargetEnd) return false;
       const bool claims = is_zero(bytes.subspan(headers.l3_offset + kSource, 16));  // duplicate address detection
-      return (!has_addresses_ || !claims || is_mine_v6(bytes, at + kTarget)) &&
+      return (!has_addresses_ || !claims || has(v6_, bytes, at + kTarget)) &&
              allow_link_layer_options(bytes, is_whole, at + kTargetEnd);
     }
     case kNeighborAdvertisement:
       if (bytes.size() < at + kTargetEnd) return false;
-      return (!has_addresses_ || is_mine_v6(bytes, at + kTarget)) &&
+      return (!has_addresses_ || has(v6_, bytes, at + kTarget)) &&
              allow_link_layer_options(bytes, is_whole, at + kTargetEnd);
     default:
       return true;
@@ -149,7 +145,7 @@ bool Sources::allow_link_layer_options(Slice bytes, bool is_whole, std::size_t a
     const std::size_t size = std::size_t{get8(bytes, at + 1)} * kUnit;
     if (size == 0) return true;
     const std::uint8_t type = get8(bytes, at);
-    if ((type == kSourceLinkLayer || type == kTargetLinkLayer) && !is_mine(bytes, at + 2)) return false;
+    if ((type == kSourceLinkLayer || type == kTargetLinkLayer) && !has(macs_, bytes, at + 2)) return false;
     at += size;
   }
   return is_whole && at <= bytes.size();

@@ -22,9 +22,6 @@ class Sources {
   [[nodiscard]] bool allow(const packet::FrameView& view) const noexcept;
 
  private:
-  [[nodiscard]] bool is_mine(packet::Slice bytes, std::size_t at) const noexcept;
-  [[nodiscard]] bool is_mine_v4(packet::Slice bytes, std::size_t at) const noexcept;
-  [[nodiscard]] bool is_mine_v6(packet::Slice bytes, std::size_t at) const noexcept;
   [[nodiscard]] bool allow_arp(packet::Slice bytes, std::size_t at) const noexcept;
   [[nodiscard]] bool allow_ipv4(packet::Slice bytes, const packet::Headers& headers) const noexcept;
   [[nodiscard]] bool allow_ipv6(packet::Slice bytes, const packet::Headers& headers, bool is_whole) const noexcept;
