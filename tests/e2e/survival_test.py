@@ -114,9 +114,10 @@ def two_guests(rig, kept, kernel, kinds):
 
 @pytest.mark.parametrize("how", ["SIGKILL", "upgrade"])
 def test_guests_notice_nothing(rig, kept, how):
-    """Files both ways: all payload right, no carrier change, no line of the kernel's. Five deaths within ten seconds would be too many."""
+    """Files both ways: all payload right, no carrier change, no line of the kernel's. Five deaths within ten seconds would be too many: no four
+    pauses are that short."""
     (a, b), cards = two_guests(rig, kept, "6.12", ("e1000", "iavf"))
-    end, pause = (kept.kill, (2.3, 3.0)) if how == "SIGKILL" else (kept.upgrade, (0.1, 0.6))
+    end, pause = (kept.kill, (2.6, 3.2)) if how == "SIGKILL" else (kept.upgrade, (0.1, 0.6))
     with unnoticed.nothing(cards):
         with kept.ended_by(end, 20, pause) as goes_on:
             while goes_on():
