@@ -104,6 +104,42 @@ int vmux_watch_fd(vfu_ctx_t* vfu_ctx, int region_idx, uint64_t offset);
  * and returns 0. */
 int vmux_poll_watches(vfu_ctx_t* vfu_ctx);
 
+/* --- Guest memory by message, without waiting --- */
+
+/* vfu_sgl_read() and vfu_sgl_write() wait for the client's answer where it gave memory without a descriptor. The
+ * functions here do not: so a device may ask inside any callback, while it quiesces, and of a client that is itself
+ * waiting for it. */
+
+/* Before vfu_realize_ctx(), EINVAL later. Returns a descriptor, the library's for as long as the context is there, that
+ * is to be waited for (POLLIN) beside vfu_get_poll_fd(), in a context that does not wait itself: vfu_run_ctx() then
+ * goes on with what is under way. */
+int vmux_setup_async_dma(vfu_ctx_t* vfu_ctx);
+
+/* The end of a transfer, called by the thread that serves, inside vfu_run_ctx() (also when that returns -1 with EBUSY,
+ * because the device is to quiesce), vfu_device_quiesced() or vfu_destroy_ctx(), once for each call that returned 0.
+ * `error`: 0; what the client answered; ENOTCONN: it is gone. May call everything but vfu_destroy_ctx(). */
+typedef void(vmux_dma_done_cb_t)(vfu_ctx_t* vfu_ctx, void* arg, int error);
+
+/* Any thread. Copies `cnt` pieces of guest memory, one behind the other, to or from `data`, which is the library's
+ * until the transfer has ended; the pieces are not. Returns 1: it has ended, all of it was mapped, and `done` is not
+ * called; 0: it goes on. Pieces that need messages are transferred in the order in which they were asked for, behind
+ * those of vfu_sgl_read() and vfu_sgl_write(); what is mapped is copied at once. A transfer whose range goes meanwhile
+ * ends as the client says. With a record, none outlives its process. EINVAL: a piece is of no range, no `done`, or no
+ * vmux_setup_async_dma(); EPERM: a piece is not for writing; ENOTCONN: there is no client. */
+int vmux_sgl_read_async(vfu_ctx_t* vfu_ctx, dma_sg_t* sgl, size_t cnt, void* data, vmux_dma_done_cb_t* done, void* arg);
+int vmux_sgl_write_async(vfu_ctx_t* vfu_ctx, dma_sg_t* sgl, size_t cnt, const void* data, vmux_dma_done_cb_t* done,
+                         void* arg);
+
+/* --- Clients that take their memory away --- */
+
+/* Before vfu_realize_ctx(), EINVAL later. A client may make the file of its memory shorter, and whoever touches what
+ * was there gets SIGBUS. With this, such an access reads zeroes and writes to nowhere, as do all others to that file;
+ * vfu_sgl_read() and vfu_sgl_write() say EFAULT, and the next vfu_run_ctx() loses the client (ENOTCONN), with a line in
+ * the log. The handler of SIGBUS, which the process then gets with the first range of memory, has that effect on these
+ * mappings alone, and hands everything else to the one that was there before. A program that installs its own later
+ * has to call it. */
+int vmux_guard_memory(vfu_ctx_t* vfu_ctx);
+
 /* --- A program that dies, and another that goes on --- */
 
 /* With a record, a client does not see its device go when the program dies (SIGKILL, a fault, abort()): another process

@@ -45,9 +45,14 @@ int run(vfu_ctx& context, bool may_receive) {
   int served = 0;
   for (;;) {
     if (!context.watches.empty() && (waits || served == 0)) context.watches.poll(context);
+    if (context.link.async().has_work()) context.link.progress(&context);
     const bool may_fail = waits || served == 0;  // else the next call does
     if (context.pending != Pending::nothing) return may_fail ? failed(EBUSY) : served;
     if (!context.is_negotiated) return may_fail ? failed(ENOTCONN) : served;
+    if (context.dma != nullptr && context.dma->is_poisoned()) {
+      vfu_log(&context, LOG_ERR, "the client has made its memory file shorter, and is let go");
+      return lose_client(context);
+    }
     Message& message = context.message;
     message.fds.clear();
     switch (context.link.read(message, may_receive)) {
@@ -148,8 +153,8 @@ int vfu_realize_ctx(vfu_ctx_t* ctx) {
   if (!ctx->irqs.realize()) return failed(ENOMEM);
   if (ctx->irqs.counts[VFU_DEV_INTX_IRQ] != 0) ctx->config.header().intr.ipin = 1;  // INTA#
   ctx->is_realized = true;
+  prepare_memory(*ctx);
   if (ctx->record == nullptr) return 0;
-  if (ctx->dma != nullptr) ctx->dma->keep_files(ctx->record->closing());
   static_cast<void>(ctx->record->write());
   return 0;
 }

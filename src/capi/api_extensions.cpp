@@ -63,4 +63,27 @@ int vmux_watch_fd(vfu_ctx_t* ctx, int region_idx, uint64_t offset) {
 
 int vmux_poll_watches(vfu_ctx_t* ctx) { return ctx->watches.poll(*ctx); }
 
+int vmux_guard_memory(vfu_ctx_t* ctx) {
+  if (ctx->is_realized) return failed(EINVAL);
+  ctx->guards_memory = true;
+  return 0;
+}
+
+int vmux_setup_async_dma(vfu_ctx_t* ctx) {
+  if (ctx->is_realized) return failed(EINVAL);
+  const int error = ctx->link.async().open();
+  return error != 0 ? failed(error) : ctx->link.async().fd();
+}
+
+int vmux_sgl_read_async(vfu_ctx_t* ctx, dma_sg_t* sgl, size_t cnt, void* data, vmux_dma_done_cb_t* done, void* arg) {
+  return begin_transfer(*ctx, {sgl, cnt}, static_cast<std::byte*>(data), /*is_write=*/false, done, arg);
+}
+
+// Nothing is written to `data`: what a transfer of either kind has is one type.
+int vmux_sgl_write_async(vfu_ctx_t* ctx, dma_sg_t* sgl, size_t cnt, const void* data, vmux_dma_done_cb_t* done,
+                         void* arg) {
+  auto* const bytes = const_cast<std::byte*>(static_cast<const std::byte*>(data));
+  return begin_transfer(*ctx, {sgl, cnt}, bytes, /*is_write=*/true, done, arg);
+}
+
 }  // extern "C"

@@ -54,7 +54,7 @@ int vfu_setup_device_dma(vfu_ctx_t* ctx, size_t max_regions, vfu_dma_register_cb
   }
   remove_all_memory(*ctx);
   ctx->dma = std::make_unique<DmaMap>(max_regions);
-  if (ctx->is_realized && ctx->record != nullptr) ctx->dma->keep_files(ctx->record->closing());
+  if (ctx->is_realized) prepare_memory(*ctx);
   ctx->dma_register = dma_register;
   ctx->dma_unregister = dma_unregister;
   return 0;

@@ -69,6 +69,7 @@ struct vfu_ctx {
   std::unique_ptr<vmux::capi::EmulatedIrqs> emulated;  // realized, and any
   vmux::capi::Watches watches;
   std::unique_ptr<vmux::capi::DmaMap> dma;
+  bool guards_memory = false;  // see vmux_guard_memory()
   vfu_dma_register_cb_t* dma_register = nullptr;
   vfu_dma_unregister_cb_t* dma_unregister = nullptr;
   vfu_reset_cb_t* reset = nullptr;
@@ -107,6 +108,8 @@ int serve_feature(vfu_ctx& context, Message& message, Reply& reply);
 int serve_mig_data_read(vfu_ctx& context, Message& message, Reply& reply);
 int serve_mig_data_write(vfu_ctx& context, Message& message, Reply& reply);
 
+/// The map is as the program has described the device, once that is realized.
+void prepare_memory(vfu_ctx& context);
 /// Takes all memory back, with its callbacks.
 void remove_all_memory(vfu_ctx& context);
 /// Calls the reset callback, if there is one: 0 or its errno.

@@ -55,7 +55,7 @@ int DmaMap::read(const dma_sg& piece, std::byte* into) const noexcept {
     return transfer(::pread, region->fd->get(), into, piece.length, region->offset + piece.offset);
   }
   std::memcpy(into, static_cast<const std::byte*>(region->info.vaddr) + piece.offset, piece.length);
-  return 0;
+  return is_poisoned() ? EFAULT : 0;
 }
 
 int DmaMap::write(const dma_sg& piece, const std::byte* from) noexcept {
@@ -68,7 +68,7 @@ int DmaMap::write(const dma_sg& piece, const std::byte* from) noexcept {
     return transfer(::pwrite, region->fd->get(), from, piece.length, region->offset + piece.offset);
   }
   std::memcpy(static_cast<std::byte*>(region->info.vaddr) + piece.offset, from, piece.length);
-  return 0;
+  return is_poisoned() ? EFAULT : 0;
 }
 
 void DmaMap::mark_dirty(const dma_sg& piece) noexcept {

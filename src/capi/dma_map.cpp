@@ -16,6 +16,7 @@ namespace vmux::capi {
 namespace {
 
 constexpr std::uint64_t kMaxRange = std::uint64_t{8} << 40;  // ENOSPC beyond it
+constexpr std::uint32_t kReadWrite = PROT_READ | PROT_WRITE;
 
 std::uint64_t number_of(std::uint64_t region) noexcept { return (region & 0xffff'ffff) - 1; }
 std::uint32_t generation_of(std::uint64_t region) noexcept { return static_cast<std::uint32_t>(region >> 32); }
@@ -62,7 +63,7 @@ int DmaMap::add(DmaRequest request, vfu_dma_info_t*& info) {
     return is_same ? 0 : EINVAL;
   }
   if (overlaps(request.start, request.size) || by_start_.size() >= max_regions_) return EINVAL;
-  if (const int error = open_file(region, request); error != 0) return error;
+  if (const int error = open_file(region, request, status); error != 0) return error;
 
   const std::unique_lock lock{mutex_};
   if (free_.empty()) {
@@ -79,10 +80,17 @@ int DmaMap::add(DmaRequest request, vfu_dma_info_t*& info) {
   return 0;
 }
 
-int DmaMap::open_file(Region& region, DmaRequest& request) {
+int DmaMap::open_file(Region& region, DmaRequest& request, const struct stat& status) {
   if (request.mode == DmaMode::message) return 0;
   if (request.mode == DmaMode::mapped) {
-    const int error = map_file(region, request.fd.get());
+    // Clients map and unmap parts of few files, page by page behind an IOMMU: such a file is mapped once. A range that
+    // may not be written, or whose file is shorter (which a client may change later), gets a mapping that says so; and
+    // where descriptors are kept, each range has one of its own.
+    const bool is_whole = S_ISREG(status.st_mode) && region.offset <= static_cast<std::uint64_t>(status.st_size) &&
+                          region.size() <= static_cast<std::uint64_t>(status.st_size) - region.offset;
+    if (is_whole && region.info.prot == kReadWrite && closing_ == nullptr)
+      return map_shared(region, std::move(request.fd), status);
+    const int error = map_alone(region, request.fd.get());
     if (error == 0 && closing_ != nullptr) region.fd = std::make_shared<UniqueFd>(std::move(request.fd));
     return error;
   }
@@ -97,9 +105,23 @@ int DmaMap::open_file(Region& region, DmaRequest& request) {
   return 0;
 }
 
-// The mapping is in whole pages of the file, which may be huge ones. A file that is shorter is no error here: a client
-// may make it longer later.
-int DmaMap::map_file(Region& region, int fd) noexcept {
+int DmaMap::map_shared(Region& region, UniqueFd fd, const struct stat& status) {
+  auto backing = backings_.acquire(std::move(fd), status, region.offset, region.size(), /*needs_write=*/true);
+  if (!backing) return backing.error().as_errno();
+  region.backing = std::move(*backing);
+  region.info.vaddr = region.backing->at(region.offset);
+  const std::uint64_t page = region.info.page_size;
+  std::uint64_t first = region.offset & ~(page - 1), end = (region.offset + region.size() + page - 1) & ~(page - 1);
+  if (!region.backing->covers(first, end - first)) {  // the file's blocks are larger than pages
+    first = region.offset;
+    end = first + region.size();
+  }
+  region.info.mapping = {region.backing->at(first), end - first};
+  return 0;
+}
+
+// The mapping is in whole pages of the file, which may be huge ones.
+int DmaMap::map_alone(Region& region, int fd) {
   const std::uint64_t page = region.info.page_size;
   const std::uint64_t first = region.offset & ~(page - 1);
   const std::uint64_t length = (region.offset - first + region.size() + page - 1) & ~(page - 1);
@@ -108,6 +130,7 @@ int DmaMap::map_file(Region& region, int fd) noexcept {
   if (base == MAP_FAILED) return errno;
   static_cast<void>(::madvise(base, length, MADV_DONTDUMP));  // a guest's memory is not for this process's core
   region.info.mapping = {base, length};
+  if (backings_.poison() != nullptr) region.guard = {{static_cast<std::byte*>(base), length}, page, backings_.poison()};
   region.info.vaddr = static_cast<std::byte*>(base) + (region.offset - first);
   return 0;
 }
@@ -128,13 +151,28 @@ void DmaMap::remove(std::uint64_t start) noexcept {
   const auto found = by_start_.find(start);
   if (found == by_start_.end()) return;
   Region& region = regions_[found->second];
-  if (region.info.vaddr != nullptr) ::munmap(region.info.mapping.iov_base, region.info.mapping.iov_len);
+  if (region.backing != nullptr) {
+    backings_.release(*region.backing);
+  } else if (region.info.vaddr != nullptr) {
+    region.guard.release();
+    ::munmap(region.info.mapping.iov_base, region.info.mapping.iov_len);
+  }
   if (closing_ != nullptr && region.fd != nullptr) closing_->push_back(std::move(*region.fd));
   const std::uint32_t generation = region.generation + 1;
   region = {};
   region.generation = generation;
   free_.push_back(found->second);
   by_start_.erase(found);
+}
+
+void DmaMap::forget_files() noexcept {
+  const std::unique_lock lock{mutex_};
+  backings_.clear();
+}
+
+void DmaMap::guard() {
+  const std::unique_lock lock{mutex_};
+  backings_ = memory::BackingFiles{memory::BackingFiles::BusErrors::caught};
 }
 
 int DmaMap::translate(std::uint64_t start, std::uint64_t length, std::span<dma_sg> into, int prot) const noexcept {

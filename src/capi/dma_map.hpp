@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "memory/backing.hpp"
 #include "vfio-user/libvfio-user.h"
 #include "vmux/base/unique_fd.hpp"
 
@@ -57,6 +58,15 @@ class DmaMap {
   /// The first range of all, or nullptr.
   [[nodiscard]] vfu_dma_info_t* first() noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return by_start_.size(); }
+
+  /// No range is left, and nothing of the client's files either.
+  void forget_files() noexcept;
+
+  /// A client that makes its file shorter loses its device, and the program goes on: see vmux_guard_memory(). While
+  /// there is no range.
+  void guard();
+  /// It has done that. For the thread that serves.
+  [[nodiscard]] bool is_poisoned() const noexcept { return backings_.is_poisoned(); }
 
   /// For a program that others go on for: each range keeps the descriptor that it came with, and what is let go lands
   /// in `closing`, which outlives this.
@@ -110,15 +120,18 @@ class DmaMap {
     std::uint32_t generation = 0;  // odd while in use
     FileKey file{};
     std::uint64_t offset = 0;
-    std::shared_ptr<UniqueFd> fd;      // of mode `file`, and where files are kept
-    std::vector<std::uint64_t> dirty;  // written by any thread, word by word
+    std::shared_ptr<UniqueFd> fd;              // of mode `file`, and where files are kept
+    std::shared_ptr<memory::Backing> backing;  // whose mapping this one has a part of; none: it has its own
+    memory::BusErrorGuard guard;               // of its own
+    std::vector<std::uint64_t> dirty;          // written by any thread, word by word
     [[nodiscard]] std::uint64_t start() const noexcept { return reinterpret_cast<std::uint64_t>(info.iova.iov_base); }
     [[nodiscard]] std::uint64_t size() const noexcept { return info.iova.iov_len; }
   };
   using Iterator = std::map<std::uint64_t, std::uint32_t>::const_iterator;
 
-  [[nodiscard]] int open_file(Region& region, DmaRequest& request);
-  [[nodiscard]] static int map_file(Region& region, int fd) noexcept;
+  [[nodiscard]] int open_file(Region& region, DmaRequest& request, const struct stat& status);
+  [[nodiscard]] int map_shared(Region& region, UniqueFd fd, const struct stat& status);
+  [[nodiscard]] int map_alone(Region& region, int fd);
   [[nodiscard]] Iterator at_or_before(std::uint64_t address) const noexcept;
   [[nodiscard]] bool overlaps(std::uint64_t start, std::uint64_t size) const noexcept;
   [[nodiscard]] const Region* region_of(const dma_sg& piece) const noexcept;
@@ -131,6 +144,7 @@ class DmaMap {
   std::deque<Region> regions_;                       // addresses stay
   std::vector<std::uint32_t> free_;
   std::map<std::pair<FileKey, int>, std::weak_ptr<UniqueFd>> files_;  // one descriptor for all ranges of a file
+  memory::BackingFiles backings_{memory::BackingFiles::BusErrors::left_alone};
   std::vector<UniqueFd>* closing_ = nullptr;
   std::uint64_t page_size_ = 0;  // of the log; 0: off
 };

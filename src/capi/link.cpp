@@ -69,6 +69,7 @@ int Link::accept() {
   if (!socket) return errno;
   transport_.emplace(ipc::Connection{std::move(socket)}, kMaxMessage,
                      record_ != nullptr ? &record_->stream() : nullptr);
+  is_dead_ = false;
   return 0;
 }
 
@@ -87,7 +88,7 @@ void Link::drop_client() noexcept {
   transport_.reset();
   bridge_.close();
   backlog_.clear();
-  is_dead_ = is_broken_ = has_old_answers_ = has_to_resume_ = false;
+  is_broken_ = has_old_answers_ = has_to_resume_ = false;
   if (record_ != nullptr) record_->settle();
 }
 
@@ -103,6 +104,10 @@ Link::Got Link::take_buffered(Message& into) {
     return Got::message;
   }
   auto next = transport_->next();
+  while (next && *next && has_question() && take_answer(**next)) {
+    async_.call_server();  // for progress()
+    next = transport_->next();
+  }
   if (!next) {
     into = {transport_->broken_header(), {}, {}, false};
     is_broken_ = true;
@@ -126,10 +131,21 @@ Link::Got Link::read(Message& into, bool may_receive) {
     if (is_dead_ || is_broken_) return Got::gone;
     if (const Got got = take_buffered(into); got != Got::nothing) return got;
     if (!may_receive) return Got::nothing;
+    if (async_.is_open() && !is_nonblocking_) {
+      if (const Got got = wait_for_either(); got != Got::message) return got;
+    }
     const Io io = receive(*transport_, !is_nonblocking_, cancel_state_);
     if (io == Io::closed) return Got::gone;
     if (io == Io::would_block) return errno == EINTR ? Got::interrupted : Got::nothing;
   }
+}
+
+// `message`: the client has sent something; `nothing`: progress() has something to do.
+Link::Got Link::wait_for_either() {
+  pollfd ends[] = {{is_pipe_ ? STDIN_FILENO : transport_->fd(), POLLIN, 0}, {async_.fd(), POLLIN, 0}};
+  const SleepsHere window{record_ == nullptr ? cancel_state_ : PTHREAD_CANCEL_DISABLE};
+  if (::poll(ends, std::size(ends), -1) < 0) return Got::interrupted;
+  return ends[1].revents != 0 ? Got::nothing : Got::message;
 }
 
 // With would_block, errno says whether a signal was the reason.
@@ -194,65 +210,6 @@ void Link::agreed(UniqueFd twin, std::uint64_t max_transfer, bool may_be_qemu) {
   }
   dma_->negotiated(may_be_qemu && !twin_ ? Layout::unknown : Layout::specified,
                    static_cast<std::size_t>(std::min<std::uint64_t>(max_transfer, kMaxTransfer)));
-}
-
-int Link::dma_transfer(bool is_write, std::uint64_t address, std::span<std::byte> data) {
-  const NoCancel guard{true};  // the answer goes to this thread's stack
-  const std::scoped_lock lock{dma_mutex_};
-  if (!dma_ || is_dead_) return ENOTCONN;
-  bool is_done = false;
-  int error = 0;
-  const auto done = [&](const Result<void>& result) {
-    is_done = true;
-    if (!result) error = result.error().as_errno();
-  };
-  if (is_write) {
-    dma_->write(Iova{address}, data, done);
-  } else {
-    dma_->read(Iova{address}, data, done);
-  }
-  if (!twin_) is_asking_ = true;
-  const int failure = wait_for_reply(is_done);
-  if (!twin_) is_asking_ = false;
-  if (failure == 0) return error;
-  is_dead_ = true;  // whoever serves the context finds out, and resets the device: not from in here
-  dma_->abort();
-  return ENOTCONN;
-}
-
-// Without twin sockets, requests that cross ours are kept for later: a client that waits for one of them serves ours
-// all the same, or it could not be asked at all.
-int Link::wait_for_reply(const bool& is_done) {
-  vfio_user::Transport& transport = twin_ ? *twin_ : *transport_;
-  while (!is_done) {
-    dma_->pump();
-    if (record_ != nullptr) commit_question();
-    if (!flush(transport)) return ENOTCONN;
-    auto next = transport.next();
-    if (!next) return EPROTO;
-    if (!*next) {
-      if (receive(transport, /*may_sleep=*/true, PTHREAD_CANCEL_DISABLE) == Io::closed) return ENOTCONN;
-      continue;
-    }
-    vfio_user::Incoming& message = **next;
-    const bool is_reply = (message.header.flags & flags::kTypeMask) == flags::kReply;
-    if (is_reply && dma_->take_reply(message.header, message.payload)) {
-      has_old_answers_ = false;  // they came before
-      continue;
-    }
-    if (is_reply && has_old_answers_) continue;
-    constexpr std::size_t kMaxBacklog = 1024;
-    if (is_reply || twin_ || backlog_.size() >= kMaxBacklog) return EPROTO;
-    const std::uint64_t request =
-        record_ != nullptr ? first_request_ + transport_->position() - message.header.size : std::uint64_t{0};
-    backlog_.push_back({message.header,
-                        {message.payload.begin(), message.payload.end()},
-                        std::move(message.fds),
-                        message.lost_fds,
-                        request});
-    if (record_ != nullptr) record_->lend(backlog_.back());
-  }
-  return 0;
 }
 
 // --- pipes ---

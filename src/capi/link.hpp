@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "capi/async_dma.hpp"
 #include "vfio-user/libvfio-user.h"
 #include "vfio_user/dma_channel.hpp"
 #include "vfio_user/saved_session.hpp"
@@ -90,7 +91,7 @@ class Link {
   /// What was served so far is done.
   void commit();
   /// Nothing is under way that a record has no room for: a DMA request on the only socket, and requests that it met.
-  [[nodiscard]] bool can_be_left() const noexcept { return dma_.has_value() && !is_asking_ && backlog_.empty(); }
+  [[nodiscard]] bool can_be_left() const noexcept { return dma_.has_value() && !has_question() && backlog_.empty(); }
   [[nodiscard]] bool may_be_qemu() const noexcept { return may_be_qemu_; }
   /// The number of the request that begins at the stream's first byte, or, if nothing is to come of that any more, of
   /// the next one.
@@ -132,11 +133,26 @@ class Link {
   /// twin sockets.
   [[nodiscard]] int dma_transfer(bool is_write, std::uint64_t address, std::span<std::byte> data);
 
+  /// Transfers that nobody waits for; not open: the program wants none.
+  [[nodiscard]] AsyncDma& async() noexcept { return async_; }
+  /// Any thread: answers will not come any more.
+  [[nodiscard]] bool is_dead() const noexcept { return is_dead_; }
+  /// Sends and receives what can be without waiting, and calls back.
+  void progress(vfu_ctx_t* context);
+  /// The client is gone: what has begun ends with ENOTCONN.
+  void end_async(vfu_ctx_t* context);
+
  private:
   [[nodiscard]] Got take_buffered(Message& into);
   [[nodiscard]] vfio_user::Transport::Io receive(vfio_user::Transport& from, bool may_sleep, int cancel_state);
   [[nodiscard]] bool flush(vfio_user::Transport& to) noexcept;
+  [[nodiscard]] int transfer_and_wait(bool is_write, std::uint64_t address, std::span<std::byte> data);
   [[nodiscard]] int wait_for_reply(const bool& is_done);
+  [[nodiscard]] bool take_crossing(vfio_user::Incoming& message);
+  [[nodiscard]] bool take_answer(const vfio_user::Incoming& message);
+  [[nodiscard]] bool exchange();
+  [[nodiscard]] Got wait_for_either();
+  [[nodiscard]] bool has_question() const noexcept;  // on the only socket
   void commit_question();
   [[nodiscard]] bool resume();
 
@@ -150,12 +166,12 @@ class Link {
   std::mutex dma_mutex_;
   std::optional<vfio_user::Transport> twin_;
   std::optional<vfio_user::DmaChannel> dma_;
-  std::deque<Message> backlog_;       // received while waiting for an answer
-  bool is_broken_ = false;            // nothing that comes now can be understood
-  std::atomic<bool> is_dead_{false};  // an answer to dma_transfer() will never come
+  AsyncDma async_;
+  std::deque<Message> backlog_;      // received while waiting for an answer
+  bool is_broken_ = false;           // nothing that comes now can be understood
+  std::atomic<bool> is_dead_{true};  // an answer from a client will never come
   Record* record_ = nullptr;
   bool may_be_qemu_ = false;
-  bool is_asking_ = false;           // on the only socket
   bool was_left_out_ = false;        // of the last image
   bool has_old_answers_ = false;     // to what another process has asked
   bool has_to_resume_ = false;       // it may have left something to send

@@ -26,6 +26,7 @@ tl::expected<void, std::string> Link::adopt(LeftStream main, std::optional<LeftS
                                             bool may_be_qemu, std::uint16_t last_dma_id) {
   transport_.emplace(ipc::Connection{std::move(main.socket)}, kMaxMessage,
                      record_ != nullptr ? &record_->stream() : nullptr);
+  is_dead_ = false;
   if (auto loaded = transport_->load(main.bytes, main.fds, "stream"); !loaded) return loaded;
   agreed(twin ? std::move(twin->socket) : UniqueFd{}, max_transfer, may_be_qemu);
   if (twin) {

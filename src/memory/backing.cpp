@@ -60,6 +60,11 @@ Result<std::shared_ptr<Backing>> BackingFiles::acquire(UniqueFd fd, std::uint64_
                                                        bool needs_write) {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return fail_errno("cannot identify a memory file");
+  return acquire(std::move(fd), status, offset, size, needs_write);
+}
+
+Result<std::shared_ptr<Backing>> BackingFiles::acquire(UniqueFd fd, const struct stat& status, std::uint64_t offset,
+                                                       std::uint64_t size, bool needs_write) {
   const bool is_regular = S_ISREG(status.st_mode);
   if (S_ISDIR(status.st_mode)) return fail(Errc::invalid_argument, "a directory is not memory");
   if (is_regular && !fits(offset, size, static_cast<std::uint64_t>(status.st_size))) {
@@ -146,7 +151,7 @@ void BackingFiles::clear() noexcept {
   for (Entry& entry : entries_)
     depart(entry);
   entries_.clear();
-  poison_ = std::make_shared<PoisonFlag>(false);
+  poison_ = errors_ == BusErrors::caught ? std::make_shared<PoisonFlag>(false) : nullptr;
 }
 
 }  // namespace vmux::memory

@@ -21,13 +21,12 @@ namespace vmux::memory {
 /// stays open as long: a mapping can be handed to nobody, a descriptor can.
 class Backing {
  public:
+  /// Without `poison`, a bus error in there is not ours.
   Backing(UniqueFd fd, Mapping mapping, std::uint64_t file_offset, bool is_writable, std::uint64_t page_size,
           std::shared_ptr<PoisonFlag> poison)
-      : fd_(std::move(fd)),
-        file_offset_(file_offset),
-        is_writable_(is_writable),
-        mapping_(std::move(mapping)),
-        guard_(mapping_.bytes(), page_size, std::move(poison)) {}
+      : fd_(std::move(fd)), file_offset_(file_offset), is_writable_(is_writable), mapping_(std::move(mapping)) {
+    if (poison != nullptr) guard_ = BusErrorGuard{mapping_.bytes(), page_size, std::move(poison)};
+  }
 
   [[nodiscard]] bool is_writable() const noexcept { return is_writable_; }
   [[nodiscard]] bool covers(std::uint64_t offset, std::uint64_t size) const noexcept {
@@ -52,10 +51,17 @@ class Backing {
 /// Finds or makes the backing of a range. One per AddressSpace: clients share nothing, not even a mapping.
 class BackingFiles {
  public:
+  /// A bus error in what is mapped puts zero pages there, and is_poisoned() tells; or nothing of the kind.
+  enum class BusErrors : std::uint8_t { caught, left_alone };
+  explicit BackingFiles(BusErrors errors = BusErrors::caught) : errors_(errors) { clear(); }
+
   /// A backing that covers [offset, offset + size) of the file: one fstat() when the file is mapped already.
   /// Each success must be matched by one release().
   [[nodiscard]] Result<std::shared_ptr<Backing>> acquire(UniqueFd fd, std::uint64_t offset, std::uint64_t size,
                                                          bool needs_write);
+  /// The same for a caller that has asked for the file's `status`.
+  [[nodiscard]] Result<std::shared_ptr<Backing>> acquire(UniqueFd fd, const struct stat& status, std::uint64_t offset,
+                                                         std::uint64_t size, bool needs_write);
   /// The same of a backing that has a range already, without a system call. False: it does not do for this one.
   [[nodiscard]] bool acquire_more(const Backing& backing, std::uint64_t offset, std::uint64_t size,
                                   bool needs_write) noexcept;
@@ -65,7 +71,11 @@ class BackingFiles {
   void clear() noexcept;
   void keep_departed() noexcept { keeps_departed_ = true; }
   void forget_departed() noexcept { departed_.clear(); }
-  [[nodiscard]] bool is_poisoned() const noexcept { return poison_->load(std::memory_order_acquire); }
+  [[nodiscard]] bool is_poisoned() const noexcept {
+    return poison_ != nullptr && poison_->load(std::memory_order_acquire);
+  }
+  /// What a mapping that is not made here is guarded with; none where bus errors are left alone.
+  [[nodiscard]] const std::shared_ptr<PoisonFlag>& poison() const noexcept { return poison_; }
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
 
  private:
@@ -86,7 +96,8 @@ class BackingFiles {
   std::vector<std::shared_ptr<Backing>> departed_;  // see AddressSpace::keep_departed()
   bool keeps_departed_ = false;
   std::vector<Entry> entries_;  // a handful; the order is that of last use, oldest first
-  std::shared_ptr<PoisonFlag> poison_ = std::make_shared<PoisonFlag>(false);
+  BusErrors errors_;
+  std::shared_ptr<PoisonFlag> poison_;
 };
 
 }  // namespace vmux::memory

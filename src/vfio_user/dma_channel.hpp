@@ -44,6 +44,8 @@ class DmaChannel final : public pci::MessageDma {
 
   /// Queues the next request on the transport when none is in flight.
   void pump();
+  /// Every transfer has ended.
+  [[nodiscard]] bool is_idle() const noexcept { return transfers_.empty(); }
   /// A reply arrived; false when it answers nothing that was asked.
   [[nodiscard]] bool take_reply(const Header& header, std::span<const std::byte> payload);
   /// The client is gone: every transfer ends with an error.

@@ -62,10 +62,17 @@ int add_bitmap(vfu_ctx& context, const wire::DmaUnmap& asked, const Message& mes
 
 }  // namespace
 
+void prepare_memory(vfu_ctx& context) {
+  if (context.dma == nullptr) return;
+  if (context.guards_memory) context.dma->guard();
+  if (context.record != nullptr) context.dma->keep_files(context.record->closing());
+}
+
 void remove_all_memory(vfu_ctx& context) {
   if (context.dma == nullptr) return;
   while (vfu_dma_info_t* const info = context.dma->first())
     remove_memory(context, *info);
+  context.dma->forget_files();
 }
 
 int serve_dma_map(vfu_ctx& context, Message& message, Reply&) {

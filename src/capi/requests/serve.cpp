@@ -148,6 +148,7 @@ bool answer(vfu_ctx& context, const Message& message, const Reply& reply, int er
 
 void forget_client(vfu_ctx& context) {
   context.link.hang_up();
+  context.link.end_async(&context);
   remove_all_memory(context);
   static_cast<void>(reset_device(context, VFU_RESET_LOST_CONN));
   context.irqs.detach_all();
@@ -161,6 +162,7 @@ void forget_client(vfu_ctx& context) {
 
 int lose_client(vfu_ctx& context) {
   context.link.hang_up();  // first: what the device waits for would keep it from quiescing
+  context.link.end_async(&context);
   if (context.quiesce != nullptr && context.pending == Pending::nothing) {
     const int error = ask_to_quiesce(context);
     if (error == EBUSY) context.pending = Pending::lost_client;

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "capi/test/rig.hpp"
+#include "vfio-user/vmux-extensions.h"
 
 namespace capi_test {
 namespace {
@@ -137,6 +138,86 @@ TEST_F(CapiMemory, MayBeginInTheMiddleOfAPageOfItsFile) {
   std::string copy(8, '\0');
   EXPECT_EQ(vfu_sgl_read(one.ctx, piece.get(), 1, copy.data(), VFU_SGL_DIRECT_ACCESS), 0);
   EXPECT_EQ(copy, "straddle");
+}
+
+/// Where `length` bytes at `start` lie in this process.
+char* place(Device& one, std::uint64_t start, std::size_t length, int prot = kBoth) {
+  Pieces piece{one, start, length, prot};
+  iovec part{};
+  EXPECT_EQ(vfu_sgl_get(one.ctx, piece.get(), &part, 1, 0), 0);
+  return static_cast<char*>(part.iov_base);
+}
+
+TEST_F(CapiMemory, IsMappedOnceForAllRangesOfAFile) {
+  one.attach();
+  ASSERT_EQ(one.map(0x10000, 0x1000, fd, 3, 0x1000), 0u);
+  ASSERT_EQ(one.map(0x90000, 0x1000, fd, 3, 0x5000), 0u);
+  char* const first = place(one, 0x10000, 1);
+  EXPECT_EQ(place(one, 0x90000, 1) - first, 0x4000);
+  EXPECT_EQ(one.unmap(0x10000, 0x1000), 0u);
+  EXPECT_EQ(one.unmap(0x90000, 0x1000), 0u);
+  ASSERT_EQ(one.map(0x20000, 0x1000, fd, 3, 0x1000), 0u);  // as a guest's IOMMU does: it is still there
+  EXPECT_EQ(place(one, 0x20000, 1), first);
+  // Nothing of a client's stays when all of it goes.
+  EXPECT_EQ(one.unmap(0, 0, 2), 0u);
+  unsigned char is_in_memory = 0;
+  EXPECT_EQ(::mincore(first, 4096, &is_in_memory), -1);
+  EXPECT_EQ(errno, ENOMEM);
+}
+
+TEST_F(CapiMemory, ThatMayOnlyBeReadIsNoPartOfWhatMayBeWritten) {
+  one.attach();
+  ASSERT_EQ(one.map(0x10000, 0x1000, fd, 3, 0x1000), 0u);
+  ASSERT_EQ(one.map(0x20000, 0x1000, fd, 1, 0x2000), 0u);
+  EXPECT_NE(place(one, 0x20000, 1, kRead) - place(one, 0x10000, 1), 0x1000);
+  const int null = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+  const bool was_written = ::write(null, place(one, 0x20000, 1, kRead), 1) == 1;  // it can be read
+  EXPECT_TRUE(was_written);
+  const int zero = ::open("/dev/zero", O_RDONLY | O_CLOEXEC);
+  EXPECT_EQ(::read(zero, place(one, 0x20000, 1, kRead), 1), -1);
+  EXPECT_EQ(errno, EFAULT);
+  ::close(null);
+  ::close(zero);
+}
+
+TEST_F(CapiMemory, OfAFileThatIsShorterIsThereOnceTheFileIsLonger) {
+  one.attach();
+  ASSERT_EQ(one.map(0x10000, 0x2000, fd, 3, 0x7000), 0u);
+  ASSERT_EQ(::ftruncate(fd, 0x9000), 0);
+  place(one, 0x11000, 1)[0] = 'x';
+  char byte = 0;
+  EXPECT_EQ(::pread(fd, &byte, 1, 0x8000), 1);
+  EXPECT_EQ(byte, 'x');
+}
+
+// One range shares a mapping with others, one has its own.
+TEST_F(CapiMemory, ThatAClientTakesAwayCostsItItsDeviceWhereAProgramAsksForThat) {
+  EXPECT_EQ(vmux_guard_memory(one.ctx), 0);
+  one.attach();
+  EXPECT_EQ(vmux_guard_memory(one.ctx), -1);
+  EXPECT_EQ(errno, EINVAL);
+  for (const unsigned flags : {3u, 1u}) {
+    const int file = memory_file(0x4000);
+    ASSERT_EQ(one.map(0x10000, 0x4000, file, flags), 0u);
+    char* const bytes = place(one, 0x10000, 0x4000, kRead);
+    ASSERT_EQ(::pwrite(file, "abcd", 4, 0x3000), 4);
+    EXPECT_EQ(bytes[0x3000], 'a');
+    ASSERT_EQ(::ftruncate(file, 0x1000), 0);
+    EXPECT_EQ(bytes[0x3000], 0);
+    char back[4];
+    Pieces piece{one, 0x10000, 4, kRead};
+    EXPECT_EQ(vfu_sgl_read(one.ctx, piece.get(), 1, back, VFU_SGL_DIRECT_ACCESS), -1);
+    EXPECT_EQ(errno, EFAULT);
+    EXPECT_EQ(vfu_run_ctx(one.ctx), -1);
+    EXPECT_EQ(errno, ENOTCONN);
+    ::close(file);
+    // The next one is as good as any.
+    ASSERT_TRUE(one.client.connect(one.path));
+    one.client.send(1, version());
+    ASSERT_EQ(vfu_attach_ctx(one.ctx), 0);
+    EXPECT_EQ(one.client.receive().error, 0u);
+    EXPECT_EQ(vfu_run_ctx(one.ctx), 0);
+  }
 }
 
 TEST_F(CapiMemory, IsNotTouchedThroughAPieceOfWhatIsGone) {

@@ -183,5 +183,58 @@ TEST(CapiLevelThreads, ALevelThatStaysHighIsToldAfterEachUnmask) {
   ::close(event);
 }
 
+// The device's thread sleeps in vfu_run_ctx(), and another one asks; a third waits with vfu_sgl_read() meanwhile.
+TEST(CapiAsyncThreads, WakeTheThreadThatServes) {
+  Device one{0};
+  ASSERT_GE(vmux_setup_async_dma(one.ctx), 0);
+  ASSERT_EQ(vfu_realize_ctx(one.ctx), 0);
+  std::thread server{[&] {
+    ASSERT_EQ(vfu_attach_ctx(one.ctx), 0);
+    while (vfu_run_ctx(one.ctx) >= 0)
+      continue;
+  }};
+  ASSERT_TRUE(one.client.connect(one.path));
+  one.client.send(1, version(R"({"capabilities":{"max_msg_fds":8,"twin_socket":{"supported":true}}})"));
+  const Received greeting = one.client.receive();
+  const Peer twin{greeting.fds.at(0)};
+  one.client.send(2, Bytes{}.u32(32).u32(3).u64(0).u64(0x10000).u64(0x4000));
+  EXPECT_EQ(one.client.receive().error, 0u);
+  constexpr int kEach = 200;
+  static std::atomic<int> ended;
+  ended = 0;
+  std::thread answers{[&] {
+    for (int left = 2 * kEach; left > 0; --left) {
+      const Received asked = twin.receive();
+      twin.raw(Bytes{}.u16(asked.id).u16(asked.command).u32(36).u32(1).u32(0).text(asked.payload).text("abcd"));
+    }
+  }};
+  const auto piece_of = [&](std::string& bytes) {
+    auto* const sg = reinterpret_cast<dma_sg_t*>(bytes.data());
+    EXPECT_EQ(vfu_addr_to_sgl(one.ctx, dma_address(0x10000), 4, sg, 1, PROT_READ), 1);
+    return sg;
+  };
+  std::thread waits{[&] {
+    std::string bytes(40, '\0'), word(4, '\0');
+    for (int i = 0; i < kEach; ++i)
+      EXPECT_EQ(vfu_sgl_read(one.ctx, piece_of(bytes), 1, word.data(), 0), 0);
+  }};
+  std::string bytes(40, '\0');
+  std::vector<std::string> words(kEach, std::string(4, '\0'));
+  for (std::string& word : words) {
+    EXPECT_EQ(vmux_sgl_read_async(
+                  one.ctx, piece_of(bytes), 1, word.data(),
+                  [](vfu_ctx_t*, void*, int error) { ended += error == 0 ? 1 : 0; }, nullptr),
+              0);
+  }
+  waits.join();
+  answers.join();
+  while (ended != kEach)
+    std::this_thread::yield();
+  for (const std::string& word : words)
+    EXPECT_EQ(word, "abcd");
+  one.client.close();
+  server.join();
+}
+
 }  // namespace
 }  // namespace capi_test
