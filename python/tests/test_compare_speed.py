@@ -40,7 +40,8 @@ def test_each_case_is_timed_with_each_library(tmp_path: Path, script: ModuleType
     cases = subprocess.run([str(BUILD / "tests/capi-speed")], capture_output=True, text=True, check=True, timeout=60).stdout.split()
     assert [row["case"] for row in report["results"]] == list(script.GOALS) == cases
     assert all(row["ours"] > 0 and row["theirs"] > 0 and row["rounds"] == 2 and row["low"] is None for row in report["results"])
-    assert (done.returncode == 1) == any(row["reached"] is False for row in report["results"])
+    assert all((row["bare"] is None) == (row["case"] == "trigger") for row in report["results"])
+    assert (done.returncode == 1) == any(row["reachable"] and not row["reached"] for row in report["results"])
 
 
 def test_what_cannot_be_run_is_said() -> None:
@@ -54,5 +55,8 @@ def test_interval_of_the_median_is_that_of_the_order(script: ModuleType) -> None
     assert script.median_interval(range(5)) is None  # all of five lie on one side of the median once in 16
     assert script.median_interval(range(1, 7)) == (1, 6)
     assert script.median_interval(range(1, 41)) == (14, 27)
-    row = script.judge("trigger", {"ours": [2.0, 3.0, 4.0] * 5, "theirs": [2.0] * 15})
+    row = script.judge("trigger", {"ours": [2.0, 3.0, 4.0] * 5, "theirs": [2.0] * 15, "bare": [1.0] * 15})
+    assert (row["bare"], row["reachable"]) == (0.5, True)
+    assert not script.judge("trigger", {"ours": [2.0], "theirs": [1.0], "bare": [1.5]})["reachable"]
+    assert script.judge("trigger", {"ours": [2.0], "theirs": [1.0], "bare": [None]})["reachable"]
     assert (row["ratio"], row["low"], row["high"], row["reached"]) == (1.5, 1.0, 2.0, False)

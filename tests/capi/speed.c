@@ -3,8 +3,9 @@
  * Times what a program has of libvfio-user.so: of whichever the loader finds, so the same program and the same loop for
  * each that there is. compare-speed runs it with two of them in turn.
  *
- * Usage: capi-speed CASE MILLISECONDS      prints the library's path, and nanoseconds of one of what CASE names
- *        capi-speed                        lists the cases, one a line
+ * Usage: capi-speed CASE MILLISECONDS        prints the library's path, and nanoseconds of one of what CASE names
+ *        capi-speed CASE MILLISECONDS bare   the same of a server without a library, which the case may not have: "-"
+ *        capi-speed                          lists the cases, one a line
  *
  * With a server of its own process, on another CPU, that is the time of a client; else that of the server's calls
  * alone.
@@ -24,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "speed_bare.h"
 #include "speed_client.h"
 #include "vfio-user/libvfio-user.h"
 
@@ -88,11 +90,19 @@ static void serve(struct device* device) {
 
 /* --- where there is no other thread: one call of the server's to each request --- */
 
+static void attach_bare(void* bare) { bare_attach(bare); }
+
+static uint64_t server_ns;
+static void run_bare_once(void* bare) {
+  const uint64_t start = now(CLOCK_MONOTONIC);
+  if (!bare_serve(bare)) fail("the bare server");
+  server_ns += now(CLOCK_MONOTONIC) - start;
+}
+
 static void attach_once(void* device) {
   if (vfu_attach_ctx(((struct device*)device)->ctx) != 0) fail("vfu_attach_ctx");
 }
 
-static uint64_t server_ns;
 static void run_once(void* device) {
   const uint64_t start = now(CLOCK_MONOTONIC);
   if (vfu_run_ctx(((struct device*)device)->ctx) != 1) fail("vfu_run_ctx");
@@ -185,24 +195,43 @@ static void pin(bool to_last) {
   sched_setaffinity(0, sizeof one, &one);
 }
 
-static double run(const struct row* row, const char* path, unsigned milliseconds) {
+/* The server of a process of its own, until its client goes. */
+static void be_server(const struct row* row, const char* path, bool is_bare) {
   static struct device device;
+  struct bare bare;
+  pin(true);
+  if (is_bare) {
+    bare_create(&bare, path, row->kind == POLLING);
+    bare_attach(&bare);
+    while (bare_serve(&bare))
+      continue;
+  } else {
+    create(&device, path, row->kind == POLLING ? LIBVFIO_USER_FLAG_ATTACH_NB : 0);
+    serve(&device);
+  }
+}
+
+static double run(const struct row* row, const char* path, unsigned milliseconds, bool is_bare) {
+  static struct device device;
+  static struct bare bare;
   struct client client = {.is_polling = row->kind != BLOCKING};
   pid_t server = 0;
-  if (row->kind == ONE_THREAD) {
+  if (row->kind == ONE_THREAD && is_bare) {
+    bare_create(&bare, path, false);
+    client.serve = attach_bare;
+    client.device = &bare;
+  } else if (row->kind == ONE_THREAD) {
     create(&device, path, LIBVFIO_USER_FLAG_ATTACH_NB);
     client.serve = attach_once;
     client.device = &device;
   } else if ((server = fork()) == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    pin(true);
-    create(&device, path, row->kind == POLLING ? LIBVFIO_USER_FLAG_ATTACH_NB : 0);
-    serve(&device);
+    be_server(row, path, is_bare);
     _exit(0);
   }
   pin(false);
   client_open(&client, path);
-  if (client.serve != NULL) client.serve = run_once;
+  if (client.serve != NULL) client.serve = is_bare ? run_bare_once : run_once;
   if (row->prepare != NULL) row->prepare(&client);
   const double found = measure(row, &client, milliseconds);
   close(client.socket);
@@ -217,11 +246,12 @@ int main(int count, char** arguments) {
   const struct row* row = NULL;
   for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
     if (count == 1) puts(rows[i].name);
-    if (count == 3 && strcmp(arguments[1], rows[i].name) == 0) row = &rows[i];
+    if (count >= 3 && strcmp(arguments[1], rows[i].name) == 0) row = &rows[i];
   }
   if (count == 1) return 0;
-  const unsigned milliseconds = count == 3 ? (unsigned)strtoul(arguments[2], NULL, 10) : 0;
-  if (row == NULL || milliseconds == 0) return fprintf(stderr, "usage: capi-speed [CASE MILLISECONDS]\n"), 2;
+  const bool is_bare = count == 4 && strcmp(arguments[3], "bare") == 0;
+  const unsigned milliseconds = count == 3 || is_bare ? (unsigned)strtoul(arguments[2], NULL, 10) : 0;
+  if (row == NULL || milliseconds == 0) return fprintf(stderr, "usage: capi-speed [CASE MILLISECONDS [bare]]\n"), 2;
 
   Dl_info library;
   char directory[] = "/tmp/capi-speed.XXXXXX", path[PATH_MAX];
@@ -229,7 +259,11 @@ int main(int count, char** arguments) {
   snprintf(path, sizeof path, "%s/socket", directory);
   memory = memfd_create("memory", MFD_CLOEXEC);
   if (memory < 0 || ftruncate(memory, (off_t)(2 * OTHERS + 2) * PAGE) != 0) fail("memory");
-  printf("%s %.1f\n", library.dli_fname, run(row, path, milliseconds));
+  if (is_bare && row->step == do_triggers) {
+    printf("%s -\n", library.dli_fname);
+  } else {
+    printf("%s %.1f\n", library.dli_fname, run(row, path, milliseconds, is_bare));
+  }
   unlink(path);
   rmdir(directory);
   return 0;
