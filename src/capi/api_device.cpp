@@ -42,7 +42,11 @@ int vfu_setup_region(vfu_ctx_t* ctx, int index, size_t size, vfu_region_access_c
   if ((flags & ~VFU_REGION_FLAG_MASK) != 0 || (flags & VFU_REGION_FLAG_RW) == 0) return failed(EINVAL);
   if ((flags & VFU_REGION_FLAG_ALWAYS_CB) != 0 && access == nullptr) return failed(EINVAL);
   if ((areas == nullptr) != (count == 0) || (areas != nullptr && fd < 0)) return failed(EINVAL);
-  if (is_bar(index) && !is_bar_possible(*ctx, index, size, flags)) return failed(EINVAL);
+  if (is_bar(index) && !is_bar_possible(*ctx, index, size, flags)) {
+    vfu_log(ctx, LOG_ERR, "BAR%d cannot have %zu bytes: no power of two, too few, or no room for a 64-bit BAR", index,
+            size);
+    return failed(EINVAL);
+  }
   const bool is_config = index == VFU_PCI_DEV_CFG_REGION_IDX;
   const bool is_plain = (flags & VFU_REGION_FLAG_RW) == VFU_REGION_FLAG_RW && (flags & VFU_REGION_FLAG_MEM) == 0;
   if (is_config && !is_plain) return failed(EINVAL);

@@ -149,8 +149,9 @@ int serve_mig_data_read(vfu_ctx& context, Message& message, Reply& reply) {
   if (static_cast<std::uint64_t>(got) > asked->size) return EINVAL;
   head.size = static_cast<std::uint32_t>(got);
   head.argsz = static_cast<std::uint32_t>(sizeof head + head.size);
-  wire::put(std::span{reply.payload}, head);
-  reply.payload.resize(sizeof head + head.size);
+  const auto room = wire::put(std::span{reply.payload}, head);
+  // As long as was asked for, whatever there is: clients made of libvfio-user's own code take nothing shorter.
+  std::ranges::fill(room.subspan(head.size), std::byte{0});
   return 0;
 }
 

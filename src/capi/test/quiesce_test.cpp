@@ -159,8 +159,8 @@ TEST_F(CapiMigration, MovesTheStateInPieces) {
   EXPECT_EQ(read(4).error, kInvalid);  // it runs
   ASSERT_EQ(go(6), 0u);
   EXPECT_EQ(read(4).payload, Bytes{}.u32(12).u32(4).text("abcd").str());
-  EXPECT_EQ(read(4).payload, Bytes{}.u32(10).u32(2).text("ef").str());
-  EXPECT_EQ(read(4).payload, Bytes{}.u32(8).u32(0).str());
+  EXPECT_EQ(read(4).payload, Bytes{}.u32(10).u32(2).text("ef").u16(0).str());
+  EXPECT_EQ(read(4).payload, Bytes{}.u32(8).u32(0).u32(0).str());
   EXPECT_EQ(read(5).error, kInvalid);  // more than the client takes
   const auto write = [&](unsigned size, const std::string& data) {
     return one.error_of(18, Bytes{}.u32(8 + size).u32(size).text(data));
