@@ -47,6 +47,12 @@ class FaultyServer:
     def has(self, fault: str) -> bool:
         return fault in self.faults
 
+    def wait(self) -> None:
+        """For the end that a fault brings."""
+        self._thread.join()
+        self._listener.close()
+        os.close(self._bar)
+
     def end(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -71,6 +77,8 @@ class FaultyServer:
                         self._message(client)
                 except (Gone, OSError, struct.error):
                     pass
+            if self.has("ends_with_its_client"):
+                return
 
     def _take(self, client: socket.socket, size: int, fds: list[int]) -> bytes:
         data = b""

@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Iterator
 
@@ -81,6 +82,28 @@ def test_server_that_dies_ends_the_run(tmp_path: Path, output: str) -> None:
     assert done.returncode == 1
     assert {"--all": "dead     cloud.reset", "--tap": "Bail out!", "--json": '"dead": 1'}[output] in done.stdout
     assert "cloud.memory" not in done.stdout
+
+
+def test_server_that_ends_with_its_client_may_be_started_anew(tmp_path: Path) -> None:
+    path, stop = tmp_path / "s", threading.Event()
+
+    def supervise() -> None:
+        while not stop.is_set():
+            FaultyServer(str(path), "ends_with_its_client").wait()
+            path.unlink()
+
+    thread = threading.Thread(target=supervise)
+    thread.start()
+    try:
+        done = conform("--restarts", "--only", "qemu.*", "--only", "early.*", "--only", "stream.*", path)
+    finally:
+        stop.set()
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        thread.join()
+    assert done.returncode == 0, done.stdout
+    with server(path, "ends_with_its_client"):
+        assert "dead     qemu.version" in conform("--only", "qemu.*", path).stdout
 
 
 def test_tap_is_a_plan_and_a_line_for_each(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass
 from typing import Callable, Iterator
 
 from . import wire
 from .wire import Connection, Ended, Reply, Silent
 
+SETTLING = 0.2  #: seconds in which a server has ended that ends with its client
 QEMU, CLOUD_HYPERVISOR = "QEMU", "cloud-hypervisor"
 QEMU_JSON = (
     '{"capabilities": {"migration": {"max_bitmap_size": 268435456, "pgsize": 4096}, "write_multiple": true, '
@@ -42,34 +44,59 @@ class Check:
 class Probe:
     """The server under test. Connections are closed after each check."""
 
-    def __init__(self, path: str, timeout: float) -> None:
-        self.path, self.timeout = path, timeout
+    def __init__(self, path: str, timeout: float, restarts: bool = False) -> None:
+        """With `restarts`, somebody starts the server anew when it has ended."""
+        self.path, self.timeout, self.restarts = path, timeout, restarts
         self._connections: list[Connection] = []
         self._fds: list[int] = []
+        self._seen: tuple[int, int] | None = None  # the socket of the last connection
 
     def clean(self) -> None:
         for connection in self._connections:
             connection.close()
         for fd in self._fds:
             os.close(fd)
+        if self.restarts and self._connections:
+            self._let_it_end()
         self._connections, self._fds = [], []
+
+    def _let_it_end(self) -> None:
+        """A server that ends with its client does so now. Another one's socket is another file; one that stays keeps its."""
+        deadline = time.monotonic() + SETTLING
+        while self._socket_file() == self._seen and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+    def _socket_file(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_ino, found.st_ctime_ns
 
     def connect(self) -> Connection:
         """A connection on which nothing was said yet."""
         try:
-            connection = Connection(self.path, self.timeout)
+            connection = Connection(self.path, self.timeout, self.restarts)
         except OSError as problem:
             raise Differs(f"cannot connect: {problem.strerror or problem}") from problem
+        self._seen = self._socket_file()
         self._connections.append(connection)
         return connection
 
     def greet(self, json: str = QEMU_JSON, minor: int = 0) -> Connection:
         """A connection with a version agreed on."""
-        connection = self.connect()
-        with answered("VERSION"):
-            reply = connection.ask(wire.VERSION, wire.version(json, minor))
-        expect_success(reply, wire.VERSION)
-        return connection
+        deadline = time.monotonic() + self.timeout
+        while True:
+            connection = self.connect()
+            try:
+                with answered("VERSION"):
+                    reply = connection.ask(wire.VERSION, wire.version(json, minor))
+                expect_success(reply, wire.VERSION)
+                return connection
+            except Differs as problem:
+                ended = isinstance(problem.__cause__, Ended)
+                if not (self.restarts and ended) or time.monotonic() > deadline:
+                    raise  # else it was the socket of a server that was about to end
 
     def memory(self, size: int = 0x10000) -> int:
         """A memfd."""

@@ -56,7 +56,10 @@ def outcome_of(check: Check, probe: Probe) -> Outcome:
 def serves(probe: Probe) -> str:
     """Why the server does not take a client, or nothing. Whatever it answers, it serves."""
     try:
-        probe.connect().ask(VERSION, version(QEMU_JSON))
+        if probe.restarts:
+            probe.greet()
+        else:
+            probe.connect().ask(VERSION, version(QEMU_JSON))
         return ""
     except (Differs, Ended, Silent) as problem:
         return str(problem) or "it ends the connection"
@@ -134,6 +137,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="name all checks, and run none")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0,
                         help="how long to wait for a reply (default 5)")
+    parser.add_argument("--restarts", action="store_true",
+                        help="the server ends with its client, and somebody starts it anew: wait for that, for as long")
     parser.add_argument("--force", action="store_true",
                         help="although a client is attached, which then may lose its device")
     options = parser.parse_args(arguments)
@@ -183,11 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(f"{check.name}: {check.title}" for check in options.checks))
         return 0
-    probe = Probe(options.socket, options.timeout)
+    probe = Probe(options.socket, options.timeout, options.restarts)
     try:
         if not options.force and is_attached(options.socket):
             return refuse(options, "a client is attached, and could lose its device: --force checks all the same")
-        if not os.path.exists(options.socket):
+        if not options.restarts and not os.path.exists(options.socket):
             return refuse(options, error_text(2))
         if reason := serves(probe):
             return refuse(options, f"no vfio-user server that takes a client: {reason}")

@@ -106,16 +106,18 @@ class Silent(Exception):
 class Connection:
     """A stream of messages to a server."""
 
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str, timeout: float, restarts: bool = False) -> None:
+        """With `restarts`, a server that is not there yet is waited for."""
         self.timeout = timeout
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         deadline = time.monotonic() + timeout
+        later = (BlockingIOError, FileNotFoundError, ConnectionRefusedError) if restarts else (BlockingIOError,)
         while True:
             try:
                 self.socket.connect(path)
                 break
-            except BlockingIOError:  # others wait to be accepted, and a server's queue may be short
+            except later:  # others wait to be accepted, and a server's queue may be short
                 if time.monotonic() > deadline:
                     self.socket.close()
                     raise

@@ -23,6 +23,14 @@ struct Pieces {
   int count = 0, error = 0;
 };
 
+/// Where `length` bytes at `start` lie in this process.
+char* place(Device& one, std::uint64_t start, std::size_t length, int prot = kBoth) {
+  Pieces piece{one, start, length, prot};
+  iovec part{};
+  EXPECT_EQ(vfu_sgl_get(one.ctx, piece.get(), &part, 1, 0), 0);
+  return static_cast<char*>(part.iov_base);
+}
+
 class CapiMemory : public testing::Test {
  protected:
   ~CapiMemory() override { ::close(fd); }
@@ -66,6 +74,31 @@ TEST_F(CapiMemory, HasALimit) {
   for (std::uint64_t i = 0; i < 64; ++i)
     ASSERT_EQ(one.map(i << 12, 0x1000, -1), 0u);
   EXPECT_EQ(one.map(64 << 12, 0x1000, -1), kInvalid);
+}
+
+// As a guest's IOMMU makes them: pages of one file, one by one, each found again, and gone in any order.
+TEST_F(CapiMemory, HasRangesByTheTenThousand) {
+  constexpr std::uint64_t kRanges = 20'000, kPage = 0x1000, kStep = 0x3000;
+  vfu_setup_device_dma(one.ctx, kRanges, nullptr, on_unregister);
+  one.attach();
+  const int file = memory_file(kRanges * kPage);
+  for (std::uint64_t i = 0; i < kRanges; ++i)
+    ASSERT_EQ(one.map(i * kStep, kPage, file, 3, i * kPage), 0u) << i;
+  EXPECT_EQ(one.map(kRanges * kStep, kPage, file), kInvalid);
+  for (const std::uint64_t i : {std::uint64_t{0}, kRanges / 2, kRanges - 1}) {
+    place(one, i * kStep, kPage)[1] = 'x';
+    char byte = 0;
+    EXPECT_EQ(::pread(file, &byte, 1, static_cast<off_t>(i * kPage + 1)), 1);
+    EXPECT_EQ(byte, 'x');
+    EXPECT_EQ(Pieces(one, i * kStep, kPage + 1).error, ENOENT);
+  }
+  for (std::uint64_t i = 0; i < kRanges; i += 2)
+    ASSERT_EQ(one.unmap(i * kStep, kPage), 0u) << i;
+  EXPECT_EQ(Pieces(one, kStep, kPage).count, 1);
+  EXPECT_EQ(Pieces(one, 2 * kStep, kPage).error, ENOENT);
+  EXPECT_EQ(one.unmap(0, 0, 2), 0u);
+  EXPECT_EQ(one.device.calls.size(), kRanges);
+  ::close(file);
 }
 
 // SPDK and QEMU are built with headers that had no limit of ranges in this call. Clang's sanitizer knows the type by
@@ -138,14 +171,6 @@ TEST_F(CapiMemory, MayBeginInTheMiddleOfAPageOfItsFile) {
   std::string copy(8, '\0');
   EXPECT_EQ(vfu_sgl_read(one.ctx, piece.get(), 1, copy.data(), VFU_SGL_DIRECT_ACCESS), 0);
   EXPECT_EQ(copy, "straddle");
-}
-
-/// Where `length` bytes at `start` lie in this process.
-char* place(Device& one, std::uint64_t start, std::size_t length, int prot = kBoth) {
-  Pieces piece{one, start, length, prot};
-  iovec part{};
-  EXPECT_EQ(vfu_sgl_get(one.ctx, piece.get(), &part, 1, 0), 0);
-  return static_cast<char*>(part.iov_base);
 }
 
 TEST_F(CapiMemory, IsMappedOnceForAllRangesOfAFile) {
