@@ -7,11 +7,18 @@
 
 namespace vmux {
 
+/// How a counter moves: what reads it decides by that whether it may ask for its rate.
+enum class CounterKind : unsigned char {
+  total,  ///< only goes up, from the start of what is counted
+  now,    ///< as it is at the moment, or has been at most
+};
+
 /// What whoever reads a counter is told.
 struct CounterText {
   const char* name;  ///< "rx.missed"
-  const char* unit;  ///< what is counted: "frames", "bytes", "events"
+  const char* unit;  ///< what is counted: "frames", "bytes", "nanoseconds"
   const char* help;  ///< half a sentence
+  CounterKind kind = CounterKind::total;
 };
 
 /// A row of the table of `Counters`, which is a struct of them or whatever else knows their values.

@@ -269,7 +269,10 @@ PollerStats Poller::stats() const noexcept {
           .messages = impl_->message_count.get(),
           .sleeps = impl_->sleeps.get(),
           .work = impl_->work.get(),
-          .keeps_awake = impl_->keeps_awake.get()};
+          .keeps_awake = impl_->keeps_awake.get(),
+          .busy_ns = impl_->busy_ns.get(),
+          .looking_ns = impl_->looking_ns.get(),
+          .asleep_ns = impl_->asleep_ns.get()};
 }
 
 std::uint64_t Poller::now_ns() const noexcept { return impl_->now; }

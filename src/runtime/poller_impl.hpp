@@ -62,6 +62,7 @@ struct Poller::Impl {
   void arm_alarm() noexcept;
   void set_alarm(std::uint64_t deadline) noexcept;
   void note_work() noexcept;
+  void note_time(std::uint64_t last_now, bool found_work) noexcept;
   void keep_awake() noexcept;
   void fall_asleep() noexcept;
 
@@ -95,6 +96,7 @@ struct Poller::Impl {
   std::uint64_t alarm_set_to = 0;  // 0: not at all
 
   std::uint64_t now = 0;
+  std::uint64_t round_begun = 0;  // what `now` was then: it is later where the round has slept
   std::uint64_t last_work = 0;
   std::uint64_t last_request = 0;  // an event, a message or a task's work: all but timers
   std::uint64_t last_events = 0;
@@ -113,6 +115,7 @@ struct Poller::Impl {
   std::atomic<std::thread::id> owner{};
   std::thread thread;
   Counter rounds, busy_rounds, event_count, message_count, sleeps, work, keeps_awake;
+  Counter busy_ns, looking_ns, asleep_ns;
 };
 
 }  // namespace vmux::runtime

@@ -163,7 +163,7 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
   // its only look.
   const bool is_dozing = std::exchange(slept_in_vain, false) && wait_ns > 0;
   if (!is_dozing) asleep.store(false, std::memory_order_relaxed);
-  now = monotonic_ns();
+  round_begun = now = monotonic_ns();
   ++rounds_without_look;
   unsigned done = 0;
   if (should_look_for_events(wait_ns)) done += take_events(0);
@@ -200,6 +200,13 @@ bool Poller::Impl::round(std::uint64_t wait_ns) noexcept {
   return true;
 }
 
+// A round lasts until the next one begins, whose look at the clock thus ends it; what it slept before it found anything
+// is neither.
+void Poller::Impl::note_time(std::uint64_t last_now, bool found_work) noexcept {
+  (found_work ? busy_ns : looking_ns).add(round_begun - last_now);
+  if (now != round_begun) asleep_ns.add(now - round_begun);
+}
+
 void Poller::Impl::note_work() noexcept {
   busy_rounds.add();
   last_work = now;
@@ -223,10 +230,15 @@ void Poller::Impl::keep_awake() noexcept {
 void Poller::Impl::run_until_stopped() noexcept {
   owner = std::this_thread::get_id();
   if (sign != nullptr) sign->is_asleep.store(0, std::memory_order_relaxed);
+  now = monotonic_ns();
+  bool found_work = false;
   while (!stop_asked.load(std::memory_order_relaxed)) {
+    const std::uint64_t last_now = now;
     const std::uint64_t wait = idle_wait();
     if (is_lingering) let_others_run();
-    round(wait);
+    const bool finds_work = round(wait);
+    note_time(last_now, found_work);
+    found_work = finds_work;
     is_lingering = false;
   }
   wakefulness.release();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "switch/meter.hpp"
+#include "vmux/base/clock.hpp"
 
 namespace vmux::switching {
 namespace {
@@ -238,6 +239,15 @@ std::size_t Shard::take_limited(Member& member) noexcept {
 }
 
 unsigned Shard::serve(Member& member) noexcept {
+  if (!turn_times_.is_due()) [[likely]]
+    return serve_untimed(member);
+  const std::uint64_t begin_ns = monotonic_ns();
+  const unsigned done = serve_untimed(member);
+  if (done > 0) turn_times_.add(monotonic_ns() - begin_ns);
+  return done;
+}
+
+unsigned Shard::serve_untimed(Member& member) noexcept {
   unsigned done = 0;
   port::PortCounters& counters = member.port.counters();
   Burst& burst = burst_;

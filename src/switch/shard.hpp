@@ -12,6 +12,7 @@
 #include "switch/burst.hpp"
 #include "switch/mac_table.hpp"
 #include "switch/member.hpp"
+#include "switch/turn_times.hpp"
 #include "vmux/runtime/poller.hpp"
 #include "vmux/runtime/spsc_ring.hpp"
 
@@ -104,6 +105,7 @@ class Shard final : public runtime::Task {
   [[nodiscard]] std::size_t copy_macs(std::span<MacTable::Entry> into) const noexcept;
 
   [[nodiscard]] runtime::Poller& poller() const noexcept { return poller_; }
+  [[nodiscard]] const TurnTimes& turn_times() const noexcept { return turn_times_; }  ///< any thread
 
  private:
   struct Peer {
@@ -116,6 +118,7 @@ class Shard final : public runtime::Task {
   };
   // shard.cpp: rounds and links
   unsigned serve(Member& member) noexcept;
+  unsigned serve_untimed(Member& member) noexcept;
   [[nodiscard]] std::size_t take_limited(Member& member) noexcept;
   unsigned serve_busy() noexcept;
   unsigned serve_quiet(bool is_busy) noexcept;
@@ -230,6 +233,7 @@ class Shard final : public runtime::Task {
   std::size_t first_ = 0;       // of busy_, that has the first turn
   std::size_t next_quiet_ = 0;  // of quiet_, to be looked at next
   std::size_t due_looks_ = 0;   // at quiet ports, in eighths
+  TurnTimes turn_times_;
 
   Burst burst_;  // here and not on the stack: setting all of it up costs as much as forwarding
   std::array<packet::FrameView, port::kMaxBurst> gathered_;  // for a port that does not take the burst as it is

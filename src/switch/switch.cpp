@@ -194,6 +194,13 @@ std::vector<PortInfo> Switch::ports() const {
   return out;
 }
 
+TurnReport Switch::turns() const noexcept {
+  TurnReport report;
+  for (const auto& shard : impl_->shards)
+    shard->turn_times().add_to(report);
+  return report;
+}
+
 std::vector<MacEntry> Switch::mac_table() const {
   std::vector<MacEntry> out;
   std::unordered_map<StationKey, std::size_t> places;  // in `out`: several lanes may have heard a station

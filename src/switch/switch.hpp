@@ -12,6 +12,7 @@
 #include "base/ip.hpp"
 #include "base/mac.hpp"
 #include "port/port.hpp"
+#include "switch/turn_times.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/strong.hpp"
 #include "vmux/runtime/poller.hpp"
@@ -180,6 +181,9 @@ class Switch {
   [[nodiscard]] const std::string& name() const noexcept;
   [[nodiscard]] std::vector<PortInfo> ports() const;
   [[nodiscard]] std::vector<MacEntry> mac_table() const;
+  /// How long turns took: from asking a port for frames until those are with their receivers, or on their way to other
+  /// pollers. Of one turn in kTurnsPerSample (turn_times.hpp).
+  [[nodiscard]] TurnReport turns() const noexcept;
 
  private:
   struct Impl;

@@ -176,8 +176,14 @@ const std::string& Server::path() const noexcept { return impl_->options.path; }
 
 ServerStats Server::stats() const noexcept {
   const auto& counters = impl_->counters;
-  return {counters.connections.get(), counters.requests.get(),   counters.errors.get(),
-          counters.dma_maps.get(),    counters.dma_unmaps.get(), impl_->is_connected.load(std::memory_order_relaxed)};
+  return {.connections = counters.connections.get(),
+          .requests = counters.requests.get(),
+          .errors = counters.errors.get(),
+          .dma_maps = counters.dma_maps.get(),
+          .dma_unmaps = counters.dma_unmaps.get(),
+          .region_reads = counters.region_reads.get(),
+          .region_writes = counters.region_writes.get(),
+          .is_connected = impl_->is_connected.load(std::memory_order_relaxed)};
 }
 
 bool Server::announce_departure(bool for_good) noexcept {

@@ -158,6 +158,8 @@ class Queue {
 
   /// Whether the driver wants to hear of what was used since this was asked last.
   [[nodiscard]] bool take_interrupt() noexcept;
+  /// True while take_interrupt() has something to decide: chains were used since.
+  [[nodiscard]] bool has_unreported() const noexcept { return unreported_ != 0; }
   /// Until asked for, the driver need not tell of new chains.
   void refuse_kicks() noexcept { set_kicks(false); }
   /// Asks to be told of the next chain. True when there is one already.

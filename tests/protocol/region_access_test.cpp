@@ -96,6 +96,15 @@ TEST(RegionWrite, PostedGetsNoReplyAndKeepsItsPlace) {
   EXPECT_EQ(reply.payload.number_at(16, 4), 5u);
 }
 
+TEST(RegionAccess, IsCounted) {
+  Rig rig{Profile::qemu};
+  rig.send(region_write(7, kBar2, 12, Bytes{}.u32(5), kNoReply));
+  static_cast<void>(rig.ask(region_read(8, kBar2, 12, 4)));
+  static_cast<void>(rig.ask(region_read(9, kBar2, 12, 4)));
+  EXPECT_EQ(rig.server->stats().region_writes, 1u);
+  EXPECT_EQ(rig.server->stats().region_reads, 2u);
+}
+
 TEST(RegionWrite, PostedAndWrongGetsNoReplyEither) {
   Rig rig{Profile::qemu};
   rig.send(region_write(7, kBar2, 1000, Bytes{}.u32(5), kNoReply));

@@ -100,6 +100,8 @@ struct PollerOptions {
 /// What a poller has done; readable from any thread.
 struct PollerStats {
   std::uint64_t rounds = 0, busy_rounds = 0, events = 0, messages = 0, sleeps = 0, work = 0, keeps_awake = 0;
+  /// Where the time of run() went: rounds that found something to do, rounds that found nothing, waiting in the kernel.
+  std::uint64_t busy_ns = 0, looking_ns = 0, asleep_ns = 0;
 };
 
 /// One thread and what it owns. All methods are for that thread (or for whoever holds the poller while it does not

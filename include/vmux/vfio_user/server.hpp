@@ -45,6 +45,7 @@ struct ServerOptions {
 /// What a server has seen; readable from any thread.
 struct ServerStats {
   std::uint64_t connections = 0, requests = 0, errors = 0, dma_maps = 0, dma_unmaps = 0;
+  std::uint64_t region_reads = 0, region_writes = 0;  ///< by message: what a guest maps is not seen
   bool is_connected = false;
 };
 

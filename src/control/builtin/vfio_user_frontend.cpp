@@ -31,11 +31,18 @@ constexpr auto kClientRows = std::to_array<CounterRow<ClientCounters>>({
     {{"connections", "connections", "that there have been"}, server_count_of<&ServerStats::connections>},
     {{"requests", "requests", "that clients have sent"}, server_count_of<&ServerStats::requests>},
     {{"errors", "requests", "of these, answered with an error"}, server_count_of<&ServerStats::errors>},
+    {{"region_reads", "accesses", "of registers and configuration space, by message; what a VM maps is not seen"},
+     server_count_of<&ServerStats::region_reads>},
+    {{"region_writes", "accesses", "of registers and configuration space, by message; what a VM maps is not seen"},
+     server_count_of<&ServerStats::region_writes>},
     {{"dma_maps", "requests", "to let the device reach memory"}, server_count_of<&ServerStats::dma_maps>},
     {{"dma_unmaps", "requests", "to take memory back"}, server_count_of<&ServerStats::dma_unmaps>},
-    {{"dma_ranges", "ranges", "of guest memory that the device reaches now"}, reach_of<&memory::Reach::ranges>},
-    {{"dma_bytes", "bytes", "of guest memory that the device reaches now"}, reach_of<&memory::Reach::bytes>},
-    {{"dma_bytes_peak", "bytes", "the most that it reached at a time"}, reach_of<&memory::Reach::bytes_peak>},
+    {{"dma_ranges", "ranges", "of guest memory that the device reaches now", CounterKind::now},
+     reach_of<&memory::Reach::ranges>},
+    {{"dma_bytes", "bytes", "of guest memory that the device reaches now", CounterKind::now},
+     reach_of<&memory::Reach::bytes>},
+    {{"dma_bytes_peak", "bytes", "the most that it reached at a time", CounterKind::now},
+     reach_of<&memory::Reach::bytes_peak>},
 });
 
 class VfioUserFrontend final : public Frontend {

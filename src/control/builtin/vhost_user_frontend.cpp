@@ -38,12 +38,15 @@ constexpr auto kClientRows = std::to_array<CounterRow<ClientCounters>>({
     {{"requests", "requests", "that front ends have sent"}, server_count_of<&ServerStats::requests>},
     {{"errors", "requests", "of these, that could not be served"}, server_count_of<&ServerStats::errors>},
     {{"kicks", "signals", "by which drivers told of new chains"}, server_count_of<&ServerStats::kicks>},
-    {{"rings", "rings", "that run now"}, agreed<&Agreement::running_rings>},
-    {{"logging", "0 or 1", "writes to the guest's memory are logged, as when it is migrated"},
+    {{"rings", "rings", "that run now", CounterKind::now}, agreed<&Agreement::running_rings>},
+    {{"logging", "0 or 1", "writes to the guest's memory are logged, as when it is migrated", CounterKind::now},
      agreed<&Agreement::is_logging>},
-    {{"dma_ranges", "ranges", "of guest memory that the device reaches now"}, reach_of<&memory::Reach::ranges>},
-    {{"dma_bytes", "bytes", "of guest memory that the device reaches now"}, reach_of<&memory::Reach::bytes>},
-    {{"dma_bytes_peak", "bytes", "the most that it reached at a time"}, reach_of<&memory::Reach::bytes_peak>},
+    {{"dma_ranges", "ranges", "of guest memory that the device reaches now", CounterKind::now},
+     reach_of<&memory::Reach::ranges>},
+    {{"dma_bytes", "bytes", "of guest memory that the device reaches now", CounterKind::now},
+     reach_of<&memory::Reach::bytes>},
+    {{"dma_bytes_peak", "bytes", "the most that it reached at a time", CounterKind::now},
+     reach_of<&memory::Reach::bytes_peak>},
 });
 
 class VhostUserFrontend final : public Frontend {

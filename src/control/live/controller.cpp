@@ -437,4 +437,8 @@ std::vector<switching::MacEntry> Controller::mac_table(const std::string& switch
   return switches_.at(switch_name)->mac_table();
 }
 
+switching::TurnReport Controller::turns(const std::string& switch_name) const {
+  return switches_.at(switch_name)->turns();
+}
+
 }  // namespace vmux::control

@@ -121,6 +121,7 @@ class Controller {
   [[nodiscard]] std::vector<LaneState> lanes(const std::string& port_or_uplink) const;
   [[nodiscard]] bool uplink_is_ready(const std::string& name) const;
   [[nodiscard]] std::vector<switching::MacEntry> mac_table(const std::string& switch_name) const;
+  [[nodiscard]] switching::TurnReport turns(const std::string& switch_name) const;
 
   [[nodiscard]] const Inventory& inventory() const noexcept { return inventory_; }
   [[nodiscard]] const Catalogue& catalogue() const noexcept { return catalogue_; }

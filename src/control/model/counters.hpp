@@ -18,6 +18,7 @@ struct CounterDescription {
   std::string name;
   const char* unit;
   const char* help;
+  CounterKind kind;
 };
 using CounterDescriptions = std::vector<CounterDescription>;
 /// What a model or transport describes of its own.
@@ -33,7 +34,7 @@ void report(CounterReport& into, const Rows& rows, const Counters& counters, con
 template <class Rows>
 void describe(CounterDescriptions& into, const Rows& rows, const std::string& prefix = {}) {
   for (const auto& row : rows)
-    into.push_back({prefix + row.text.name, row.text.unit, row.text.help});
+    into.push_back({prefix + row.text.name, row.text.unit, row.text.help, row.text.kind});
 }
 
 }  // namespace vmux::control

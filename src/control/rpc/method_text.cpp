@@ -55,7 +55,10 @@ std::vector<MethodText> fixed_texts() {
        "reads the daemon's own configuration file again",
        {},
        "{removed, added, changed, unchanged, calls, kept, takes_restart, failed}"},
-      {"counter.list", "what ports, models and transports count", {}, "list of {of, name, unit, meaning}"},
+      {"counter.list",
+       "what ports, pollers, models and transports count",
+       {},
+       "list of {of, name, unit, meaning, kind}"},
       {"daemon.upgrade",
        "goes on with another program; VMs notice nothing, and the old one is back if it fails",
        {{"binary", Form::text, "PATH", "the program to go on with", "the file that the keeper runs"},
@@ -103,7 +106,7 @@ std::vector<MethodText> fixed_texts() {
       {"switch.show",
        "a switch with its ports and its MAC table",
        {kObjectName},
-       "the switch, with ports and mac_table"},
+       "the switch, with ports, mac_table and turns"},
       {"version", "of the daemon", {}, "{name, version, pid}"},
   };
 }

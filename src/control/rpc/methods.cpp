@@ -18,6 +18,7 @@
 #include "control/rpc/shown.hpp"
 #include "control/rpc/state_methods.hpp"
 #include "control/version.hpp"
+#include "runtime/counter_rows.hpp"
 
 namespace vmux::control {
 namespace {
@@ -86,6 +87,17 @@ Outcome<Json> list_objects(Controller& controller, const Json& params) {
 
 // --- switch.* ---
 
+/// A histogram; of its counts there is one more than of its bounds.
+Json of_turns(const switching::TurnReport& turns) {
+  Json bounds = Json::array();
+  for (std::size_t i = 0; i + 1 < switching::kTurnBuckets; ++i)
+    bounds.push_back(switching::turn_bound_ns(i));
+  return {{"sampled", switching::kTurnsPerSample},
+          {"bounds_ns", bounds},
+          {"counts", turns.counts},
+          {"sum_ns", turns.sum_ns}};
+}
+
 Outcome<Json> switch_show(Controller& controller, const Json& params) {
   const auto name = name_only(params);
   if (!name) return tl::unexpected<Problem>(name.error());
@@ -118,6 +130,7 @@ Outcome<Json> switch_show(Controller& controller, const Json& params) {
   object["generation"] = controller.generation_of<SwitchSpec>(*name);
   object["ports"] = std::move(members);
   object["mac_table"] = std::move(table);
+  object["turns"] = of_turns(controller.turns(*name));
   return object;
 }
 
@@ -185,13 +198,8 @@ Outcome<Json> poller_list(Controller& controller, const Json& params) {
     const auto& ports = controller.inventory().all<PortSpec>();
     Json object{{"poller", i}, {"cpu", cpus.empty() ? Json() : Json(cpus[i])}};
     object["ports"] = std::count_if(ports.begin(), ports.end(), [i](const PortSpec& port) { return port.poller == i; });
-    object["rounds"] = stats.rounds;
-    object["busy_rounds"] = stats.busy_rounds;
-    object["events"] = stats.events;
-    object["messages"] = stats.messages;
-    object["sleeps"] = stats.sleeps;
-    object["work"] = stats.work;
-    object["keeps_awake"] = stats.keeps_awake;
+    for (const auto& row : runtime::kPollerCounterRows)
+      object[row.text.name] = row.get(stats);
     list.push_back(std::move(object));
   }
   return after(nothing(params), std::move(list));
@@ -232,16 +240,21 @@ Outcome<Json> log_level(Controller& controller, const Json& object) {
   return Json{{"level", to_text(controller.daemon().log_level)}};
 }
 
-/// What the switch counts of every port, and models and transports of their own.
+/// What the switch counts of every port, pollers of themselves, and models and transports of their own.
 Outcome<Json> counter_list(Controller& controller, const Json& params) {
   Json list = Json::array();
   const auto add = [&list](const std::string& of, DescribeCounters describe) {
     CounterDescriptions all;
     if (describe != nullptr) describe(all);
     for (const CounterDescription& one : all)
-      list.push_back(Json{{"of", of}, {"name", one.name}, {"unit", one.unit}, {"meaning", one.help}});
+      list.push_back(Json{{"of", of},
+                          {"name", one.name},
+                          {"unit", one.unit},
+                          {"meaning", one.help},
+                          {"kind", one.kind == CounterKind::now ? "now" : "total"}});
   };
   add("port", [](CounterDescriptions& into) { describe(into, port::kPortCounters); });
+  add("poller", [](CounterDescriptions& into) { describe(into, runtime::kPollerCounterRows); });
   for (const ModelEntry& entry : controller.catalogue().models)
     add(fmt::format("model {}", entry.name), entry.describe);
   for (const TransportEntry& entry : controller.catalogue().transports)

@@ -284,7 +284,13 @@ TEST_F(AController, TellsWhatIsCounted) {
   EXPECT_TRUE(has(Json{{"of", "transport vfio-user"},
                        {"name", "dma_bytes"},
                        {"unit", "bytes"},
-                       {"meaning", "of guest memory that the device reaches now"}}));
+                       {"meaning", "of guest memory that the device reaches now"},
+                       {"kind", "now"}}));
+  EXPECT_TRUE(has(Json{{"of", "poller"},
+                       {"name", "asleep_ns"},
+                       {"unit", "nanoseconds"},
+                       {"meaning", "of waiting in the kernel"},
+                       {"kind", "total"}}));
   EXPECT_TRUE(std::any_of(list.begin(), list.end(), [](const Json& row) { return row["of"] == "port"; }));
 }
 

@@ -13,6 +13,7 @@
 #include "control/rpc/methods.hpp"
 #include "control/test/fake_catalogue.hpp"
 #include "rigs/document.hpp"
+#include "runtime/counter_rows.hpp"
 #include "vmux/vfio_user/client.hpp"
 
 namespace vmux::control {
@@ -207,6 +208,7 @@ TEST(Reference, HasEveryCounter) {
     for (const CounterDescription& one : all)
       text += "| `" + one.name + "` | " + one.unit + " | " + one.help + " |\n";
   };
+  add("Pollers", [](CounterDescriptions& into) { describe(into, runtime::kPollerCounterRows); });
   for (const ModelEntry& model : builtin_catalogue().models)
     add(std::string{"Model "} + model.name, model.describe);
   for (const TransportEntry& transport : builtin_catalogue().transports)

@@ -45,6 +45,8 @@ inline constexpr auto kCounterRows = std::to_array<CounterRow<Nic>>({
     {{"flows_refused", "rules", "of Flow Director that cannot be understood, or found no room"},
      detail::nic_count_of<&NicCounters::flows_refused>},
     {{"interrupts", "interrupts", "sent, of all vectors"}, detail::nic_count_of<&NicCounters::interrupts>},
+    {{"interrupts_suppressed", "causes", "that made none of their own, as another of their vector waited already"},
+     detail::nic_count_of<&NicCounters::interrupts_suppressed>},
     {{"resets", "resets", "of the function and of the device, whoever asked"},
      detail::nic_count_of<&NicCounters::resets>},
     {{"guest_fault", "faults", "times that any queue stopped for what the guest gave it"}, guest_faults},

@@ -21,6 +21,7 @@ InterruptUnit::InterruptUnit(Registers& registers, NicCounters& counters, runtim
 
 void InterruptUnit::raise(unsigned vector, std::uint32_t itr) noexcept {
   if (vector >= vectors_.size()) return;
+  if (vectors_[vector].causes != 0) counters_.interrupts_suppressed.add();
   vectors_[vector].causes = static_cast<std::uint8_t>(vectors_[vector].causes | 1u << itr);
   is_any_pending_ = true;
 }

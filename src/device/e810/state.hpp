@@ -102,6 +102,7 @@ struct Unknown {
 /// The model's own statistics, beside those of the queues.
 struct NicCounters {
   Counter interrupts;                           ///< messages sent, all vectors
+  Counter interrupts_suppressed;                ///< causes that made none of their own
   Counter resets;                               ///< of the function and of the device, whoever asked
   Counter commands;                             ///< of all control queues
   Counter refused;                              ///< those answered with an error, unknown ones among them

@@ -117,10 +117,10 @@ std::vector<port::Port*> Nic::lanes() noexcept {
   return lanes;
 }
 
-std::uint64_t Nic::interrupts_sent() const noexcept {
+std::uint64_t Nic::interrupts(Counter InterruptCounters::*which) const noexcept {
   std::uint64_t sum = 0;
   for (const auto& lane : data_.lanes())
-    sum += lane->queues().interrupts_sent();
+    sum += (lane->queues().interrupt_counters().*which).get();
   return sum;
 }
 

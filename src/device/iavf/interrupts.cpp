@@ -109,7 +109,7 @@ std::uint64_t InterruptUnit::fire(unsigned vector, std::uint64_t now) noexcept {
   causes_[vector] = 0;
   if (vector == 0) unreported_ = 0;
   rearm_poll_ns_ = kFirstRearmPoll_ns;
-  sent_.add();
+  counters_.sent.add();
   if (vectors_ != nullptr) static_cast<void>(vectors_->trigger(vector));
   return kNever;
 }

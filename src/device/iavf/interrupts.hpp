@@ -21,15 +21,21 @@ namespace vmux::device::iavf {
 
 struct SavedState;
 
+/// Written by the poller of the unit.
+struct InterruptCounters {
+  Counter sent;        ///< messages
+  Counter suppressed;  ///< causes that made none of their own, as another of their vector waited already
+};
+
 class InterruptUnit {
  public:
   static constexpr std::uint64_t kLongestInterval = 0xfffull * 2000;  ///< ns
 
   /// Of the home poller's queues, where it is told of registers that are written by message, or of another lane's. It
-  /// makes its timer when it first needs one, so on its poller, where release_timer() takes it away again. `sent`
-  /// counts messages.
-  InterruptUnit(Registers& registers, VectorStates& vectors, Counter& sent, runtime::Poller& poller, bool is_home)
-      : registers_(registers), states_(vectors), sent_(sent), poller_(poller), is_home_(is_home) {}
+  /// makes its timer when it first needs one, so on its poller, where release_timer() takes it away again.
+  InterruptUnit(Registers& registers, VectorStates& vectors, InterruptCounters& counters, runtime::Poller& poller,
+                bool is_home)
+      : registers_(registers), states_(vectors), counters_(counters), poller_(poller), is_home_(is_home) {}
   /// What the timer calls: expired(), with whatever else that takes. Before any other call.
   void on_timer(std::function<void()> call) { on_timer_ = std::move(call); }
   /// The vectors exist once the function does; they outlive this object's use.
@@ -40,6 +46,7 @@ class InterruptUnit {
   /// A queue's vector has news that `itr` (0 to 2, kNoItr) moderates. Vector 0 is allowed: some drivers map queues to
   /// it.
   void raise(unsigned vector, std::uint32_t itr) noexcept {
+    if ((pending_ >> vector & 1) != 0) counters_.suppressed.add();
     pending_ |= 1u << vector;
     causes_[vector] = static_cast<std::uint8_t>(causes_[vector] | (1u << itr));
   }
@@ -84,7 +91,7 @@ class InterruptUnit {
 
   Registers& registers_;
   VectorStates& states_;
-  Counter& sent_;
+  InterruptCounters& counters_;
   runtime::Poller& poller_;
   const bool is_home_;
   std::function<void()> on_timer_;

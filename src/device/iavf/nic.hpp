@@ -55,7 +55,7 @@ class Nic final : public pci::Device, public pci::Savable {
   [[nodiscard]] std::vector<port::Port*> lanes() noexcept;
   [[nodiscard]] const MacAddress& mac() const noexcept { return virtchnl_.mac(); }
   [[nodiscard]] const NicCounters& nic_counters() const noexcept { return nic_counters_; }
-  [[nodiscard]] std::uint64_t interrupts_sent() const noexcept;  ///< by all lanes
+  [[nodiscard]] std::uint64_t interrupts(Counter InterruptCounters::*which) const noexcept;  ///< of all lanes
   [[nodiscard]] const DataPath& data_path() const noexcept { return data_; }
   /// Pulls or plugs the cable: the guest is sent a link event.
   void set_link(bool up) noexcept;

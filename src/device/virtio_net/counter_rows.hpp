@@ -16,11 +16,12 @@ namespace vmux::device::virtio_net {
     sum += nic.tx(pair).guest_fault.get() + nic.rx(pair).guest_fault.get();
   return sum;
 }
-/// Times that a driver was told of used chains.
-[[nodiscard]] inline std::uint64_t interrupts_of(const Nic& nic) noexcept {
+/// Of all data queues.
+template <Counter QueueCounters::*Member>
+[[nodiscard]] std::uint64_t sum_of(const Nic& nic) noexcept {
   std::uint64_t sum = 0;
   for (unsigned pair = 0; pair < nic.pairs(); ++pair)
-    sum += nic.tx(pair).interrupts.get() + nic.rx(pair).interrupts.get();
+    sum += (nic.tx(pair).*Member).get() + (nic.rx(pair).*Member).get();
   return sum;
 }
 
@@ -29,7 +30,9 @@ inline constexpr auto kCounterRows = std::to_array<CounterRow<Nic>>({
      [](const Nic& nic) noexcept { return nic.nic_counters().commands.get(); }},
     {{"refused", "commands", "of these, answered with an error"},
      [](const Nic& nic) noexcept { return nic.nic_counters().refused.get(); }},
-    {{"interrupts", "interrupts", "sent for data queues"}, interrupts_of},
+    {{"interrupts", "interrupts", "sent for data queues"}, sum_of<&QueueCounters::interrupts>},
+    {{"interrupts_suppressed", "bursts", "of used chains of which the driver did not want to hear"},
+     sum_of<&QueueCounters::interrupts_suppressed>},
     {{"resets", "resets", "of the card, whoever asked"},
      [](const Nic& nic) noexcept { return nic.nic_counters().resets.get(); }},
     {{"guest_fault", "faults", "times that any queue stopped for what the guest gave it"}, guest_faults},

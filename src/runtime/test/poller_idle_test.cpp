@@ -75,6 +75,24 @@ struct Listener {
   Watch watch;
 };
 
+TEST(Poller, TellsWhereItsTimeWent) {
+  const auto poller = make_poller({.linger_ns = 0});
+  SlowTask task{1};
+  poller->add_task(task);
+  const std::uint64_t before = monotonic_ns();
+  {
+    Listener listener{*poller, &task};
+    static_cast<void>(listener.rounds_for_an_event());  // 20 us of work, at least
+    static_cast<void>(listener.rounds_for_an_event());
+  }
+  const std::uint64_t all = monotonic_ns() - before;
+  const PollerStats stats = poller->stats();
+  EXPECT_GE(stats.busy_ns, 20'000u);
+  EXPECT_GT(stats.asleep_ns, 0u);
+  EXPECT_LE(stats.busy_ns + stats.looking_ns + stats.asleep_ns, all);
+  poller->remove_task(task);
+}
+
 TEST(Poller, LooksForTheNextEventWhereThatComesSoon) {
   const auto poller = make_poller({.linger_ns = kAnHour});
   Listener listener{*poller};

@@ -39,6 +39,34 @@ TEST(Switch, DeliversABurstForOnePortAtOnceInOneRound) {
   EXPECT_EQ(bench[1].rounds, 1u);
 }
 
+TEST(Switch, TimesOneTurnInSixtyOne) {
+  Bench bench{{kPlain, kPlain}};
+  const auto timed = [&bench] {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t count : bench.sw->turns().counts)
+      sum += count;
+    return sum;
+  };
+  for (unsigned i = 0; i < kTurnsPerSample; ++i) {  // each round has a turn of either port
+    bench[0].send(frame(2, 1));
+    bench[1].send(frame(1, 2));
+    bench.poller->run_once(0);
+  }
+  EXPECT_EQ(timed(), 2u);
+  EXPECT_GT(bench.sw->turns().sum_ns, 0u);
+}
+
+TEST(TurnTimes, CountsATurnBelowItsBound) {
+  EXPECT_EQ(TurnTimes::bucket_of(0), 0u);
+  EXPECT_EQ(TurnTimes::bucket_of(255), 0u);
+  EXPECT_EQ(TurnTimes::bucket_of(256), 1u);
+  for (std::size_t i = 0; i + 1 < kTurnBuckets; ++i) {
+    EXPECT_EQ(TurnTimes::bucket_of(turn_bound_ns(i) - 1), i);
+    EXPECT_EQ(TurnTimes::bucket_of(turn_bound_ns(i)), i + 1);
+  }
+  EXPECT_EQ(TurnTimes::bucket_of(~0ull), kTurnBuckets - 1);
+}
+
 TEST(Switch, CountsFramesAndBytesOnBothSides) {
   Bench bench{{kPlain, kPlain}};
   bench[0].send(frame(2, 1));

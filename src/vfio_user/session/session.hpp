@@ -26,6 +26,7 @@ namespace vmux::vfio_user {
 
 struct SessionCounters {
   Counter connections, requests, errors, dma_maps, dma_unmaps;
+  Counter region_reads, region_writes;
 };
 
 /// Keeps what a session has done for the time after this process.

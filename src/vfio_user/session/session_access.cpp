@@ -45,6 +45,7 @@ Result<Session::Outcome> Session::handle_region_read(const Request& request) {
   if (access->count != 0 && access->region >= pci::kRegionCount) return fail(Errc::invalid_argument, "no such region");
   const auto data = put(reply(request.header, sizeof(RegionAccess) + access->count), echo_of(*access));
   if (data.empty()) return Outcome::replied;
+  context_.counters.region_reads.add();
   const auto region = static_cast<pci::Region>(access->region);
   const auto done = as_kernel(region, context_.endpoint.read(region, RegionOffset{access->offset}, data));
   if (!done) return tl::unexpected(done.error());
@@ -54,6 +55,7 @@ Result<Session::Outcome> Session::handle_region_read(const Request& request) {
 Result<Session::Outcome> Session::handle_region_write(const Request& request) {
   const auto access = wire::vfio_user::decode_region_write(request.payload, context_.options.max_transfer);
   if (!access) return tl::unexpected(access.error());
+  context_.counters.region_writes.add();
   if (auto done = write_region(context_.endpoint, *access); !done) return tl::unexpected(done.error());
   if (access->region == static_cast<std::uint32_t>(pci::Region::config)) watch_intx_unmask();
   put(reply(request.header, sizeof(RegionAccess)), echo_of(*access));
@@ -67,6 +69,7 @@ Result<Session::Outcome> Session::handle_write_multi(const Request& request) {
   wire::vfio_user::WriteMulti completed;
   for (std::uint64_t i = 0; i < *count; ++i) {
     const auto access = wire::vfio_user::single_write(request.payload, i);
+    context_.counters.region_writes.add();
     const auto done = access ? write_region(context_.endpoint, *access) : tl::unexpected(access.error());
     if (!done && i == 0) return tl::unexpected(done.error());
     if (!done) break;  // the reply tells how far it went

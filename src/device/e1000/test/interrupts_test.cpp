@@ -39,6 +39,21 @@ TEST(E1000Interrupts, EachCauseInterruptsOnlyWhenEnabled) {
   }
 }
 
+TEST(E1000Interrupts, CountsCausesThatMakeNoneOfTheirOwn) {
+  E1000Rig rig;
+  rig.guest->bring_up({.enabled_causes = 0x80});
+  const auto& counters = rig.nic->nic_counters();
+  rig.guest->write(kIcs, 0x80);
+  EXPECT_EQ(counters.interrupts.get(), 1u);
+  EXPECT_EQ(counters.interrupts_suppressed.get(), 0u);
+  rig.guest->write(kIcs, 0x80);  // the driver has yet to read ICR
+  EXPECT_EQ(counters.interrupts_suppressed.get(), 1u);
+  static_cast<void>(rig.guest->read(kIcr));
+  rig.guest->write(kIcs, 0x04);  // masked
+  EXPECT_EQ(counters.interrupts_suppressed.get(), 2u);
+  EXPECT_EQ(counters.interrupts.get(), 1u);
+}
+
 TEST(E1000Interrupts, ReadingIcrClearsAndLowersTheLine) {
   E1000Rig rig;
   rig.guest->bring_up();

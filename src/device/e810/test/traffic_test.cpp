@@ -300,7 +300,10 @@ TEST(E810Interrupts, WhatComesWhileAVectorIsOffFiresWhenItIsOn) {
   EXPECT_EQ(rig.guest->read(kDynCtl + 4) & 1, 0u);  // off by itself
   static_cast<void>(rig.arrive(frame_to_us(64)));
   EXPECT_EQ(rig.guest->interrupts(1), 0u);
-  rig.guest->arm(1);  // with CLEARPBA, as Linux does
+  EXPECT_EQ(rig.counters().interrupts_suppressed.get(), 0u);
+  static_cast<void>(rig.arrive(frame_to_us(64)));
+  EXPECT_EQ(rig.counters().interrupts_suppressed.get(), 1u);  // it will be told with the one before
+  rig.guest->arm(1);                                          // with CLEARPBA, as Linux does
   EXPECT_EQ(rig.guest->interrupts(1), 1u);
 }
 

@@ -55,7 +55,7 @@ class LaneQueues {
  public:
   LaneQueues(const Shared& shared, runtime::Poller& poller, bool is_home)
       : registers_(shared.registers),
-        interrupts_(shared.registers, shared.vectors, interrupts_sent_, poller, is_home),
+        interrupts_(shared.registers, shared.vectors, interrupt_counters_, poller, is_home),
         alarm_(shared.alarm),
         is_mapped_(shared.is_mapped),
         is_home_(is_home) {}
@@ -78,7 +78,8 @@ class LaneQueues {
   void cursors_taken_over(unsigned queue) noexcept;
   [[nodiscard]] InterruptUnit& interrupts() noexcept { return interrupts_; }
   [[nodiscard]] const InterruptUnit& interrupts() const noexcept { return interrupts_; }
-  [[nodiscard]] std::uint64_t interrupts_sent() const noexcept { return interrupts_sent_.get(); }  ///< any thread
+  /// Readable by any thread.
+  [[nodiscard]] const InterruptCounters& interrupt_counters() const noexcept { return interrupt_counters_; }
 
   // For the lane.
   template <class F>
@@ -123,7 +124,7 @@ class LaneQueues {
   }
 
   Registers& registers_;
-  Counter interrupts_sent_;
+  InterruptCounters interrupt_counters_;
   InterruptUnit interrupts_;
   nic::Alarm& alarm_;
   const bool is_mapped_, is_home_;

@@ -38,6 +38,9 @@ TEST_P(IavfInterrupts, FiresOnceAndTakesTheEnableBitBack) {
   EXPECT_EQ(guest->read(kControl1) & kEna, 0u);
   arrive_broadcast();
   EXPECT_EQ(guest->interrupts(1), 0u);
+  const std::uint64_t before = nic->interrupts(&device::iavf::InterruptCounters::suppressed);
+  arrive_broadcast();
+  EXPECT_EQ(nic->interrupts(&device::iavf::InterruptCounters::suppressed), before + 1);  // told with the one before
 }
 
 TEST_P(IavfInterrupts, NewsWhileUnarmedAreToldWhenArmed) {

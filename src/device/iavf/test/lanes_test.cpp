@@ -178,11 +178,11 @@ TEST(IavfLanes, AnUnmapIsQuietAtOnce) {
 TEST(IavfLanes, CountMessagesOfAllLanes) {
   TwoPollers rig;
   rig.bring_up();
-  const std::uint64_t before = rig.nic->interrupts_sent();
+  const std::uint64_t before = rig.nic->interrupts(&device::iavf::InterruptCounters::sent);
   rig.lead_all_to(1);
-  const std::uint64_t admin = rig.nic->interrupts_sent();
+  const std::uint64_t admin = rig.nic->interrupts(&device::iavf::InterruptCounters::sent);
   EXPECT_EQ(rig.arrive(1, ip_frame(1)), 1u);
-  EXPECT_EQ(rig.nic->interrupts_sent(), admin + 1);
+  EXPECT_EQ(rig.nic->interrupts(&device::iavf::InterruptCounters::sent), admin + 1);
   EXPECT_GE(admin, before);
 }
 

@@ -42,7 +42,8 @@ struct QueueCounters {
   Counter dropped;        ///< receive: no chain, or none that is long enough
   Counter errors;         ///< transmit: frames lost whose header contradicts them
   Counter interrupts;
-  Counter guest_fault;  ///< times that the queue stopped
+  Counter interrupts_suppressed;  ///< used chains of which the driver did not want to hear
+  Counter guest_fault;            ///< times that the queue stopped
 };
 
 /// A queue that has stopped says so once.

@@ -184,7 +184,9 @@ void RxQueue::store(packet::Pieces& pieces, const packet::Piece& piece, const Rx
 }
 
 bool RxQueue::flush() noexcept {
+  const bool has_news = ring_.has_unreported();
   const bool is_wanted = ring_.take_interrupt();
+  if (has_news && !is_wanted) counters_.interrupts_suppressed.add();
   report_.look(ring_, counters_);
   return is_wanted;
 }

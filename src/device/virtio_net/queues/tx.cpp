@@ -219,6 +219,7 @@ bool TxQueue::complete(std::size_t count) noexcept {
   count_ = 0;
   ring_.use(std::span{kNothingWritten}.first(count));
   const bool is_wanted = ring_.take_interrupt();
+  if (!is_wanted) counters_.interrupts_suppressed.add();
   report_.look(ring_, counters_);
   return is_wanted;
 }

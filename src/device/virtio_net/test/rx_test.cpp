@@ -147,8 +147,10 @@ TEST_P(VirtioNetRx, InterruptsOnceARound) {
   rig.arrive(frame_to_us(100));
   EXPECT_EQ(rig.guest->interrupts(1), 1u);
   rig.guest->ring(0).refuse_interrupts(rig.guest->has(bit::event_idx));
+  const std::uint64_t before = rig.model().rx(0).interrupts_suppressed.get();
   rig.arrive(frame_to_us(100));
   EXPECT_EQ(rig.guest->interrupts(1), 0u);
+  EXPECT_EQ(rig.model().rx(0).interrupts_suppressed.get(), before + 1);
 }
 
 TEST_P(VirtioNetRx, StopsAtABufferOutsideMemory) {

@@ -173,9 +173,11 @@ TEST_P(VirtioNetTx, InterruptsWhenTheDriverWantsToHear) {
   rig.take_bytes();
   EXPECT_EQ(rig.guest->interrupts(2), 1u);
   rig.guest->ring(1).refuse_interrupts(rig.guest->has(bit::event_idx));
+  const std::uint64_t before = rig.model().tx(0).interrupts_suppressed.get();
   rig.guest->send(frame);
   rig.take_bytes();
   EXPECT_EQ(rig.guest->interrupts(2), 0u);
+  EXPECT_EQ(rig.model().tx(0).interrupts_suppressed.get(), before + 1);
 }
 
 TEST_P(VirtioNetTx, AsksForKicksWhenItFindsNothingAndNoMoreWhenItFindsSomething) {
