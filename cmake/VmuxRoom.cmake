@@ -32,7 +32,7 @@ include(VmuxHeaders)
 
 # No frame passes through these rooms, and they are full of JSON and of command lines, which compile for minutes when they are optimised for
 # speed. The fuzz build does not optimise them at all, nor any test: nobody waits for their execution, but everybody for the compilation.
-set(VMUX_UNHURRIED control control_client host app_console app_vmux app_vmuxctl app_vfio_run)
+set(VMUX_UNHURRIED control control_client host app_console app_vmux app_vmuxctl app_vmux_web app_vfio_run)
 set(VMUX_FUZZ_UNOPTIMISED ${VMUX_UNHURRIED} host_fake passthrough preload)
 
 function(vmux_room name)
