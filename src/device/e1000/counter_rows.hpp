@@ -27,7 +27,8 @@ inline constexpr auto kCounterRows = std::to_array<CounterRow<NicCounters>>({
      count_of<&NicCounters::rx_missed>},
     {{"rx.buffered", "frames", "that waited in the FIFO"}, count_of<&NicCounters::rx_buffered>},
     {{"interrupts", "interrupts", "rising edges of INTx"}, count_of<&NicCounters::interrupts>},
-    {{"interrupts_suppressed", "causes", "that made none of their own: masked, or the driver had yet to see another"},
+    {{"interrupts_suppressed", "causes",
+      "that made none when they came: masked, held back by ITR, or the driver had yet to see another"},
      count_of<&NicCounters::interrupts_suppressed>},
     {{"resets", "resets", "of the device, whoever asked"}, count_of<&NicCounters::resets>},
 });

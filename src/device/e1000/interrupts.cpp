@@ -35,10 +35,10 @@ InterruptUnit::InterruptUnit(State& state, Registers& registers, NicCounters& co
     : state_(state), registers_(registers), counters_(counters), timer_(poller, [this] { expired(); }) {}
 
 void InterruptUnit::raise(std::uint32_t causes) noexcept {
-  const bool is_waiting = (state_.icr & state_.ims) != 0, is_masked = (causes & state_.ims) == 0;
-  if (is_waiting || is_masked) counters_.interrupts_suppressed.add();
   state_.icr |= causes;
-  update();
+  const bool is_told_already = is_asserted_;  // and the driver has yet to read ICR: update() would find nothing to do
+  if (!is_told_already) update();
+  if (is_told_already || !is_asserted_) counters_.interrupts_suppressed.add();
 }
 
 void InterruptUnit::transmit_done(bool immediate, bool delayed) noexcept {

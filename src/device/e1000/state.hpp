@@ -71,7 +71,7 @@ struct NicCounters {
   Counter rx_missed;                       ///< no descriptor and no room in the FIFO
   Counter rx_buffered;                     ///< waited in the FIFO
   Counter interrupts;                      ///< rising edges of INTx
-  Counter interrupts_suppressed;           ///< causes that made none of their own
+  Counter interrupts_suppressed;           ///< causes that made none when they came
   Counter resets;
 };
 

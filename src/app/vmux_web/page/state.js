@@ -104,13 +104,13 @@ export class History {
   }
 }
 
-/** 12345678 -> "12.3 M" */
+/** 12345678 -> "12.3 M", 1000 -> "1 k" */
 export function si(value) {
   const steps = ["", "k", "M", "G", "T"];
   let step = 0;
   while (value >= 999.5 && step < steps.length - 1) { value /= 1000; ++step; }
   const digits = value === 0 || value >= 99.95 || (step === 0 && Number.isInteger(value)) ? 0 : value >= 9.995 ? 1 : 2;
-  return `${value.toFixed(digits)} ${steps[step]}`;
+  return `${Number(value.toFixed(digits))} ${steps[step]}`;
 }
 export const bits = (value) => (value === null || value === undefined ? "–" : `${si(value)}bit/s`);
 export const count = (value) => (typeof value === "number" ? value.toLocaleString("en") : "–");

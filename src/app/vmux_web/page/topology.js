@@ -2,7 +2,7 @@
 // Who is plugged in where: for each switch its ports at the left and its uplinks at the right.
 import {svg} from "./graph.js";
 
-const kRow = 34, kBox = 26, kSide = 170, kWidth = 620, kGap = 18, kMost = 40;  // of a side; others are counted only
+const kRow = 42, kBox = 34, kSide = 170, kWidth = 620, kGap = 18, kMost = 40;  // of a side; others are counted only
 const kSwitchLeft = 250, kSwitchWidth = 120;
 
 const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
@@ -18,8 +18,8 @@ function box(member, x, y) {
   return svg("g", {},
     svg("title", {}, `${member.name} (${note})`),
     svg("rect", {x, y, width: kSide, height: kBox, rx: 4}),
-    svg("text", {x: x + 8, y: y + 12}, short(member.name, 22)),
-    svg("text", {class: "note", x: x + 8, y: y + 23}, short(note, 30)));
+    svg("text", {x: x + 8, y: y + 15}, short(member.name, 22)),
+    svg("text", {class: "note", x: x + 8, y: y + 28}, short(note, 30)));
 }
 
 function column(members, x, top, toX) {
