@@ -34,6 +34,7 @@ Result<void> MemoryMap::add(const Region& region, UniqueFd fd) {
   if (!mapped) return mapped;
   regions_.push_back(region);
   files_.push_back(*file);
+  counters_.maps.add();
   return {};
 }
 
@@ -47,6 +48,7 @@ void MemoryMap::drop(const std::vector<bool>& kept, std::function<void()> quiet)
   regions_ = std::move(regions);
   files_ = std::move(files);
   if (gone.empty()) return quiet();
+  counters_.unmaps.add(gone.size());
   // Readers let go of tables in the order in which these were made: the last one is enough to wait for.
   for (std::size_t i = 0; i < gone.size(); ++i) {
     const bool is_last = i + 1 == gone.size();

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "vmux/base/counter.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/strong.hpp"
 #include "vmux/base/unique_fd.hpp"
@@ -33,13 +34,18 @@ struct Region {
   friend bool operator==(const Region&, const Region&) = default;
 };
 
+/// Regions that came and went; readable by any thread.
+struct MapCounters {
+  Counter maps, unmaps;
+};
+
 /// Keeps an address space as the front end wants it. Home thread.
 class MemoryMap {
  public:
   /// "GET_MAX_MEM_SLOTS": as many as QEMU ever uses; it must not become fewer over reconnects.
   static constexpr std::size_t kMaxRegions = 509;
 
-  explicit MemoryMap(memory::AddressSpace& space) noexcept : space_(space) {}
+  MemoryMap(memory::AddressSpace& space, MapCounters& counters) noexcept : space_(space), counters_(counters) {}
 
   /// These regions, each in the file of the same index, and no others. What is as it was keeps its mapping. After an
   /// error some may be missing. `quiet` is called, now or later, when what has gone is used by nobody any more.
@@ -68,6 +74,7 @@ class MemoryMap {
   void drop(const std::vector<bool>& kept, std::function<void()> quiet);
 
   memory::AddressSpace& space_;
+  MapCounters& counters_;
   std::vector<Region> regions_;
   std::vector<File> files_;  // of the region with the same index
 };

@@ -382,8 +382,13 @@ const std::string& Server::path() const noexcept { return impl_->options.path; }
 
 ServerStats Server::stats() const noexcept {
   const auto& counters = impl_->counters;
-  return {counters.connections.get(), counters.requests.get(), counters.errors.get(), counters.kicks.get(),
-          impl_->is_connected.load(std::memory_order_relaxed)};
+  return {.connections = counters.connections.get(),
+          .requests = counters.requests.get(),
+          .errors = counters.errors.get(),
+          .kicks = counters.kicks.get(),
+          .dma_maps = counters.regions.maps.get(),
+          .dma_unmaps = counters.regions.unmaps.get(),
+          .is_connected = impl_->is_connected.load(std::memory_order_relaxed)};
 }
 
 Agreement Server::agreement() const noexcept { return impl_->session ? impl_->session->agreement() : Agreement{}; }

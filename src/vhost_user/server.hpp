@@ -43,6 +43,7 @@ struct ServerOptions {
 /// What a server has seen; readable from any thread.
 struct ServerStats {
   std::uint64_t connections = 0, requests = 0, errors = 0, kicks = 0;
+  std::uint64_t dma_maps = 0, dma_unmaps = 0;  ///< regions of memory
   bool is_connected = false;
 };
 

@@ -88,7 +88,7 @@ Session::Session(SessionContext context, ipc::Connection socket, std::function<v
       anchor_(std::make_shared<Anchor>(Anchor{this})),
       patrol_(context_.poller, [this] { on_patrol(); }),
       rings_(ring_count(context_.device)),
-      map_(context_.memory),
+      map_(context_.memory, context_.counters.regions),
       more_(context_.poller,
             [this] {
               in_event_ = true;

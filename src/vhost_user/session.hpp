@@ -35,6 +35,7 @@ struct SavedSession;
 
 struct SessionCounters {
   Counter connections, requests, errors, kicks;
+  MapCounters regions;
 };
 
 /// Keeps what a session has done for the time after this process.

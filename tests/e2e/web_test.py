@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -125,6 +126,18 @@ def test_a_daemon_that_is_away_is_met_again(tmp_path):
         daemon.start()
         wait_until(lambda: web.metrics()["vmux_up"] == 1, "vmux-web to see that it is back")
         assert daemon.stop() == 0
+
+
+def test_a_daemon_that_hangs_is_away(daemon, tmp_path):
+    with serving(tmp_path, daemon.rpc) as web:
+        assert web.metrics()["vmux_up"] == 1
+        daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            web.metrics_when(lambda now: now["vmux_up"] == 0, "vmux-web to see that the daemon hangs")
+            assert "did not answer" in json.loads(web.ask("/api/state")[2])["why"]
+        finally:
+            daemon.process.send_signal(signal.SIGCONT)
+        web.metrics_when(lambda now: now["vmux_up"] == 1, "vmux-web to see that it goes on")
 
 
 def test_it_says_why_it_cannot_serve(tmp_path):

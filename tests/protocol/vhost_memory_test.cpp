@@ -110,6 +110,8 @@ TEST(VhostMemory, ComesAndGoesBySlot) {
   EXPECT_TRUE(is_number(rig.ask(slot(kRemRegion, 0, 8192, kLowUser), {rig.memory.get()}), kRemRegion, 0));
   EXPECT_EQ(open_fds(), before);  // QEMU sends a descriptor here, too
   EXPECT_EQ(rig.device.space->size(), 0u);
+  EXPECT_EQ(rig.server->stats().dma_maps, 1u);
+  EXPECT_EQ(rig.server->stats().dma_unmaps, 1u);
 }
 
 TEST(VhostMemory, HasAsManySlotsAsItSays) {

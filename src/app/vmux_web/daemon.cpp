@@ -95,10 +95,11 @@ Outcome<> Daemon::ask_for_events() {
 Outcome<Snapshot> Daemon::ask() {
   Snapshot now;
   const std::uint64_t begun = monotonic_ns();
+  // First one that must be there: with a daemon that does not answer nobody waits for what need not.
+  if (auto done = ask_for(now.version, "version"); !done) return tl::unexpected<Problem>(done.error());
   ask_if_there(now.keeper, "keeper.status");
   ask_doctor();
-  const std::pair<Json*, const char*> wanted[] = {{&now.version, "version"},
-                                                  {&now.pollers, "poller.list"},
+  const std::pair<Json*, const char*> wanted[] = {{&now.pollers, "poller.list"},
                                                   {&now.ports, "port.list"},
                                                   {&now.stats, "port.stats"},
                                                   {&now.uplinks, "uplink.list"}};

@@ -20,7 +20,6 @@ namespace vmux::app {
 namespace {
 
 constexpr unsigned kMostConnections = 64;
-constexpr unsigned kMostPerAddress = 32;
 constexpr unsigned kIdle_s = 15;
 constexpr std::size_t kMemoryOfAConnection = 16 * 1024;  // headers included
 constexpr int kBacklog = 16;
@@ -118,7 +117,6 @@ Result<void> HttpServer::Impl::start(int socket) {
   daemon.reset(MHD_start_daemon(MHD_USE_EPOLL, 0, nullptr, nullptr, &Impl::handle, this,   //
                                 MHD_OPTION_LISTEN_SOCKET, socket,                          //
                                 MHD_OPTION_CONNECTION_LIMIT, kMostConnections,             //
-                                MHD_OPTION_PER_IP_CONNECTION_LIMIT, kMostPerAddress,       //
                                 MHD_OPTION_CONNECTION_TIMEOUT, kIdle_s,                    //
                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, kMemoryOfAConnection,  //
                                 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END));

@@ -38,6 +38,8 @@ constexpr auto kClientRows = std::to_array<CounterRow<ClientCounters>>({
     {{"requests", "requests", "that front ends have sent"}, server_count_of<&ServerStats::requests>},
     {{"errors", "requests", "of these, that could not be served"}, server_count_of<&ServerStats::errors>},
     {{"kicks", "signals", "by which drivers told of new chains"}, server_count_of<&ServerStats::kicks>},
+    {{"dma_maps", "regions", "of memory that the device was let reach"}, server_count_of<&ServerStats::dma_maps>},
+    {{"dma_unmaps", "regions", "of memory that were taken back"}, server_count_of<&ServerStats::dma_unmaps>},
     {{"rings", "rings", "that run now", CounterKind::now}, agreed<&Agreement::running_rings>},
     {{"logging", "0 or 1", "writes to the guest's memory are logged, as when it is migrated", CounterKind::now},
      agreed<&Agreement::is_logging>},

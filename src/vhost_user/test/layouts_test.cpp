@@ -69,7 +69,8 @@ UniqueFd new_file(std::uint64_t size) {
 
 TEST(VhostUserMemoryMap, FindsRangesThatLieInOneRegion) {
   memory::AddressSpace space;
-  MemoryMap map{space};
+  MapCounters counters;
+  MemoryMap map{space, counters};
   ASSERT_TRUE(map.add({0x10000, 0x2000, 0x7000'0000, 0}, new_file(0x2000)));
   ASSERT_TRUE(map.add({0x40000, 0x2000, 0x7000'2000, 0}, new_file(0x2000)));
   EXPECT_EQ(map.guest_address(0x7000'0000, 0x2000), Iova{0x10000});
