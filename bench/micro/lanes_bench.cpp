@@ -106,7 +106,7 @@ struct Setup {
       std::uint32_t& next = next_[queue];
       const std::uint64_t before = frames;
       for (;; ++frames, next = (next + 1) % kRing) {
-        const std::uint64_t at = IavfGuest::rx_ring(queue) + next * 32;
+        const std::uint64_t at = IavfGuest::rx_ring(queue) + std::uint64_t{next} * 32;
         if ((fake_guest::load<std::uint64_t>(guest->memory(), at + 8) & 1) == 0) break;
         fake_guest::store(guest->memory(), at, kBuffers + (queue * kRing + next) % 1024 * 0x1000ull);
         fake_guest::store(guest->memory(), at + 8, std::uint64_t{0});

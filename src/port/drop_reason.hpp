@@ -19,7 +19,9 @@ namespace vmux::port {
   ROW(mirror_ingress, "frames that the port sent while others were mirrored to it")                                 \
   ROW(mirror_full, "copies for the port's mirror (no frame of its own) whose way to another poller was full")       \
   ROW(limited, "frames for the port beyond its limit_out")                                                          \
-  ROW(spoofed, "frames that the port sent as somebody else (anti_spoof)")
+  ROW(spoofed, "frames that the port sent as somebody else (anti_spoof)")                                           \
+  ROW(storm, "frames that the port sent to all or to nobody known, beyond its limit_flood")                         \
+  ROW(isolated, "frames for the port from another of its isolation group")
 
 enum class DropReason : std::uint8_t {
   none,

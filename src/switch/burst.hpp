@@ -111,4 +111,7 @@ void classify(const Ingress& ingress, Burst& burst) noexcept;
 /// The second stage, of ports that have a policy: what it says of the burst's frames. Pure.
 void judge(const Policy& policy, Burst& burst) noexcept;
 
+/// Behind locate(), which says what is flooded, and of ports with such a limit.
+void limit_floods(Meter& meter, std::uint64_t now_ns, Burst& burst) noexcept;
+
 }  // namespace vmux::switching

@@ -120,6 +120,10 @@ bool Shard::look_elsewhere(Burst& burst, Share share, Member& member) noexcept {
 }
 
 void Shard::send_queued(const Burst& burst, Member& member) noexcept {
+  if (member.policy.deaf_to != nullptr) [[unlikely]] {
+    leave_out_isolated(burst, member);
+    if (member.shares == 0) return;
+  }
   const packet::Accepts accepts = accepts_now(member);
   auto frames = gather(burst, member, accepts);
   member.shares = 0;
@@ -129,6 +133,18 @@ void Shard::send_queued(const Burst& burst, Member& member) noexcept {
   const port::Delivery done = deliver_now(member, frames);
   if (member.has_policy) [[unlikely]]
     look_at_delivery(member, frames, done);
+}
+
+void Shard::leave_out_isolated(const Burst& burst, Member& member) noexcept {
+  std::uint8_t kept = 0;
+  for (const Share share : std::span{member.queue}.first(member.shares)) {
+    if (member.policy.deaf_to->test(slot_of(burst.runs[share.run].frame.from))) {
+      drop(member, views_of(share), port::DropReason::isolated);
+    } else {
+      member.queue[kept++] = share;
+    }
+  }
+  member.shares = kept;
 }
 
 std::span<const packet::FrameView> Shard::within_limit(Member& member,

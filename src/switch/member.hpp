@@ -41,6 +41,9 @@ static_assert(kMaxMirrors <= 16);
 using CaptureSet = std::uint8_t;
 static_assert(kMaxCaptures <= 8);
 
+/// Ports of a switch, by their slots.
+using PortSet = std::bitset<kMaxPorts>;
+
 class Meter;
 class Sources;
 
@@ -53,10 +56,12 @@ struct Policy {
   CaptureSet captures = 0;           ///< who sees all of these
   Meter* in = nullptr;               ///< how much of what it sends may pass,
   Meter* out = nullptr;              ///< and of what it gets; of no limit none
+  Meter* flood = nullptr;            ///< how much of what it sends may be flooded
   const Sources* sources = nullptr;  ///< who it may be; of anyone none
+  const PortSet* deaf_to = nullptr;  ///< from whom it gets nothing; of nobody none
   [[nodiscard]] bool is_set() const noexcept {
     return sources != nullptr || max_frame != 0 || (mirror_in | mirror_out | captures) != 0 || is_destination ||
-           in != nullptr || out != nullptr;
+           in != nullptr || out != nullptr || flood != nullptr || deaf_to != nullptr;
   }
 };
 

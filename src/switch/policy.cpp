@@ -4,6 +4,7 @@
 
 #include "switch/burst.hpp"
 #include "switch/length.hpp"
+#include "switch/meter.hpp"
 #include "switch/sources.hpp"
 
 namespace vmux::switching {
@@ -66,6 +67,15 @@ void judge(const Policy& policy, Burst& burst) noexcept {
   if (policy.is_destination) return drop_all(DropReason::mirror_ingress, burst);
   if (policy.sources != nullptr) drop_spoofed(*policy.sources, burst);
   if (policy.max_frame != 0) drop_longer(policy.max_frame, burst);
+}
+
+void limit_floods(Meter& meter, std::uint64_t now_ns, Burst& burst) noexcept {
+  for (const Run& run : burst.all_runs()) {
+    if (!run.frame.is_flood) continue;
+    for (std::size_t i = run.first; i < std::size_t{run.first} + run.count; ++i) {
+      if (!burst.is_dropped(i) && meter.pass({&burst.views[i], 1}, now_ns) == 0) burst.drop(i, DropReason::storm);
+    }
+  }
 }
 
 }  // namespace vmux::switching

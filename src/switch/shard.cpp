@@ -264,6 +264,8 @@ unsigned Shard::serve_untimed(Member& member) noexcept {
       judge(member.policy, burst);
     }
     locate(burst);
+    if (member.policy.flood != nullptr) [[unlikely]]
+      limit_floods(*member.policy.flood, poller_.now_ns(), burst);
     forward(burst);
     count_sent(burst, counters);
     if (member.has_policy) [[unlikely]] {

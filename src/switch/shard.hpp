@@ -175,6 +175,7 @@ class Shard final : public runtime::Task {
   void look_at_delivery(Member& member, std::span<const packet::FrameView> frames,
                         const port::Delivery& delivery) noexcept;
   void drop(Member& member, std::span<const packet::FrameView> frames, port::DropReason why) noexcept;
+  void leave_out_isolated(const Burst& burst, Member& member) noexcept;
   [[nodiscard]] std::span<const packet::FrameView> within_limit(Member& member,
                                                                 std::span<const packet::FrameView> frames) noexcept;
   void send_queued(const Burst& burst, Member& member) noexcept;

@@ -133,6 +133,7 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   Attachment attachment{.id = {}, .config = std::move(config), .ports = {}, .shards = {}};
   attachment.in = meter_of(attachment.config.limits.in);
   attachment.out = meter_of(attachment.config.limits.out);
+  attachment.flood = meter_of(attachment.config.limits.flood);
   if (attachment.config.sources) attachment.sources = std::make_unique<Sources>(*attachment.config.sources);
   for (const Lane& lane : lanes) {
     const auto shard = impl_->shard_on(lane.poller);
@@ -143,6 +144,7 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   const auto slot = impl_->free_slot();
   if (!slot) return tl::unexpected(slot.error());
   const PortId id = attachment.id = PortId{*slot | (++impl_->uses[*slot] << kSlotBits)};
+  attachment.deaf_to = impl_->regroup(attachment.config.isolation, *slot);
   for (const auto& each : impl_->shards)
     impl_->admit(attachment, *each);
   const Policy policy = impl_->policy_of(attachment);
@@ -166,7 +168,9 @@ Result<void> Switch::detach(PortId id) {
     Impl::on(*owner, [&] { owner->remove_member(id); });
   for (const auto& shard : impl_->shards)
     Impl::on(*shard, [&] { shard->dismiss(id); });
+  const std::string group = attachment->config.isolation;
   impl_->slots[slot_of(id)].reset();
+  static_cast<void>(impl_->regroup(group));
   return {};
 }
 

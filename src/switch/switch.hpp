@@ -56,6 +56,9 @@ struct Limit {
 struct Limits {
   Limit in;   ///< of what the port sends into the switch: what is more waits in the port, and is not lost here
   Limit out;  ///< of what is delivered to it, copies of a mirror not counted: what is more is dropped
+  /// Storm control: of what it sends and the switch floods (broadcast, multicast, stations that are not known), counted
+  /// once however many get it: what is more is dropped.
+  Limit flood;
   friend bool operator==(const Limits&, const Limits&) = default;
 };
 
@@ -78,6 +81,9 @@ struct PortConfig {
   std::vector<Station> stations = {};
   Limits limits = {};
   std::optional<SourceRules> sources = {};  ///< anyone, if not given
+  /// Ports of one group get nothing from each other, as isolated ports of a private VLAN do: not even what is flooded.
+  /// They talk to all ports that are not in it. Empty: it is in none.
+  std::string isolation = {};
 };
 
 /// Copies of a port's frames for another port of its switch, the destination. The frames go on as they would without.
@@ -159,6 +165,8 @@ class Switch {
   [[nodiscard]] Result<void> set_limits(PortId id, const Limits& limits);
   /// Changes PortConfig::sources of an attached port.
   [[nodiscard]] Result<void> set_sources(PortId id, std::optional<SourceRules> sources);
+  /// Changes PortConfig::isolation of an attached port.
+  [[nodiscard]] Result<void> set_isolation(PortId id, std::string group);
   /// Changes PortConfig::stations of an attached port.
   [[nodiscard]] Result<void> set_stations(PortId id, std::vector<Station> stations);
   /// Copies the frames of an attached port to another, or does so no longer. A destination is out of the network

@@ -23,8 +23,9 @@ struct Attachment {
   std::vector<port::Port*> ports;  // by lane
   std::vector<Shard*> shards;      // the same
   std::optional<Mirror> mirror;
-  std::unique_ptr<Meter> in, out;          // of PortConfig::limits, where there are any
-  std::unique_ptr<const Sources> sources;  // the same of PortConfig::sources
+  std::unique_ptr<Meter> in = {}, out = {}, flood = {};  // of PortConfig::limits, where there are any
+  std::unique_ptr<const Sources> sources = {};           // the same of PortConfig::sources
+  std::shared_ptr<const PortSet> deaf_to = {};           // and the ports of its group, where it is in one
 
   [[nodiscard]] bool is_on(const Shard& shard) const {
     return std::find(shards.begin(), shards.end(), &shard) != shards.end();
@@ -71,6 +72,8 @@ struct Switch::Impl {
   void join(const Attachment& from, const Attachment& destination);
   void tell(const Attachment& attachment);
   void forget_everywhere(PortId id);
+  /// A port is about to join the group, or has left it.
+  std::shared_ptr<const PortSet> regroup(const std::string& group, std::optional<std::uint32_t> joining = std::nullopt);
   Result<void> check(std::span<const Lane> lanes, const PortConfig& config) const;
   template <class F>
   static void on(Shard& shard, F&& work) {

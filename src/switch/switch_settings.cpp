@@ -68,7 +68,9 @@ Policy Switch::Impl::policy_of(const Attachment& attachment) const {
                 .is_destination = is_destination(attachment.id),
                 .in = attachment.in.get(),
                 .out = attachment.out.get(),
-                .sources = attachment.sources.get()};
+                .flood = attachment.flood.get(),
+                .sources = attachment.sources.get(),
+                .deaf_to = attachment.deaf_to.get()};
   for (std::size_t number = 0; number < captures.size(); ++number) {
     if (captures[number].is_of(attachment.id))
       policy.captures = static_cast<CaptureSet>(policy.captures | 1u << number);
@@ -106,6 +108,23 @@ void Switch::Impl::tell(const Attachment& attachment) {
       owner->set_policy(attachment.id, policy);
     });
   }
+}
+
+// Those that are in it are told first, so that nothing passes as the port joins; their old sets are there until then.
+std::shared_ptr<const PortSet> Switch::Impl::regroup(const std::string& group, std::optional<std::uint32_t> joining) {
+  if (group.empty()) return nullptr;
+  PortSet ports;
+  if (joining) ports.set(*joining);
+  for (const auto& slot : slots) {
+    if (slot && slot->config.isolation == group) ports.set(slot_of(slot->id));
+  }
+  const auto now = std::make_shared<const PortSet>(ports);
+  for (auto& slot : slots) {
+    if (!slot || slot->config.isolation != group) continue;
+    const auto before = std::exchange(slot->deaf_to, now);
+    tell(*slot);
+  }
+  return now;
 }
 
 void Switch::Impl::forget_everywhere(PortId id) {
@@ -178,6 +197,7 @@ Result<void> Switch::set_limits(PortId id, const Limits& limits) {
   if (limits == before) return {};
   auto in = limits.in == before.in ? nullptr : std::exchange(attachment->in, meter_of(limits.in));
   auto out = limits.out == before.out ? nullptr : std::exchange(attachment->out, meter_of(limits.out));
+  auto flood = limits.flood == before.flood ? nullptr : std::exchange(attachment->flood, meter_of(limits.flood));
   impl_->tell(*attachment);
   return {};
 }
@@ -189,6 +209,17 @@ Result<void> Switch::set_sources(PortId id, std::optional<SourceRules> sources) 
   const auto before = std::exchange(attachment->sources, sources ? std::make_unique<const Sources>(*sources) : nullptr);
   attachment->config.sources = std::move(sources);
   impl_->tell(*attachment);
+  return {};
+}
+
+Result<void> Switch::set_isolation(PortId id, std::string group) {
+  Attachment* const attachment = impl_->find(id);
+  if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
+  if (group == attachment->config.isolation) return {};
+  const auto before = std::exchange(attachment->deaf_to, impl_->regroup(group, slot_of(id)));
+  const std::string left = std::exchange(attachment->config.isolation, std::move(group));
+  impl_->tell(*attachment);
+  static_cast<void>(impl_->regroup(left));
   return {};
 }
 

@@ -70,6 +70,35 @@ def test_what_a_guest_gets_beyond_is_dropped_and_tcp_goes_on(pair):
     assert ping(pair.a, pair.address_b, count=5).loss == 0
 
 
+def test_a_storm_is_cut_and_what_has_a_receiver_is_not(pair):
+    vmux = pair.vmux
+    try:
+        vmux.ctl("port", "set", "a", "limit_flood=100pps")
+        before = vmux.stats("a")["counters"]
+        pair.a.check(f"ping -b -f -c 3000 -W 1 {pair.address_a.rsplit('.', 1)[0]}.255 >/dev/null; true")
+        after = vmux.stats("a")["counters"]
+        assert after["drop_storm"] - before["drop_storm"] > 1000
+        send_file(pair.a, pair.b, pair.address_b, megabytes=1)
+        assert vmux.stats("a")["counters"]["drop_storm"] == after["drop_storm"]
+    finally:
+        vmux.ctl("port", "set", "a", "limit_flood=")
+
+
+def test_tenants_of_a_group_do_not_hear_each_other(pair):
+    vmux = pair.vmux
+    try:
+        for name in "ab":
+            vmux.ctl("port", "set", name, "isolation=tenants")
+        assert ping(pair.a, pair.address_b, count=2, extra="-W 1").received == 0
+        assert vmux.stats("b")["counters"]["drop_isolated"] > 0
+        vmux.ctl("port", "set", "b", "isolation=")
+        wait_for_peer(pair.a, pair.address_b)
+    finally:
+        for name in "ab":
+            vmux.ctl("port", "set", name, "isolation=")
+    wait_for_peer(pair.a, pair.address_b)
+
+
 MODELS = {"iavf": "iavf", "virtio-net": "virtio_net", "e810": "ice"}  # and their drivers
 
 

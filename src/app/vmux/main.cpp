@@ -112,7 +112,7 @@ vmux::Result<Task> wait_for_keeper(std::unique_ptr<vmux::keeper::Lifeline>& life
   return lifeline == nullptr ? Task::serve : lifeline->wait_for_task(rehearse);
 }
 
-int run_keeper(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
+int run_keeper(const vmux::app::Flags& flags, const std::vector<std::string>& arguments) {
   vmux::keeper::KeeperOptions options;
   options.has_standby = flags.has_standby;
   const std::string rpc = flags.configuration.daemon.rpc.value_or(vmux::control::default_rpc_path());

@@ -41,7 +41,7 @@ Outcome<> write_all(int to, std::span<const char> bytes, const std::string& path
 
 /// From where `from` stands to its end; `most` bytes.
 Outcome<> copy(int from, int to, const std::string& path, std::size_t most) {
-  std::array<char, 64 * 1024> buffer;
+  std::array<char, std::size_t{64} << 10> buffer;
   for (std::size_t all = 0;;) {
     const ssize_t got = ::read(from, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;

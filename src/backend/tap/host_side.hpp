@@ -41,7 +41,7 @@ class TapTest : public testing::Test {
     const bool written = !fd || ::write(fd.get(), "1", 1) == 1;
     EXPECT_TRUE(written);
   }
-  std::unique_ptr<TapPort> make(TapOptions options) {
+  std::unique_ptr<TapPort> make(const TapOptions& options) {
     auto port = TapPort::create(options, *poller_);
     EXPECT_TRUE(port) << (port ? "" : port.error().text());
     return port ? std::move(*port) : nullptr;

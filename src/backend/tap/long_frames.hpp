@@ -69,7 +69,7 @@ inline Bytes undone_frame(const LongSpec& spec, const Bytes& payload) {
     append16(frame, 5 + i);
   }
   append16(frame, 0x86dd);
-  const std::size_t extensions = l4_of(spec) - 14 - 4 * spec.tags - 40;
+  const std::size_t extensions = l4_of(spec) - 14 - std::size_t{4} * spec.tags - 40;
   append32(frame, 0x60000000);
   append16(frame, static_cast<unsigned>(extensions + l4.size()));
   append(frame, {spec.extensions.empty() ? protocol : std::uint8_t{60}, 64});

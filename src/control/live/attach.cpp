@@ -57,6 +57,7 @@ switching::PortConfig port_config(const PortSpec& spec) {
   config.stations = stations_of(spec);
   config.limits = limits_of(spec);
   config.sources = sources_of(spec);
+  config.isolation = spec.isolation.value_or("");
   return config;
 }
 

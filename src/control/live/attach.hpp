@@ -24,7 +24,8 @@ inline constexpr std::chrono::milliseconds kNotice{200};
 /// Of a port or an uplink.
 template <class Spec>
 [[nodiscard]] switching::Limits limits_of(const Spec& spec) {
-  return {spec.limit_in.value_or(switching::Limit{}), spec.limit_out.value_or(switching::Limit{})};
+  return {spec.limit_in.value_or(switching::Limit{}), spec.limit_out.value_or(switching::Limit{}),
+          spec.limit_flood.value_or(switching::Limit{})};
 }
 /// Bytes of the longest frame of a link with this MTU; 0: as long as the port takes.
 [[nodiscard]] std::uint32_t max_frame_of(const PortSpec& spec) noexcept;

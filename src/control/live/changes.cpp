@@ -142,6 +142,7 @@ Outcome<> Controller::apply(const PortSpec& is, const PortSpec& wanted) {
     if (wanted.mtu != is.mtu) static_cast<void>(port.plugged_into->set_max_frame(port.id, max_frame_of(wanted)));
     static_cast<void>(port.plugged_into->set_limits(port.id, limits_of(wanted)));
     static_cast<void>(port.plugged_into->set_sources(port.id, sources_of(wanted)));
+    static_cast<void>(port.plugged_into->set_isolation(port.id, wanted.isolation.value_or("")));
   }
   port.poller->call([&] {
     if (wanted.mtu != is.mtu) port.device->set_mtu(wanted.mtu);

@@ -174,6 +174,8 @@ Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
                             : spec.anti_spoof                  ? "anti_spoof"
                             : spec.limit_in                    ? "limit_in"
                             : spec.limit_out                   ? "limit_out"
+                            : spec.limit_flood                 ? "limit_flood"
+                            : spec.isolation                   ? "isolation"
                             : spec.link                        ? "link"
                             : spec.mtu                         ? "mtu"
                             : spec.doorbell                    ? "doorbell"

@@ -71,6 +71,21 @@ TEST_F(Limits, AreGivenChangedAndTakenAwayUnderAVm) {
   EXPECT_EQ(show("vm0")["connected"], true);
 }
 
+TEST_F(Limits, OfFloodsAndGroupsThatAreIsolatedAreToldSavedAndTakenAway) {
+  const auto set = call("port.set", {{"name", "vm0"}, {"limit_flood", "1kpps"}, {"isolation", "tenants"}});
+  ASSERT_TRUE(set) << set.error().text;
+  EXPECT_EQ((*set)["changed"], 2);
+  EXPECT_EQ(show("vm0")["limit_flood"], "1kpps");
+  EXPECT_EQ(show("vm0")["isolation"], "tenants");
+  ASSERT_TRUE(call("uplink.set", {{"name", "up"}, {"limit_flood", "8M"}}));
+  const std::string saved = to_toml(controller_->daemon(), controller_->inventory());
+  EXPECT_THAT(saved, HasSubstr("limit_flood = \"1kpps\"\nisolation = \"tenants\"\n"));
+  EXPECT_THAT(saved, HasSubstr("limit_flood = \"8M\"\n"));
+  EXPECT_FALSE(call("port.set", {{"name", "vm0"}, {"isolation", "no such name"}}));
+  ASSERT_TRUE(call("port.set", {{"name", "vm0"}, {"limit_flood", nullptr}, {"isolation", nullptr}}));
+  EXPECT_FALSE(show("vm0").contains("limit_flood") || show("vm0").contains("isolation"));
+}
+
 TEST_F(Limits, OfAnUplinkAndOnAnotherSwitchStay) {
   EXPECT_EQ(call("uplink.set", {{"name", "up"}, {"limit_in", "10G"}}).value()["changed"], 1);
   ASSERT_TRUE(call("switch.add", {{"name", "br0"}}));

@@ -137,5 +137,38 @@ TEST(SwitchLimits, OfAnAttachmentHoldFromItsFirstFrame) {
   EXPECT_TRUE(bench.sw->detach(*id));
 }
 
+// To all, to a group, to a station that nobody knows: each is flooded. What has a known receiver is not, and passes.
+TEST(SwitchLimits, WhatIsFloodedBeyondItsLimitIsDroppedAndNothingElse) {
+  Limited bench;
+  ASSERT_TRUE(bench.sw->set_limits(bench.ids[0], {.flood = kOnlyABurst}));
+  constexpr std::size_t kEach = 100;
+  Bytes broadcast = frame(0, 1);
+  std::fill_n(broadcast.begin(), 6, std::uint8_t{0xff});
+  Bytes group = frame(0, 1);
+  group[0] = 0x01;
+  for (std::size_t i = 0; i < kEach; ++i) {
+    bench[0].send(broadcast);
+    bench[0].send(group);
+    bench[0].send(frame(77, 1));
+    bench[0].send(numbered(2, 1, i));
+  }
+  bench[1].room = bench[2].room = 4 * kEach;
+  bench.run();
+  EXPECT_THAT(bench[2].inbox.size(), IsABurst());
+  EXPECT_EQ(bench[1].inbox.size(), bench[2].inbox.size() + kEach);
+  EXPECT_EQ(bench.dropped(0, DropReason::storm), 3 * kEach - bench[2].inbox.size());
+  std::size_t number = 0;
+  for (const Bytes& each : bench[1].inbox) {
+    if (each.size() == frame(77, 1).size()) continue;
+    EXPECT_EQ(each, numbered(2, 1, number++));
+  }
+  EXPECT_EQ(number, kEach);
+  ASSERT_TRUE(bench.sw->set_limits(bench.ids[0], {}));
+  bench[0].send(broadcast);
+  const std::size_t before = bench[2].inbox.size();
+  bench.run();
+  EXPECT_EQ(bench[2].inbox.size(), before + 1);
+}
+
 }  // namespace
 }  // namespace vmux::switching

@@ -87,7 +87,7 @@ Exit repeat(const Call& call, const AskAny& ask, Show&& show) {
     if (!now) return explain(call, now.error());
     const auto at = Clock::now();
     const double passed = std::chrono::duration<double>(at - then).count();
-    if (const Exit exit = show(rates_of(*before, *now, passed)); exit.status != 0 || !exit.why.empty()) return exit;
+    if (Exit exit = show(rates_of(*before, *now, passed)); exit.status != 0 || !exit.why.empty()) return exit;
     before = std::move(now);
     then = at;
   }

@@ -33,6 +33,10 @@ constexpr OptionText kLimitIn = live(
      "of what it sends into the switch: bits (100M) and frames (20kpps) per second; what is more waits in it", ""});
 constexpr OptionText kLimitOut =
     live({"limit_out", Form::limit, "RATE[,RATEpps][,burst=BYTES]", "of what it gets: what is more is dropped", ""});
+constexpr OptionText kLimitFlood = live({"limit_flood", Form::limit, "RATE[,RATEpps][,burst=BYTES]",
+                                         "storm control: of what it sends to all, to groups or to stations that nobody "
+                                         "knows; what is more is dropped",
+                                         ""});
 constexpr OptionText kPoller{"poller",           Form::number, "N", "poller to run on",
                              "the least loaded", nullptr,      0,   kMaxPollers - 1};
 
@@ -93,6 +97,7 @@ constexpr auto kUplinkOptions = std::to_array<Option<UplinkSpec>>({
     option<&UplinkSpec::mirror>(kMirror),
     option<&UplinkSpec::limit_in>(kLimitIn),
     option<&UplinkSpec::limit_out>(kLimitOut),
+    option<&UplinkSpec::limit_flood>(kLimitFlood),
     option<&UplinkSpec::poller>(kPoller),
 });
 constexpr Kind<UplinkSpec> kUplinkKind{"uplink",
@@ -130,6 +135,10 @@ constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
     option<&PortSpec::mirror>(kMirror),
     option<&PortSpec::limit_in>(kLimitIn),
     option<&PortSpec::limit_out>(kLimitOut),
+    option<&PortSpec::limit_flood>(kLimitFlood),
+    option<&PortSpec::isolation>(
+        live({"isolation", Form::name, "GROUP",
+              "ports of a group get nothing from each other, and talk to all that are not in it", ""})),
     option<&PortSpec::anti_spoof>(
         live({"anti_spoof", Form::flag, "true|false",
               "drop what it sends with a MAC that is neither its own nor among static_macs", "false"})),

@@ -68,6 +68,8 @@ struct PortSpec {
   std::vector<StaticMac> static_macs;  ///< stations behind it, whoever else is heard with their addresses
   std::optional<MirrorTo> mirror;      ///< who gets copies of its frames
   std::optional<switching::Limit> limit_in, limit_out;  ///< of what it sends, and of what it gets
+  std::optional<switching::Limit> limit_flood;          ///< of what it sends to all or to nobody known
+  std::optional<std::string> isolation;                 ///< a group whose ports get nothing from each other
   std::optional<bool> anti_spoof;      ///< it sends with its own addresses alone: those of `mac` and `static_macs`,
   std::vector<IpAddress> addresses;    ///< and these, if there are any
   std::optional<Link> link;            ///< up when not given
@@ -87,7 +89,7 @@ struct UplinkSpec {
   unsigned queues = 1;
   VlanSpec vlan;
   std::optional<MirrorTo> mirror;
-  std::optional<switching::Limit> limit_in, limit_out;
+  std::optional<switching::Limit> limit_in, limit_out, limit_flood;
   std::optional<unsigned> poller;
 };
 
