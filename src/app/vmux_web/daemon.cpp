@@ -31,18 +31,6 @@ void Daemon::ask_if_there(Json& into, const char* method) {
   if (methods_.count(method) != 0) static_cast<void>(ask_for(into, method));
 }
 
-// It looks at counters twice, so it takes its time: not for each answer. One that took too long is left alone for a
-// while, as the connection has to be made anew for it.
-void Daemon::ask_doctor() {
-  const std::uint64_t now = monotonic_ns();
-  if (methods_.count("doctor") == 0) findings_ = Json();
-  if (methods_.count("doctor") == 0 || now < doctor_due_ns_) return;
-  auto done = ask_for(findings_, "doctor");
-  const bool is_lost = !done && done.error().kind == control::ProblemKind::host;
-  if (!done) findings_ = Json();
-  doctor_due_ns_ = now + (is_lost ? kDoctorRest_ns : kDoctorEvery_ns);
-}
-
 Outcome<> Daemon::connect() {
   auto client = control::RpcClient::connect(rpc_, kTimeout_s);
   if (!client) return tl::unexpected<Problem>(client.error());
@@ -98,7 +86,6 @@ Outcome<Snapshot> Daemon::ask() {
   // First one that must be there: with a daemon that does not answer nobody waits for what need not.
   if (auto done = ask_for(now.version, "version"); !done) return tl::unexpected<Problem>(done.error());
   ask_if_there(now.keeper, "keeper.status");
-  ask_doctor();
   const std::pair<Json*, const char*> wanted[] = {{&now.pollers, "poller.list"},
                                                   {&now.ports, "port.list"},
                                                   {&now.stats, "port.stats"},
@@ -111,14 +98,21 @@ Outcome<Snapshot> Daemon::ask() {
   now.is_up = true;
   now.counters = counters_;
   now.events = events_;
-  now.findings = findings_;
   now.took_ns = monotonic_ns() - begun;
   return now;
 }
 
+const Snapshot& Daemon::look(For whom) {
+  look_again();
+  if (methods_.count("doctor") == 0) findings_.forget();
+  if (whom == For::people && last_.is_up && methods_.count("doctor") != 0) findings_.ask();
+  last_.findings = findings_.last();
+  return last_;
+}
+
 // A connection of before may have ended with its daemon, or for somebody else's: that alone tells nothing.
-const Snapshot& Daemon::look() {
-  if (looked_ns_ != 0 && monotonic_ns() - looked_ns_ < fresh_for_ns_) return last_;
+void Daemon::look_again() {
+  if (looked_ns_ != 0 && monotonic_ns() - looked_ns_ < fresh_for_ns_) return;
   Outcome<Snapshot> now = control::refuse(control::ProblemKind::host, "", "not connected");
   if (client_) now = ask();
   if (!now) {
@@ -134,7 +128,6 @@ const Snapshot& Daemon::look() {
   looked_ns_ = monotonic_ns();
   if (last_.is_up && !was_up) told_("vmux " + text_of(last_.version, "version") + " answers at " + rpc_);
   if (!last_.is_up && (was_up || is_first || was_wrong != last_.why)) told_(last_.why);
-  return last_;
 }
 
 }  // namespace vmux::app

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "app/vmux_web/findings.hpp"
 #include "app/vmux_web/snapshot.hpp"
 #include "control/rpc/rpc_client.hpp"
 
@@ -25,21 +26,23 @@ class Daemon {
   static constexpr std::uint64_t kFreshFor_ns = 500'000'000;
   static constexpr unsigned kTimeout_s = 2;  ///< for each call
   static constexpr std::size_t kEventsKept = 100;
-  static constexpr std::uint64_t kDoctorEvery_ns = 10'000'000'000, kDoctorRest_ns = 600'000'000'000;
+  static constexpr std::uint64_t kDoctorEvery_ns = 10'000'000'000;
 
   /// `told` hears when it comes and goes, with a sentence.
   Daemon(std::string rpc, std::function<void(const std::string&)> told, std::uint64_t fresh_for_ns = kFreshFor_ns)
       : rpc_(std::move(rpc)), told_(std::move(told)), fresh_for_ns_(fresh_for_ns) {}
 
-  /// As it is now, or was within `fresh_for_ns`. A daemon that was started anew is met again by itself.
-  const Snapshot& look();
+  /// As it is now, or was within `fresh_for_ns`. A daemon that was started anew is met again by itself. For people it
+  /// has what the doctor found lately; as long as nobody looks, it is not asked.
+  enum class For : bool { programs, people };
+  const Snapshot& look(For whom = For::programs);
 
  private:
+  void look_again();
   [[nodiscard]] control::Outcome<> connect();
   [[nodiscard]] control::Outcome<Snapshot> ask();
   [[nodiscard]] control::Outcome<> ask_for(Json& into, const char* method, const Json& params = Json::object());
   void ask_if_there(Json& into, const char* method);
-  void ask_doctor();
   [[nodiscard]] control::Outcome<> ask_for_switches(Json& into);
   [[nodiscard]] control::Outcome<> ask_for_events();
 
@@ -52,9 +55,8 @@ class Daemon {
   Json counters_, events_ = Json::array();
   std::uint64_t next_event_ = 0;
 
-  Json findings_;
-  std::uint64_t doctor_due_ns_ = 0;
   Snapshot last_;
+  Findings findings_{rpc_, kDoctorEvery_ns};
   std::uint64_t looked_ns_ = 0;  // 0: never
 };
 

@@ -43,9 +43,10 @@ void warn_of(const WebOptions& options) {
 int serve(const WebOptions& options) {
   const vmux::UniqueFd signals = signals_to_stop();
   vmux::app::Daemon daemon{options.rpc, &say};
-  vmux::app::Site site{
-      vmux::app::AllowedHosts{options.allowed_hosts},
-      [](void* of) -> const vmux::app::Snapshot& { return static_cast<vmux::app::Daemon*>(of)->look(); }, &daemon};
+  const auto look = [](void* of, bool for_people) -> const vmux::app::Snapshot& {
+    return static_cast<vmux::app::Daemon*>(of)->look(static_cast<vmux::app::Daemon::For>(for_people));
+  };
+  vmux::app::Site site{vmux::app::AllowedHosts{options.allowed_hosts}, look, &daemon};
   auto server = vmux::app::HttpServer::create(
       options.listen, [&site](const vmux::app::Request& request) { return site.answer(request); });
   if (!server) {

@@ -40,10 +40,10 @@ Response Site::route(const Request& request) {
     response.headers = {{"Allow", "GET, HEAD"}};
     return response;
   }
-  if (request.path == "/metrics") return fresh(kMetricsType, metrics_text(look_(of_), answered_));
+  if (request.path == "/metrics") return fresh(kMetricsType, metrics_text(look_(of_, /*for_people=*/false), answered_));
   if (request.path == "/api/state") {
     constexpr auto kReplace = Json::error_handler_t::replace;
-    return fresh("application/json", to_json(look_(of_)).dump(-1, ' ', false, kReplace));
+    return fresh("application/json", to_json(look_(of_, /*for_people=*/true)).dump(-1, ' ', false, kReplace));
   }
   const auto pages = page_files();
   const std::string_view wanted = request.path == "/" ? "/index.html" : request.path;

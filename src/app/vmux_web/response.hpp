@@ -44,7 +44,7 @@ inline constexpr std::pair<const char*, const char*> kHeaders[] = {
 class Site {
  public:
   /// Gives what is known of the daemon, for as long as the site does not ask again.
-  using Look = const Snapshot& (*)(void* of);
+  using Look = const Snapshot& (*)(void* of, bool for_people);
   Site(AllowedHosts hosts, Look look, void* of) : hosts_(std::move(hosts)), look_(look), of_(of) {}
 
   /// GET and HEAD only; 421 for a host that is not allowed.

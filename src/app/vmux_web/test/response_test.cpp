@@ -32,7 +32,7 @@ class ASite : public testing::Test {
   Snapshot snapshot_;
   unsigned looks_ = 0;
   Site site_{AllowedHosts{{"vmux.example"}},
-             [](void* of) -> const Snapshot& {
+             [](void* of, bool) -> const Snapshot& {
                ++static_cast<ASite*>(of)->looks_;
                return static_cast<ASite*>(of)->snapshot_;
              },
