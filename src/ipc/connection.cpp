@@ -28,4 +28,10 @@ void Connection::hang_up() noexcept {
   socket_.reset();
 }
 
+pid_t peer_of(int socket) noexcept {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0 ? credentials.pid : 0;
+}
+
 }  // namespace vmux::ipc

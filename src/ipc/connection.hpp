@@ -2,6 +2,8 @@
 // One end of a connected UNIX stream socket, and how it is closed without harm to whoever has the other end.
 #pragma once
 
+#include <sys/types.h>
+
 #include <utility>
 
 #include "vmux/base/unique_fd.hpp"
@@ -31,5 +33,9 @@ class Connection {
  private:
   UniqueFd socket_;
 };
+
+/// The process that connected, or listened, at the other end of a socket, as the kernel knew it then (SO_PEERCRED:
+/// unix(7)); 0: it is not told.
+[[nodiscard]] pid_t peer_of(int socket) noexcept;
 
 }  // namespace vmux::ipc

@@ -177,6 +177,8 @@ std::vector<Window> AddressSpace::windows() const {
   return all;
 }
 
+std::shared_ptr<const Table> AddressSpace::table() const noexcept { return impl_->table; }
+
 void AddressSpace::attach(GuestMemory& reader) {
   impl_->readers.push_back(&reader);
   reader.adopt(impl_->table);

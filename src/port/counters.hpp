@@ -20,6 +20,7 @@ class PortCounters {
  public:
   Counter rx_frames, rx_bytes, tx_frames, tx_bytes;
   Counter held;      ///< times that its limit made it wait with what it has
+  Counter cut;       ///< super-frames for it that are cut in software, as it does not take them
   Counter mirrored;  ///< copies of its frames that went on their way to its mirror; lost ones are counted there
   [[nodiscard]] Counter& drops(DropReason why) noexcept { return drops_[index_of(why)]; }
   [[nodiscard]] const Counter& drops(DropReason why) const noexcept { return drops_[index_of(why)]; }
@@ -43,6 +44,8 @@ template <std::size_t... Reason>
       {{"tx_frames", "frames", "went to the port"}, count_of<&PortCounters::tx_frames>},
       {{"tx_bytes", "bytes", "went to the port, FCS not counted"}, count_of<&PortCounters::tx_bytes>},
       {{"rx_held", "times", "the port's limit_in made it wait with frames that it has"}, count_of<&PortCounters::held>},
+      {{"tx_cut", "frames", "super-frames for the port, which does not take them: they are cut in software"},
+       count_of<&PortCounters::cut>},
       {{"mirrored", "frames", "copies of the port's frames that were sent to its mirror"},
        count_of<&PortCounters::mirrored>},
       {{kDropReasons[Reason].counter, "frames", kDropReasons[Reason].help}, drops_of<kDropReasons[Reason].reason>}...,

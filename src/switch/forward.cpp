@@ -27,6 +27,29 @@ void count_lost(port::PortCounters& counters, const port::Delivery& delivery) no
   }
 }
 
+/// A super-frame that its receiver does not take, so that it is cut on the way into its buffers.
+inline bool is_cut(const packet::FrameView& view, const packet::Accepts& accepts) noexcept {
+  switch (view.offload.gso) {
+    case packet::Gso::none:
+      return false;
+    case packet::Gso::tcp4:
+      return !accepts.gso_tcp4;
+    case packet::Gso::tcp6:
+      return !accepts.gso_tcp6;
+    case packet::Gso::udp:
+      return !accepts.gso_udp;
+  }
+  return false;
+}
+
+[[gnu::noinline]] void count_cut(port::Port& port, std::span<const packet::FrameView> frames) noexcept {
+  const packet::Accepts accepts = port.accepts();
+  std::uint64_t cut = 0;
+  for (const packet::FrameView& view : frames)
+    cut += is_cut(view, accepts) ? 1 : 0;
+  if (cut != 0) port.counters().cut.add(cut);
+}
+
 [[gnu::always_inline]] inline packet::Accepts accepts_now(const Member& member) noexcept {
   packet::Accepts accepts = member.port.accepts();
   if (member.policy.max_frame != 0) [[unlikely]] {
@@ -44,8 +67,13 @@ void count_lost(port::PortCounters& counters, const port::Delivery& delivery) no
   port::PortCounters& counters = member.port.counters();
   const port::Delivery done = member.port.deliver(frames);
   std::uint64_t bytes = 0;
-  for (const packet::FrameView& view : frames.first(done.taken))
+  unsigned gso = 0;
+  for (const packet::FrameView& view : frames.first(done.taken)) {
     bytes += view.length;
+    gso |= static_cast<unsigned>(view.offload.gso);
+  }
+  if (gso != 0) [[unlikely]]
+    count_cut(member.port, frames.first(done.taken));
   counters.tx_frames.add(done.taken - done.lost);
   counters.tx_bytes.add(bytes - done.lost_bytes);
   if (done.lost != 0) [[unlikely]]

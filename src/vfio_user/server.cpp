@@ -183,8 +183,11 @@ ServerStats Server::stats() const noexcept {
           .dma_unmaps = counters.dma_unmaps.get(),
           .region_reads = counters.region_reads.get(),
           .region_writes = counters.region_writes.get(),
-          .is_connected = impl_->is_connected.load(std::memory_order_relaxed)};
+          .is_connected = impl_->is_connected.load(std::memory_order_relaxed),
+          .strangers = counters.strangers.get()};
 }
+
+pid_t Server::peer() const noexcept { return impl_->session ? impl_->session->peer() : 0; }
 
 bool Server::announce_departure(bool for_good) noexcept {
   const bool has_client = impl_->session && impl_->session->is_negotiated();

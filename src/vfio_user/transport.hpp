@@ -60,6 +60,10 @@ class Transport {
   [[nodiscard]] Io receive(bool may_sleep = false, std::size_t limit = kNoLimit);
   /// Bytes that were received and are part of no message that next() has returned.
   [[nodiscard]] std::size_t buffered() const noexcept { return in_end_ - in_begin_; }
+  /// Those bytes, until the next receive().
+  [[nodiscard]] std::span<const std::byte> rest() const noexcept {
+    return std::span{in_}.subspan(in_begin_, buffered());
+  }
   /// Bytes of the next message that have not been received; 0 when it is complete, or when its length is not known.
   [[nodiscard]] std::size_t missing() const noexcept;
   /// The descriptors that are this object's, by number: of messages that next() has not returned, and, after load(), of

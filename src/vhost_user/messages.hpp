@@ -56,6 +56,10 @@ class MessageStream {
 
   /// One recvmsg(), which does not wait.
   [[nodiscard]] Io receive();
+  /// What was received and is part of no message that next() has returned, until the next receive().
+  [[nodiscard]] std::span<const std::byte> rest() const noexcept {
+    return std::span{in_}.subspan(begin_, end_ - begin_);
+  }
   /// The next complete message, or nothing when more bytes are needed. An error: no message can be made out any more.
   [[nodiscard]] Result<std::optional<Incoming>> next();
 

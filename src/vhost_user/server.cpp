@@ -388,10 +388,13 @@ ServerStats Server::stats() const noexcept {
           .kicks = counters.kicks.get(),
           .dma_maps = counters.regions.maps.get(),
           .dma_unmaps = counters.regions.unmaps.get(),
-          .is_connected = impl_->is_connected.load(std::memory_order_relaxed)};
+          .is_connected = impl_->is_connected.load(std::memory_order_relaxed),
+          .strangers = counters.strangers.get()};
 }
 
 Agreement Server::agreement() const noexcept { return impl_->session ? impl_->session->agreement() : Agreement{}; }
+
+pid_t Server::peer() const noexcept { return impl_->session ? impl_->session->peer() : 0; }
 
 memory::AddressSpace& Server::memory() noexcept { return impl_->memory; }
 

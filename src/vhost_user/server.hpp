@@ -45,6 +45,7 @@ struct ServerStats {
   std::uint64_t connections = 0, requests = 0, errors = 0, kicks = 0;
   std::uint64_t dma_maps = 0, dma_unmaps = 0;  ///< regions of memory
   bool is_connected = false;
+  std::uint64_t strangers = 0;  ///< connections that were made for another protocol: vfio-user
 };
 
 /// What the front end has agreed to. Home thread.
@@ -68,6 +69,9 @@ class Server {
   [[nodiscard]] const std::string& path() const noexcept;
   [[nodiscard]] ServerStats stats() const noexcept;
   [[nodiscard]] Agreement agreement() const noexcept;
+  /// The front end's process, as the kernel knew it when it connected (or listened, where we connect); 0: there is no
+  /// front end.
+  [[nodiscard]] pid_t peer() const noexcept;
   /// The memory that the front end has given.
   [[nodiscard]] memory::AddressSpace& memory() noexcept;
   /// Serves a connection that was made elsewhere. busy while there is one.

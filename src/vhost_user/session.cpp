@@ -12,6 +12,7 @@
 #include "ipc/left_behind.hpp"
 #include "vhost_user/session_reply.hpp"
 #include "vmux/base/clock.hpp"
+#include "wire/first_words.hpp"
 #include "wire/virtio.hpp"
 
 namespace vmux::vhost_user {
@@ -185,6 +186,10 @@ void Session::on_quiet() {
 // in the next round.
 void Session::process() {
   const std::uint64_t until = monotonic_ns() + kTurn_ns;
+  if (!has_spoken_ && may_read() && wire::begins_vfio_user(stream_.rest())) {
+    context_.counters.strangers.add();
+    return end(LogLevel::warning, "it speaks vfio-user, and this socket is one of vhost-user");
+  }
   while (may_read()) {
     auto message = stream_.next();
     if (!message) return end(LogLevel::warning, message.error().what);

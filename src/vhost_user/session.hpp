@@ -34,7 +34,7 @@ struct SavedRing;
 struct SavedSession;
 
 struct SessionCounters {
-  Counter connections, requests, errors, kicks;
+  Counter connections, requests, errors, kicks, strangers;
   MapCounters regions;
 };
 
@@ -80,6 +80,8 @@ class Session final : private runtime::Task {
   /// No event reaches the session any more, and no ring runs.
   void detach() noexcept;
   [[nodiscard]] Agreement agreement() const noexcept;
+  /// See Server::peer().
+  [[nodiscard]] pid_t peer() const noexcept { return ipc::peer_of(stream_.fd()); }
   /// Between two requests: what adopt() takes. Nothing changes here; the device's own state
   /// is not in it.
   /// `with_stream`: bytes under way, too; a recorder has them.

@@ -76,6 +76,9 @@ class AddressSpace {
   [[nodiscard]] bool knows(Iova start, ByteCount size, Access access) const noexcept;
   /// All ranges, without their dirty bitmaps.
   [[nodiscard]] std::vector<Window> windows() const;
+  /// The map as it is now. Whoever holds it keeps what it shows mapped, and may not touch it: the client may have taken
+  /// it back meanwhile.
+  [[nodiscard]] std::shared_ptr<const Table> table() const noexcept;
 
   /// Attaches a reader of the home thread: it adopts each new table as part of map() and unmap().
   void attach(GuestMemory& reader);

@@ -47,6 +47,7 @@ struct ServerStats {
   std::uint64_t connections = 0, requests = 0, errors = 0, dma_maps = 0, dma_unmaps = 0;
   std::uint64_t region_reads = 0, region_writes = 0;  ///< by message: what a guest maps is not seen
   bool is_connected = false;
+  std::uint64_t strangers = 0;  ///< connections that were made for another protocol: vhost-user
 };
 
 /// One listening socket with one function (pci::Function, or another Endpoint) behind it. One client at a time; others
@@ -63,6 +64,8 @@ class Server {
 
   [[nodiscard]] const std::string& path() const noexcept;
   [[nodiscard]] ServerStats stats() const noexcept;
+  /// The client's process, as the kernel knew it when it connected; 0: there is no client.
+  [[nodiscard]] pid_t peer() const noexcept;
   /// For whoever is about to destroy this server: pci::Endpoint::announce_departure() to the client that is attached.
   /// False: there is none, or nothing to tell it.
   bool announce_departure(bool for_good) noexcept;

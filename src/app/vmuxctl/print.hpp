@@ -33,6 +33,7 @@ namespace vmux::app {
 [[nodiscard]] Table table_of_counters(const control::Json& counters);
 [[nodiscard]] Table table_of_captures(const control::Json& captures);
 [[nodiscard]] std::string print_capture(const control::Json& capture);
+[[nodiscard]] std::string print_dma(const control::Json& dma);
 [[nodiscard]] std::string print_events(const control::Json& events);
 [[nodiscard]] std::string print_log_level(const control::Json& level);
 [[nodiscard]] std::string print_keeper(const control::Json& status);

@@ -17,20 +17,12 @@ enum class Kind : unsigned char { anything, object, objects, list, counters, tex
 
 /// Of every object, wherever it stands in a result: the members that are looked into.
 constexpr auto kMembers = std::to_array<std::pair<std::string_view, Kind>>({
-    {"counters", Kind::counters},
-    {"lanes", Kind::objects},
-    {"mac_table", Kind::objects},
-    {"pollers", Kind::list},
-    {"variants", Kind::list},
-    {"transports", Kind::list},
-    {"notes", Kind::list},
-    {"lines", Kind::list},
-    {"calls", Kind::objects},
-    {"methods", Kind::objects},
-    {"results", Kind::list},
-    {"kept", Kind::list},
-    {"failed", Kind::list},
-    {"takes_restart", Kind::list},
+    {"counters", Kind::counters}, {"lanes", Kind::objects}, {"mac_table", Kind::objects},
+    {"pollers", Kind::list},      {"variants", Kind::list}, {"transports", Kind::list},
+    {"notes", Kind::list},        {"lines", Kind::list},    {"calls", Kind::objects},
+    {"methods", Kind::objects},   {"results", Kind::list},  {"findings", Kind::objects},
+    {"ranges", Kind::objects},    {"files", Kind::objects}, {"records", Kind::objects},
+    {"kept", Kind::list},         {"failed", Kind::list},   {"takes_restart", Kind::list},
     {"text", Kind::text},
 });
 

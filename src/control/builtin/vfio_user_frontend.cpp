@@ -35,6 +35,8 @@ constexpr auto kClientRows = std::to_array<CounterRow<ClientCounters>>({
      server_count_of<&ServerStats::region_reads>},
     {{"region_writes", "accesses", "of registers and configuration space, by message; what a VM maps is not seen"},
      server_count_of<&ServerStats::region_writes>},
+    {{"strangers", "connections", "that were made for vhost-user, by a VMM's line of another kind"},
+     server_count_of<&ServerStats::strangers>},
     {{"dma_maps", "requests", "to let the device reach memory"}, server_count_of<&ServerStats::dma_maps>},
     {{"dma_unmaps", "requests", "to take memory back"}, server_count_of<&ServerStats::dma_unmaps>},
     {{"dma_ranges", "ranges", "of guest memory that the device reaches now", CounterKind::now},
@@ -61,6 +63,7 @@ class VfioUserFrontend final : public Frontend {
     static_cast<void>(numbers.put_copy("stream", record.stream));
   }
   [[nodiscard]] Result<void> go_on() override { return server_->go_on(); }
+  [[nodiscard]] Client client() const override { return {server_->peer(), endpoint_.memory().table()}; }
   void report(CounterReport& into) const override {
     control::report(into, kClientRows, ClientCounters{server_->stats(), endpoint_.memory().reach()});
   }

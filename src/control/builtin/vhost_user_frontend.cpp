@@ -37,6 +37,8 @@ constexpr auto kClientRows = std::to_array<CounterRow<ClientCounters>>({
     {{"connections", "connections", "that there have been"}, server_count_of<&ServerStats::connections>},
     {{"requests", "requests", "that front ends have sent"}, server_count_of<&ServerStats::requests>},
     {{"errors", "requests", "of these, that could not be served"}, server_count_of<&ServerStats::errors>},
+    {{"strangers", "connections", "that were made for vfio-user, by a VMM's line of another kind"},
+     server_count_of<&ServerStats::strangers>},
     {{"kicks", "signals", "by which drivers told of new chains"}, server_count_of<&ServerStats::kicks>},
     {{"dma_maps", "regions", "of memory that the device was let reach"}, server_count_of<&ServerStats::dma_maps>},
     {{"dma_unmaps", "regions", "of memory that were taken back"}, server_count_of<&ServerStats::dma_unmaps>},
@@ -67,6 +69,7 @@ class VhostUserFrontend final : public Frontend {
     static_cast<void>(numbers.put_copy("stream", record.stream));
   }
   [[nodiscard]] Result<void> go_on() override { return server_->go_on(); }
+  [[nodiscard]] Client client() const override { return {server_->peer(), server_->memory().table()}; }
   void report(CounterReport& into) const override {
     control::report(into, kClientRows,
                     ClientCounters{server_->stats(), server_->agreement(), server_->memory().reach()});

@@ -271,15 +271,30 @@ void Controller::close(const PortSpec& spec) {
   ports_.erase(found);
 }
 
+Controller::PortState Controller::state_of(const Port& port) {
+  PortState state;
+  state.is_ready = port.device->is_ready();
+  state.is_connected = port.frontend->state().is_connected;
+  port.device->report(state.model);
+  port.frontend->report(state.client);
+  return state;
+}
+
 Controller::PortState Controller::port_state(const std::string& name) const {
   const Port& port = ports_.at(name);
+  return port.poller->call([&port] { return state_of(port); });
+}
+
+Controller::PortView Controller::look_at(const std::string& name) const {
+  constexpr std::size_t kHeaderAndCapabilities = 256;  // of conventional PCI
+  const Port& port = ports_.at(name);
   return port.poller->call([&port] {
-    PortState state;
-    state.is_ready = port.device->is_ready();
-    state.is_connected = port.frontend->state().is_connected;
-    port.device->report(state.model);
-    port.frontend->report(state.client);
-    return state;
+    PortView view{state_of(port), port.frontend->client(), port.device->faults(), {}};
+    if (pci::Endpoint* const endpoint = port.device->endpoint()) {
+      view.config.resize(kHeaderAndCapabilities);
+      if (!endpoint->read(pci::Region::config, RegionOffset{0}, view.config)) view.config.clear();
+    }
+    return view;
   });
 }
 

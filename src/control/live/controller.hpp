@@ -14,6 +14,7 @@
 #include "control/live/event_ring.hpp"
 #include "control/live/port_watch.hpp"
 #include "control/live/predecessor.hpp"
+#include "control/model/hardware.hpp"
 #include "control/model/inventory.hpp"
 #include "control/model/spec/problem.hpp"
 #include "switch/switch.hpp"
@@ -107,6 +108,17 @@ class Controller {
   };
   /// Of a port that is in the inventory.
   [[nodiscard]] PortState port_state(const std::string& name) const;
+  /// What is looked at when somebody asks why a port does not do what it should.
+  struct PortView {
+    PortState state;
+    Frontend::Client client;
+    std::uint64_t faults = 0;  ///< see Device::faults()
+    /// The first bytes of its function's configuration space, as a guest sees them; empty: it has none, or it is not
+    /// open.
+    std::vector<std::byte> config;
+  };
+  /// Of a port that is in the inventory.
+  [[nodiscard]] PortView look_at(const std::string& name) const;
   /// The state of a port's device as a file has it (state/format.hpp); its VM goes on meanwhile.
   [[nodiscard]] Outcome<std::vector<std::byte>> save_state(const std::string& port) const;
   /// Takes such a state. Refused, and nothing has changed, unless it is one of this device's, and nobody is attached or
@@ -127,6 +139,8 @@ class Controller {
   [[nodiscard]] const Catalogue& catalogue() const noexcept { return catalogue_; }
   [[nodiscard]] const DaemonSpec& daemon() const noexcept { return daemon_; }
   [[nodiscard]] EventRing& events() const noexcept { return events_; }
+  /// Where the kernel's /sys is.
+  [[nodiscard]] const std::string& system_files() const noexcept { return hardware_.files().sys; }
   [[nodiscard]] const std::vector<runtime::Poller*>& pollers() const noexcept { return pollers_; }
 
  private:
@@ -215,6 +229,7 @@ class Controller {
   Outcome<> start(Thread& thread, runtime::PollerOptions options, const char* field, Blocks blocks = Blocks::no);
   Outcome<std::shared_ptr<Thread>> thread_named(const std::string& name);
   Outcome<> serve(Port& port, const PortSpec& spec);
+  [[nodiscard]] static PortState state_of(const Port& port);  // on its poller
   static bool announce_departure(Port& port, bool for_good) noexcept;
   static void close(Port& port) noexcept;
   static void close(Plug& plug) noexcept;

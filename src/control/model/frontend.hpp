@@ -2,9 +2,12 @@
 // How a VM reaches a port, apart from what is served there (device.hpp): one implementation for each transport.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +15,7 @@
 #include "control/model/spec/spec.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/unique_fd.hpp"
+#include "vmux/memory/address_space.hpp"
 #include "vmux/state/fd_bag.hpp"
 
 namespace vmux::control {
@@ -30,6 +34,13 @@ class Frontend {
   /// To a client that is about to lose the device; `for_good` asks it to unplug it. False: there is nobody to tell.
   virtual bool announce_departure(bool for_good) noexcept = 0;
   virtual void report(CounterReport& into) const = 0;
+
+  /// Who is at the other end, and what it has given.
+  struct Client {
+    pid_t pid = 0;                                ///< 0: nobody, or the kernel does not say
+    std::shared_ptr<const memory::Table> memory;  ///< see AddressSpace::table(); null: nothing
+  };
+  [[nodiscard]] virtual Client client() const { return {}; }
 
   /// The numbers of the descriptors by which the next daemon finds what this one was doing. Nothing: it begins anew.
   /// Always the same; any thread.

@@ -12,6 +12,8 @@
 #include "control/model/spec/kinds.hpp"
 #include "control/model/vm_args.hpp"
 #include "control/rpc/capture_methods.hpp"
+#include "control/rpc/dma_methods.hpp"
+#include "control/rpc/doctor_methods.hpp"
 #include "control/rpc/methods_batch.hpp"
 #include "control/rpc/methods_change.hpp"
 #include "control/rpc/methods_schema.hpp"
@@ -353,6 +355,8 @@ void add_methods(Methods& methods, Controller& controller) {
   methods.set_on_caller([&controller](std::optional<std::uint32_t> uid) { controller.asked_by(uid); });
   add_state_methods(methods, controller);
   add_capture_methods(methods, controller);
+  add_dma_methods(methods, controller);
+  add_doctor_method(methods, controller);
   add_change_methods(methods, controller);
   add_batch_method(methods, controller);
   add_schema_method(methods);

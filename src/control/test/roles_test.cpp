@@ -83,6 +83,8 @@ const std::map<std::string, std::pair<Role, Role>> kWho{
     {"log.level", {Role::read, Role::admin}},
     {"model.list", {Role::read, Role::read}},
     {"poller.list", {Role::read, Role::read}},
+    {"doctor", {Role::read, Role::read}},
+    {"port.dma", {Role::read, Role::read}},
     {"port.add", {Role::operate, Role::operate}},
     {"port.list", {Role::read, Role::read}},
     {"port.remove", {Role::operate, Role::operate}},

@@ -10,6 +10,7 @@
 #include "base/logf.hpp"
 #include "ipc/left_behind.hpp"
 #include "vmux/base/clock.hpp"
+#include "wire/first_words.hpp"
 
 namespace vmux::vfio_user {
 namespace {
@@ -193,7 +194,14 @@ void Session::on_quiet() {
 
 // Serves what has been received, in order, as far as nothing holds it up. A client can have thousands of requests in
 // one read, and some take long: what is left when the session's time is up comes in the next round.
+// It would wait for an answer until its time for VERSION is up.
+bool Session::is_stranger() const noexcept { return !negotiated_ && wire::begins_vhost_user(transport_.rest()); }
+
 void Session::process() {
+  if (!ended_ && is_stranger()) {
+    context_.counters.strangers.add();
+    return end(LogLevel::warning, "it speaks vhost-user, and this socket is one of vfio-user");
+  }
   is_behind_ = true;
   for (unsigned count = 0; may_read(); ++count) {
     if (count != 0 && monotonic_ns() - context_.poller.now_ns() > kTurn_ns) break;

@@ -25,7 +25,7 @@
 namespace vmux::vfio_user {
 
 struct SessionCounters {
-  Counter connections, requests, errors, dma_maps, dma_unmaps;
+  Counter connections, requests, errors, dma_maps, dma_unmaps, strangers;
   Counter region_reads, region_writes;
 };
 
@@ -73,6 +73,8 @@ class Session final : private pci::Recorder {
   unsigned poll();
   /// VERSION has been agreed on: the function knows of this client.
   [[nodiscard]] bool is_negotiated() const noexcept { return negotiated_; }
+  /// See Server::peer().
+  [[nodiscard]] pid_t peer() const noexcept { return ipc::peer_of(transport_.fd()); }
   /// No event reaches the session any more. Before Function::client_gone().
   void detach() noexcept;
   /// Ends the device's transfers by message. After Function::client_gone().
@@ -113,6 +115,7 @@ class Session final : private pci::Recorder {
   void on_patrol();
   void arm_patrol() noexcept;
   void on_quiet();
+  [[nodiscard]] bool is_stranger() const noexcept;
   void process();
   void settle();
   void finish_event();

@@ -19,6 +19,8 @@ namespace vmux::app {
 [[nodiscard]] Exit watch_ports(const Call& call, const AskAny& ask, const Out& out);
 /// The same on a whole screen, the busiest first.
 [[nodiscard]] Exit show_top(const Call& call, const AskAny& ask, const Out& out);
+/// What is wrong with ports, uplinks and pollers, and what to do about it; status 1 when there is more than notes.
+[[nodiscard]] Exit examine(const Call& call, const AskAny& ask, const Out& out);
 /// What a shell needs to complete command lines; asks no daemon.
 [[nodiscard]] Exit print_completion(const Call& call, const AskAny& ask, const Out& out);
 

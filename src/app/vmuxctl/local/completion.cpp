@@ -27,7 +27,8 @@ Words options_of(const Command& command) {
 /// The kind of object whose names the command takes; empty: none.
 std::string names_of(const Command& command) {
   const bool is_new = command.name == "add" || command.arguments.empty();
-  const bool is_of_ports = command.group.empty() && (command.name == "vm-args" || command.name == "capture");
+  const bool is_of_ports = command.group.empty() && (command.name == "vm-args" || command.name == "capture" ||
+                                                     command.name == "doctor" || command.name == "trace");
   const std::string kind = is_of_ports ? "port" : command.group;
   const bool has_name = !command.arguments.empty() && command.arguments.front().option == "NAME";
   return is_new || !has_name || kind.empty() ? "" : kind;
