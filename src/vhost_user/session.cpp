@@ -255,6 +255,14 @@ void Session::depart(UniqueFd fd) {
   if (context_.recorder != nullptr && fd) departed_.push_back(std::move(fd));
 }
 
+void Session::trace(const Incoming& message) noexcept {
+  TraceRecord record;
+  record.code = message.header.request;
+  record.bytes = static_cast<std::uint32_t>(message.payload.size());
+  record.fds = static_cast<std::uint8_t>(message.fds.size());
+  context_.device.tracer()->record(record);
+}
+
 void Session::dispatch(Incoming& message) {
   context_.counters.requests.add();
   has_served_ = true;
@@ -262,6 +270,8 @@ void Session::dispatch(Incoming& message) {
     context_.recorder->stream().begin(stream_.position() - sizeof message.header - message.payload.size());
     message.lost_fds |= !ipc::keep_numbers(message.fds, served_fds_);
   }
+  if (context_.device.tracer() != nullptr) [[unlikely]]
+    trace(message);
   const Row* const row = RequestTable::find(message.header.request);
   const auto result =
       row != nullptr ? serve(*row, message) : Result<void>{fail(Errc::protocol, "it is not known, or not offered")};
@@ -273,6 +283,13 @@ void Session::dispatch(Incoming& message) {
     return;
   }
   context_.counters.errors.add();
+  if (context_.device.tracer() != nullptr) [[unlikely]] {
+    TraceRecord record;
+    record.what = TraceRecord::What::refused;
+    record.code = message.header.request;
+    record.result = result.error().as_errno();
+    context_.device.tracer()->record(record);
+  }
   const bool makes_sense = result.error().code != Errc::protocol;
   const bool is_asked = has(pf::reply_ack) && (message.header.flags & flags::kNeedReply) != 0;
   if (makes_sense && is_asked && !row->has_own_reply) return refuse(message.header, result.error());

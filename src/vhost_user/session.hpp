@@ -131,6 +131,7 @@ class Session final : private runtime::Task {
   void on_patrol();
   void on_quiet();
   void process();
+  void trace(const Incoming& message) noexcept;
   void dispatch(Incoming& message);
   void depart(UniqueFd fd);
   [[nodiscard]] Result<void> serve(const Row& row, Incoming& message);

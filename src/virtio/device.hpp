@@ -11,6 +11,7 @@
 
 #include "virtio/queue.hpp"
 #include "vmux/base/result.hpp"
+#include "vmux/base/trace.hpp"
 #include "vmux/memory/address_space.hpp"
 #include "vmux/state/arena.hpp"
 #include "vmux/state/reader.hpp"
@@ -33,8 +34,8 @@ class Signals {
 };
 
 /// Home thread, all of it. Queues are numbered as the driver numbers them, which may depend on the features that it has
-/// accepted.
-class Device {
+/// accepted. The device has its control queue traced; over vhost-user its transport the protocol, too.
+class Device : public Traced {
  public:
   virtual ~Device() = default;
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "vmux/base/result.hpp"
+#include "vmux/base/trace.hpp"
 #include "vmux/memory/address_space.hpp"
 #include "vmux/pci/device.hpp"
 #include "vmux/pci/interrupts.hpp"
@@ -58,8 +59,8 @@ struct RestoreProblem {
   bool is_busy = false;  ///< whatever the state is
 };
 
-/// Everything is for the home thread: that of the transport.
-class Endpoint {
+/// Everything is for the home thread: that of the transport. It is traced by its transport.
+class Endpoint : public Traced {
  public:
   virtual ~Endpoint() = default;
 

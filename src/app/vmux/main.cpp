@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // vmux: network cards for virtual machines.
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -20,6 +18,7 @@
 #include "base/text/printable.hpp"
 #include "control/live/daemon.hpp"
 #include "control/live/rehearsal.hpp"
+#include "control/log/log_writer.hpp"
 #include "control/model/hardware.hpp"
 #include "control/rpc/rpc_client.hpp"
 #include "control/version.hpp"
@@ -32,20 +31,6 @@ namespace {
 
 using vmux::LogLevel;
 using Task = vmux::keeper::Lifeline::Task;
-
-void print_line(LogLevel level, std::string_view line) {
-  spdlog::log(static_cast<spdlog::level::level_enum>(level), "{}", line);
-}
-
-void start_log(LogLevel level) {
-  static_assert(static_cast<int>(LogLevel::warning) == SPDLOG_LEVEL_WARN);
-  static_assert(static_cast<int>(LogLevel::error) == SPDLOG_LEVEL_ERROR);
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("vmux"));
-  spdlog::set_level(spdlog::level::trace);  // vMux's own level decides
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  spdlog::flush_on(spdlog::level::trace);
-  vmux::set_log_sink(&print_line, level);
-}
 
 sigset_t stop_signals() {
   sigset_t set;
@@ -127,7 +112,8 @@ int run_keeper(const vmux::app::Flags& flags, const std::vector<std::string>& ar
 }
 
 int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
-  start_log(flags.configuration.daemon.log_level);
+  const auto format = vmux::control::parse_log_format(flags.configuration.daemon.log_format.value_or("auto"));
+  vmux::control::start_log(format.value_or(vmux::control::LogFormat::text), flags.configuration.daemon.log_level);
   allow_many_descriptors();
   if (flags.is_keeper) return run_keeper(std::move(flags), arguments);
   std::unique_ptr<vmux::keeper::Lifeline> lifeline;

@@ -213,7 +213,14 @@ std::string print_events(const Json& events) {
   return out;
 }
 
-std::string print_log_level(const Json& level) { return text(level, "level") + '\n'; }
+std::string print_log_level(const Json& level) {
+  std::string out = text(level, "level") + '\n';
+  if (const Json& own = member(level, "components"); own.is_object()) {
+    for (const auto& item : own.items())
+      out += fmt::format("{} {}\n", text(Json(item.key())), text(item.value()));
+  }
+  return out;
+}
 
 std::string print_keeper(const Json& status) {
   std::string out = fmt::format("keeper {}, daemon {}", text(status, "keeper"), text(status, "active"));

@@ -14,15 +14,21 @@
 #include "control/builtin/vfio_user_frontend.hpp"
 #include "control/builtin/vhost_user_frontend.hpp"
 #include "control/model/catalogue.hpp"
+#include "control/trace/register_names.hpp"
 #include "device/e1000/counter_rows.hpp"
 #include "device/e1000/nic.hpp"
+#include "device/e1000/registers.hpp"
 #include "device/e810/counter_rows.hpp"
+#include "device/e810/firmware/firmware.hpp"
 #include "device/e810/nic.hpp"
+#include "device/e810/registers.hpp"
 #include "device/iavf/counter_rows.hpp"
 #include "device/iavf/nic.hpp"
+#include "device/iavf/registers.hpp"
 #include "device/virtio_net/counter_rows.hpp"
 #include "device/virtio_net/nic.hpp"
 #include "virtio/pci_transport.hpp"
+#include "wire/names.hpp"
 #if VMUX_HAS_DPDK
 #include "backend/dpdk/dpdk_port.hpp"
 #endif
@@ -104,6 +110,23 @@ Result<std::unique_ptr<Uplink>> make_dpdk(const UplinkRequest& request, runtime:
 constexpr MakeUplink make_dpdk = nullptr;
 #endif
 
+std::string text_or_none(const char* text) { return text == nullptr ? "" : text; }
+
+std::string msix_name_or(const TraceRecord& record, pci::Region table, std::string otherwise) {
+  const bool is_access = record.what == TraceRecord::What::read || record.what == TraceRecord::What::write;
+  constexpr std::uint64_t kMostOfTables = 0x2000;  // the pending bits are behind it
+  if (!is_access || record.region != static_cast<unsigned>(table) || record.offset >= kMostOfTables) return otherwise;
+  return msix_table_name(record.offset);
+}
+
+/// Of a register in BAR 0 by its model's table, and of all else that any device has.
+template <class Find>
+std::string name_by(Find find, const TraceRecord& record, std::string otherwise) {
+  const bool is_access = record.what == TraceRecord::What::read || record.what == TraceRecord::What::write;
+  if (!is_access || record.region != static_cast<unsigned>(pci::Region::bar0)) return otherwise;
+  return register_name(find(static_cast<std::uint32_t>(record.offset)), record.offset);
+}
+
 class E1000Device final : public Device {
  public:
   explicit E1000Device(std::unique_ptr<device::e1000::Nic> nic) noexcept : nic_(std::move(nic)) {}
@@ -121,6 +144,9 @@ class E1000Device final : public Device {
   }
   void report(CounterReport& into) const override {
     control::report(into, device::e1000::kCounterRows, nic_->nic_counters());
+  }
+  [[nodiscard]] std::string trace_name(const TraceRecord& record) const override {
+    return name_by(device::e1000::find_register, record, Device::trace_name(record));
   }
 
  private:
@@ -160,6 +186,11 @@ class IavfDevice final : public Device {
       control::report(into, device::iavf::kTxCounterRows, nic_->data_path().tx(queue).counters(), "tx" + number + ".");
       control::report(into, device::iavf::kRxCounterRows, nic_->data_path().rx(queue).counters(), "rx" + number + ".");
     }
+  }
+  [[nodiscard]] std::string trace_name(const TraceRecord& record) const override {
+    if (record.what == TraceRecord::What::command) return text_or_none(wire::virtchnl_name(record.code));
+    return name_by(device::iavf::find_register, record,
+                   msix_name_or(record, pci::Region::bar3, Device::trace_name(record)));
   }
 
  private:
@@ -208,6 +239,14 @@ class E810Device final : public Device {
       control::report(into, device::e810::kTxCounterRows, nic_->data_path().tx(queue).counters(), "tx" + number + ".");
       control::report(into, device::e810::kRxCounterRows, nic_->data_path().rx(queue).counters(), "rx" + number + ".");
     }
+  }
+  [[nodiscard]] std::string trace_name(const TraceRecord& record) const override {
+    if (record.what == TraceRecord::What::command) {
+      const auto* const row = device::e810::Firmware::find(static_cast<std::uint16_t>(record.code));
+      return row == nullptr ? "" : row->name;
+    }
+    return name_by(device::e810::find_register, record,
+                   msix_name_or(record, pci::Region::bar3, Device::trace_name(record)));
   }
 
  private:
@@ -262,6 +301,19 @@ class VirtioNetDevice final : public Device {
       control::report(into, device::virtio_net::kTxCounterRows, nic.tx(pair), "tx" + number + ".");
       control::report(into, device::virtio_net::kRxCounterRows, nic.rx(pair), "rx" + number + ".");
     }
+  }
+  void set_tracer(Tracer* tracer) noexcept override {
+    nic_->set_tracer(tracer);
+    if (pci_ != nullptr) pci_->function().set_tracer(tracer);
+  }
+  [[nodiscard]] std::string trace_name(const TraceRecord& record) const override {
+    using What = TraceRecord::What;
+    if (record.what == What::command) return text_or_none(wire::virtio_net_control_name(record.code));
+    const bool is_access = record.what == What::read || record.what == What::write;
+    if (!is_access && pci_ == nullptr) return text_or_none(wire::vhost_user_name(record.code));
+    if (is_access && record.region == static_cast<unsigned>(virtio::PciTransport::kBar))
+      return virtio_register_name(record.offset);
+    return msix_name_or(record, virtio::PciTransport::kMsixBar, Device::trace_name(record));
   }
 
  private:

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/text/format.hpp"
+#include "control/log/log_writer.hpp"
 #include "control/model/inventory_kinds.hpp"
 #include "runtime/wakefulness.hpp"
 
@@ -39,6 +40,10 @@ Outcome<> apply_pollers(const Json& values, PollersSpec& spec) {
 }
 
 Outcome<> settle(DaemonSpec& daemon) {
+  if (daemon.log_format && !parse_log_format(*daemon.log_format)) {
+    return refuse(ProblemKind::invalid, "log_format",
+                  fmt::format("expected text, json, journal or auto, got '{}'", *daemon.log_format));
+  }
   PollersSpec& pollers = daemon.pollers;
   if (!pollers.keep_awake_us) pollers.keep_awake_us = runtime::in_virtual_machine() ? kKeepAwakeUs : 0;
   if (pollers.count == 0) pollers.count = pollers.cpus.empty() ? 1 : static_cast<unsigned>(pollers.cpus.size());

@@ -245,7 +245,13 @@ bool Controller::announce_departure(Port& port, bool for_good) noexcept {
   return port.poller->call([&] { return port.frontend->announce_departure(for_good); });
 }
 
+Outcome<TraceInfo> Controller::begin_trace(const std::string& name) {
+  const Port& port = ports_.at(name);
+  return traces_.begin(name, caller(), *port.device, *port.poller);
+}
+
 void Controller::close(Port& port) noexcept {
+  traces_.leave(port.name);
   port.poller->call([&] {
     port.watch->remove(port.name);
     port.frontend.reset();

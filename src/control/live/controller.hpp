@@ -14,6 +14,7 @@
 #include "control/live/event_ring.hpp"
 #include "control/live/port_watch.hpp"
 #include "control/live/predecessor.hpp"
+#include "control/live/traces.hpp"
 #include "control/model/hardware.hpp"
 #include "control/model/inventory.hpp"
 #include "control/model/spec/problem.hpp"
@@ -95,6 +96,9 @@ class Controller {
   void freeze() noexcept;
 
   [[nodiscard]] Captures& captures() noexcept { return captures_; }
+  [[nodiscard]] Traces& traces() noexcept { return traces_; }
+  /// Of a port that is in the inventory, for caller().
+  Outcome<TraceInfo> begin_trace(const std::string& port);
   /// Whose wish the call is that is being made: this process's own, if nobody's else.
   [[nodiscard]] std::uint32_t caller() const noexcept;
 
@@ -231,7 +235,7 @@ class Controller {
   Outcome<> serve(Port& port, const PortSpec& spec);
   [[nodiscard]] static PortState state_of(const Port& port);  // on its poller
   static bool announce_departure(Port& port, bool for_good) noexcept;
-  static void close(Port& port) noexcept;
+  void close(Port& port) noexcept;
   static void close(Plug& plug) noexcept;
 
   const Catalogue& catalogue_;
@@ -250,6 +254,7 @@ class Controller {
   std::map<std::string, Port> ports_;
   std::map<std::string, LiveMirror> mirrors_;  // by the name of whoever is mirrored
   Captures captures_{events_, [this](const std::string& name) { return capture_place(name); }, pollers_};
+  Traces traces_{events_};
   std::optional<std::uint32_t> asked_by_;
   std::uint64_t generation_ = first_generation();
   std::map<std::string, std::uint64_t> generations_;  // by key_of()

@@ -27,6 +27,9 @@ constexpr auto kTexts = std::to_array<EventText>({
     {EventType::capture_started, "capture_started",
      "somebody sees its frames from now on: `detail` says which, and how much of them", "their user (uid)"},
     {EventType::capture_stopped, "capture_stopped", "they do no longer: `detail` says why", "their user (uid)"},
+    {EventType::trace_started, "trace_started", "somebody sees its registers, messages and commands from now on",
+     "their user (uid)"},
+    {EventType::trace_stopped, "trace_stopped", "they do no longer", "their user (uid)"},
 });
 
 std::uint64_t wall_ns() noexcept {

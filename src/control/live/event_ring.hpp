@@ -30,6 +30,8 @@ enum class EventType : std::uint8_t {
   mirror_ended,
   capture_started,
   capture_stopped,
+  trace_started,
+  trace_stopped,
 };
 
 struct EventText {

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "control/log/log_context.hpp"
+
 namespace vmux::control {
 namespace {
 
@@ -12,6 +14,7 @@ constexpr std::uint64_t kInterval_ns = 5'000'000;  // for what queues and mapped
 }  // namespace
 
 void PortWatch::add(std::string name, Device& device, Frontend& frontend) {
+  LogBook::of_process().set_client(name, frontend.client().pid);
   ports_.push_back({std::move(name), &device, &frontend});
   ports_.back().faults = device.faults();
   ports_.back().is_ready = device.is_ready();
@@ -22,6 +25,7 @@ void PortWatch::remove(const std::string& name) noexcept {
     if (port.name != name) return false;
     look(port);
     if (port.client.is_connected) events_.write(EventType::detached, kPort, port.name);
+    LogBook::of_process().remove(port.name);
     return true;
   });
 }
@@ -46,6 +50,7 @@ void PortWatch::look(Port& port) noexcept {
   if (faults != port.faults) events_.write(EventType::fault, kPort, port.name, faults);
   if (port.is_ready && !is_ready) events_.write(EventType::not_ready, kPort, port.name);
   if (has_gone) events_.write(EventType::detached, kPort, port.name);
+  if (has_come || has_gone) LogBook::of_process().set_client(port.name, port.frontend->client().pid);
   if (has_come) events_.write(EventType::attached, kPort, port.name, client.connections);
   if (has_come && !client.is_connected) events_.write(EventType::detached, kPort, port.name);  // and gone again
   if (!port.is_ready && is_ready) events_.write(EventType::ready, kPort, port.name);

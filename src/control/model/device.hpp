@@ -12,6 +12,7 @@
 #include "port/port.hpp"
 #include "virtio/device.hpp"
 #include "vmux/base/result.hpp"
+#include "vmux/base/trace.hpp"
 #include "vmux/pci/endpoint.hpp"
 #include "vmux/runtime/poller.hpp"
 #include "vmux/state/fd_bag.hpp"
@@ -49,6 +50,15 @@ class Device {
   /// How often something of it stopped for what its guest gave it.
   [[nodiscard]] virtual std::uint64_t faults() const noexcept { return 0; }
   virtual void report(CounterReport& /*into*/) const {}
+
+  /// What passes between it and its driver or client is told to this tracer; nullptr: to nobody.
+  virtual void set_tracer(Tracer* tracer) noexcept {
+    if (pci::Endpoint* const pci = endpoint()) pci->set_tracer(tracer);
+    if (virtio::Device* const virtio = virtio_device()) virtio->set_tracer(tracer);
+  }
+  /// The name of a register, message or command, as the datasheet or specification has it; empty: it has none. Any
+  /// thread.
+  [[nodiscard]] virtual std::string trace_name(const TraceRecord& record) const;
 };
 
 struct DeviceRequest {

@@ -15,6 +15,7 @@ constexpr OptionText kPortsName{"name", Form::name, "NAME", "of a port", nullptr
 constexpr OptionText kIfGeneration{"if_generation", Form::number, "N",
                                    "fail if it has changed since its generation was N", "any"};
 constexpr OptionText kCapture{"capture", Form::number, "N", "its number", nullptr};
+constexpr OptionText kTrace{"trace", Form::number, "N", "its number", nullptr};
 constexpr OptionText kMayExist{"may_exist", Form::flag, "", "succeed if it is there already with the same settings",
                                "false"};
 constexpr OptionText kIfExists{"if_exists", Form::flag, "", "succeed if there is none", "false"};
@@ -79,8 +80,13 @@ std::vector<MethodText> fixed_texts() {
        "{events, next, lost}"},
       {"log.level",
        "the daemon's log level, after setting it if one is given",
-       {{"level", Form::log_level, "LEVEL", "trace, debug, info, warning, error or off", "as it is"}},
-       "{level}"},
+       {{"level", Form::log_level, "LEVEL", "trace, debug, info, warning, error or off", "as it is"},
+        {"component", Form::text, "NAME",
+         "of this part of the program alone, as folders of its sources are called (device, vfio_user, ...); without a "
+         "level it has that of the daemon again",
+         "all that have none of their own"}},
+       "{level, components?}"},
+      {"log.lines", "the last lines of the daemon's log", {}, "{lines}"},
       {"model.list", "device models", {}, "list of {model, mode, description, max_queues, doorbell, variants, ...}"},
       {"poller.list", "the threads that move frames", {}, "list of {poller, cpu, ports, rounds, busy_rounds, ...}"},
       {"port.dma",
@@ -118,6 +124,16 @@ std::vector<MethodText> fixed_texts() {
        "a switch with its ports and its MAC table",
        {kObjectName},
        "the switch, with ports, mac_table and turns"},
+      {"trace.list", "the traces that are running", {}, "list of traces"},
+      {"trace.read",
+       "the oldest records of a trace, which are gone then; for whoever began it",
+       {kTrace},
+       "the trace, with records"},
+      {"trace.start",
+       "begins to record what passes between a VM and its card: registers, messages, commands, no frames",
+       {kPortsName},
+       "{trace, name, uid, records_read, missed, over}"},
+      {"trace.stop", "ends a trace, whoever began it", {kTrace}, "the trace"},
       {"version", "of the daemon", {}, "{name, version, pid}"},
   };
 }

@@ -8,7 +8,9 @@
 #include <span>
 #include <utility>
 
+#include "base/log_component.hpp"
 #include "base/text/format.hpp"
+#include "control/log/log_context.hpp"
 #include "control/model/spec/kinds.hpp"
 #include "control/model/vm_args.hpp"
 #include "control/rpc/capture_methods.hpp"
@@ -19,6 +21,7 @@
 #include "control/rpc/methods_schema.hpp"
 #include "control/rpc/shown.hpp"
 #include "control/rpc/state_methods.hpp"
+#include "control/rpc/trace_methods.hpp"
 #include "control/version.hpp"
 #include "runtime/counter_rows.hpp"
 
@@ -237,9 +240,27 @@ Outcome<Json> version_of(Controller&, const Json& params) {
 Outcome<Json> log_level(Controller& controller, const Json& object) {
   Params params{object};
   const auto level = params.log_level("level");
+  const auto name = params.text("component");
+  const auto component = name ? find_log_component(*name) : std::nullopt;
+  if (name && !component) {
+    params.reject(ProblemKind::invalid, "component",
+                  fmt::format("expected one of {}, got '{}'", fmt::join(kLogComponents, ", "), *name));
+  }
   if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
-  if (level) controller.set_log_level(*level);
-  return Json{{"level", to_text(controller.daemon().log_level)}};
+  if (component) set_log_level(*component, level);
+  if (level && !component) controller.set_log_level(*level);
+  Json own = Json::object();
+  for (std::size_t i = 0; i < kLogComponents.size(); ++i) {
+    if (const auto its = log_level_of(static_cast<LogComponent>(i)))
+      own[std::string{kLogComponents[i]}] = to_text(*its);
+  }
+  Json result{{"level", to_text(controller.daemon().log_level)}};
+  if (!own.empty()) result["components"] = std::move(own);
+  return result;
+}
+
+Outcome<Json> log_lines(Controller&, const Json& params) {
+  return after(nothing(params), Json{{"lines", LogBook::of_process().lines()}});
 }
 
 /// What the switch counts of every port, pollers of themselves, and models and transports of their own.
@@ -327,6 +348,7 @@ struct Method {
 constexpr auto kMethods = std::to_array<Method>({
     {"version", version_of, {Role::read}},
     {"log.level", log_level, {Role::read, Role::admin}},
+    {"log.lines", log_lines, {Role::operate}},
     {"model.list", model_list, {Role::read}},
     {"backend.list", backend_list, {Role::read}},
     {"counter.list", counter_list, {Role::read}},
@@ -357,6 +379,7 @@ void add_methods(Methods& methods, Controller& controller) {
   add_capture_methods(methods, controller);
   add_dma_methods(methods, controller);
   add_doctor_method(methods, controller);
+  add_trace_methods(methods, controller);
   add_change_methods(methods, controller);
   add_batch_method(methods, controller);
   add_schema_method(methods);

@@ -102,6 +102,15 @@ void ControlQueue::finish(Command& command, Status status) noexcept {
   if (is_error) counters_.refused.add();
 }
 
+void ControlQueue::trace(const Command& command) const noexcept {
+  TraceRecord record;
+  record.what = TraceRecord::What::command;
+  record.code = command.descriptor.opcode;
+  record.bytes = static_cast<std::uint32_t>(command.buffer.size());
+  record.result = command.descriptor.retval;
+  traced_->tracer()->record(record);
+}
+
 bool ControlQueue::serve(CommandHandler& handler, Most most) noexcept {
   bool is_interrupt_wanted = false;
   has_more_ = false;
@@ -114,6 +123,8 @@ bool ControlQueue::serve(CommandHandler& handler, Most most) noexcept {
     if (!fetched) return fault(send_);
     const Status status = *fetched == Status::ok ? handler.execute(command) : *fetched;
     finish(command, status);
+    if (traced_ != nullptr && traced_->tracer() != nullptr) [[unlikely]]
+      trace(command);
     registers_.count_command();
     if (!memory_.store(at, command.descriptor)) return fault(send_);
     memory::publish_fence();  // drivers look at the head, and then at the descriptor

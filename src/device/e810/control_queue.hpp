@@ -12,6 +12,7 @@
 
 #include "device/e810/state.hpp"
 #include "vmux/base/log.hpp"
+#include "vmux/base/trace.hpp"
 #include "vmux/memory/guest_memory.hpp"
 #include "wire/ice_aq.hpp"
 
@@ -91,6 +92,8 @@ class ControlQueue {
   /// Executes commands up to the tail, one or for as long as kTurn_ns. True when there was one whose completion is to
   /// be told by an interrupt.
   bool serve(CommandHandler& handler, Most most) noexcept;
+  /// Whose tracer is told of each command; it outlives this.
+  void set_traced(const Traced& traced) noexcept { traced_ = &traced; }
   /// serve() left some for the next time.
   [[nodiscard]] bool has_more() const noexcept { return has_more_; }
   /// The driver that has given commands is no more.
@@ -109,6 +112,7 @@ class ControlQueue {
   [[nodiscard]] wire::ice::Status fetch_buffer(Command& command) noexcept;
   void keep(const Command& command, wire::ice::Status status) noexcept;
   void finish(Command& command, wire::ice::Status status) noexcept;
+  void trace(const Command& command) const noexcept;
   bool fault(const Names& names) noexcept;
 
   Registers& registers_;
@@ -119,6 +123,7 @@ class ControlQueue {
   memory::GuestMemory memory_;
   RateLimit log_limit_;
   std::array<std::byte, kMaxBuffer> buffer_{};
+  const Traced* traced_ = nullptr;
   bool has_more_ = false;
 };
 

@@ -111,6 +111,8 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
   interrupts_.connect(function_->interrupts());
   for (ControlQueue* const queue : {&admin_queue_, &mailbox_, &sideband_})
     function_->attach(queue->memory());
+  for (ControlQueue* const queue : {&admin_queue_, &mailbox_, &sideband_})
+    queue->set_traced(*function_);
   data_.connect(*function_);
   forget(ClearedBy::core_reset);
 }

@@ -83,6 +83,7 @@ void Nic::connect(std::unique_ptr<pci::Function> function) noexcept {
   }
   registers_.place_data_pages(pages.first(kDataPagesEnd));
   function_->attach(admin_.memory());
+  virtchnl_.set_traced(*function_);
   data_.connect(*function_);
   forget_everything(true);
 }

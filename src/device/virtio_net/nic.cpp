@@ -215,7 +215,16 @@ void Nic::serve_control() noexcept {
 bool Nic::obey(std::uint8_t group, std::uint8_t command, std::span<const std::byte> data) noexcept {
   nic_counters_.commands.add();
   note_change();
-  if (!virtio_net::obey(settings_, agreed_, group, command, data)) {
+  const bool is_done = virtio_net::obey(settings_, agreed_, group, command, data);
+  if (tracer() != nullptr) [[unlikely]] {
+    TraceRecord record;
+    record.what = TraceRecord::What::command;
+    record.code = std::uint32_t{group} << 8 | command;
+    record.bytes = static_cast<std::uint32_t>(data.size());
+    record.result = is_done ? 0 : 1;
+    tracer()->record(record);
+  }
+  if (!is_done) {
     nic_counters_.refused.add();
     if (log_limit_.allow()) {
       logf(LogLevel::info, "{}: command {} of class {}, {} bytes long, refused", options_.name, command, group,

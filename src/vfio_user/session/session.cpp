@@ -278,6 +278,8 @@ void Session::dispatch(Incoming& message) {
                          row->command != Command::region_write_multi)) {
     has_changed_ = true;
   }
+  if (context_.endpoint.tracer() != nullptr) [[unlikely]]
+    trace(message);
   const std::uint64_t mark = transport_.queued_end();
   const auto outcome = [&]() -> Result<Outcome> {
     if (type != flags::kCommand) return fail(Errc::invalid_argument, "a reply to nothing, or no command at all");
@@ -314,6 +316,7 @@ std::span<std::byte> Session::reply(const Header& to, std::size_t payload_size, 
 // the rest of it (see protocol notes), so that client gets the full size.
 void Session::reply_error(const Incoming& to, const Error& error) {
   context_.counters.errors.add();
+  trace_refusal(to.header, error.as_errno());
   if (complaints_.allow()) {
     logf(LogLevel::warning, "{}: request {} refused: {} ({} more before)", context_.endpoint.name(),
          static_cast<std::uint16_t>(to.header.command), error.text(), complaints_.held_back());

@@ -128,6 +128,13 @@ class Session final : private pci::Recorder {
   void reply_error(const Incoming& to, const Error& error);
   [[nodiscard]] bool may_read() const noexcept;
 
+  // session_trace.cpp: nobody looks, mostly
+  void trace(const Incoming& message) noexcept;
+  void trace_refusal(const Header& header, int error) noexcept;
+  void trace(TraceRecord::What what, std::uint32_t region, std::uint64_t offset,
+             std::span<const std::byte> bytes) noexcept;
+  Result<void> write_region(const wire::vfio_user::RegionRequest& request) noexcept;
+
   // session_info.cpp
   Result<Outcome> handle_version(const Request& request);
   Result<Outcome> handle_get_info(const Request& request);

@@ -29,15 +29,17 @@ Result<void> as_kernel(pci::Region region, Result<void> done) noexcept {
   return done;
 }
 
+}  // namespace
+
 /// Nothing is written even where there is no region, as with pwrite().
-Result<void> write_region(pci::Endpoint& endpoint, const RegionRequest& request) noexcept {
+Result<void> Session::write_region(const RegionRequest& request) noexcept {
   if (request.data.empty()) return {};
   if (request.region >= pci::kRegionCount) return fail(Errc::invalid_argument, "no such region");
+  if (context_.endpoint.tracer() != nullptr) [[unlikely]]
+    trace(TraceRecord::What::write, request.region, request.offset, request.data);
   const auto region = static_cast<pci::Region>(request.region);
-  return as_kernel(region, endpoint.write(region, RegionOffset{request.offset}, request.data));
+  return as_kernel(region, context_.endpoint.write(region, RegionOffset{request.offset}, request.data));
 }
-
-}  // namespace
 
 Result<Session::Outcome> Session::handle_region_read(const Request& request) {
   const auto access = wire::vfio_user::decode_region_read(request.payload, context_.options.max_transfer);
@@ -49,6 +51,8 @@ Result<Session::Outcome> Session::handle_region_read(const Request& request) {
   const auto region = static_cast<pci::Region>(access->region);
   const auto done = as_kernel(region, context_.endpoint.read(region, RegionOffset{access->offset}, data));
   if (!done) return tl::unexpected(done.error());
+  if (context_.endpoint.tracer() != nullptr) [[unlikely]]
+    trace(TraceRecord::What::read, access->region, access->offset, data);
   return Outcome::replied;
 }
 
@@ -56,7 +60,7 @@ Result<Session::Outcome> Session::handle_region_write(const Request& request) {
   const auto access = wire::vfio_user::decode_region_write(request.payload, context_.options.max_transfer);
   if (!access) return tl::unexpected(access.error());
   context_.counters.region_writes.add();
-  if (auto done = write_region(context_.endpoint, *access); !done) return tl::unexpected(done.error());
+  if (auto done = write_region(*access); !done) return tl::unexpected(done.error());
   if (access->region == static_cast<std::uint32_t>(pci::Region::config)) watch_intx_unmask();
   put(reply(request.header, sizeof(RegionAccess)), echo_of(*access));
   return Outcome::replied;
@@ -70,7 +74,7 @@ Result<Session::Outcome> Session::handle_write_multi(const Request& request) {
   for (std::uint64_t i = 0; i < *count; ++i) {
     const auto access = wire::vfio_user::single_write(request.payload, i);
     context_.counters.region_writes.add();
-    const auto done = access ? write_region(context_.endpoint, *access) : tl::unexpected(access.error());
+    const auto done = access ? write_region(*access) : tl::unexpected(access.error());
     if (!done && i == 0) return tl::unexpected(done.error());
     if (!done) break;  // the reply tells how far it went
     completed.wr_cnt = i + 1;

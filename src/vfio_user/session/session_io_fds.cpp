@@ -82,6 +82,8 @@ void Session::on_io_event(int fd, pci::Region region, const pci::IoEvent& event)
   drain_peer_eventfd(fd);
   const Le<std::uint64_t> value = event.value.value_or(0);
   const auto bytes = std::as_bytes(std::span{&value, 1}).first(event.size);
+  if (context_.endpoint.tracer() != nullptr) [[unlikely]]
+    trace(TraceRecord::What::write, static_cast<std::uint32_t>(region), event.offset, bytes);
   if (auto done = context_.endpoint.write(region, RegionOffset{event.offset}, bytes); !done && complaints_.allow()) {
     logf(LogLevel::warning, "{}: a write by eventfd: {}", context_.endpoint.name(), done.error().text());
   }

@@ -21,6 +21,15 @@ namespace vmux::app {
 [[nodiscard]] Exit show_top(const Call& call, const AskAny& ask, const Out& out);
 /// What is wrong with ports, uplinks and pollers, and what to do about it; status 1 when there is more than notes.
 [[nodiscard]] Exit examine(const Call& call, const AskAny& ask, const Out& out);
+/// What passes between a VM and its card, until it is stopped.
+[[nodiscard]] Exit trace_port(const Call& call, const AskAny& ask, const Out& out);
+/// Writes what somebody else needs who is to find out what is wrong to FILE, or to a new one here; "-": to standard
+/// output.
+[[nodiscard]] Exit write_bug_report(const Call& call, const AskAny& ask, const Out& out);
+/// What the daemon says for it.
+[[nodiscard]] control::Json bug_report(const AskAny& ask);
+/// A record of trace.read as a line.
+[[nodiscard]] std::string line_of_trace(const control::Json& record);
 /// What a shell needs to complete command lines; asks no daemon.
 [[nodiscard]] Exit print_completion(const Call& call, const AskAny& ask, const Out& out);
 

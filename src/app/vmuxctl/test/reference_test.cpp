@@ -34,7 +34,7 @@ Sample sample_of(const OptionText& option) {
   switch (option.form) {
     case Form::text:
     case Form::name:
-      return quoted("a1");
+      return quoted(option.name == std::string_view{"log_format"} ? "json" : "a1");
     case Form::path:
       return quoted("/tmp/a1");
     case Form::number: {  // bits 2 to 15 are good in every mask

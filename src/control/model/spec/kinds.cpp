@@ -200,6 +200,10 @@ constexpr auto kDaemonOptions = std::to_array<Option<DaemonSpec>>({
                                    "what suits the model"}),
     option<&DaemonSpec::log_level>({"log_level", Form::log_level, "LEVEL", "trace, debug, info, warning, error or off",
                                     "info", "-l,--log-level", 0, 0, Change::reload}),
+    option<&DaemonSpec::log_format>({"log_format", Form::text, "FORMAT",
+                                     "how its lines look: text, json, journal (fields of systemd's), or auto: the "
+                                     "journal where standard error leads there, else text",
+                                     "auto"}),
 });
 
 constexpr auto kPollerOptions = std::to_array<Option<PollersSpec>>({

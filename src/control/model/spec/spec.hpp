@@ -118,8 +118,9 @@ struct DaemonSpec {
   RolesSpec roles;           ///< who may do what of those who may connect to it
   SocketAccess port_access;  ///< of ports that do not say
   LogLevel log_level = LogLevel::info;
-  std::optional<MacAddress> base_mac;  ///< derived from the machine when not given
-  std::optional<Doorbell> doorbell;    ///< each model's own when not given
+  std::optional<std::string> log_format;  ///< "text", "json", "journal" or "auto", which holds when not given
+  std::optional<MacAddress> base_mac;     ///< derived from the machine when not given
+  std::optional<Doorbell> doorbell;       ///< each model's own when not given
   PollersSpec pollers;
 };
 

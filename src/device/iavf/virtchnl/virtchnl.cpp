@@ -77,6 +77,15 @@ Virtchnl::Status Virtchnl::handle(const AdminMessage& message, Reply& reply) noe
   return status;
 }
 
+void Virtchnl::trace(const AdminMessage& message, Status status) const noexcept {
+  TraceRecord record;
+  record.what = TraceRecord::What::command;
+  record.code = static_cast<std::uint32_t>(message.op);
+  record.bytes = static_cast<std::uint32_t>(message.body.size());
+  record.result = static_cast<std::int32_t>(status);
+  traced_->tracer()->record(record);
+}
+
 bool Virtchnl::pump() noexcept {
   AdminMessage message;
   unsigned taken = 0;
@@ -86,6 +95,8 @@ bool Virtchnl::pump() noexcept {
     reply_.is_wanted = true;
     const Status status = handle(message, reply_);
     if (status != Status::success) counters_.refused.add();
+    if (traced_ != nullptr && traced_->tracer() != nullptr) [[unlikely]]
+      trace(message, status);
     if (reply_.is_wanted) post(message.op, status, reply_.bytes());
     tell_what_is_due();
   }

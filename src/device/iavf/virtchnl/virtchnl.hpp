@@ -14,6 +14,7 @@
 #include "device/iavf/admin_queue.hpp"
 #include "device/iavf/interrupts.hpp"
 #include "device/iavf/queues/data_path.hpp"
+#include "vmux/base/trace.hpp"
 #include "wire/virtchnl.hpp"
 
 namespace vmux::device::iavf {
@@ -45,6 +46,8 @@ class Virtchnl {
   /// Answers what the driver has sent, as far as the answers find room, and tells it what is due. A few messages at a
   /// time, for others share the poller: true when there may be more.
   [[nodiscard]] bool pump() noexcept;
+  /// Whose tracer is told of each message; it outlives this. Before the first pump().
+  void set_traced(const Traced& traced) noexcept { traced_ = &traced; }
   /// The driver is to hear of it, with the next pump().
   void link_changed() noexcept { session_.link_event_due = true; }
   /// The function is to be reset, once the driver has heard of it: Linux and DPDK wait for that, and set up their
@@ -97,6 +100,7 @@ class Virtchnl {
   static const Row kRows[];
   static const Row* find(wire::virtchnl::Op op) noexcept;
   [[nodiscard]] Status handle(const AdminMessage& message, Reply& reply) noexcept;
+  void trace(const AdminMessage& message, Status status) const noexcept;
   void tell_what_is_due() noexcept;
   void post(wire::virtchnl::Op op, Status status, Body body) noexcept;
   [[nodiscard]] std::uint32_t offered() const noexcept;
@@ -189,6 +193,7 @@ class Virtchnl {
   const nic::RunState& state_;
   Session session_;
   intel::Channels channels_;  // survive the driver's resets, but not the driver
+  const Traced* traced_ = nullptr;
   Reply reply_;
 };
 

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "wire/names.hpp"
+
+#include <array>
+#include <cstddef>
+
+namespace vmux::wire {
+namespace {
+
+struct Name {
+  std::uint32_t code;
+  const char* name;
+};
+
+template <std::size_t N>
+const char* find(const std::array<Name, N>& names, std::uint32_t code) noexcept {
+  for (const Name& each : names) {
+    if (each.code == code) return each.name;
+  }
+  return nullptr;
+}
+
+// vfio-user, "Commands"
+constexpr auto kVfioUser = std::to_array<Name>({
+    {1, "VFIO_USER_VERSION"},
+    {2, "VFIO_USER_DMA_MAP"},
+    {3, "VFIO_USER_DMA_UNMAP"},
+    {4, "VFIO_USER_DEVICE_GET_INFO"},
+    {5, "VFIO_USER_DEVICE_GET_REGION_INFO"},
+    {6, "VFIO_USER_DEVICE_GET_REGION_IO_FDS"},
+    {7, "VFIO_USER_DEVICE_GET_IRQ_INFO"},
+    {8, "VFIO_USER_DEVICE_SET_IRQS"},
+    {9, "VFIO_USER_REGION_READ"},
+    {10, "VFIO_USER_REGION_WRITE"},
+    {11, "VFIO_USER_DMA_READ"},
+    {12, "VFIO_USER_DMA_WRITE"},
+    {13, "VFIO_USER_DEVICE_RESET"},
+    {15, "VFIO_USER_REGION_WRITE_MULTI"},
+    {16, "VFIO_USER_DEVICE_FEATURE"},
+    {17, "VFIO_USER_MIG_DATA_READ"},
+    {18, "VFIO_USER_MIG_DATA_WRITE"},
+});
+
+// vhost-user, "Front-end message types"
+constexpr auto kVhostUser = std::to_array<Name>({
+    {1, "VHOST_USER_GET_FEATURES"},
+    {2, "VHOST_USER_SET_FEATURES"},
+    {3, "VHOST_USER_SET_OWNER"},
+    {4, "VHOST_USER_RESET_OWNER"},
+    {5, "VHOST_USER_SET_MEM_TABLE"},
+    {6, "VHOST_USER_SET_LOG_BASE"},
+    {7, "VHOST_USER_SET_LOG_FD"},
+    {8, "VHOST_USER_SET_VRING_NUM"},
+    {9, "VHOST_USER_SET_VRING_ADDR"},
+    {10, "VHOST_USER_SET_VRING_BASE"},
+    {11, "VHOST_USER_GET_VRING_BASE"},
+    {12, "VHOST_USER_SET_VRING_KICK"},
+    {13, "VHOST_USER_SET_VRING_CALL"},
+    {14, "VHOST_USER_SET_VRING_ERR"},
+    {15, "VHOST_USER_GET_PROTOCOL_FEATURES"},
+    {16, "VHOST_USER_SET_PROTOCOL_FEATURES"},
+    {17, "VHOST_USER_GET_QUEUE_NUM"},
+    {18, "VHOST_USER_SET_VRING_ENABLE"},
+    {19, "VHOST_USER_SEND_RARP"},
+    {20, "VHOST_USER_NET_SET_MTU"},
+    {21, "VHOST_USER_SET_BACKEND_REQ_FD"},
+    {22, "VHOST_USER_IOTLB_MSG"},
+    {23, "VHOST_USER_SET_VRING_ENDIAN"},
+    {24, "VHOST_USER_GET_CONFIG"},
+    {25, "VHOST_USER_SET_CONFIG"},
+    {26, "VHOST_USER_CREATE_CRYPTO_SESSION"},
+    {27, "VHOST_USER_CLOSE_CRYPTO_SESSION"},
+    {28, "VHOST_USER_POSTCOPY_ADVISE"},
+    {29, "VHOST_USER_POSTCOPY_LISTEN"},
+    {30, "VHOST_USER_POSTCOPY_END"},
+    {31, "VHOST_USER_GET_INFLIGHT_FD"},
+    {32, "VHOST_USER_SET_INFLIGHT_FD"},
+    {33, "VHOST_USER_GPU_SET_SOCKET"},
+    {34, "VHOST_USER_RESET_DEVICE"},
+    {35, "VHOST_USER_VRING_KICK"},
+    {36, "VHOST_USER_GET_MAX_MEM_SLOTS"},
+    {37, "VHOST_USER_ADD_MEM_REG"},
+    {38, "VHOST_USER_REM_MEM_REG"},
+    {39, "VHOST_USER_SET_STATUS"},
+    {40, "VHOST_USER_GET_STATUS"},
+    {41, "VHOST_USER_GET_SHARED_OBJECT"},
+    {42, "VHOST_USER_SET_DEVICE_STATE_FD"},
+    {43, "VHOST_USER_CHECK_DEVICE_STATE"},
+});
+
+// virtchnl.h
+constexpr auto kVirtchnl = std::to_array<Name>({
+    {0, "VIRTCHNL_OP_UNKNOWN"},
+    {1, "VIRTCHNL_OP_VERSION"},
+    {2, "VIRTCHNL_OP_RESET_VF"},
+    {3, "VIRTCHNL_OP_GET_VF_RESOURCES"},
+    {4, "VIRTCHNL_OP_CONFIG_TX_QUEUE"},
+    {5, "VIRTCHNL_OP_CONFIG_RX_QUEUE"},
+    {6, "VIRTCHNL_OP_CONFIG_VSI_QUEUES"},
+    {7, "VIRTCHNL_OP_CONFIG_IRQ_MAP"},
+    {8, "VIRTCHNL_OP_ENABLE_QUEUES"},
+    {9, "VIRTCHNL_OP_DISABLE_QUEUES"},
+    {10, "VIRTCHNL_OP_ADD_ETH_ADDR"},
+    {11, "VIRTCHNL_OP_DEL_ETH_ADDR"},
+    {12, "VIRTCHNL_OP_ADD_VLAN"},
+    {13, "VIRTCHNL_OP_DEL_VLAN"},
+    {14, "VIRTCHNL_OP_CONFIG_PROMISCUOUS_MODE"},
+    {15, "VIRTCHNL_OP_GET_STATS"},
+    {17, "VIRTCHNL_OP_EVENT"},
+    {18, "VIRTCHNL_OP_CONFIG_RSS_HFUNC"},
+    {23, "VIRTCHNL_OP_CONFIG_RSS_KEY"},
+    {24, "VIRTCHNL_OP_CONFIG_RSS_LUT"},
+    {25, "VIRTCHNL_OP_GET_RSS_HENA_CAPS"},
+    {26, "VIRTCHNL_OP_SET_RSS_HENA"},
+    {27, "VIRTCHNL_OP_ENABLE_VLAN_STRIPPING"},
+    {28, "VIRTCHNL_OP_DISABLE_VLAN_STRIPPING"},
+    {29, "VIRTCHNL_OP_REQUEST_QUEUES"},
+    {30, "VIRTCHNL_OP_ENABLE_CHANNELS"},
+    {31, "VIRTCHNL_OP_DISABLE_CHANNELS"},
+    {32, "VIRTCHNL_OP_ADD_CLOUD_FILTER"},
+    {33, "VIRTCHNL_OP_DEL_CLOUD_FILTER"},
+    {44, "VIRTCHNL_OP_GET_SUPPORTED_RXDIDS"},
+    {45, "VIRTCHNL_OP_ADD_RSS_CFG"},
+    {46, "VIRTCHNL_OP_DEL_RSS_CFG"},
+    {47, "VIRTCHNL_OP_ADD_FDIR_FILTER"},
+    {48, "VIRTCHNL_OP_DEL_FDIR_FILTER"},
+    {50, "VIRTCHNL_OP_GET_MAX_RSS_QREGION"},
+    {51, "VIRTCHNL_OP_GET_OFFLOAD_VLAN_V2_CAPS"},
+    {52, "VIRTCHNL_OP_ADD_VLAN_V2"},
+    {53, "VIRTCHNL_OP_DEL_VLAN_V2"},
+    {54, "VIRTCHNL_OP_ENABLE_VLAN_STRIPPING_V2"},
+    {55, "VIRTCHNL_OP_DISABLE_VLAN_STRIPPING_V2"},
+    {56, "VIRTCHNL_OP_ENABLE_VLAN_INSERTION_V2"},
+    {57, "VIRTCHNL_OP_DISABLE_VLAN_INSERTION_V2"},
+    {58, "VIRTCHNL_OP_ENABLE_VLAN_FILTERING_V2"},
+    {59, "VIRTCHNL_OP_DISABLE_VLAN_FILTERING_V2"},
+    {60, "VIRTCHNL_OP_1588_PTP_GET_CAPS"},
+    {66, "VIRTCHNL_OP_GET_QOS_CAPS"},
+    {67, "VIRTCHNL_OP_CONFIG_QUEUE_TC_MAP"},
+    {107, "VIRTCHNL_OP_ENABLE_QUEUES_V2"},
+    {108, "VIRTCHNL_OP_DISABLE_QUEUES_V2"},
+    {111, "VIRTCHNL_OP_MAP_QUEUE_VECTOR"},
+    {112, "VIRTCHNL_OP_CONFIG_QUEUE_BW"},
+    {113, "VIRTCHNL_OP_CONFIG_QUANTA"},
+});
+
+// [VIRTIO] 5.1.6.5
+constexpr auto kVirtioNetControl = std::to_array<Name>({
+    {0x0000, "VIRTIO_NET_CTRL_RX_PROMISC"},         {0x0001, "VIRTIO_NET_CTRL_RX_ALLMULTI"},
+    {0x0002, "VIRTIO_NET_CTRL_RX_ALLUNI"},          {0x0003, "VIRTIO_NET_CTRL_RX_NOMULTI"},
+    {0x0004, "VIRTIO_NET_CTRL_RX_NOUNI"},           {0x0005, "VIRTIO_NET_CTRL_RX_NOBCAST"},
+    {0x0100, "VIRTIO_NET_CTRL_MAC_TABLE_SET"},      {0x0101, "VIRTIO_NET_CTRL_MAC_ADDR_SET"},
+    {0x0200, "VIRTIO_NET_CTRL_VLAN_ADD"},           {0x0201, "VIRTIO_NET_CTRL_VLAN_DEL"},
+    {0x0300, "VIRTIO_NET_CTRL_ANNOUNCE_ACK"},       {0x0400, "VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET"},
+    {0x0401, "VIRTIO_NET_CTRL_MQ_RSS_CONFIG"},      {0x0402, "VIRTIO_NET_CTRL_MQ_HASH_CONFIG"},
+    {0x0500, "VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET"}, {0x0600, "VIRTIO_NET_CTRL_NOTF_COAL_TX_SET"},
+    {0x0601, "VIRTIO_NET_CTRL_NOTF_COAL_RX_SET"},   {0x0602, "VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET"},
+    {0x0603, "VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET"},
+});
+
+}  // namespace
+
+const char* vfio_user_name(std::uint32_t command) noexcept { return find(kVfioUser, command); }
+const char* vhost_user_name(std::uint32_t request) noexcept { return find(kVhostUser, request); }
+const char* virtchnl_name(std::uint32_t op) noexcept { return find(kVirtchnl, op); }
+const char* virtio_net_control_name(std::uint32_t code) noexcept { return find(kVirtioNetControl, code); }
+
+}  // namespace vmux::wire
