@@ -67,13 +67,8 @@ inline bool is_cut(const packet::FrameView& view, const packet::Accepts& accepts
   port::PortCounters& counters = member.port.counters();
   const port::Delivery done = member.port.deliver(frames);
   std::uint64_t bytes = 0;
-  unsigned gso = 0;
-  for (const packet::FrameView& view : frames.first(done.taken)) {
+  for (const packet::FrameView& view : frames.first(done.taken))
     bytes += view.length;
-    gso |= static_cast<unsigned>(view.offload.gso);
-  }
-  if (gso != 0) [[unlikely]]
-    count_cut(member.port, frames.first(done.taken));
   counters.tx_frames.add(done.taken - done.lost);
   counters.tx_bytes.add(bytes - done.lost_bytes);
   if (done.lost != 0) [[unlikely]]
@@ -153,12 +148,15 @@ void Shard::send_queued(const Burst& burst, Member& member) noexcept {
     if (member.shares == 0) return;
   }
   const packet::Accepts accepts = accepts_now(member);
+  has_super_frame_ = false;
   auto frames = gather(burst, member, accepts);
   member.shares = 0;
   if (member.has_policy && member.policy.out != nullptr) [[unlikely]]
     frames = within_limit(member, frames);
   if (frames.empty()) return;
   const port::Delivery done = deliver_now(member, frames);
+  if (has_super_frame_) [[unlikely]]
+    count_cut(member.port, frames.first(done.taken));
   if (member.has_policy) [[unlikely]]
     look_at_delivery(member, frames, done);
 }
@@ -202,6 +200,15 @@ void Shard::deliver(Member& member, std::span<const packet::FrameView> frames) n
   if (member.policy.captures != 0) capture_delivered(member, frames, done);  // a destination is not mirrored
 }
 
+// As is_too_long(). It looks at what a super-frame is known by anyway, so noting one costs other frames nothing.
+[[gnu::always_inline]] inline bool Shard::is_too_long_now(const packet::FrameView& view,
+                                                          const packet::Accepts& accepts) noexcept {
+  if (view.offload.gso == packet::Gso::none) [[likely]]
+    return is_too_long(view, accepts);
+  has_super_frame_ = true;
+  return is_too_long(view, accepts);
+}
+
 // The frames for one port, side by side. They mostly are already: then nothing is copied.
 std::span<const packet::FrameView> Shard::gather(const Burst& burst, Member& member,
                                                  const packet::Accepts& accepts) noexcept {
@@ -213,7 +220,7 @@ std::span<const packet::FrameView> Shard::gather(const Burst& burst, Member& mem
       return rewrite(burst, member, accepts);
     }
     for (const std::size_t behind = end + share.count; end < behind; ++end) {
-      if (is_too_long(burst.views[end], accepts)) return rewrite(burst, member, accepts);
+      if (is_too_long_now(burst.views[end], accepts)) return rewrite(burst, member, accepts);
     }
   }
   return std::span{burst.views}.subspan(first, end - first);
@@ -228,7 +235,7 @@ std::span<const packet::FrameView> Shard::rewrite(const Burst& burst, Member& me
       gathered_[kept] = burst.views[share.first + i];
       if (!member.vlan.carries(frame.vlan) || !rewrite_tag(frame, member, kept)) {
         drop(member, {&gathered_[kept], 1}, port::DropReason::filtered);
-      } else if (is_too_long(gathered_[kept], accepts)) {
+      } else if (is_too_long_now(gathered_[kept], accepts)) {
         drop(member, {&gathered_[kept], 1}, port::DropReason::too_long);
       } else {
         ++kept;

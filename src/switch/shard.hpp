@@ -183,6 +183,7 @@ class Shard final : public runtime::Task {
                                                           const packet::Accepts& accepts) noexcept;
   [[nodiscard]] std::span<const packet::FrameView> rewrite(const Burst& burst, Member& member,
                                                            const packet::Accepts& accepts) noexcept;
+  [[nodiscard]] bool is_too_long_now(const packet::FrameView& view, const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept;
   void cross(Peer& peer, const Burst& burst, Share share) noexcept;
 
@@ -236,7 +237,8 @@ class Shard final : public runtime::Task {
   std::size_t due_looks_ = 0;   // at quiet ports, in eighths
   TurnTimes turn_times_;
 
-  Burst burst_;  // here and not on the stack: setting all of it up costs as much as forwarding
+  Burst burst_;                   // here and not on the stack: setting all of it up costs as much as forwarding
+  bool has_super_frame_ = false;  // what was gathered last
   std::array<packet::FrameView, port::kMaxBurst> gathered_;  // for a port that does not take the burst as it is
   std::array<std::array<std::byte, packet::kLongestHeader>, port::kMaxBurst> stripped_;  // headers without their tag
 };

@@ -98,6 +98,26 @@ TEST(Version, MustComeFirst) {
   EXPECT_TRUE(rig.is_closed());
 }
 
+// A front end of vhost-user waits for an answer to its GET_FEATURES, which is shorter than our header.
+TEST(Version, IsNotWaitedForFromWhoSpeaksVhostUser) {
+  Rig rig;
+  rig.send(Bytes{}.u32(1).u32(1).u32(0));
+  EXPECT_TRUE(rig.is_closed());
+  EXPECT_EQ(rig.server->stats().strangers, 1u);
+}
+
+TEST(Version, IsWaitedForWhereNothingSpeaksAgainstIt) {
+  Rig rig;
+  const Bytes whole = qemu_version();
+  Bytes head, tail;
+  head.assign(whole.begin(), whole.begin() + 12);
+  tail.assign(whole.begin() + 12, whole.end());
+  rig.send(head);
+  rig.settle();
+  EXPECT_EQ(rig.ask(tail).flags, kReply);
+  EXPECT_EQ(rig.server->stats().strangers, 0u);
+}
+
 TEST(Version, ClosesSurplusDescriptors) {
   Rig rig;
   const auto before = open_fds();

@@ -91,6 +91,13 @@ TEST(VhostStream, EndsTheSessionForEachMessageThatMakesNoSense) {
   }
 }
 
+TEST(VhostStream, KnowsWhoSpeaksVfioUser) {
+  Rig rig;
+  rig.send(Bytes{}.u16(7).u16(1).u32(24).u32(0).u32(0).u32(0).text("{}").u16(0));  // VERSION
+  EXPECT_TRUE(rig.is_closed());
+  EXPECT_EQ(rig.server->stats().strangers, 1u);
+}
+
 TEST(VhostStream, ReadsMessagesInPieces) {
   Rig rig;
   for (const auto byte : number(kSetProtocol, kAck)) {

@@ -32,7 +32,8 @@ std::string local_time(std::uint64_t time_ns) {
   char day[32], zone[8];
   std::strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &parts);
   std::strftime(zone, sizeof zone, "%z", &parts);
-  return fmt::format("{}.{:03}{}", day, time_ns % 1'000'000'000 / 1'000'000, zone);
+  const std::string_view offset = zone;  // "+0100", which RFC 3339 has as "+01:00"
+  return fmt::format("{}.{:03}{}:{}", day, time_ns % 1'000'000'000 / 1'000'000, offset.substr(0, 3), offset.substr(3));
 }
 
 /// Standard error is what JOURNAL_STREAM says: DEVICE:INODE.

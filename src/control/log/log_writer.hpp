@@ -21,7 +21,7 @@ enum class LogFormat : unsigned char {
 [[nodiscard]] std::optional<LogFormat> parse_log_format(std::string_view text) noexcept;
 
 // Pure; `time_ns` is since 1970, UTC. Lines end with a line feed.
-/// "2026-01-31T23:59:59.123+0000 warning vm0: it hangs (client 4711; vmuxctl doctor vm0 says what else is wrong)"
+/// "2026-01-31T23:59:59.123+00:00 warning vm0: it hangs (client 4711; vmuxctl doctor vm0 says what else is wrong)"
 [[nodiscard]] std::string text_of(const LogRecord& record, const LogContext& context, std::uint64_t time_ns);
 /// {"time", "level", "component", "message", "port"?, "client"?, "advice"?}
 [[nodiscard]] std::string json_of(const LogRecord& record, const LogContext& context, std::uint64_t time_ns);

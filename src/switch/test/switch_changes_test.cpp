@@ -44,6 +44,18 @@ TEST(SwitchChanges, PiecesOfASuperFrameCountForALimit) {
   EXPECT_EQ(too_long(bench[1]), 1u);
 }
 
+TEST(SwitchChanges, SuperFramesAreCountedWhereTheyAreCut) {
+  Bench bench{{kPlain, kPlain, kPlain}};
+  bench[1].takes = {.checksum = true, .gso_tcp4 = true, .max_frame = 65'535};
+  bench[2].takes = {.max_frame = 1518};
+  const packet::Offload offload{.gso = packet::Gso::tcp4, .header_length = 54, .gso_size = 1000};
+  bench[0].send(frame(0xff, 1, {}, 4000), offload);
+  bench[0].send(frame(0xff, 1));
+  bench.run();
+  EXPECT_EQ(bench[1].counters().cut.get(), 0u);
+  EXPECT_EQ(bench[2].counters().cut.get(), 1u);
+}
+
 TEST(SwitchChanges, GroupsThatPassCanBeOthers) {
   Bench bench{{kPlain, kPlain}};
   Bytes lldp = frame(0xff, 1);
