@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# A Debian kernel of a series ("6.1"), unpacked: kernels/SERIES/vmlinux (and vmlinuz), /version and /lib/modules; never installed.
+# A Debian kernel of a series ("6.1"), unpacked: kernels/SERIES/vmlinux (and vmlinuz), /version, /lib/modules and /headers; never installed.
 
 # What guests never need. The rest (all network cards, VFIO, virtio, IOMMU, GPIO, 9p) stays.
 KERNEL_LEAVES_OUT=(gpu media infiniband iio staging usb hwmon hid input scsi ata isdn comedi mtd md leds platform
@@ -58,5 +58,6 @@ build_kernel() {
   "$LAB_DIR/lib/extract-vmlinux" "$directory/vmlinuz" "$directory/vmlinux"
   depmod -b "$directory" "$version" 2>/dev/null
   echo "$version" >"$directory/version"
+  build_headers "$series" "${image#linux-image-}"
   say "kernel $series: $version"
 }

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
+/* The module: its parameters, and the bus's word of drivers that come and go. */
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+
+#include "compat.h"
+#include "shadow.h"
+
+static char *devices = "";
+module_param(devices, charp, 0444);
+MODULE_PARM_DESC(devices, "Which to shadow: addresses (0000:00:02.0) and vendor:device numbers (8086:1889), with commas between");
+
+static unsigned int tx_mb, rx_mb, both_mb;
+module_param(tx_mb, uint, 0444);
+MODULE_PARM_DESC(tx_mb, "MiB that each device may read, at most 2048 (0, the default: as its queues let expect)");
+module_param(rx_mb, uint, 0444);
+MODULE_PARM_DESC(rx_mb, "MiB that each device may write, at most 2048 (0, the default: as its queues let expect)");
+module_param(both_mb, uint, 0444);
+MODULE_PARM_DESC(both_mb, "MiB that each device may read and write, which is what XDP receives into, at most 2048 (0, the default: none)");
+
+bool shadow_zero_freed;
+module_param_named(zero_freed, shadow_zero_freed, bool, 0644);
+MODULE_PARM_DESC(zero_freed, "Whether a slot is wiped when its buffer is unmapped, so that the device cannot read old packets (default: no)");
+
+#define RETRY_SECONDS 1
+
+static DEFINE_MUTEX(mutex); /* of the list, and of attaching and detaching */
+static LIST_HEAD(attached); /* each holds a reference of the module */
+
+static bool is_named(struct pci_dev *pci)
+{
+	char numbers[10];
+	const char *at = devices;
+
+	snprintf(numbers, sizeof(numbers), "%04x:%04x", pci->vendor, pci->device);
+	while (*at) {
+		size_t length = strcspn(at, ",");
+
+		if ((length == strlen(pci_name(pci)) && !strncasecmp(at, pci_name(pci), length)) ||
+		    (length == strlen(numbers) && !strncasecmp(at, numbers, length)))
+			return true;
+		at += length + (at[length] == ',');
+	}
+	return false;
+}
+
+static struct shadow_device *find(struct pci_dev *pci)
+{
+	struct shadow_device *each;
+
+	list_for_each_entry(each, &attached, list)
+		if (each->pci == pci)
+			return each;
+	return NULL;
+}
+
+static void let_go(struct shadow_device *shadow)
+{
+	list_del(&shadow->list);
+	shadow_detach(shadow);
+	module_put(THIS_MODULE);
+}
+
+static void let_go_of_the_rest(struct work_struct *work);
+static DECLARE_DELAYED_WORK(rest, let_go_of_the_rest);
+
+/*
+ * A driver may go while the network stack still has pages that are mapped (a page_pool outlives its device): they come
+ * back later, and through us. A domain that is not the one of before is somebody else's for as long as it is there.
+ */
+static bool can_let_go(struct shadow_device *shadow)
+{
+	return !shadow_is_in_use(shadow) && iommu_get_domain_for_dev(&shadow->pci->dev) == shadow->domain;
+}
+
+static void let_go_of_the_rest(struct work_struct *work)
+{
+	struct shadow_device *each, *next;
+	bool is_rest = false;
+
+	mutex_lock(&mutex);
+	list_for_each_entry_safe(each, next, &attached, list) {
+		if (each->is_bound)
+			continue;
+		if (can_let_go(each))
+			let_go(each);
+		else
+			is_rest = true;
+	}
+	if (is_rest)
+		schedule_delayed_work(&rest, RETRY_SECONDS * HZ);
+	mutex_unlock(&mutex);
+}
+
+/* A driver is about to probe. */
+static void bind(struct pci_dev *pci)
+{
+	const struct shadow_sizes sizes = { .mb = {
+		[DMA_BIDIRECTIONAL] = both_mb, [DMA_TO_DEVICE] = tx_mb, [DMA_FROM_DEVICE] = rx_mb,
+	} };
+	struct shadow_device *shadow = find(pci);
+
+	if (shadow && iommu_get_domain_for_dev(&pci->dev) == shadow->domain) {
+		shadow->is_bound = true;
+		return;
+	}
+	if (shadow) {
+		/* The kernel has set the device up for its new domain, but for the ops. Its old pools lie in a domain that
+		 * is gone: they are kept, as long as the kernel is up, for whoever comes late with one of their buffers. */
+		pci_warn(pci, "vmux_shadow: buffers of an earlier driver have never come back; their pools are lost\n");
+		set_dma_ops(&pci->dev, shadow->original);
+		list_del(&shadow->list);
+	}
+	if (!try_module_get(THIS_MODULE)) /* on its way out */
+		return;
+	shadow = shadow_attach(pci, &sizes);
+	if (!shadow) {
+		module_put(THIS_MODULE);
+		return;
+	}
+	shadow->is_bound = true;
+	list_add(&shadow->list, &attached);
+}
+
+/* A driver is gone, or was none for this device. */
+static void unbind(struct pci_dev *pci)
+{
+	struct shadow_device *shadow = find(pci);
+
+	if (!shadow)
+		return;
+	shadow->is_bound = false;
+	if (can_let_go(shadow))
+		let_go(shadow);
+	else
+		schedule_delayed_work(&rest, RETRY_SECONDS * HZ);
+}
+
+static int notice(struct notifier_block *block, unsigned long event, void *data)
+{
+	struct pci_dev *pci = to_pci_dev(data);
+
+	if (!is_named(pci))
+		return NOTIFY_DONE;
+	mutex_lock(&mutex);
+	switch (event) {
+	case BUS_NOTIFY_BIND_DRIVER:
+		/* VFIO and the like bring a domain of their own and ask for no streaming DMA. */
+		if (!to_pci_driver(pci->dev.driver)->driver_managed_dma)
+			bind(pci);
+		break;
+	case BUS_NOTIFY_UNBOUND_DRIVER:
+	case BUS_NOTIFY_DRIVER_NOT_BOUND:
+		unbind(pci);
+		break;
+	}
+	mutex_unlock(&mutex);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block notifier = { .notifier_call = notice };
+
+/* A device that has a driver is not touched: its mappings would be neither ours nor not. */
+static void tell_those_who_are_late(void)
+{
+	struct pci_dev *pci = NULL;
+
+	for_each_pci_dev(pci)
+		if (is_named(pci) && READ_ONCE(pci->dev.driver))
+			pci_info(pci, "vmux_shadow: has a driver already; shadowed when that is bound again\n");
+}
+
+static int __init start(void)
+{
+	const char *refusal = SHADOW_REFUSAL;
+	int error;
+
+	if (refusal) {
+		pr_err("vmux_shadow: %s\n", refusal);
+		return -EOPNOTSUPP;
+	}
+	shadow_stats_create();
+	error = bus_register_notifier(&pci_bus_type, &notifier);
+	if (error)
+		shadow_stats_remove();
+	else
+		tell_those_who_are_late();
+	return error;
+}
+
+/* Nobody is attached any more: each holds a reference. */
+static void __exit stop(void)
+{
+	bus_unregister_notifier(&pci_bus_type, &notifier);
+	cancel_delayed_work_sync(&rest);
+	shadow_stats_remove();
+}
+
+module_init(start);
+module_exit(stop);
+MODULE_DESCRIPTION("DMA through permanently mapped pools: strict IOMMU protection without maps and unmaps");
+MODULE_LICENSE("Dual BSD/GPL");
+MODULE_VERSION("0.1.0");

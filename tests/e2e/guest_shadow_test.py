@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A guest's strict IOMMU without maps and unmaps: guest/shadow between stock drivers and their NICs."""
+import hashlib
+import json
+import os
+import socket
+import threading
+
+import pytest
+from conftest import Rig, and_exhaustively
+from guest import KERNELS, Guest
+from harness import shadow
+from harness.stations import sh
+
+TAP = "vmuxshadow0"
+NICS = {"iavf": "iavf", "e1000": "e1000", "virtio-net": "virtio-pci", "e810": "ice"}  # a model, and what drives it
+HOST, ADDRESS = {}, {}
+for _number, _model in enumerate(NICS, 1):
+    HOST[_model], ADDRESS[_model] = f"10.66.{_number}.1", f"10.66.{_number}.2"
+MEGABYTES = 4
+
+
+@pytest.fixture(scope="module", params=KERNELS, ids="linux-{}".format)
+def any_kernel(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def vm(any_kernel, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("shadow")
+    shadow.build(any_kernel, directory)
+    rig = Rig(directory)
+    vmux = rig.vmux()
+    vmux.ctl("uplink", "add", "host", "--backend", "tap", "--device", TAP)
+    sh("; ".join(f"ip addr add {address}/24 dev {TAP}" for address in HOST.values()) + f"; ip link set {TAP} up")
+    options = ["-device", "intel-iommu,intremap=off,caching-mode=on"]  # before all devices that it is for
+    for name in NICS:
+        options += ["-device", json.dumps(Guest.device(vmux.add_port(name, model=name), name))]
+    guest = rig.guest("shadow", kernel=any_kernel, cpus=2, memory=384, append="intel_iommu=on iommu.strict=1", modules=directory, qemu_args=options)
+    rig.boot(guest)
+    guest.vmux = vmux
+    yield guest
+    rig.close()
+
+
+@pytest.fixture
+def nic_of(vm):
+    """A model's NIC, which has its driver and nothing else again afterwards."""
+    used = []
+
+    def nic(model):
+        used.append(shadow.Nic(vm, NICS[model]))
+        used[-1].model = model
+        return used[-1]
+
+    yield nic
+    for each in used:
+        if vm.run("lsmod | grep -q vmux_shadow").status == 0:
+            each.unload()
+    console = vm.console()
+    assert "WARNING:" not in console and "BUG:" not in console, console[-4000:]
+
+
+def bring_up(nic):
+    nic.guest.check(f"ip addr flush dev {nic.name()}; ip addr add {ADDRESS[nic.model]}/24 dev {nic.name()}; ip link set {nic.name()} up; "
+                    f"ping -q -c 2 -i 0.2 -w 60 {HOST[nic.model]}")
+
+
+def exchange(nic):
+    """Random bytes to the host and others from it over TCP, compared."""
+    guest, data = nic.guest, os.urandom(MEGABYTES << 20)
+    heard = hashlib.sha256()
+
+    def serve():
+        for is_sending in (True, False):
+            peer, _ = listener.accept()
+            with peer:
+                if is_sending:
+                    peer.sendall(data)
+                while not is_sending and (block := peer.recv(1 << 16)):
+                    heard.update(block)
+
+    with socket.create_server((HOST[nic.model], 0)) as listener:
+        port = listener.getsockname()[1]
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        guest.check("test -p /tmp/silence || mkfifo /tmp/silence")
+        sum_there = guest.check(f"nc {HOST[nic.model]} {port} <>/tmp/silence | sha256sum", timeout=240).split()[0]
+        assert sum_there == hashlib.sha256(data).hexdigest(), "what the guest heard is not what the host said"
+        sum_sent = guest.check(f"head -c {MEGABYTES << 20} /dev/urandom >/tmp/random; nc {HOST[nic.model]} {port} </tmp/random; "
+                               "sha256sum </tmp/random", timeout=240).split()[0]
+        server.join(60)
+    assert heard.hexdigest() == sum_sent, "what the host heard is not what the guest said"
+
+
+def messages_during(nic, work):
+    """How many maps and unmaps vMux was asked for meanwhile."""
+    def count():
+        client = nic.guest.vmux.stats(nic.model)["client"]
+        return client["dma_maps"] + client["dma_unmaps"]
+    before = count()
+    work()
+    return count() - before
+
+
+def faults(nic):
+    return {name: value for name, value in nic.guest.vmux.stats(nic.model)["model"].items() if "fault" in name and value}
+
+
+@pytest.mark.parametrize("model", and_exhaustively(["iavf"], [model for model in NICS if model != "iavf"]))
+def test_strict_protection_costs_no_message(vm, nic_of, model):
+    """Traffic both ways arrives whole, in a domain that stays strict, and without one map or unmap; and the way back."""
+    nic = nic_of(model)
+    domain = nic.group_type()
+    assert domain == "DMA", domain
+    bring_up(nic)
+    assert messages_during(nic, lambda: exchange(nic)) > 100, "a strict domain has no maps to get rid of"
+    nic.load()
+    bring_up(nic)
+    exchange(nic)  # whatever is mapped once is mapped now
+    before = nic.stats()
+    assert messages_during(nic, lambda: exchange(nic)) == 0
+    after = nic.stats()
+    print(nic.driver, after)
+    assert nic.group_type() == domain
+    assert faults(nic) == {}
+    assert after["bytes_to_device"] - before["bytes_to_device"] > MEGABYTES << 20
+    assert after["bytes_from_device"] - before["bytes_from_device"] > MEGABYTES << 20
+    assert [after[name] for name in after if name.startswith("fallbacks") or name == "strays"] == [0, 0, 0, 0, 0]
+    assert vm.run("rmmod vmux_shadow").status != 0, "the module went although a driver's buffers are in its pools"
+    nic.unload()
+    bring_up(nic)
+    assert messages_during(nic, lambda: exchange(nic)) > 100
