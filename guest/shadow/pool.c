@@ -1,7 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-3-Clause
 #include "pool.h"
 
-#define SHADOW_NO_SLOT 0xffff
+#define SHADOW_NO_SLOT 0xff
+
+/* A slot as one number: its chunk's, its block's, its own. */
+#define SLOT_BITS (SHADOW_LARGEST_SHIFT - SHADOW_SMALLEST_SHIFT)
+#define BLOCK_BITS (SHADOW_CHUNK_SHIFT - SHADOW_LARGEST_SHIFT)
+
+static u32 number_of(u32 chunk, u32 block, u32 slot)
+{
+	return (chunk << BLOCK_BITS | block) << SLOT_BITS | slot;
+}
+
+static struct shadow_chunk *chunk_of(const struct shadow_pool *pool, u32 number)
+{
+	return pool->chunks[number >> (SLOT_BITS + BLOCK_BITS)];
+}
+
+static u32 block_of(u32 number)
+{
+	return number >> SLOT_BITS & (SHADOW_BLOCKS_IN_CHUNK - 1);
+}
+
+static u32 slot_of(u32 number)
+{
+	return number & (SHADOW_SLOTS_IN_BLOCK - 1);
+}
 
 static u32 size_index(size_t size)
 {
@@ -10,9 +34,9 @@ static u32 size_index(size_t size)
 	return order_base_2(size) - SHADOW_SMALLEST_SHIFT;
 }
 
-static u32 slots_of(const struct shadow_chunk *chunk)
+static u32 slots_in(const struct shadow_block *block)
 {
-	return 1U << (SHADOW_CHUNK_SHIFT - chunk->shift);
+	return 1U << (SHADOW_LARGEST_SHIFT - block->shift);
 }
 
 int shadow_pool_init(struct shadow_pool *pool, u32 cpus)
@@ -39,6 +63,7 @@ void shadow_pool_clear(struct shadow_pool *pool)
 struct shadow_chunk *shadow_pool_add(struct shadow_pool *pool, void *memory, u64 address, void *owner)
 {
 	struct shadow_chunk *chunk;
+	u32 i;
 
 	if (pool->count == SHADOW_CHUNKS_IN_POOL)
 		return NULL;
@@ -50,8 +75,10 @@ struct shadow_chunk *shadow_pool_add(struct shadow_pool *pool, void *memory, u64
 	chunk->address = address;
 	chunk->owner = owner;
 	chunk->number = pool->count;
-	chunk->free = SHADOW_NO_SLOT;
-	list_add_tail(&chunk->list, &pool->uncut);
+	for (i = 0; i < SHADOW_BLOCKS_IN_CHUNK; i++) {
+		chunk->blocks[i].number = number_of(chunk->number, i, 0) >> SLOT_BITS;
+		list_add_tail(&chunk->blocks[i].list, &pool->uncut);
+	}
 	pool->chunks[pool->count++] = chunk;
 	return chunk;
 }
@@ -65,88 +92,92 @@ void shadow_pool_settle(struct shadow_pool *pool)
 		pool->limits[size] = min_t(u64, SHADOW_CACHED_SLOTS, share >> (SHADOW_SMALLEST_SHIFT + size));
 }
 
-/* A chunk of this size that has a free slot, cut just now if need be. Under the lock, as all that follows. */
-static struct shadow_chunk *chunk_of_size(struct shadow_pool *pool, u32 size)
+/* A block of this size that has a free slot, cut just now if need be. Under the lock, as all that follows. */
+static struct shadow_block *block_of_size(struct shadow_pool *pool, u32 size)
 {
-	struct shadow_chunk *chunk;
+	struct shadow_block *block;
 
 	if (!list_empty(&pool->sizes[size]))
-		return list_first_entry(&pool->sizes[size], struct shadow_chunk, list);
+		return list_first_entry(&pool->sizes[size], struct shadow_block, list);
 	if (list_empty(&pool->uncut))
 		return NULL;
-	chunk = list_first_entry(&pool->uncut, struct shadow_chunk, list);
-	chunk->shift = SHADOW_SMALLEST_SHIFT + size;
-	chunk->cut = 0;
-	chunk->free = SHADOW_NO_SLOT;
-	list_move(&chunk->list, &pool->sizes[size]);
-	return chunk;
+	block = list_first_entry(&pool->uncut, struct shadow_block, list);
+	block->shift = SHADOW_SMALLEST_SHIFT + size;
+	block->cut = 0;
+	block->free = SHADOW_NO_SLOT;
+	list_move(&block->list, &pool->sizes[size]);
+	return block;
 }
 
-/* chunk << 16 | slot; false: no chunk has one. */
-static bool take_from_chunks(struct shadow_pool *pool, u32 size, u32 *slot)
+/* False: no block has one, and none is uncut. */
+static bool take_from_blocks(struct shadow_pool *pool, u32 size, u32 *number)
 {
-	struct shadow_chunk *chunk = chunk_of_size(pool, size);
+	struct shadow_block *block = block_of_size(pool, size);
+	u32 slot;
 
-	if (!chunk)
+	if (!block)
 		return false;
-	if (chunk->free != SHADOW_NO_SLOT) {
-		*slot = chunk->number << 16 | chunk->free;
-		chunk->free = chunk->next[chunk->free];
-	} else {
-		*slot = chunk->number << 16 | chunk->cut++;
-	}
-	if (++chunk->given == slots_of(chunk))
-		list_del_init(&chunk->list);
-	pool->bytes += 1UL << chunk->shift;
+	slot = block->free;
+	if (slot != SHADOW_NO_SLOT)
+		block->free = block->next[slot];
+	else
+		slot = block->cut++;
+	*number = block->number << SLOT_BITS | slot;
+	if (++block->given == slots_in(block))
+		list_del_init(&block->list);
+	pool->bytes += 1UL << block->shift;
 	pool->bytes_peak = max(pool->bytes_peak, pool->bytes);
 	return true;
 }
 
-static void give_to_chunk(struct shadow_pool *pool, u32 slot)
+static void give_to_block(struct shadow_pool *pool, u32 number)
 {
-	struct shadow_chunk *chunk = pool->chunks[slot >> 16];
+	struct shadow_block *block = &chunk_of(pool, number)->blocks[block_of(number)];
 
-	if (chunk->given == slots_of(chunk))
-		list_add(&chunk->list, &pool->sizes[chunk->shift - SHADOW_SMALLEST_SHIFT]);
-	chunk->next[slot & 0xffff] = chunk->free;
-	chunk->free = slot & 0xffff;
-	pool->bytes -= 1UL << chunk->shift;
-	if (--chunk->given == 0) {
-		chunk->shift = 0;
-		list_move(&chunk->list, &pool->uncut);
+	if (block->given == slots_in(block))
+		list_add(&block->list, &pool->sizes[block->shift - SHADOW_SMALLEST_SHIFT]);
+	block->next[slot_of(number)] = block->free;
+	block->free = slot_of(number);
+	pool->bytes -= 1UL << block->shift;
+	if (--block->given == 0) {
+		block->shift = 0;
+		list_move(&block->list, &pool->uncut);
 	}
 }
 
 /* With an empty cache: half of what it may hold, and the slot that is wanted. Larger slots do too when there are no others. */
-static bool refill(struct shadow_pool *pool, struct shadow_cache *cache, u32 size, u32 *slot)
+static bool refill(struct shadow_pool *pool, struct shadow_cache *cache, u32 size, u32 *number)
 {
 	u32 wanted = pool->limits[size] / 2, larger;
 	bool found;
 
 	raw_spin_lock(&pool->lock);
-	found = take_from_chunks(pool, size, slot);
+	found = take_from_blocks(pool, size, number);
 	while (found && cache->sizes[size].count < wanted &&
-	       take_from_chunks(pool, size, &cache->sizes[size].slots[cache->sizes[size].count]))
+	       take_from_blocks(pool, size, &cache->sizes[size].slots[cache->sizes[size].count]))
 		cache->sizes[size].count++;
 	for (larger = size + 1; !found && larger < SHADOW_SIZES; larger++)
-		found = take_from_chunks(pool, larger, slot);
+		found = take_from_blocks(pool, larger, number);
 	raw_spin_unlock(&pool->lock);
 	return found;
 }
 
-static void describe(struct shadow_chunk *chunk, u32 slot, u32 offset, struct shadow_place *place)
+static void describe(struct shadow_chunk *chunk, u32 block, u32 slot, struct shadow_place *place)
 {
+	size_t inside = ((size_t)block << SHADOW_LARGEST_SHIFT) + ((size_t)slot << chunk->blocks[block].shift);
+
 	place->chunk = chunk;
+	place->block = block;
 	place->slot = slot;
-	place->offset = offset;
-	place->record = &chunk->records[slot];
-	place->memory = chunk->memory + ((size_t)slot << chunk->shift);
-	place->address = chunk->address + ((u64)slot << chunk->shift);
+	place->offset = 0;
+	place->record = &chunk->blocks[block].records[slot];
+	place->memory = chunk->memory + inside;
+	place->address = chunk->address + inside;
 }
 
 bool shadow_pool_take(struct shadow_pool *pool, size_t size, struct shadow_place *place)
 {
-	u32 index, slot = 0;
+	u32 index, number = 0;
 	struct shadow_cache *cache;
 	unsigned long flags;
 	bool found = true;
@@ -156,19 +187,20 @@ bool shadow_pool_take(struct shadow_pool *pool, size_t size, struct shadow_place
 	index = size_index(size);
 	cache = &pool->caches[shadow_cpu_enter(flags)];
 	if (cache->sizes[index].count)
-		slot = cache->sizes[index].slots[--cache->sizes[index].count];
+		number = cache->sizes[index].slots[--cache->sizes[index].count];
 	else
-		found = refill(pool, cache, index, &slot);
+		found = refill(pool, cache, index, &number);
 	shadow_cpu_leave(flags);
 	if (found)
-		describe(pool->chunks[slot >> 16], slot & 0xffff, 0, place);
+		describe(chunk_of(pool, number), block_of(number), slot_of(number), place);
 	return found;
 }
 
 void shadow_pool_give(const struct shadow_place *place)
 {
 	struct shadow_pool *pool = place->chunk->pool;
-	u32 index = place->chunk->shift - SHADOW_SMALLEST_SHIFT, slot = place->chunk->number << 16 | place->slot;
+	u32 index = place->chunk->blocks[place->block].shift - SHADOW_SMALLEST_SHIFT;
+	u32 number = number_of(place->chunk->number, place->block, place->slot);
 	struct shadow_cache *cache;
 	unsigned long flags;
 	u32 *count;
@@ -179,13 +211,13 @@ void shadow_pool_give(const struct shadow_place *place)
 	if (*count == pool->limits[index]) {
 		raw_spin_lock(&pool->lock);
 		while (*count > pool->limits[index] / 2)
-			give_to_chunk(pool, cache->sizes[index].slots[--*count]);
+			give_to_block(pool, cache->sizes[index].slots[--*count]);
 		if (!pool->limits[index])
-			give_to_chunk(pool, slot);
+			give_to_block(pool, number);
 		raw_spin_unlock(&pool->lock);
 	}
 	if (pool->limits[index])
-		cache->sizes[index].slots[(*count)++] = slot;
+		cache->sizes[index].slots[(*count)++] = number;
 	shadow_cpu_leave(flags);
 }
 
@@ -236,13 +268,16 @@ bool shadow_index_find(const struct shadow_index *index, u64 address, struct sha
 
 	for (; (chunk = index->entries[at]); at = (at + 1) & index->mask) {
 		u64 inside = address - chunk->address;
-		u8 shift = READ_ONCE(chunk->shift);
+		u32 block = inside >> SHADOW_LARGEST_SHIFT, within = inside & (SHADOW_LARGEST_SIZE - 1);
+		u8 shift;
 
 		if (inside >= SHADOW_CHUNK_SIZE)
 			continue;
+		shift = READ_ONCE(chunk->blocks[block].shift);
 		if (!shift)
 			return false;
-		describe(chunk, inside >> shift, inside & ((1UL << shift) - 1), place);
+		describe(chunk, block, within >> shift, place);
+		place->offset = within & ((1U << shift) - 1);
 		return true;
 	}
 	return false;

@@ -28,8 +28,8 @@ class Nic:
 
     def __init__(self, guest, driver):
         self.guest, self.driver = guest, driver
-        self.bdf = guest.check(f"basename $(ls -d /sys/bus/pci/drivers/{driver}/0*/net /sys/bus/pci/drivers/{driver}/0*/virtio*/net 2>/dev/null "
-                               "| head -n 1 | sed 's|/virtio[^/]*||; s|/net$||')").strip()
+        self.bdf = guest.check(f"""until net=$(ls -d /sys/bus/pci/drivers/{driver}/0*/net /sys/bus/pci/drivers/{driver}/0*/virtio*/net 2>/dev/null | grep -m 1 .); do
+            sleep 0.1; done; set -- $(echo $net | tr / ' '); echo $6""").strip()
 
     def unbind(self):
         self.guest.check(f"echo {self.bdf} >/sys/bus/pci/drivers/{self.driver}/unbind")
