@@ -112,6 +112,7 @@ std::vector<MethodText> fixed_texts() {
        "what to paste into a VMM to attach a port",
        {kPortsName,
         {"vmm", Form::text, "VMM", "qemu, libvirt or cloud-hypervisor", "qemu"},
+        {"viommu", Form::text, "MODE", "an IOMMU for the guest, and how to use it: none, strict, shadow or pt", "none"},
         {"memory_mb", Form::number, "MB", "memory of the VM", "1024", "--memory", 16, 16u << 20}},
        "{name, vmm, lines, notes}"},
       {"rpc.methods", "the names of all methods", {}, "list of names"},

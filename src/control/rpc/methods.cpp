@@ -12,6 +12,7 @@
 #include "base/text/format.hpp"
 #include "control/log/log_context.hpp"
 #include "control/model/spec/kinds.hpp"
+#include "control/model/viommu_args.hpp"
 #include "control/model/vm_args.hpp"
 #include "control/rpc/capture_methods.hpp"
 #include "control/rpc/dma_methods.hpp"
@@ -176,6 +177,7 @@ Outcome<Json> port_vm_args(Controller& controller, const Json& object) {
   Params params{object};
   const std::string name = params.required_name("name");
   const std::string vmm = params.text("vmm").value_or("qemu");
+  const std::string viommu = params.text("viommu").value_or("none");
   const auto memory = params.number("memory_mb", 16, 16u << 20).value_or(kDefaultMemoryMb);
   if (auto done = params.finish(); !done) return tl::unexpected<Problem>(done.error());
   const auto spec = find_port(controller, name);
@@ -188,7 +190,9 @@ Outcome<Json> port_vm_args(Controller& controller, const Json& object) {
                       port.mac.value_or(MacAddress{}),
                       model.queues(port.queues),
                       port.connect.value_or(false)};
-  const auto args = vm_args(vmm, for_vm, static_cast<unsigned>(memory));
+  const auto args = vm_args(vmm, for_vm, static_cast<unsigned>(memory)).and_then([&](VmArgs made) {
+    return with_viommu(std::move(made), vmm, for_vm.transport, viommu);
+  });
   if (!args) return tl::unexpected<Problem>(args.error());
   return Json{{"name", name}, {"vmm", vmm}, {"lines", args->lines}, {"notes", args->notes}};
 }

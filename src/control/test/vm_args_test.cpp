@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/model/vm_args.hpp"
 
+#include "control/model/viommu_args.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -40,6 +42,35 @@ TEST(VmArgs, QuoteAPathForTheShell) {
 TEST(VmArgs, QuoteAPathForXml) {
   EXPECT_THAT(vm_args("libvirt", VmPort{"vm0", "vfio-user", "/tmp/a&b"}, 512)->lines,
               Contains(HasSubstr("/tmp/a&amp;b")));
+}
+
+TEST(VmArgs, PutAnIommuBeforeTheNic) {
+  const VmArgs made = *vm_args("qemu", VmPort{"vm0", "vfio-user", "/tmp/a"}, 512);
+  const auto args = with_viommu(made, "qemu", "vfio-user", "strict");
+  ASSERT_TRUE(args);
+  ASSERT_EQ(args->lines.size(), made.lines.size() + 1);
+  EXPECT_EQ(args->lines[args->lines.size() - 2], "-device intel-iommu,caching-mode=on");
+  EXPECT_EQ(args->lines.back(), made.lines.back());
+  EXPECT_THAT(args->notes, Contains(HasSubstr("iommu.strict=1")));
+}
+
+TEST(VmArgs, PutAnIommuBeforeLibvirtsCommandLine) {
+  const VmArgs made = *vm_args("libvirt", VmPort{"vm0", "vfio-user", "/tmp/a"}, 512);
+  const auto args = with_viommu(made, "libvirt", "vfio-user", "pt");
+  ASSERT_TRUE(args);
+  EXPECT_THAT(args->lines, Contains("    <iommu model='intel'>"));
+  EXPECT_THAT(args->notes, Contains(HasSubstr("iommu=pt")));
+}
+
+TEST(VmArgs, HaveNoIommuUnlessAsked) {
+  const VmArgs made = *vm_args("cloud-hypervisor", VmPort{"vm0", "vfio-user", "/tmp/a"}, 512);
+  EXPECT_EQ(with_viommu(made, "cloud-hypervisor", "vfio-user", "none")->lines, made.lines);
+}
+
+TEST(VmArgs, RefuseAnIommuThatThereIsNot) {
+  EXPECT_EQ(with_viommu({}, "cloud-hypervisor", "vfio-user", "shadow").error().kind, ProblemKind::not_supported);
+  EXPECT_EQ(with_viommu({}, "qemu", "vhost-user", "shadow").error().kind, ProblemKind::not_supported);
+  EXPECT_EQ(with_viommu({}, "qemu", "vfio-user", "lazy").error().kind, ProblemKind::invalid);
 }
 
 VmPort vhost_port(unsigned queues = 4, bool connects = false) {
