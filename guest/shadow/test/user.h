@@ -16,14 +16,17 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 
 #define ____cacheline_aligned __attribute__((aligned(64)))
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+typedef pthread_mutex_t raw_spinlock_t;
+
+#ifndef __cplusplus /* the tests themselves are C++, and want the types alone */
 #define READ_ONCE(value) (*(const volatile __typeof__(value) *)&(value))
 #define max(a, b) ((a) > (b) ? (a) : (b))
 #define min_t(type, a, b) ((type)(a) < (type)(b) ? (type)(a) : (type)(b))
 #define order_base_2(value) ((value) > 1 ? 64 - __builtin_clzl((unsigned long)(value) - 1) : 0)
-
-struct list_head {
-	struct list_head *next, *prev;
-};
 
 static inline void INIT_LIST_HEAD(struct list_head *list)
 {
@@ -63,7 +66,6 @@ static inline bool list_empty(const struct list_head *head)
 
 #define list_first_entry(head, type, member) ((type *)((char *)(head)->next - offsetof(type, member)))
 
-typedef pthread_mutex_t raw_spinlock_t;
 #define raw_spin_lock_init(lock) pthread_mutex_init(lock, NULL)
 #define raw_spin_lock(lock) pthread_mutex_lock(lock)
 #define raw_spin_unlock(lock) pthread_mutex_unlock(lock)
@@ -84,5 +86,6 @@ static inline void shadow_free(void *memory)
 extern _Thread_local u32 shadow_test_cpu;
 #define shadow_cpu_enter(flags) ((void)(flags = 0), shadow_test_cpu)
 #define shadow_cpu_leave(flags) ((void)(flags))
+#endif
 
 #endif
