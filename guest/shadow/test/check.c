@@ -316,7 +316,7 @@ static int work(struct worker *worker)
 	int i, at;
 
 	NEED(data);
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < 5000; i++) {
 		at = get_random_u32() % HELD;
 		if (held[at]) {
 			NEED(is_all(seen(dev, held[at]), worker->tag + at, size_of[at]));

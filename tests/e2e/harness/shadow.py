@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The guests' module for strict IOMMU protection: built for a kernel of the lab, and put between a device and its driver."""
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,15 +13,17 @@ OPTIONS = ("CC=gcc-12", "CONFIG_DEBUG_INFO_BTF_MODULES=", "CONFIG_MODULE_SIG_ALL
 
 
 def build(kernel, directory):
-    """Makes directory/vmux_shadow.ko."""
-    tree = Path(directory) / "source"
-    shutil.copytree(SOURCES, tree)
+    """Makes directory/vmux_shadow.ko, and vmux_shadow_check.ko, which checks it."""
     headers = CACHE / "kernels" / kernel / "headers" / "build"
     assert headers.exists(), f"the lab has no headers of Linux {kernel}: run lab/build"
-    made = subprocess.run(["make", "-C", tree, f"KDIR={headers}", *OPTIONS], capture_output=True, text=True, timeout=300)
-    assert made.returncode == 0, made.stdout + made.stderr
-    assert "warning: " not in made.stderr.replace("warning: pahole", "").replace("warning: the compiler differs", ""), made.stderr
-    subprocess.run(["strip", "--strip-debug", "-o", Path(directory) / "vmux_shadow.ko", tree / "vmux_shadow.ko"], check=True)
+    for name, sources in (("vmux_shadow", SOURCES), ("vmux_shadow_check", SOURCES / "test")):
+        tree = Path(directory) / f"source-{name}"
+        shutil.copytree(sources, tree)
+        made = subprocess.run(["make", "-C", headers, f"M={tree}", *OPTIONS, "modules"], capture_output=True, text=True, timeout=300)
+        assert made.returncode == 0, made.stdout + made.stderr
+        complaints = [line for line in made.stderr.splitlines() if "warning: " in line and not re.search("pahole|compiler differs", line)]
+        assert not complaints, complaints
+        subprocess.run(["strip", "--strip-debug", "-o", Path(directory) / f"{name}.ko", tree / f"{name}.ko"], check=True)
 
 
 class Nic:
@@ -38,17 +41,33 @@ class Nic:
         self.guest.check(f"echo {self.bdf} >/sys/bus/pci/drivers/{self.driver}/bind")
 
     def load(self, **parameters):
-        """Between the device and its driver. Parameters are those of insmod."""
+        """The module, between the device and its driver. Parameters are those of insmod."""
         self.unbind()
-        options = " ".join(f"{name}={value}" for name, value in parameters.items())
-        self.guest.check(f"mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; insmod /modules/vmux_shadow.ko devices={self.bdf} {options}")
+        self.insert(**parameters)
         self.bind()
 
-    def unload(self):
-        """The driver first: its buffers are ours."""
-        self.unbind()
+    def insert(self, **parameters):
+        """The module, for a device without a driver."""
+        options = " ".join(f"{name}={value}" for name, value in parameters.items())
+        self.guest.check(f"mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug; insmod /modules/vmux_shadow.ko devices={self.bdf} {options}")
+
+    def remove(self):
+        """The module, once it lets itself be removed: when nothing is left of a driver's buffers."""
         self.guest.check("for i in $(seq 300); do rmmod vmux_shadow && exit 0; sleep 0.1; done 2>/dev/null; lsmod; dmesg | tail -n 20; exit 1")
+
+    def unload(self):
+        """The driver first: its buffers are the module's."""
+        self.unbind()
+        self.remove()
         self.bind()
+
+    def check(self, **parameters):
+        """What vmux_shadow_check finds, for a device without a driver: {name: "ok" or where it failed}."""
+        override = f"/sys/bus/pci/devices/{self.bdf}/driver_override"
+        options = " ".join(f"{name}={value}" for name, value in parameters.items())
+        said = self.guest.check(f"""dmesg -c >/dev/null; echo vmux_shadow_check >{override}; insmod /modules/vmux_shadow_check.ko {options}
+            rmmod vmux_shadow_check; echo >{override}; dmesg""")
+        return dict(re.findall(r"vmux_shadow_check: (\w+): (ok|failed at \d+)", said))
 
     def name(self):
         """Its interface, which may take a while."""
