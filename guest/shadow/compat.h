@@ -48,7 +48,7 @@ static inline bool shadow_is_original(struct device *dev)
 #endif
 }
 
-/* A driver's dma_set_mask() decides this again, by the ops; one that calls none finds what an earlier driver has left. */
+/* A driver's dma_set_mask() decides this again, by the ops; who calls none finds what an earlier driver has left. */
 static inline void shadow_want_syncs(struct device *dev)
 {
 #if defined(SHADOW_DMA_SKIP_SYNC_IS_FLAG)

@@ -85,8 +85,8 @@ static unsigned int chunks_for(struct pci_dev *pci, const struct shadow_sizes *s
 static bool add_chunk(struct shadow_device *shadow, enum dma_data_direction dir)
 {
 	struct device *twin = &shadow->twin->dev;
-	struct page *page = alloc_pages_node(dev_to_node(twin), GFP_KERNEL | __GFP_ZERO | __GFP_COMP | __GFP_NOWARN,
-					     CHUNK_ORDER);
+	struct page *page =
+		alloc_pages_node(dev_to_node(twin), GFP_KERNEL | __GFP_ZERO | __GFP_COMP | __GFP_NOWARN, CHUNK_ORDER);
 	dma_addr_t address;
 
 	if (!page)
@@ -113,7 +113,8 @@ static void clear_pool(struct shadow_device *shadow, enum dma_data_direction dir
 	for (i = 0; i < pool->count; i++) {
 		struct shadow_chunk *chunk = pool->chunks[i];
 
-		dma_unmap_page_attrs(&shadow->twin->dev, chunk->address, SHADOW_CHUNK_SIZE, dir, DMA_ATTR_SKIP_CPU_SYNC);
+		dma_unmap_page_attrs(&shadow->twin->dev, chunk->address, SHADOW_CHUNK_SIZE, dir,
+				     DMA_ATTR_SKIP_CPU_SYNC);
 		__free_pages(chunk->owner, CHUNK_ORDER);
 	}
 	shadow_pool_clear(pool);
@@ -163,7 +164,8 @@ static void watch(struct work_struct *work)
 		return;
 	}
 	pci_warn(shadow->pci,
-		 "vmux_shadow: %llu of %llu buffers in 10 s were mapped the kernel's way: more tx_mb, rx_mb or, with XDP, both_mb may help (said once; debugfs has the counters)\n",
+		 "vmux_shadow: %llu of %llu buffers in 10 s were mapped the kernel's way: more tx_mb, rx_mb or, with "
+		 "XDP, both_mb may help (said once; debugfs has the counters)\n",
 		 fallbacks, maps + fallbacks);
 }
 

@@ -9,7 +9,9 @@
 
 static char *devices = "";
 module_param(devices, charp, 0444);
-MODULE_PARM_DESC(devices, "Which to shadow: addresses (0000:00:02.0) and vendor:device numbers (8086:1889), with commas between");
+MODULE_PARM_DESC(
+	devices,
+	"Which to shadow: addresses (0000:00:02.0) and vendor:device numbers (8086:1889), with commas between");
 
 static unsigned int tx_mb, rx_mb, both_mb;
 module_param(tx_mb, uint, 0444);
@@ -17,11 +19,13 @@ MODULE_PARM_DESC(tx_mb, "MiB that each device may read, at most 2048 (0, the def
 module_param(rx_mb, uint, 0444);
 MODULE_PARM_DESC(rx_mb, "MiB that each device may write, at most 2048 (0, the default: as its queues let expect)");
 module_param(both_mb, uint, 0444);
-MODULE_PARM_DESC(both_mb, "MiB that each device may read and write, which is what XDP receives into, at most 2048 (0, the default: none)");
+MODULE_PARM_DESC(both_mb, "MiB that each device may read and write, which is what XDP receives into, at most 2048 (0, "
+			  "the default: none)");
 
 bool shadow_zero_freed;
 module_param_named(zero_freed, shadow_zero_freed, bool, 0644);
-MODULE_PARM_DESC(zero_freed, "Whether a slot is wiped when its buffer is unmapped, so that the device cannot read old packets (default: no)");
+MODULE_PARM_DESC(zero_freed, "Whether a slot is wiped when its buffer is unmapped, so that the device cannot read old "
+			     "packets (default: no)");
 
 #define RETRY_SECONDS 1
 
@@ -96,9 +100,7 @@ static void let_go_of_the_rest(struct work_struct *work)
 /* A driver is about to probe. */
 static void bind(struct pci_dev *pci)
 {
-	const struct shadow_sizes sizes = { .mb = {
-		[DMA_BIDIRECTIONAL] = both_mb, [DMA_TO_DEVICE] = tx_mb, [DMA_FROM_DEVICE] = rx_mb,
-	} };
+	const struct shadow_sizes sizes = { { both_mb, tx_mb, rx_mb } }; /* in the order of directions */
 	struct shadow_device *shadow = find(pci);
 
 	if (shadow && iommu_get_domain_for_dev(&pci->dev) == shadow->domain) {
@@ -106,8 +108,8 @@ static void bind(struct pci_dev *pci)
 		return;
 	}
 	if (shadow) {
-		/* The kernel has set the device up for its new domain, but for the ops. Its old pools lie in a domain that
-		 * is gone: they are kept, as long as the kernel is up, for whoever comes late with one of their buffers. */
+		/* The kernel has set the device up for its new domain, but for the ops. The old pools lie in one that
+		 * is gone: they are kept as long as the kernel is up, for who comes late with one of their buffers. */
 		pci_warn(pci, "vmux_shadow: buffers of an earlier driver have never come back; their pools are lost\n");
 		set_dma_ops(&pci->dev, shadow->original);
 		list_del(&shadow->list);

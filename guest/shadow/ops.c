@@ -75,7 +75,8 @@ static dma_addr_t map(struct device *dev, phys_addr_t phys, size_t size, enum dm
 	struct shadow_place place;
 
 	if (!take(dev, size, dir, &place))
-		return dma_map_page_attrs(twin_of(dev), pfn_to_page(PHYS_PFN(phys)), offset_in_page(phys), size, dir, attrs);
+		return dma_map_page_attrs(twin_of(dev), pfn_to_page(PHYS_PFN(phys)), offset_in_page(phys), size, dir,
+					  attrs);
 	place.record->original = phys_to_virt(phys);
 	place.record->size = size;
 	if (!(attrs & DMA_ATTR_SKIP_CPU_SYNC))
@@ -282,6 +283,8 @@ static size_t opt_mapping_size(void)
 	return SHADOW_LARGEST_SIZE;
 }
 
+/* A list with #if in it is beyond the formatter. */
+/* clang-format off */
 void shadow_fill_ops(struct dma_map_ops *ops)
 {
 	*ops = (struct dma_map_ops){
@@ -315,3 +318,4 @@ void shadow_fill_ops(struct dma_map_ops *ops)
 		.opt_mapping_size = opt_mapping_size,
 	};
 }
+/* clang-format on */

@@ -27,7 +27,11 @@ static inline void shadow_free(void *memory)
 }
 
 /* Nobody else works on this processor's cache until shadow_cpu_leave(): interrupts are off. Gives its number. */
-#define shadow_cpu_enter(flags) ({ local_irq_save(flags); smp_processor_id(); })
+#define shadow_cpu_enter(flags)        \
+	({                             \
+		local_irq_save(flags); \
+		smp_processor_id();    \
+	})
 #define shadow_cpu_leave(flags) local_irq_restore(flags)
 #else
 #include "test/user.h"

@@ -145,7 +145,8 @@ static void give_to_block(struct shadow_pool *pool, u32 number)
 	}
 }
 
-/* With an empty cache: half of what it may hold, and the slot that is wanted. Larger slots do too when there are no others. */
+/* With an empty cache: half of what it may hold, and the slot that is wanted. A larger one does when there is no other.
+ */
 static bool refill(struct shadow_pool *pool, struct shadow_cache *cache, u32 size, u32 *number)
 {
 	u32 wanted = pool->limits[size] / 2, larger;

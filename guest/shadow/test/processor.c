@@ -3,7 +3,4 @@
 
 _Thread_local u32 shadow_test_cpu;
 
-void shadow_test_become(u32 cpu)
-{
-	shadow_test_cpu = cpu;
-}
+void shadow_test_become(u32 cpu) { shadow_test_cpu = cpu; }

@@ -16,7 +16,7 @@ def build(kernel, directory):
     """Makes directory/vmux_shadow.ko, and vmux_shadow_check.ko, which checks it."""
     headers = CACHE / "kernels" / kernel / "headers" / "build"
     assert headers.exists(), f"the lab has no headers of Linux {kernel}: run lab/build"
-    for name, sources in (("vmux_shadow", SOURCES), ("vmux_shadow_check", SOURCES / "test")):
+    for name, sources in (("vmux_shadow", SOURCES), ("vmux_shadow_check", SOURCES / "check")):
         tree = Path(directory) / f"source-{name}"
         shutil.copytree(sources, tree)
         made = subprocess.run(["make", "-C", headers, f"M={tree}", *OPTIONS, "modules"], capture_output=True, text=True, timeout=300)

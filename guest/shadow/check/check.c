@@ -3,8 +3,8 @@
  * A driver that asks the DMA API for what it promises, on a device that does nothing. What the device would read and
  * write is found through the IOMMU's tables, so each check plays both parts, and needs neither traffic nor time.
  *
- * It is bound by driver_override when it is loaded, says "vmux_shadow_check: NAME: ok" or "...: failed at LINE" for each check, and does
- * not want the device in the end. Without vmux_shadow some checks fail: those of what it is for.
+ * It is bound by driver_override when it is loaded, says "vmux_shadow_check: NAME: ok" or "...: failed at LINE" for
+ * each check, and does not want the device in the end. Without vmux_shadow some checks fail: those of what it is for.
  */
 #include <linux/completion.h>
 #include <linux/dma-mapping.h>
@@ -34,9 +34,9 @@ MODULE_PARM_DESC(wiped, "Whether vmux_shadow was given zero_freed");
 #define MANY 256
 
 /* In a check: ends it, with the line for the log. */
-#define NEED(condition)            \
-	do {                       \
-		if (!(condition))  \
+#define NEED(condition)                  \
+	do {                             \
+		if (!(condition))        \
 			return __LINE__; \
 	} while (0)
 
@@ -214,7 +214,8 @@ static int scattered(struct checked *it)
 	dma_sync_sg_for_cpu(it->dev, list, 3, DMA_FROM_DEVICE);
 	NEED(is_all(it->buffer, 2, 100) && is_all(it->buffer + 100, 1, 3996));
 	dma_unmap_sg(it->dev, list, 3, DMA_FROM_DEVICE);
-	NEED(is_all(it->buffer, 2, 100) && is_all(it->buffer + 4096, 3, 9000) && is_all(it->buffer + 32768, 4, 80 << 10));
+	NEED(is_all(it->buffer, 2, 100) && is_all(it->buffer + 4096, 3, 9000) &&
+	     is_all(it->buffer + 32768, 4, 80 << 10));
 	NEED(is_all(it->buffer + 13096, 1, 32768 - 13096));
 	return 0;
 }
@@ -258,8 +259,12 @@ static int coherent(struct checked *it)
 static int recycled_pages(struct checked *it, enum dma_data_direction dir)
 {
 	const struct page_pool_params params = {
-		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV, .pool_size = 64, .nid = NUMA_NO_NODE, .dev = it->dev,
-		.dma_dir = dir, .max_len = PAGE_SIZE,
+		.flags = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV,
+		.pool_size = 64,
+		.nid = NUMA_NO_NODE,
+		.dev = it->dev,
+		.dma_dir = dir,
+		.max_len = PAGE_SIZE,
 	};
 	struct page_pool *pool = page_pool_create(&params);
 	int i;
@@ -412,7 +417,9 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 	return -ENODEV;
 }
 
-static struct pci_driver check_driver = { .name = "vmux_shadow_check", .id_table = (const struct pci_device_id[]){ {} }, .probe = probe };
+static struct pci_driver check_driver = { .name = "vmux_shadow_check",
+					  .id_table = (const struct pci_device_id[]){ {} },
+					  .probe = probe };
 module_pci_driver(check_driver);
 MODULE_DESCRIPTION("Checks of vmux_shadow");
 MODULE_LICENSE("Dual BSD/GPL");
