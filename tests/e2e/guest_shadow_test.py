@@ -90,10 +90,10 @@ def exchange(nic):
         guest.check("test -p /tmp/silence || mkfifo /tmp/silence")
         sum_there = guest.check(f"nc {HOST[nic.model]} {port} <>/tmp/silence | sha256sum", timeout=240).split()[0]
         assert sum_there == hashlib.sha256(data).hexdigest(), "what the guest heard is not what the host said"
-        sum_sent = guest.check(f"head -c {MEGABYTES << 20} /dev/urandom >/tmp/random; nc {HOST[nic.model]} {port} </tmp/random; "
-                               "sha256sum </tmp/random", timeout=240).split()[0]
+        said = guest.check(f"head -c {MEGABYTES << 20} /dev/urandom >/tmp/random; nc {HOST[nic.model]} {port} </tmp/random; sha256sum </tmp/random",
+                           timeout=240)
         server.join(60)
-    assert heard.hexdigest() == sum_sent, "what the host heard is not what the guest said"
+    assert said.split()[0] == heard.hexdigest(), f"what the host heard is not what the guest said: {said}"
 
 
 def messages_during(nic, work):
