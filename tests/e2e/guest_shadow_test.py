@@ -115,7 +115,10 @@ def messages_during(nic, work):
 
 
 def faults(nic):
-    return {name: value for name, value in nic.guest.vmux.stats(nic.model)["model"].items() if "fault" in name and value}
+    """What the model has found unmapped: a touch after completion is among it, because an unmap is answered when nobody is at the page."""
+    counted = {name: value for name, value in nic.guest.vmux.stats(nic.model)["model"].items() if "guest_fault" in name}
+    assert counted, "a model that counts no faults"
+    return {name: value for name, value in counted.items() if value}
 
 
 @pytest.mark.parametrize("model", and_exhaustively(["iavf"], [model for model in NICS if model != "iavf"]))
@@ -126,6 +129,7 @@ def test_strict_protection_costs_no_message(vm, nic_of, model):
     assert domain == "DMA", domain
     bring_up(nic)
     assert messages_during(nic, lambda: exchange(nic)) > 100, "a strict domain has no maps to get rid of"
+    assert faults(nic) == {}
     nic.load()
     bring_up(nic)
     exchange(nic)  # whatever is mapped once is mapped now
