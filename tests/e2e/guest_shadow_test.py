@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Rig, and_exhaustively
+from conftest import USUAL_KERNEL, Rig, and_exhaustively
 from guest import KERNELS, Guest
 from harness import ddp, shadow
 from harness.e810 import PACKAGE
@@ -152,9 +152,9 @@ NEED_THE_MODULE = {"copies_are_private", "nothing_after_completion", "skipped_co
 PARAMETERS = [({}, {}), ({"both_mb": 2}, {"both": 1}), ({"zero_freed": 1}, {"wiped": 1}), ({"tx_mb": 4, "rx_mb": 2}, {})]
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", [kernel for kernel in KERNELS if kernel != USUAL_KERNEL])
 def test_module_is_built_without_a_warning(kernel, tmp_path):
-    """For each kernel, also where no guest of it boots."""
+    """Also for kernels of which no guest boots in this run."""
     shadow.build(kernel, tmp_path)
 
 
@@ -194,28 +194,19 @@ def test_full_pools_lose_nothing(vm, nic_of):
     assert faults(nic) == {}
 
 
-@pytest.mark.exhaustive
-def test_buffers_that_outlive_the_driver(vm, nic_of):
-    """A socket holds received pages while the driver goes: the module stays until they are back, and a new driver may come meanwhile."""
-    nic = nic_of("iavf")
-    bring_up(nic)
-    nic.load()
-    bring_up(nic)
-    reader = vm.spawn("nc -l -p 4000 >/dev/null & echo $! >/tmp/reader; wait")
-    vm.check("until netstat -ltn | grep -q :4000; do sleep 0.1; done; kill -STOP $(cat /tmp/reader)")
-    with socket.create_connection((ADDRESS["iavf"], 4000)) as sender:
-        sender.sendall(bytes(50000))
-        vm.check("until netstat -tn | grep :4000 | grep -qw 50000; do sleep 0.1; done")
-        for _ in range(2):
-            nic.unbind()
-            if vm.kernel == "6.12":  # 6.1 has no page_pool there, and 7.2's takes its pages back
-                assert vm.run("rmmod vmux_shadow").status != 0, "the module went although its slots wait in a socket"
-            nic.bind()
-            bring_up(nic)
-            exchange(nic)
+def test_buffer_that_outlives_its_driver(vm, nic_of):
+    """As a page_pool's pages do, on some kernels: its slot is there until it is unmapped, though another driver has come and gone meanwhile."""
+    def another_driver():
+        assert vm.run("rmmod vmux_shadow").status != 0, "the module went although a slot is taken"
+        nic.bind()
+        bring_up(nic)
         nic.unbind()
-        vm.check("kill -KILL $(cat /tmp/reader)")
-        reader.wait()
+        assert vm.run("rmmod vmux_shadow").status != 0, "the module went although a slot is taken"
+
+    nic = nic_of("iavf")
+    nic.unbind()
+    nic.insert()
+    assert nic.check(another_driver, late=1) == {"late": "ok"}
     nic.remove()
     nic.bind()
 

@@ -28,6 +28,10 @@ static bool wiped;
 module_param(wiped, bool, 0444);
 MODULE_PARM_DESC(wiped, "Whether vmux_shadow was given zero_freed");
 
+static bool late;
+module_param(late, bool, 0444);
+MODULE_PARM_DESC(late, "Checks nothing but this: a buffer is unmapped when this module goes, after its driver");
+
 #define SIZE 2048
 #define LARGE (128 << 10)
 #define LARGEST_SLOT (64 << 10)
@@ -399,27 +403,78 @@ static const struct {
 	{ "many_processors", many_processors },
 };
 
+static void say(const char *name, int line)
+{
+	if (line)
+		pr_info("vmux_shadow_check: %s: failed at %d\n", name, line);
+	else
+		pr_info("vmux_shadow_check: %s: ok\n", name);
+}
+
+/* As a page_pool that outlives the driver of its device. */
+static struct {
+	struct pci_dev *pci;
+	u8 *buffer;
+	dma_addr_t address;
+} outlives;
+
+static void leave_mapped(struct pci_dev *pci)
+{
+	outlives.buffer = kzalloc(SIZE, GFP_KERNEL);
+	if (!outlives.buffer)
+		return;
+	outlives.pci = pci_dev_get(pci);
+	outlives.address = dma_map_single(&pci->dev, outlives.buffer, SIZE, DMA_FROM_DEVICE);
+	memset(seen(&pci->dev, outlives.address), 7, SIZE);
+}
+
+static int unmap_late(void)
+{
+	dma_unmap_single(&outlives.pci->dev, outlives.address, SIZE, DMA_FROM_DEVICE);
+	NEED(is_all(outlives.buffer, 7, SIZE));
+	return 0;
+}
+
 static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 {
 	struct checked it = { .dev = &pci->dev, .buffer = kmalloc(LARGE, GFP_KERNEL) };
-	int i, line;
+	int i;
 
 	if (!it.buffer || dma_set_mask_and_coherent(&pci->dev, DMA_BIT_MASK(64)))
-		return -ENOMEM;
-	for (i = 0; i < ARRAY_SIZE(checks); i++) {
-		line = checks[i].run(&it);
-		if (line)
-			pr_info("vmux_shadow_check: %s: failed at %d\n", checks[i].name, line);
-		else
-			pr_info("vmux_shadow_check: %s: ok\n", checks[i].name);
-	}
+		goto end;
+	if (late && !outlives.pci)
+		leave_mapped(pci);
+	for (i = 0; !late && i < ARRAY_SIZE(checks); i++)
+		say(checks[i].name, checks[i].run(&it));
+end:
 	kfree(it.buffer);
 	return -ENODEV;
 }
 
-static struct pci_driver check_driver = { .name = "vmux_shadow_check",
-					  .id_table = (const struct pci_device_id[]){ {} },
-					  .probe = probe };
-module_pci_driver(check_driver);
+static const struct pci_device_id none[] = { {} };
+
+static struct pci_driver check_driver = {
+	.name = "vmux_shadow_check",
+	.id_table = none,
+	.probe = probe,
+};
+
+static int __init start(void)
+{
+	return pci_register_driver(&check_driver);
+}
+
+static void __exit stop(void)
+{
+	pci_unregister_driver(&check_driver);
+	if (outlives.pci) {
+		say("late", unmap_late());
+		pci_dev_put(outlives.pci);
+		kfree(outlives.buffer);
+	}
+}
+
+module_init(start);
+module_exit(stop);
 MODULE_DESCRIPTION("Checks of vmux_shadow");
 MODULE_LICENSE("Dual BSD/GPL");

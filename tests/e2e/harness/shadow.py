@@ -61,13 +61,13 @@ class Nic:
         self.remove()
         self.bind()
 
-    def check(self, **parameters):
+    def check(self, before_it_goes=lambda: None, **parameters):
         """What vmux_shadow_check finds, for a device without a driver: {name: "ok" or where it failed}."""
         override = f"/sys/bus/pci/devices/{self.bdf}/driver_override"
         options = " ".join(f"{name}={value}" for name, value in parameters.items())
-        said = self.guest.check(f"""dmesg -c >/dev/null; echo vmux_shadow_check >{override}; insmod /modules/vmux_shadow_check.ko {options}
-            rmmod vmux_shadow_check; echo >{override}; dmesg""")
-        return dict(re.findall(r"vmux_shadow_check: (\w+): (ok|failed at \d+)", said))
+        self.guest.check(f"dmesg -c >/dev/null; echo vmux_shadow_check >{override}; insmod /modules/vmux_shadow_check.ko {options}; echo >{override}")
+        before_it_goes()
+        return dict(re.findall(r"vmux_shadow_check: (\w+): (ok|failed at \d+)", self.guest.check("rmmod vmux_shadow_check; dmesg")))
 
     def name(self):
         """Its interface, which may take a while."""
