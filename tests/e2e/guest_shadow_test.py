@@ -237,7 +237,7 @@ def test_xdp_sends_what_it_has_changed(vm, nic_of, model, tmp_path):
     vm.check(f"mkdir -p {os.path.dirname(PACKAGE)} && echo {package} | base64 -d >{PACKAGE}")
     nic = nic_of(model)
     for both_mb in (0, 32):
-        nic.load(both_mb=both_mb)
+        nic.load(both_mb=both_mb, rx_mb=40)  # two rings of 2,048 buffers, each two pages where ice makes room for XDP's headers
         bring_up(nic)
         vm.check(f"ip link set dev {nic.name()} xdpdrv obj /tmp/reflect.o sec xdp")
         wait_for_peer(vm, HOST[model])
