@@ -16,7 +16,7 @@ TEST(PortCounters, EachRowOfTheTableIsACounterOfItsOwn) {
   PortCounters counters;
   std::uint64_t next = 1;
   for (Counter* const counter : {&counters.rx_frames, &counters.rx_bytes, &counters.tx_frames, &counters.tx_bytes,
-                                 &counters.held, &counters.mirrored})
+                                 &counters.held, &counters.cut, &counters.mirrored})
     counter->add(next++);
   for (const DropReasonRow& row : kDropReasons)
     counters.drops(row.reason).add(next++);
