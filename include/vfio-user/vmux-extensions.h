@@ -125,7 +125,8 @@ typedef void(vmux_dma_done_cb_t)(vfu_ctx_t* vfu_ctx, void* arg, int error);
  * called; 0: it goes on. Pieces that need messages are transferred in the order in which they were asked for, behind
  * those of vfu_sgl_read() and vfu_sgl_write(); what is mapped is copied at once. A transfer whose range goes meanwhile
  * ends as the client says. With a record, none outlives its process. EINVAL: a piece is of no range, no `done`, or no
- * vmux_setup_async_dma(); EPERM: a piece is not for writing; ENOTCONN: there is no client. */
+ * vmux_setup_async_dma(); EPERM: a piece is not for writing; ENOTCONN: there is no client; EFAULT, EIO: as
+ * vfu_sgl_read() says of what is mapped or a file, and pieces before that one may have been copied. */
 int vmux_sgl_read_async(vfu_ctx_t* vfu_ctx, dma_sg_t* sgl, size_t cnt, void* data, vmux_dma_done_cb_t* done, void* arg);
 int vmux_sgl_write_async(vfu_ctx_t* vfu_ctx, dma_sg_t* sgl, size_t cnt, const void* data, vmux_dma_done_cb_t* done,
                          void* arg);

@@ -16,6 +16,8 @@ bool is_blocking(const vfu_ctx& context) noexcept { return (context.flags & LIBV
 int failed(int error) noexcept { return errno = error, -1; }
 int result(int error) noexcept { return error == 0 ? 0 : failed(error); }
 
+void progress(vfu_ctx& context) { context.link.progress(&context, /*may_serve=*/context.pending == Pending::nothing); }
+
 /// Serves, or begins to wait for the device. Returns how many requests were served, or -1 with errno.
 int take(vfu_ctx& context, Message& message) {
   if (const int error = refusal(context, message); error != 0) {
@@ -45,7 +47,7 @@ int run(vfu_ctx& context, bool may_receive) {
   int served = 0;
   for (;;) {
     if (!context.watches.empty() && (waits || served == 0)) context.watches.poll(context);
-    if (context.link.async().has_work()) context.link.progress(&context);
+    if (context.link.async().has_work()) progress(context);
     const bool may_fail = waits || served == 0;  // else the next call does
     if (context.pending != Pending::nothing) return may_fail ? failed(EBUSY) : served;
     if (!context.is_negotiated) return may_fail ? failed(ENOTCONN) : served;
@@ -79,6 +81,7 @@ int run(vfu_ctx& context, bool may_receive) {
 /// Takes a client and agrees on the version with it: 0 or an errno.
 int meet_client(vfu_ctx& context) {
   for (;;) {
+    if (context.link.async().has_work()) progress(context);  // what the last client has left
     if (!context.link.has_client()) {
       if (const int error = context.link.accept(); error != 0) return error;
     }

@@ -55,13 +55,17 @@ void AsyncDma::answer_call() noexcept {
   if (is_called_.exchange(false)) static_cast<void>(::eventfd_read(calls_.get(), &count));
 }
 
-void AsyncDma::start(vfio_user::DmaChannel& channel) {
+void AsyncDma::start(vfio_user::DmaChannel& channel, std::uint64_t client) {
   std::deque<AsyncPiece> pieces;
   {
     const std::scoped_lock lock{mutex_};
     pieces.swap(submitted_);
   }
   for (AsyncPiece& piece : pieces) {
+    if (piece.client != client) {
+      ended(piece.of, ENOTCONN);
+      continue;
+    }
     auto done = [this, operation = std::move(piece.of)](const Result<void>& result) {
       ended(operation, error_of(result));
     };
@@ -116,6 +120,7 @@ int begin_transfer(vfu_ctx& context, std::span<const dma_sg> pieces, std::byte* 
                    vmux_dma_done_cb_t* done, void* arg) {
   const auto failed = [](int error) { return errno = error, -1; };
   if (context.dma == nullptr || !context.link.async().is_open() || done == nullptr) return failed(EINVAL);
+  const std::uint64_t client = context.link.client_number();  // before it is looked at what the client has given
   for (const dma_sg& piece : pieces) {
     if (is_write && !piece.writeable) return failed(EPERM);
     if (const int error = context.dma->check(piece); error != 0) return failed(error);
@@ -128,7 +133,7 @@ int begin_transfer(vfu_ctx& context, std::span<const dma_sg> pieces, std::byte* 
     if (error > 0) return failed(error);
     if (error < 0 && piece.length != 0) {
       const auto address = reinterpret_cast<std::uint64_t>(piece.dma_addr) + piece.offset;
-      by_message.push_back({is_write, address, {data, piece.length}, operation});
+      by_message.push_back({client, is_write, address, {data, piece.length}, operation});
     }
     data += piece.length;
   }

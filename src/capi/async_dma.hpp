@@ -27,6 +27,7 @@ struct AsyncOperation {
 
 /// A piece of one, for the client.
 struct AsyncPiece {
+  std::uint64_t client;  // Link::client_number()
   bool is_write;
   std::uint64_t address;
   std::span<std::byte> data;  // the program's, until its operation has ended
@@ -54,8 +55,8 @@ class AsyncDma {
   void call_server() noexcept;
   void answer_call() noexcept;
 
-  /// Gives the channel what was submitted. Whoever holds the channel.
-  void start(vfio_user::DmaChannel& channel);
+  /// Gives the channel what was submitted for this client; for one that is gone it ends. Whoever holds the channel.
+  void start(vfio_user::DmaChannel& channel, std::uint64_t client);
   /// What was submitted and not started ends with that.
   void fail_submitted(int error);
   /// Calls back for what has ended: no lock is held, and callbacks may submit.

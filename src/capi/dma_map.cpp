@@ -88,8 +88,9 @@ int DmaMap::open_file(Region& region, DmaRequest& request, const struct stat& st
     // where descriptors are kept, each range has one of its own.
     const bool is_whole = S_ISREG(status.st_mode) && region.offset <= static_cast<std::uint64_t>(status.st_size) &&
                           region.size() <= static_cast<std::uint64_t>(status.st_size) - region.offset;
-    if (is_whole && region.info.prot == kReadWrite && closing_ == nullptr)
-      return map_shared(region, std::move(request.fd), status);
+    const bool is_shared = is_whole && region.info.prot == kReadWrite && closing_ == nullptr &&
+                           map_shared(region, std::move(request.fd), status);
+    if (is_shared) return 0;  // else there are too many files, or too large ones: the range alone may still do
     const int error = map_alone(region, request.fd.get());
     if (error == 0 && closing_ != nullptr) region.fd = std::make_shared<UniqueFd>(std::move(request.fd));
     return error;
@@ -105,9 +106,9 @@ int DmaMap::open_file(Region& region, DmaRequest& request, const struct stat& st
   return 0;
 }
 
-int DmaMap::map_shared(Region& region, UniqueFd fd, const struct stat& status) {
+bool DmaMap::map_shared(Region& region, UniqueFd&& fd, const struct stat& status) {
   auto backing = backings_.acquire(std::move(fd), status, region.offset, region.size(), /*needs_write=*/true);
-  if (!backing) return backing.error().as_errno();
+  if (!backing) return false;
   region.backing = std::move(*backing);
   region.info.vaddr = region.backing->at(region.offset);
   const std::uint64_t page = region.info.page_size;
@@ -117,7 +118,7 @@ int DmaMap::map_shared(Region& region, UniqueFd fd, const struct stat& status) {
     end = first + region.size();
   }
   region.info.mapping = {region.backing->at(first), end - first};
-  return 0;
+  return true;
 }
 
 // The mapping is in whole pages of the file, which may be huge ones.
@@ -130,7 +131,8 @@ int DmaMap::map_alone(Region& region, int fd) {
   if (base == MAP_FAILED) return errno;
   static_cast<void>(::madvise(base, length, MADV_DONTDUMP));  // a guest's memory is not for this process's core
   region.info.mapping = {base, length};
-  if (backings_.poison() != nullptr) region.guard = {{static_cast<std::byte*>(base), length}, page, backings_.poison()};
+  if (backings_.poison() != nullptr)
+    region.guard = {{static_cast<std::byte*>(base), length}, memory::granule_of(fd), backings_.poison()};
   region.info.vaddr = static_cast<std::byte*>(base) + (region.offset - first);
   return 0;
 }

@@ -130,7 +130,7 @@ class DmaMap {
   using Iterator = std::map<std::uint64_t, std::uint32_t>::const_iterator;
 
   [[nodiscard]] int open_file(Region& region, DmaRequest& request, const struct stat& status);
-  [[nodiscard]] int map_shared(Region& region, UniqueFd fd, const struct stat& status);
+  [[nodiscard]] bool map_shared(Region& region, UniqueFd&& fd, const struct stat& status);
   [[nodiscard]] int map_alone(Region& region, int fd);
   [[nodiscard]] Iterator at_or_before(std::uint64_t address) const noexcept;
   [[nodiscard]] bool overlaps(std::uint64_t start, std::uint64_t size) const noexcept;

@@ -88,6 +88,8 @@ void Link::drop_client() noexcept {
   transport_.reset();
   bridge_.close();
   backlog_.clear();
+  backlog_bytes_ = 0;
+  ++client_number_;
   is_broken_ = has_old_answers_ = has_to_resume_ = false;
   if (record_ != nullptr) record_->settle();
 }
@@ -101,6 +103,7 @@ Link::Got Link::take_buffered(Message& into) {
   if (!backlog_.empty()) {
     into = std::move(backlog_.front());
     backlog_.pop_front();
+    backlog_bytes_ -= into.payload.size();
     return Got::message;
   }
   auto next = transport_->next();
@@ -142,7 +145,7 @@ Link::Got Link::read(Message& into, bool may_receive) {
 
 // `message`: the client has sent something; `nothing`: progress() has something to do.
 Link::Got Link::wait_for_either() {
-  pollfd ends[] = {{is_pipe_ ? STDIN_FILENO : transport_->fd(), POLLIN, 0}, {async_.fd(), POLLIN, 0}};
+  pollfd ends[] = {{transport_->fd(), POLLIN, 0}, {async_.fd(), POLLIN, 0}, {is_pipe_ ? STDIN_FILENO : -1, POLLIN, 0}};
   const SleepsHere window{record_ == nullptr ? cancel_state_ : PTHREAD_CANCEL_DISABLE};
   if (::poll(ends, std::size(ends), -1) < 0) return Got::interrupted;
   return ends[1].revents != 0 ? Got::nothing : Got::message;

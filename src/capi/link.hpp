@@ -137,8 +137,11 @@ class Link {
   [[nodiscard]] AsyncDma& async() noexcept { return async_; }
   /// Any thread: answers will not come any more.
   [[nodiscard]] bool is_dead() const noexcept { return is_dead_; }
-  /// Sends and receives what can be without waiting, and calls back.
-  void progress(vfu_ctx_t* context);
+  /// Sends and receives what can be without waiting, and calls back. Requests that it meets are kept for read(); of a
+  /// client that sends more of them than may be kept while none may be served, nothing more is heard.
+  void progress(vfu_ctx_t* context, bool may_serve);
+  /// Which of all clients this is. Any thread.
+  [[nodiscard]] std::uint64_t client_number() const noexcept { return client_number_; }
   /// The client is gone: what has begun ends with ENOTCONN.
   void end_async(vfu_ctx_t* context);
 
@@ -150,7 +153,9 @@ class Link {
   [[nodiscard]] int wait_for_reply(const bool& is_done);
   [[nodiscard]] bool take_crossing(vfio_user::Incoming& message);
   [[nodiscard]] bool take_answer(const vfio_user::Incoming& message);
-  [[nodiscard]] bool exchange();
+  [[nodiscard]] bool exchange(bool may_serve);
+  [[nodiscard]] bool has_hung_up() const noexcept;
+  [[nodiscard]] bool is_backlog_full() const noexcept;
   [[nodiscard]] Got wait_for_either();
   [[nodiscard]] bool has_question() const noexcept;  // on the only socket
   void commit_question();
@@ -167,7 +172,9 @@ class Link {
   std::optional<vfio_user::Transport> twin_;
   std::optional<vfio_user::DmaChannel> dma_;
   AsyncDma async_;
-  std::deque<Message> backlog_;      // received while waiting for an answer
+  std::deque<Message> backlog_;  // received while waiting for an answer
+  std::size_t backlog_bytes_ = 0;
+  std::atomic<std::uint64_t> client_number_{0};
   bool is_broken_ = false;           // nothing that comes now can be understood
   std::atomic<bool> is_dead_{true};  // an answer from a client will never come
   Record* record_ = nullptr;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Questions to the client: guest memory that is reached by message.
+#include <poll.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 
 #include "capi/cancel.hpp"
@@ -13,7 +16,7 @@ namespace {
 using Io = vfio_user::Transport::Io;
 namespace flags = wire::vfio_user::header_flags;
 
-constexpr std::size_t kMaxBacklog = 1024;
+constexpr std::size_t kMaxBacklog = 1024, kMaxBacklogBytes = 16 << 20;
 
 bool is_reply(const vfio_user::Incoming& message) noexcept {
   return (message.header.flags & flags::kTypeMask) == flags::kReply;
@@ -23,7 +26,8 @@ bool is_reply(const vfio_user::Incoming& message) noexcept {
 
 int Link::dma_transfer(bool is_write, std::uint64_t address, std::span<std::byte> data) {
   const int error = transfer_and_wait(is_write, address, data);
-  if (async_.is_busy()) async_.call_server();  // it may have found the channel taken, or be owed a callback
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // the channel is free: with the one in progress()
+  if (async_.is_busy()) async_.call_server();           // it may have found the channel taken, or be owed a callback
   return error;
 }
 
@@ -70,7 +74,7 @@ int Link::wait_for_reply(const bool& is_done) {
 // False: it makes no sense there, or the client sends requests without end.
 bool Link::take_crossing(vfio_user::Incoming& message) {
   if (take_answer(message)) return true;
-  if (is_reply(message) || twin_ || backlog_.size() >= kMaxBacklog) return false;
+  if (is_reply(message) || twin_ || is_backlog_full()) return false;
   const std::uint64_t request =
       record_ != nullptr ? first_request_ + transport_->position() - message.header.size : std::uint64_t{0};
   backlog_.push_back({message.header,
@@ -78,6 +82,7 @@ bool Link::take_crossing(vfio_user::Incoming& message) {
                       std::move(message.fds),
                       message.lost_fds,
                       request});
+  backlog_bytes_ += backlog_.back().payload.size();
   if (record_ != nullptr) record_->lend(backlog_.back());
   return true;
 }
@@ -93,26 +98,39 @@ bool Link::take_answer(const vfio_user::Incoming& message) {
 
 bool Link::has_question() const noexcept { return dma_.has_value() && !twin_ && !dma_->is_idle(); }
 
+bool Link::is_backlog_full() const noexcept {
+  return backlog_.size() >= kMaxBacklog || backlog_bytes_ >= kMaxBacklogBytes;
+}
+
+bool Link::has_hung_up() const noexcept {
+  pollfd one{transport_->fd(), POLLRDHUP, 0};
+  return ::poll(&one, 1, 0) > 0;
+}
+
 // Another thread's dma_transfer() has the channel as long as it waits: that one takes the answers meanwhile, and calls
 // as it has ended.
-void Link::progress(vfu_ctx_t* context) {
+void Link::progress(vfu_ctx_t* context, bool may_serve) {
   async_.answer_call();
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (const std::unique_lock lock{dma_mutex_, std::try_to_lock}; !lock) {
     async_.watch(-1, false, false);
-  } else if (!dma_ || is_dead_) {
-    async_.fail_submitted(ENOTCONN);
   } else {
-    async_.start(*dma_);
-    if (!exchange()) {
-      is_dead_ = true;
-      dma_->abort();
+    if (dma_ && !is_dead_) {
+      async_.start(*dma_, client_number_);
+      // While the device quiesces, nobody else looks whether the client is there.
+      if (!exchange(may_serve) || (!may_serve && twin_ && has_hung_up())) is_dead_ = true;
+    }
+    if (!dma_ || is_dead_) {
+      async_.watch(-1, false, false);
+      if (dma_) dma_->abort();
+      async_.fail_submitted(ENOTCONN);
     }
   }
   async_.deliver(context);
 }
 
-// False: the client is gone. Requests that cross ours stay in the socket, but for a handful: see has_buffered().
-bool Link::exchange() {
+// False: the client is gone. Requests that cross ours are kept, as many as there is room for.
+bool Link::exchange(bool may_serve) {
   vfio_user::Transport& transport = twin_ ? *twin_ : *transport_;
   bool has_room = true;
   for (bool may_read = true; may_read && !dma_->is_idle();) {
@@ -122,7 +140,10 @@ bool Link::exchange() {
     if (is_pipe_) bridge_.push();
     if (sent == Io::closed) return false;
     has_room = sent == Io::progress;
-    if (backlog_.size() >= kMaxBacklog) break;
+    if (is_backlog_full()) {
+      if (!may_serve) return false;
+      break;
+    }
     auto next = transport.next();
     if (!next) return false;
     if (*next) {
@@ -139,6 +160,7 @@ bool Link::exchange() {
 
 void Link::end_async(vfu_ctx_t* context) {
   if (!async_.is_open()) return;
+  async_.answer_call();
   {
     const std::scoped_lock lock{dma_mutex_};
     async_.watch(-1, false, false);

@@ -31,14 +31,6 @@ constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t to) noexcept
   return align_down(value + to - 1, to);
 }
 
-/// hugetlbfs maps in its own page size, and a mapping beyond the end of the file would make the file longer.
-std::uint64_t granule_of(int fd) noexcept {
-  struct statfs filesystem {};
-  if (::fstatfs(fd, &filesystem) != 0 || filesystem.f_type != HUGETLBFS_MAGIC) return kPage;
-  const auto size = static_cast<std::uint64_t>(filesystem.f_bsize);
-  return std::has_single_bit(size) && size >= kPage ? size : kPage;
-}
-
 /// What to map for a range of a regular file: as much as later ranges may want. Beyond the end of an ordinary file
 /// there is room up to the next power of two, so that a growing file is mapped again only as often as it doubles.
 Extent generous(const Extent& range, std::uint64_t file_size, std::uint64_t granule) noexcept {
@@ -56,6 +48,14 @@ bool is_refused_for_writing(const Error& error) noexcept { return error.sys == E
 
 }  // namespace
 
+// hugetlbfs maps in its own page size, and a mapping beyond the end of the file would make the file longer.
+std::uint64_t granule_of(int fd) noexcept {
+  struct statfs filesystem {};
+  if (::fstatfs(fd, &filesystem) != 0 || filesystem.f_type != HUGETLBFS_MAGIC) return kPage;
+  const auto size = static_cast<std::uint64_t>(filesystem.f_bsize);
+  return std::has_single_bit(size) && size >= kPage ? size : kPage;
+}
+
 Result<std::shared_ptr<Backing>> BackingFiles::acquire(UniqueFd fd, std::uint64_t offset, std::uint64_t size,
                                                        bool needs_write) {
   struct stat status {};
@@ -63,7 +63,7 @@ Result<std::shared_ptr<Backing>> BackingFiles::acquire(UniqueFd fd, std::uint64_
   return acquire(std::move(fd), status, offset, size, needs_write);
 }
 
-Result<std::shared_ptr<Backing>> BackingFiles::acquire(UniqueFd fd, const struct stat& status, std::uint64_t offset,
+Result<std::shared_ptr<Backing>> BackingFiles::acquire(UniqueFd&& fd, const struct stat& status, std::uint64_t offset,
                                                        std::uint64_t size, bool needs_write) {
   const bool is_regular = S_ISREG(status.st_mode);
   if (S_ISDIR(status.st_mode)) return fail(Errc::invalid_argument, "a directory is not memory");
@@ -84,7 +84,7 @@ Result<std::shared_ptr<Backing>> BackingFiles::acquire(UniqueFd fd, const struct
   return backing;
 }
 
-Result<std::shared_ptr<Backing>> BackingFiles::make(UniqueFd fd, const struct stat& status, std::uint64_t offset,
+Result<std::shared_ptr<Backing>> BackingFiles::make(UniqueFd&& fd, const struct stat& status, std::uint64_t offset,
                                                     std::uint64_t size, bool needs_write) {
   const bool is_regular = S_ISREG(status.st_mode);
   const std::uint64_t granule = is_regular ? granule_of(fd.get()) : kPage;

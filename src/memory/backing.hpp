@@ -48,6 +48,9 @@ class Backing {
   BusErrorGuard guard_;  // released before the mapping goes
 };
 
+/// In what a mapping of the file can be cut, in bytes: pages of hugetlbfs, else 4096.
+[[nodiscard]] std::uint64_t granule_of(int fd) noexcept;
+
 /// Finds or makes the backing of a range. One per AddressSpace: clients share nothing, not even a mapping.
 class BackingFiles {
  public:
@@ -59,8 +62,8 @@ class BackingFiles {
   /// Each success must be matched by one release().
   [[nodiscard]] Result<std::shared_ptr<Backing>> acquire(UniqueFd fd, std::uint64_t offset, std::uint64_t size,
                                                          bool needs_write);
-  /// The same for a caller that has asked for the file's `status`.
-  [[nodiscard]] Result<std::shared_ptr<Backing>> acquire(UniqueFd fd, const struct stat& status, std::uint64_t offset,
+  /// The same for a caller that has asked for the file's `status`. The descriptor is taken with success only.
+  [[nodiscard]] Result<std::shared_ptr<Backing>> acquire(UniqueFd&& fd, const struct stat& status, std::uint64_t offset,
                                                          std::uint64_t size, bool needs_write);
   /// The same of a backing that has a range already, without a system call. False: it does not do for this one.
   [[nodiscard]] bool acquire_more(const Backing& backing, std::uint64_t offset, std::uint64_t size,
@@ -86,7 +89,7 @@ class BackingFiles {
     std::uint64_t ranges;
     std::shared_ptr<Backing> backing;
   };
-  [[nodiscard]] Result<std::shared_ptr<Backing>> make(UniqueFd fd, const struct stat& status, std::uint64_t offset,
+  [[nodiscard]] Result<std::shared_ptr<Backing>> make(UniqueFd&& fd, const struct stat& status, std::uint64_t offset,
                                                       std::uint64_t size, bool needs_write);
   [[nodiscard]] std::vector<Entry>::iterator find(const Backing& backing) noexcept;
   void drop_oldest_idle() noexcept;

@@ -82,7 +82,7 @@ inline void Shard::forward(Burst& burst, Share share) noexcept {
   if (frame.is_flood) {
     flood(burst, share);
   } else if (Member* const member = local(frame.to)) {
-    if (!queue(share, *member) && look_elsewhere(burst, share, *member)) flood(burst, share);
+    if (!queue(share, *member) && look_elsewhere(burst, share, *member)) flood_within_limit(burst, share);
   } else if (const ShardRef place = place_of_slot_[slot_of(frame.to)]; place == kMultiLane) {
     forward_to_lanes(burst, share);
   } else if (place != kHere && burst.sender != nullptr) {
@@ -127,6 +127,19 @@ void Shard::flood(const Burst& burst, Share share) noexcept {
   if (burst.sender == nullptr) return;  // it came over a link: the sender has told everyone
   for (Peer& peer : peers_)
     cross(peer, burst, share);
+}
+
+// Of a station that is known and cannot be reached: limit_floods() took it for one that can.
+void Shard::flood_within_limit(Burst& burst, Share share) noexcept {
+  if (burst.sender->policy.flood == nullptr) [[likely]]
+    return flood(burst, share);
+  for (std::uint8_t i = share.first; i < share.first + share.count; ++i) {
+    if (burst.sender->policy.flood->pass({&burst.views[i], 1}, poller_.now_ns()) == 0) {
+      burst.drop(i, port::DropReason::storm);
+    } else {
+      flood(burst, {i, 1, share.run});
+    }
+  }
 }
 
 // The port is not ready: its stations are forgotten before this round ends, and the frame is for an unknown one. Not so

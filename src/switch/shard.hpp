@@ -168,6 +168,7 @@ class Shard final : public runtime::Task {
     if (!queue(share, member)) drop(member, views_of(share), port::DropReason::not_ready);
   }
   void flood(const Burst& burst, Share share) noexcept;
+  void flood_within_limit(Burst& burst, Share share) noexcept;
   [[nodiscard]] bool look_elsewhere(Burst& burst, Share share, Member& member) noexcept;
   static packet::Accepts accepts_of(const Member& member) noexcept;
   [[nodiscard]] port::Delivery deliver_now(Member& member, std::span<const packet::FrameView> frames) noexcept;

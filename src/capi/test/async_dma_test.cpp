@@ -242,6 +242,42 @@ TEST_F(CapiAsync, AClientThatIsSlowIsNotWaitedFor) {
   }
 }
 
+// Requests are kept while the device quiesces, and not without end: a client that sends on is let go.
+TEST_F(CapiAsync, AClientThatSendsWithoutEndDoesNotKeepADeviceFromQuiescing) {
+  attach(kSmall);
+  std::string back(16, '\0');
+  EXPECT_EQ(read(0x10000, back), 0);
+  serve();
+  one.device.quiesce_errno = EBUSY;
+  one.client.send(2, Bytes{}.u32(32).u32(3).u64(0).u64(0x80000).u64(0x1000));
+  int calls = 0;
+  for (; g_ended.empty() && calls < 100; ++calls) {
+    for (int i = 0; i < 64; ++i)
+      one.client.send(4, Bytes{}.u32(16).u32(0).u32(0).u32(0));
+    EXPECT_EQ(vfu_run_ctx(one.ctx), -1);
+    EXPECT_EQ(errno, EBUSY);
+  }
+  EXPECT_GE(calls, 1024 / 64);
+  EXPECT_EQ(g_ended, Calls{"read " + std::to_string(ENOTCONN)});
+  EXPECT_EQ(vfu_device_quiesced(one.ctx, 0), 0);
+}
+
+// The second socket stays open, and nobody answers there.
+TEST_F(CapiAsync, AClientThatGoesWhileTheDeviceQuiescesIsFoundGone) {
+  attach(kTwin);
+  std::string back(16, '\0');
+  EXPECT_EQ(read(0x10000, back), 0);
+  serve();
+  one.device.quiesce_errno = EBUSY;
+  one.client.send(2, Bytes{}.u32(32).u32(3).u64(0).u64(0x80000).u64(0x1000));
+  EXPECT_EQ(vfu_run_ctx(one.ctx), -1);
+  one.client.close();
+  EXPECT_TRUE(is_ready());
+  EXPECT_EQ(vfu_run_ctx(one.ctx), -1);
+  EXPECT_EQ(errno, EBUSY);
+  EXPECT_EQ(g_ended, Calls{"read " + std::to_string(ENOTCONN)});
+}
+
 TEST_F(CapiAsync, WhatIsMappedIsCopiedAtOnceAndPiecesFollowEachOther) {
   attach(kTwin);
   const int fd = memory_file(0x1000);

@@ -236,5 +236,44 @@ TEST(CapiAsyncThreads, WakeTheThreadThatServes) {
   server.join();
 }
 
+// A context that waits takes the next client, whatever the last one and a thread that still asks have left.
+TEST(CapiAsyncThreads, TheNextClientIsServed) {
+  Device one{0};
+  ASSERT_GE(vmux_setup_async_dma(one.ctx), 0);
+  ASSERT_EQ(vfu_realize_ctx(one.ctx), 0);
+  constexpr int kClients = 20;
+  std::thread server{[&] {
+    for (int i = 0; i < kClients; ++i) {
+      ASSERT_EQ(vfu_attach_ctx(one.ctx), 0);
+      while (vfu_run_ctx(one.ctx) >= 0)
+        continue;
+    }
+  }};
+  static std::atomic<int> ended;
+  ended = 0;
+  int begun = 0;
+  for (int i = 0; i < kClients; ++i) {
+    Peer client;
+    ASSERT_TRUE(client.connect(one.path));
+    client.send(1, version(R"({"capabilities":{"max_msg_fds":8,"twin_socket":{"supported":true}}})"));
+    const Received greeting = client.receive();
+    const Peer twin{greeting.fds.at(0)};
+    client.send(2, Bytes{}.u32(32).u32(3).u64(0).u64(0x10000).u64(0x4000));
+    EXPECT_EQ(client.receive().error, 0u);
+    std::string bytes(40, '\0'), word(4, '\0'), waited(4, '\0');
+    auto* const sg = reinterpret_cast<dma_sg_t*>(bytes.data());
+    ASSERT_EQ(vfu_addr_to_sgl(one.ctx, dma_address(0x10000), 4, sg, 1, PROT_READ), 1);
+    std::thread waits{[&] { EXPECT_EQ(vfu_sgl_read(one.ctx, sg, 1, waited.data(), 0), -1); }};
+    EXPECT_EQ(twin.receive().command, 11u);  // and no answer
+    const auto on_end = [](vfu_ctx_t*, void*, int error) { ended += error == ENOTCONN ? 1 : 0; };
+    begun += vmux_sgl_read_async(one.ctx, sg, 1, word.data(), on_end, nullptr) == 0 ? 1 : 0;
+    client.close();
+    waits.join();
+    while (ended != begun)
+      std::this_thread::yield();
+  }
+  server.join();
+}
+
 }  // namespace
 }  // namespace capi_test

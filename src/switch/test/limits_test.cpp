@@ -170,5 +170,20 @@ TEST(SwitchLimits, WhatIsFloodedBeyondItsLimitIsDroppedAndNothingElse) {
   EXPECT_EQ(bench[2].inbox.size(), before + 1);
 }
 
+// A station that is known for good, behind a port whose VM is off: what is for it goes everywhere, and counts.
+TEST(SwitchLimits, WhatIsForAStationThatCannotBeReachedIsFloodedWithinTheLimitToo) {
+  Limited bench;
+  ASSERT_TRUE(bench.sw->set_stations(bench.ids[1], {{.mac = {2, 0, 0, 0, 0, 5}, .vlan = 0}}));
+  bench[1].ready = false;
+  ASSERT_TRUE(bench.sw->set_limits(bench.ids[0], {.flood = kOnlyABurst}));
+  constexpr std::size_t kCount = 10 * kBurst;
+  for (std::size_t i = 0; i < kCount; ++i)
+    bench[0].send(numbered(5, 1, i));
+  bench[2].room = kCount;
+  bench.run();
+  EXPECT_THAT(bench[2].inbox.size(), IsABurst());
+  EXPECT_EQ(bench.dropped(0, DropReason::storm), kCount - bench[2].inbox.size());
+}
+
 }  // namespace
 }  // namespace vmux::switching

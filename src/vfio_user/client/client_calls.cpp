@@ -321,7 +321,10 @@ Result<std::size_t> Client::migration_read(std::span<std::byte> into) {
   ask.size = static_cast<std::uint32_t>(into.size());
   const auto reply = impl_->call(Command::mig_data_read, bytes_of(ask), {}, sizeof ask, into);
   if (!reply) return tl::unexpected(reply.error());
-  return reply->data_size;
+  // A reply may be as long as was asked for, and have less in it: libvfio-user's is.
+  const std::size_t size = reply->fixed_part<MigData>().size;
+  if (size > reply->data_size) return fail(Errc::protocol, "a MIG_DATA_READ reply has less than it says");
+  return size;
 }
 
 Result<void> Client::migration_write(std::span<const std::byte> from) {
