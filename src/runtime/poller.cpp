@@ -46,6 +46,7 @@ void ask_for_short_slices() noexcept {
   ::syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
+/// All of it makes the thread faster or easier to find, and a system that refuses it (seccomp(2)) changes nothing else.
 void settle_thread(const PollerOptions& options) {
   ::pthread_setname_np(::pthread_self(), options.name.substr(0, 15).c_str());
   ask_for_short_slices();

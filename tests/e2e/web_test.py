@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from harness import ROOT
 from harness.vmm import attach, read_register, write_register
 from harness.vmux import Vmux, wait_until
 from harness.web import PROMTOOL, Web
@@ -156,3 +157,9 @@ def test_a_card_that_its_guest_breaks_is_told(daemon, tmp_path):
         write_register(vmm, number, offset, value, region)
     with serving(tmp_path, daemon.rpc) as web:
         wait_until(lambda: web.metrics()['vmux_model_guest_fault_total{port="vm0",model="e1000",direction="tx"}'] == 1, "the fault to be counted")
+
+
+@pytest.mark.parametrize("unit", sorted((ROOT / "dist").glob("*.service.in")), ids=lambda path: path.name)
+def test_a_unit_that_refuses_system_calls_kills_nobody_for_them(unit):
+    lines = unit.read_text().splitlines()
+    assert not any(line.startswith("SystemCallFilter=") for line in lines) or "SystemCallErrorNumber=EPERM" in lines

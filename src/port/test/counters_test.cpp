@@ -52,6 +52,41 @@ TEST(PortCounters, AreDocumented) {
   EXPECT_NE(text.find(table.str()), std::string::npos) << "docs/rpc.md should have:\n" << table.str();
 }
 
+/// Drops that an operator has asked for, or that are for VMs that are not up: nobody is to be called for them.
+constexpr bool is_wanted(DropReason reason) {
+  switch (reason) {
+    case DropReason::filtered:
+    case DropReason::isolated:
+    case DropReason::limited:
+    case DropReason::not_ready:
+    case DropReason::storm:
+      return true;
+    case DropReason::none:
+    case DropReason::no_room:
+    case DropReason::too_long:
+    case DropReason::malformed:
+    case DropReason::ring_full:
+    case DropReason::mirror_ingress:
+    case DropReason::mirror_full:
+    case DropReason::spoofed:
+      return false;
+  }
+  return false;
+}
+
+TEST(PortCounters, OfDropsThatAreWantedRaiseNoAlert) {
+  std::set<std::string> wanted;
+  for (const DropReasonRow& row : kDropReasons) {
+    if (is_wanted(row.reason)) wanted.insert(row.name);
+  }
+  std::string expected;
+  for (const std::string& name : wanted)
+    expected += (expected.empty() ? "" : "|") + name;
+  std::ifstream file{VMUX_DOCS "/../dist/prometheus/alerts.yml"};
+  const std::string text{std::istreambuf_iterator<char>{file}, {}};
+  EXPECT_NE(text.find("vmux_port_drops_total{reason!~\"" + expected + "\"}"), std::string::npos) << expected;
+}
+
 TEST(PortDelivery, CountsWhatIsLostByItsReason) {
   Delivery done{.taken = 5};
   done.lose(DropReason::no_room, 60, 0);

@@ -2,11 +2,18 @@
 #include "vmux/runtime/poller.hpp"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -50,6 +57,33 @@ TEST(Poller, RunsMessagesOnItsOwnThread) {
   EXPECT_NE(thread, std::this_thread::get_id());
   EXPECT_TRUE(poller->call([&] { return poller->is_own_thread(); }));
   EXPECT_FALSE(poller->is_own_thread());
+}
+
+/// As a unit with SystemCallFilter=~@resources and SystemCallErrorNumber=EPERM (systemd.exec(5)) has it; for good.
+bool refuse_scheduling() {
+  constexpr std::uint32_t kRefused = SECCOMP_RET_ERRNO | EPERM;
+  std::array program{
+      sock_filter(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))),
+      sock_filter(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setattr, 1, 0)),
+      sock_filter(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sched_setaffinity, 0, 1)),
+      sock_filter(BPF_STMT(BPF_RET | BPF_K, kRefused)),
+      sock_filter(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)),
+  };
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0 &&
+         ::syscall(SYS_sched_setattr, 0, nullptr, 0) == -1 && errno == EPERM;
+}
+
+TEST(PollerDeathTest, RunsWhereItsThreadMayChangeNothingOfItsScheduling) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  constexpr int kRan = 7;
+  const auto run = [] {
+    const bool is_refused = refuse_scheduling();
+    const auto poller = make_poller({.cpu = 0});
+    if (!is_refused || !poller->start()) ::_exit(1);
+    ::_exit(poller->call([] { return kRan; }));
+  };
+  EXPECT_EXIT(run(), testing::ExitedWithCode(kRan), "");
 }
 
 TEST(Poller, RunsWhatWasPostedBeforeItGoes) {
