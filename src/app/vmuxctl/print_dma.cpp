@@ -17,7 +17,10 @@ std::string where(const Json& translated) {
   if (!member(translated, "file").is_null())
     out += fmt::format(": byte {} of file {}", text(translated, "file_offset"), text(translated, "file"));
   out += '\n';
-  if (member(translated, "in_memory") == Json(false)) return out + "its page is not in memory now\n";
+  const Json& in_memory = member(translated, "in_memory");
+  if (in_memory.is_null() && member(translated, "reached") == Json("mapped"))
+    return out + "its file is no memory: where its page is nobody asks\n";
+  if (in_memory == Json(false)) return out + "its page is not in memory now\n";
   if (const Json& node = member(translated, "node"); node.is_number())
     out += fmt::format("its page is on memory node {}\n", text(node));
   if (!translated.contains("physical")) return out;

@@ -40,9 +40,9 @@ CountsOf before_of(const std::map<std::string, CountsOf>& all, const std::string
   return found == all.end() ? CountsOf{} : found->second;
 }
 
-MemoryFacts memory_facts(const Frontend::Client& client) {
+MemoryFacts memory_facts(const Frontend::Client& client, ClientMaps& clients) {
   const MemoryMap map = memory_map_of(client.memory);
-  const auto sharing = sharing_of(map.files, client.pid);
+  const auto sharing = clients.sharing_of(map.files, client.pid);
   MemoryFacts facts;
   for (const MemoryRange& range : map.ranges) {
     (range.host == nullptr ? facts.by_message : facts.mapped) += range.size;
@@ -67,9 +67,21 @@ std::uint64_t most_descriptors() {
 
 }  // namespace
 
-void Doctor::begin() {
+void Doctor::forget_old(std::uint64_t now_ns) {
+  // Whoever has begun with the first waits no longer for it once the second is old enough for everybody.
+  while (samples_.size() > 1 && now_ns - samples_[1].ns >= kLongest_ns)
+    samples_.pop_front();
+}
+
+void Doctor::begin(std::uint64_t now_ns) {
+  // So there are some thirty at most, however many ask.
+  constexpr std::size_t kFew = 8;
+  constexpr std::uint64_t kClose_ns = 100'000'000, kApart_ns = 1'000'000'000;
+  forget_old(now_ns);
+  const std::uint64_t apart = samples_.size() < kFew ? kClose_ns : kApart_ns;
+  if (!samples_.empty() && now_ns - samples_.back().ns < apart) return;
   Sample sample;
-  sample.ns = monotonic_ns();
+  sample.ns = now_ns;
   for (const PortSpec& spec : controller_.inventory().all<PortSpec>()) {
     const auto state = controller_.port_state(spec.name);
     sample.model[spec.name] = counts_of(state.model);
@@ -80,10 +92,19 @@ void Doctor::begin() {
     sample.counters[spec.name] = counts_of(controller_.lanes(spec.name));
   for (const runtime::Poller* poller : controller_.pollers())
     sample.pollers.push_back(poller->stats());
-  before_ = std::move(sample);
+  samples_.push_back(std::move(sample));
 }
 
-PortFacts Doctor::look_at(const PortSpec& spec, const Sample* before) const {
+const Doctor::Sample* Doctor::sample_for(std::uint64_t over_ns, std::uint64_t now_ns) const noexcept {
+  constexpr std::uint64_t kStale_ns = 60'000'000'000;
+  if (samples_.empty()) return nullptr;
+  const auto newest =
+      std::find_if(samples_.rbegin(), samples_.rend(), [&](const Sample& one) { return now_ns - one.ns >= over_ns; });
+  const Sample& found = newest == samples_.rend() ? samples_.front() : *newest;
+  return now_ns - found.ns < kStale_ns ? &found : nullptr;
+}
+
+PortFacts Doctor::look_at(const PortSpec& spec, const Sample* before, ClientMaps& clients) const {
   const ModelEntry& model = *controller_.catalogue().model(spec.model);
   const auto view = controller_.look_at(spec.name);
   const auto lanes = controller_.lanes(spec.name);
@@ -105,7 +126,7 @@ PortFacts Doctor::look_at(const PortSpec& spec, const Sample* before) const {
     facts.transport.before = before_of(before->transport, spec.name);
   }
   facts.config = config_facts(view.config);
-  facts.memory = memory_facts(view.client);
+  facts.memory = memory_facts(view.client, clients);
   if (model.takes_device && spec.device) facts.function = function_facts(*spec.device, controller_.system_files());
   return facts;
 }
@@ -131,16 +152,14 @@ PollerFacts Doctor::look_at(std::size_t poller, const Sample* before) const {
   return facts;
 }
 
-Facts Doctor::look(const std::optional<std::string>& port) const {
-  constexpr std::uint64_t kStale_ns = 60'000'000'000;
-  const std::uint64_t now = monotonic_ns();
-  const bool is_known = before_ && now - before_->ns < kStale_ns;
-  const Sample* const before = is_known ? &*before_ : nullptr;
+Facts Doctor::look(const std::optional<std::string>& port, std::uint64_t over_ns, std::uint64_t now_ns) const {
+  const Sample* const before = sample_for(over_ns, now_ns);
+  ClientMaps clients;
   const PortSpec* const only = port ? controller_.inventory().find<PortSpec>(*port) : nullptr;
   Facts facts;
-  if (is_known) facts.seconds = static_cast<double>(now - before_->ns) / 1e9;
+  if (before != nullptr) facts.seconds = static_cast<double>(now_ns - before->ns) / 1e9;
   for (const PortSpec& spec : controller_.inventory().all<PortSpec>()) {
-    if (only == nullptr || only->name == spec.name) facts.ports.push_back(look_at(spec, before));
+    if (only == nullptr || only->name == spec.name) facts.ports.push_back(look_at(spec, before, clients));
   }
   for (const UplinkSpec& spec : controller_.inventory().all<UplinkSpec>()) {
     if (only == nullptr || only->switch_name == spec.switch_name) facts.uplinks.push_back(look_at(spec, before));

@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -14,11 +13,7 @@
 #include <array>
 #include <fstream>
 #include <map>
-#include <sstream>
-#include <string_view>
 
-#include "base/text/format.hpp"
-#include "base/text/text.hpp"
 #include "memory/table.hpp"
 #include "vmux/base/unique_fd.hpp"
 
@@ -52,7 +47,10 @@ MemoryFile facts_of(int fd) {
     file.page_size = static_cast<std::uint64_t>(system.f_bsize);
   } else if (magic == TMPFS_MAGIC) {
     file.kind = "tmpfs";
+  } else {
+    return file;
   }
+  file.is_memory = true;
   return file;
 }
 
@@ -79,6 +77,24 @@ std::uint64_t pagemap_of(const std::byte* page) {
   file.seekg(static_cast<std::streamoff>(reinterpret_cast<std::uintptr_t>(page) / kPage * sizeof entry));
   file.read(reinterpret_cast<char*>(&entry), sizeof entry);
   return file ? entry : 0;
+}
+
+Place place_of(const std::byte* byte) {
+  constexpr std::uint64_t kThere = 1ull << 63, kFrame = (1ull << 55) - 1;
+  std::byte* const page = page_of(byte);
+  Place place;
+  unsigned char in_core = 0;
+  if (::mincore(page, kPage, &in_core) != 0 || (in_core & 1) == 0) return place;
+  place.is_there = true;
+  // It is in memory, but this process may not have used it yet. A file that is too short by now is an error here, and
+  // no signal.
+  static_cast<void>(::madvise(page, kPage, MADV_POPULATE_READ));
+  const std::uint64_t entry = pagemap_of(page);
+  if ((entry & kThere) != 0 && (entry & kFrame) != 0) {
+    place.physical = (entry & kFrame) * kPage + static_cast<std::uint64_t>(byte - page);
+  }
+  if (const int node = nodes_of({page}).front(); node >= 0) place.node = static_cast<unsigned>(node);
+  return place;
 }
 
 }  // namespace
@@ -114,49 +130,9 @@ MemoryMap memory_map_of(std::shared_ptr<const memory::Table> table) {
   return map;
 }
 
-std::vector<Sharing> sharing_in(const std::vector<MemoryFile>& files, std::istream& maps) {
-  std::vector<Sharing> found(files.size(), Sharing::none);
-  for (std::string line; std::getline(maps, line);) {
-    std::istringstream words{line};
-    std::string addresses, access, offset, device;
-    std::uint64_t inode = 0;
-    if (!(words >> addresses >> access >> offset >> device >> inode) || inode == 0 || access.size() < 4) continue;
-    for (std::size_t i = 0; i < files.size(); ++i) {
-      if (files[i].inode != inode) continue;
-      const std::string wanted = fmt::format("{:02x}:{:02x}", major(files[i].device), minor(files[i].device));
-      if (device != wanted) continue;
-      if (access[3] == 's') found[i] = Sharing::shared;
-      if (access[3] == 'p' && found[i] == Sharing::none) found[i] = Sharing::private_;
-    }
-  }
-  return found;
-}
-
-std::vector<Sharing> sharing_of(const std::vector<MemoryFile>& files, pid_t client, const std::string& proc) {
-  std::ifstream maps{fmt::format("{}/{}/maps", proc, client)};
-  // The kernel opens the file for whoever may trace the process, and reads as empty once that is gone.
-  if (client <= 0 || !maps || maps.peek() == std::ifstream::traits_type::eof()) {
-    return std::vector<Sharing>(files.size(), Sharing::unknown);
-  }
-  return sharing_in(files, maps);
-}
-
-Place place_of(const std::byte* byte) {
-  constexpr std::uint64_t kThere = 1ull << 63, kFrame = (1ull << 55) - 1;
-  std::byte* const page = page_of(byte);
-  Place place;
-  unsigned char in_core = 0;
-  if (::mincore(page, kPage, &in_core) != 0 || (in_core & 1) == 0) return place;
-  place.is_there = true;
-  // It is in memory, but this process may not have used it yet. A file that is too short by now is an error here, and
-  // no signal.
-  static_cast<void>(::madvise(page, kPage, MADV_POPULATE_READ));
-  const std::uint64_t entry = pagemap_of(page);
-  if ((entry & kThere) != 0 && (entry & kFrame) != 0) {
-    place.physical = (entry & kFrame) * kPage + static_cast<std::uint64_t>(byte - page);
-  }
-  if (const int node = nodes_of({page}).front(); node >= 0) place.node = static_cast<unsigned>(node);
-  return place;
+std::optional<Place> place_of(const MemoryMap& map, const MemoryRange& range, std::uint64_t offset) {
+  if (!range.file || !map.files[*range.file].is_memory) return std::nullopt;
+  return place_of(range.host + offset);
 }
 
 std::optional<unsigned> node_of(const MemoryMap& map) {

@@ -2,12 +2,9 @@
 // What a VM has given to its card: ranges, the files behind them, and where a byte of them lies in this machine.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "vmux/memory/address_space.hpp"
@@ -19,6 +16,7 @@ struct MemoryFile {
   std::uint64_t device = 0, inode = 0;  ///< stat(2); together they say which one, if it is memory
   const char* kind = "file";            ///< "hugetlbfs", "tmpfs" (which a memfd is of) or "file"
   std::uint64_t page_size = 4096;       ///< bytes
+  bool is_memory = false;  ///< of one of the first two kinds: nothing about it asks a file system of others
 };
 
 struct MemoryRange {
@@ -40,28 +38,16 @@ struct MemoryMap {
 /// null: no memory. Asks the kernel about each file, so not on a poller that moves frames.
 [[nodiscard]] MemoryMap memory_map_of(std::shared_ptr<const memory::Table> table);
 
-/// How a client has mapped a file that it gave.
-enum class Sharing : unsigned char {
-  unknown,   ///< its mappings cannot be read
-  shared,    ///< MAP_SHARED at least once
-  private_,  ///< MAP_PRIVATE alone: what it writes is not in the file, and what we write it does not see
-  none,      ///< it has not mapped it (any more)
-};
-/// As /proc/PID/maps has it (proc(5)); `proc` is where that file system is.
-[[nodiscard]] std::vector<Sharing> sharing_of(const std::vector<MemoryFile>& files, pid_t client,
-                                              const std::string& proc = "/proc");
-/// The same of what such a file says.
-[[nodiscard]] std::vector<Sharing> sharing_in(const std::vector<MemoryFile>& files, std::istream& maps);
-
 /// Where a page is.
 struct Place {
   bool is_there = false;                  ///< in memory at the moment
   std::optional<std::uint64_t> physical;  ///< of the byte that was asked for; the kernel tells only CAP_SYS_ADMIN
   std::optional<unsigned> node;           ///< of memory; only of a page that this process has used
 };
-/// Of a byte of a range that has a place in this process. Allocates nothing in the guest, and waits for no storage but
-/// swapped pages.
-[[nodiscard]] Place place_of(const std::byte* byte);
+/// Of the byte at an offset into a range that has a place in this process. Allocates nothing in the guest, and waits
+/// for no storage but swapped pages; nullopt: the range's file is no memory, and whoever asks where a page of it is may
+/// wait for the client's own file system.
+[[nodiscard]] std::optional<Place> place_of(const MemoryMap& map, const MemoryRange& range, std::uint64_t offset);
 
 /// The memory node that most of what this process has used of a map lies on; nullopt: it cannot be told.
 [[nodiscard]] std::optional<unsigned> node_of(const MemoryMap& map);

@@ -3,6 +3,7 @@
 
 #include "base/text/format.hpp"
 #include "base/text/text.hpp"
+#include "control/look/client_maps.hpp"
 #include "control/look/memory_map.hpp"
 
 namespace vmux::control {
@@ -61,10 +62,10 @@ Json translated(const MemoryMap& map, std::uint64_t address, bool with_physical)
   const std::uint64_t at = address - range->start;
   object["file"] = *range->file;
   object["file_offset"] = hex(range->file_offset + at);
-  const Place place = place_of(range->host + at);
-  object["in_memory"] = place.is_there;
-  object["node"] = place.node ? Json(*place.node) : Json();
-  if (with_physical) object["physical"] = place.physical ? Json(hex(*place.physical)) : Json();
+  const auto place = place_of(map, *range, at);
+  object["in_memory"] = place ? Json(place->is_there) : Json();
+  object["node"] = place && place->node ? Json(*place->node) : Json();
+  if (with_physical) object["physical"] = place && place->physical ? Json(hex(*place->physical)) : Json();
   return object;
 }
 
@@ -90,7 +91,7 @@ Outcome<Json> port_dma(Controller& controller, const Json& object) {
     return refuse(ProblemKind::invalid, "physical", "is of an address: translate says which");
   const Controller::PortView view = controller.look_at(name);
   const MemoryMap map = memory_map_of(view.client.memory);
-  const auto sharing = sharing_of(map.files, view.client.pid);
+  const auto sharing = ClientMaps{}.sharing_of(map.files, view.client.pid);
   std::uint64_t bytes = 0;
   Json ranges = Json::array(), files = Json::array();
   for (const MemoryRange& range : map.ranges) {

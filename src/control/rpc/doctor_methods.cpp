@@ -11,13 +11,15 @@
 namespace vmux::control {
 namespace {
 
+constexpr std::uint64_t kSecond_ns = 1'000'000'000;
+
 struct DoctorParams {
   std::optional<std::string> port;
   std::uint64_t seconds = 1;
 };
 
 Outcome<DoctorParams> params_of(const Controller& controller, const Json& object) {
-  constexpr std::uint64_t kMostSeconds = 20;
+  constexpr std::uint64_t kMostSeconds = Doctor::kLongest_ns / kSecond_ns;
   Params params{object};
   DoctorParams read;
   read.port = params.name("name");
@@ -43,7 +45,7 @@ void add_doctor_method(Methods& methods, Controller& controller) {
   const auto answer = [&controller, doctor](const Json& object) -> Outcome<Json> {
     const auto params = params_of(controller, object);
     if (!params) return tl::unexpected<Problem>(params.error());
-    const Facts facts = doctor->look(params->port);
+    const Facts facts = doctor->look(params->port, params->seconds * kSecond_ns);
     Json findings = Json::array();
     for (const Finding& finding : examine(facts))
       findings.push_back(shown(finding));
@@ -56,7 +58,6 @@ void add_doctor_method(Methods& methods, Controller& controller) {
                 {"seconds", std::round(facts.seconds * 1000) / 1000}};
   };
   const auto wait = [&controller, doctor](const Json& object) -> Wait {
-    constexpr std::uint64_t kSecond_ns = 1'000'000'000;
     const auto params = params_of(controller, object);
     if (!params || params->seconds == 0) return {};
     doctor->begin();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Facts as the kernel's files, configuration space and a client's memory tell them.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -8,12 +9,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "base/text/format.hpp"
+#include "control/look/client_maps.hpp"
+#include "control/look/doctor.hpp"
 #include "control/look/facts.hpp"
 #include "control/look/memory_map.hpp"
 #include "control/test/live_control.hpp"
@@ -107,19 +110,74 @@ TEST(Sharing, IsReadFromTheMappingsOfAClient) {
   shared.inode = 100;
   own.inode = other_device.inode = 200;
   gone.inode = 300;
-  std::istringstream maps{
+  const Mappings maps{
       "7f0000000000-7f0000001000 rw-s 00000000 00:01 100  /memfd:ram (deleted)\n"
       "7f0000001000-7f0000002000 r--p 00000000 00:01 100  /memfd:ram (deleted)\n"
       "7f0000002000-7f0000003000 rw-p 00000000 00:01 200  /memfd:ram (deleted)\n"
       "7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0    [stack]\n"
-      "no line of that form\n"};
-  EXPECT_THAT(sharing_in({shared, own, gone, other_device}, maps),
-              testing::ElementsAre(Sharing::shared, Sharing::private_, Sharing::none, Sharing::none));
+      "no line of that form\n",
+      true};
+  EXPECT_EQ(maps.of(shared), Sharing::shared);
+  EXPECT_EQ(maps.of(own), Sharing::private_);
+  EXPECT_EQ(maps.of(gone), Sharing::none);
+  EXPECT_EQ(maps.of(other_device), Sharing::none);
+  EXPECT_EQ(maps.of(MemoryFile{}), Sharing::unknown);  // a file that is no memory is asked nothing
+}
+
+TEST(Sharing, OfMappingsThatAreKnownInPartIsWhatTheRestCannotChange) {
+  MemoryFile shared, own, gone;
+  shared.inode = 100;
+  own.inode = 200;
+  gone.inode = 300;
+  const Mappings maps{"0-1 rw-s 0 00:00 100 x\n1-2 rw-p 0 00:00 200 y", false};
+  EXPECT_EQ(maps.of(shared), Sharing::shared);
+  EXPECT_EQ(maps.of(own), Sharing::unknown);
+  EXPECT_EQ(maps.of(gone), Sharing::unknown);
+}
+
+MemoryFile some_file() {
+  MemoryFile file;
+  file.inode = 100;
+  return file;
 }
 
 TEST(Sharing, IsUnknownOfAProcessThatCannotBeAsked) {
-  EXPECT_THAT(sharing_of({MemoryFile{}}, 0), testing::ElementsAre(Sharing::unknown));
-  EXPECT_THAT(sharing_of({MemoryFile{}}, 1, "/nonexistent"), testing::ElementsAre(Sharing::unknown));
+  EXPECT_THAT(ClientMaps{}.sharing_of({some_file()}, 0), testing::ElementsAre(Sharing::unknown));
+  EXPECT_THAT(ClientMaps{"/nonexistent"}.sharing_of({some_file()}, 1), testing::ElementsAre(Sharing::unknown));
+}
+
+class ClientsFiles : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(proc_ / "1");
+    fs::create_directories(proc_ / "2");
+  }
+  void TearDown() override { fs::remove_all(proc_); }
+  const fs::path proc_ = fs::temp_directory_path() / fmt::format("vmux-proc-{}", ::getpid());
+};
+
+TEST_F(ClientsFiles, AreReadOnceACallAndNoFurtherThanTheirBound) {
+  std::ofstream{proc_ / "1/maps"} << "0-1 rw-s 0 00:00 100 x\n";
+  std::ofstream{proc_ / "2/maps"} << std::string(Mappings::kMostBytes, '\n') << "0-1 rw-s 0 00:00 100 x\n";
+  ClientMaps clients{proc_, std::chrono::hours{1}};
+  EXPECT_THAT(clients.sharing_of({some_file()}, 1), testing::ElementsAre(Sharing::shared));
+  fs::remove(proc_ / "1/maps");
+  EXPECT_THAT(clients.sharing_of({some_file()}, 1), testing::ElementsAre(Sharing::shared));
+  EXPECT_THAT(clients.sharing_of({some_file()}, 2), testing::ElementsAre(Sharing::unknown));
+}
+
+TEST_F(ClientsFiles, ThatAreNeverReadAreUnknownAndHoldUpNobody) {
+  const fs::path never = proc_ / "1/maps";
+  ASSERT_EQ(::mkfifo(never.c_str(), 0600), 0);
+  std::ofstream{proc_ / "2/maps"} << "0-1 rw-s 0 00:00 100 x\n";
+  EXPECT_THAT((ClientMaps{proc_, std::chrono::milliseconds{10}}.sharing_of({some_file()}, 1)),
+              testing::ElementsAre(Sharing::unknown));
+  // One thread waits for it, and no second one is begun.
+  const auto of_another = [&] { return ClientMaps{proc_, std::chrono::hours{1}}.sharing_of({some_file()}, 2).front(); };
+  EXPECT_EQ(of_another(), Sharing::unknown);
+  { const UniqueFd writer{::open(never.c_str(), O_WRONLY | O_CLOEXEC)}; }
+  while (of_another() != Sharing::shared)
+    ::usleep(1000);
 }
 
 class AMemoryMap : public testing::Test {
@@ -148,7 +206,7 @@ TEST_F(AMemoryMap, HasRangesAndTheFilesBehindThem) {
   struct stat status {};
   ::fstat(file_.get(), &status);
   EXPECT_EQ(map.files[0].inode, status.st_ino);
-  EXPECT_THAT(sharing_of(map.files, ::getpid()), testing::ElementsAre(Sharing::shared));
+  EXPECT_THAT(ClientMaps{}.sharing_of(map.files, ::getpid()), testing::ElementsAre(Sharing::shared));
 }
 
 TEST_F(AMemoryMap, FindsTheRangeOfAnAddress) {
@@ -165,13 +223,13 @@ TEST_F(AMemoryMap, ShowsWhatItShowedWhenItsClientHasTakenThatBack) {
   const MemoryMap map = memory_map_of(space_.table());
   space_.unmap_all([] {});
   EXPECT_EQ(map.ranges.size(), 2u);
-  EXPECT_TRUE(place_of(map.ranges[0].host + 0x1000).is_there);  // mapped still
+  EXPECT_TRUE(place_of(map, map.ranges[0], 0x1000)->is_there);  // mapped still
 }
 
 TEST_F(AMemoryMap, SaysWhetherAPageIsInMemoryAndAllocatesNone) {
   const MemoryMap map = memory_map_of(space_.table());
-  EXPECT_TRUE(place_of(map.ranges[0].host + 0x1000).is_there);
-  EXPECT_FALSE(place_of(map.ranges[0].host + 0x5000).is_there);
+  EXPECT_TRUE(place_of(map, map.ranges[0], 0x1000)->is_there);
+  EXPECT_FALSE(place_of(map, map.ranges[0], 0x5000)->is_there);
   struct stat status {};
   ::fstat(file_.get(), &status);
   EXPECT_EQ(status.st_blocks * 512, 4096);
@@ -180,7 +238,19 @@ TEST_F(AMemoryMap, SaysWhetherAPageIsInMemoryAndAllocatesNone) {
 TEST_F(AMemoryMap, OfAFileThatBecameShorterIsSafeToAskOf) {
   const MemoryMap map = memory_map_of(space_.table());
   ASSERT_EQ(::ftruncate(file_.get(), 0), 0);
-  EXPECT_FALSE(place_of(map.ranges[0].host + 0x1000).is_there);
+  EXPECT_FALSE(place_of(map, map.ranges[0], 0x1000)->is_there);
+}
+
+TEST(AMemoryMapOfAnotherFile, HasNoPlacesAndNoSharing) {
+  memory::AddressSpace space;
+  UniqueFd file{::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)};
+  if (::fcntl(file.get(), F_GET_SEALS) >= 0) GTEST_SKIP() << "this program is in memory itself";
+  ASSERT_TRUE(space.map({Iova{0x10000}, ByteCount{0x1000}, memory::Access::read, std::move(file), 0}));
+  const MemoryMap map = memory_map_of(space.table());
+  ASSERT_EQ(map.files.size(), 1u);
+  EXPECT_STREQ(map.files[0].kind, "file");
+  EXPECT_EQ(place_of(map, map.ranges[0], 0), std::nullopt);
+  EXPECT_THAT(ClientMaps{}.sharing_of(map.files, ::getpid()), testing::ElementsAre(Sharing::unknown));
 }
 
 // --- the calls ---
@@ -226,7 +296,27 @@ TEST_F(LookCalls, OfTheDoctorWaitForASecondLook) {
   EXPECT_EQ(methods_.wait_of("doctor", {{"over_s", 2}}).ns, 2'000'000'000u);
   EXPECT_EQ(methods_.wait_of("doctor", {{"over_s", 0}}).ns, 0u);
   EXPECT_EQ(methods_.wait_of("doctor", {{"name", "nobody"}}).ns, 0u);
-  EXPECT_GE(call("doctor", Json::object()).value()["seconds"].get<double>(), 0);
+}
+
+TEST_F(LookCalls, OfTheDoctorHaveEachTheirOwnFirstLook) {
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  const std::uint64_t start = 100 * kSecond;
+  Doctor doctor{*controller_};
+  EXPECT_EQ(doctor.look({}, kSecond, start).seconds, 0);
+  doctor.begin(start);
+  doctor.begin(start + 9 * kSecond);  // of somebody else
+  EXPECT_EQ(doctor.look({}, 10 * kSecond, start + 10 * kSecond).seconds, 10);
+  EXPECT_EQ(doctor.look({}, kSecond, start + 10 * kSecond).seconds, 1);
+  EXPECT_EQ(doctor.look({}, 20 * kSecond, start + 10 * kSecond).seconds, 10);  // none is that old
+  EXPECT_EQ(doctor.look({}, 0, start + 70 * kSecond).seconds, 0);              // both are stale
+}
+
+TEST_F(LookCalls, OfTheDoctorShareFirstLooksThatAreCloseToEachOther) {
+  Doctor doctor{*controller_};
+  const std::uint64_t start = 100'000'000'000, later = start + 10'000'000;
+  doctor.begin(start);
+  doctor.begin(later);
+  EXPECT_EQ(doctor.look({}, 0, later).seconds, 0.01);
 }
 
 }  // namespace
