@@ -19,7 +19,7 @@ struct TraceInfo {
   std::string port;
   std::uint32_t uid = 0;  ///< whose it is
   std::uint64_t records = 0, missed = 0;
-  bool is_over = false;  ///< its port is gone; what is there can still be read
+  bool is_over = false;  ///< its port is gone, or nobody read it for too long; what is there can still be read
 };
 
 /// A record with its names.
@@ -33,7 +33,14 @@ class Traces {
  public:
   static constexpr std::size_t kMost = 4;
 
-  explicit Traces(EventRing& events) noexcept : events_(events) {}
+  /// Of each: how many records wait for their reader, and how long they do.
+  struct Limits {
+    std::size_t records = TraceRing::kRecords;
+    std::uint64_t patience_ns = TraceRing::kPatience_ns;
+  };
+
+  explicit Traces(EventRing& events) noexcept : Traces(events, Limits{}) {}
+  Traces(EventRing& events, Limits limits) noexcept : events_(events), limits_(limits) {}
   Traces(const Traces&) = delete;
   Traces& operator=(const Traces&) = delete;
 
@@ -48,7 +55,7 @@ class Traces {
   /// others.
   Outcome<Slice> read(std::uint64_t id, std::uint32_t uid, std::size_t most);
   Outcome<TraceInfo> stop(std::uint64_t id);
-  [[nodiscard]] std::vector<TraceInfo> list() const;
+  [[nodiscard]] std::vector<TraceInfo> list();
   /// The device of that port is about to go.
   void leave(const std::string& port);
 
@@ -60,10 +67,13 @@ class Traces {
     std::unique_ptr<TraceRing> ring;
   };
   void take_off(Running& running);
+  /// Those that have stopped themselves on their poller.
+  void note_given_up();
   void drop_abandoned();
   [[nodiscard]] std::vector<Running>::iterator find(std::uint64_t id);
 
   EventRing& events_;
+  const Limits limits_;
   std::vector<Running> running_;
   std::uint64_t last_id_ = 0;
 };

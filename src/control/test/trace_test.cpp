@@ -60,6 +60,54 @@ TEST(TraceRing, EndsTheTracingWhenItIsFullAndNobodyReads) {
   EXPECT_TRUE(has_given_up);
 }
 
+TEST(TraceRing, GoesOnWhenItsReaderComesWhileSomethingIsRecorded) {
+  bool has_given_up = false;
+  TraceRing ring{[&has_given_up] { has_given_up = true; }, 2};
+  ring.note_reader(monotonic_ns() + 3'600'000'000'000ull);  // later than any record's time
+  for (int i = 0; i < 3; ++i)
+    ring.record({});
+  EXPECT_EQ(ring.missed(), 1u);
+  EXPECT_FALSE(has_given_up);
+  EXPECT_FALSE(ring.is_abandoned());
+}
+
+/// A device whose tracer a test calls.
+class TracedDevice final : public Device {
+ public:
+  [[nodiscard]] std::vector<port::Port*> lanes() override { return {}; }
+  [[nodiscard]] bool is_ready() noexcept override { return true; }
+  void report(CounterReport&) const override {}
+  void set_tracer(Tracer* now) noexcept override { tracer = now; }
+  [[nodiscard]] std::string trace_name(const TraceRecord&) const override { return "it"; }
+  void record() {
+    if (tracer != nullptr) tracer->record({});
+  }
+  Tracer* tracer = nullptr;
+};
+
+TEST(Traces, ThatHaveGivenUpAreOverForWhoeverReadsThem) {
+  const auto poller = std::move(*runtime::Poller::create({}));
+  ASSERT_TRUE(poller->start());
+  EventRing events;
+  TracedDevice device;
+  Traces traces{events, {.records = 2, .patience_ns = 0}};
+  const std::uint64_t id = traces.begin("vm0", 0, device, *poller).value().id;
+  poller->call([&device] { device.record(); });
+  EXPECT_FALSE(traces.list().at(0).is_over);
+  poller->call([&device] {
+    for (int i = 0; i < 2; ++i)
+      device.record();
+  });
+  EXPECT_EQ(device.tracer, nullptr);
+  EXPECT_TRUE(traces.list().at(0).is_over);
+  const auto slice = traces.read(id, 0, 10).value();
+  EXPECT_TRUE(slice.info.is_over);
+  EXPECT_EQ(slice.info.missed, 1u);
+  ASSERT_EQ(slice.lines.size(), 2u);
+  EXPECT_EQ(slice.lines[0].name, "it");
+  EXPECT_TRUE(traces.begin("vm0", 0, device, *poller));
+}
+
 TEST(Names, AreThoseOfTheSpecifications) {
   EXPECT_STREQ(wire::vfio_user_name(2), "VFIO_USER_DMA_MAP");
   EXPECT_STREQ(wire::vhost_user_name(5), "VHOST_USER_SET_MEM_TABLE");

@@ -30,23 +30,33 @@ class TraceRing final : public Tracer {
     timed.time_ns = monotonic_ns();
     if (ring_.push(timed)) return;
     missed_.add();
-    if (timed.time_ns - read_ns_.load(std::memory_order_relaxed) >= patience_ns_) give_up_();
+    if (!is_later(timed.time_ns)) return;
+    has_given_up_.store(true, std::memory_order_relaxed);
+    give_up_();
   }
 
   /// The control thread: the oldest record; false: there is none.
   [[nodiscard]] bool take(TraceRecord& into) noexcept { return ring_.pop(into); }
   /// Somebody reads still.
-  void note_reader() noexcept { read_ns_.store(monotonic_ns(), std::memory_order_relaxed); }
-  [[nodiscard]] bool is_abandoned() const noexcept {
-    return monotonic_ns() - read_ns_.load(std::memory_order_relaxed) >= patience_ns_;
+  void note_reader(std::uint64_t now_ns = monotonic_ns()) noexcept {
+    read_ns_.store(now_ns, std::memory_order_relaxed);
   }
+  [[nodiscard]] bool is_abandoned() const noexcept { return is_later(monotonic_ns()); }
+  /// `give_up` has been called: nothing comes any more. Any thread.
+  [[nodiscard]] bool has_given_up() const noexcept { return has_given_up_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_.get(); }
 
  private:
+  /// Than a reader's patience ends, which may have begun anew since `now_ns` was taken.
+  [[nodiscard]] bool is_later(std::uint64_t now_ns) const noexcept {
+    return now_ns > read_ns_.load(std::memory_order_relaxed) + patience_ns_;
+  }
+
   const std::function<void()> give_up_;
   const std::uint64_t patience_ns_;
   runtime::SpscRing<TraceRecord> ring_;
   std::atomic<std::uint64_t> read_ns_;
+  std::atomic<bool> has_given_up_{false};
   Counter missed_;
 };
 
