@@ -75,7 +75,11 @@ void log_line(LogLevel level, LogComponent component, std::string_view line) noe
     if (is_printable(line)) return hand_over(level, component, line);
     hand_over(level, component, printable(line));
   } catch (...) {
-    hand_over(level, component, "a log line could not be escaped");
+    // Without memory the sink may fail as well: a line is lost then, and the process is not.
+    try {
+      hand_over(level, component, "a log line could not be escaped");
+    } catch (...) {
+    }
   }
 }
 

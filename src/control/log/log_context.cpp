@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/log/log_context.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace vmux::control {
 namespace {
 
-// The first row that fits counts.
+// The first row that fits counts. An asterisk stands for whatever the line has there.
 constexpr auto kAdvice = std::to_array<LogAdvice>({
-    {"speaks vhost-user", "attach the VM with the line that vmuxctl vm-args NAME has"},
-    {"speaks vfio-user", "attach the VM with the line that vmuxctl vm-args NAME has"},
-    {"stopped until a reset",
+    {"it speaks vhost-user, and this socket", "attach the VM with the line that vmuxctl vm-args NAME has"},
+    {"it speaks vfio-user, and this socket", "attach the VM with the line that vmuxctl vm-args NAME has"},
+    {" stopped until a reset: ",
      "the guest's driver begins anew when its interface is set down and up; vmuxctl trace NAME"},
-    {"stopped:", "the guest's driver begins anew when its interface is set down and up; vmuxctl trace NAME"},
-    {"admin queue cannot be read",
+    {" queue * stopped: ", "the guest's driver begins anew when its interface is set down and up; vmuxctl trace NAME"},
+    {"the admin queue cannot be read",
      "load the guest's driver anew; vmuxctl port dma NAME shows what memory the card has"},
-    {"control queue cannot be read",
+    {"a control queue cannot be read",
      "load the guest's driver anew; vmuxctl port dma NAME shows what memory the card has"},
-    {"reached by message only", "give the VM shared memory of a file: memory-backend-memfd,share=on"},
-    {"memory file was truncated", "its VMM shortened the file of the VM's memory: start the VM anew"},
-    {"reports a fatal error", "the host's kernel log says which (AER); start the VM anew"},
-    {"wants", "vmuxctl port remove NAME gives the device back"},
-    {"cannot be had", "vmuxctl doctor NAME; vmuxctl host check"},
-    {"refused", "vmuxctl trace NAME shows the requests as they come"},
+    {" is reached by message only: ", "give the VM shared memory of a file: memory-backend-memfd,share=on"},
+    {"its memory file was truncated", "its VMM shortened the file of the VM's memory: start the VM anew"},
+    {"truncated its memory file", "its VMM shortened the file of the VM's memory: start the VM anew"},
+    {" reports a fatal error", "the host's kernel log says which (AER); start the VM anew"},
+    {"the host wants * back (request ", "vmuxctl port remove NAME gives the device back"},
+    {" cannot be had: ", "vmuxctl doctor NAME; vmuxctl host check"},
+    {"request * refused: ", "vmuxctl trace NAME shows the requests as they come"},
 });
 
 /// Behind "port " or "uplink ", up to the first colon: "vm0".
@@ -33,12 +35,25 @@ std::string_view subject_of(std::string_view line) {
   return line.substr(0, line.find(": "));
 }
 
+/// Its parts, in their order.
+bool says(std::string_view line, std::string_view pattern) {
+  while (true) {
+    const std::string_view part = pattern.substr(0, pattern.find('*'));
+    const std::size_t at = line.find(part);
+    if (at == std::string_view::npos) return false;
+    if (part.size() == pattern.size()) return true;
+    line.remove_prefix(at + part.size());
+    pattern.remove_prefix(part.size() + 1);
+  }
+}
+
 }  // namespace
 
 std::string advice_for(std::string_view line, const std::string& port) {
   std::string advice = "vmuxctl doctor NAME says what else is wrong";
+  line.remove_prefix(std::min(line.find(": "), line.size()));  // a port's name says nothing
   for (const LogAdvice& row : kAdvice) {
-    if (line.find(row.says) == std::string_view::npos) continue;
+    if (!says(line, row.says)) continue;
     advice = row.advice;
     break;
   }

@@ -42,7 +42,7 @@ class LogBook {
   std::deque<std::string> lines_;
 };
 
-/// A row: what a line says, and what to do then. NAME stands for the port.
+/// A row: what a line says, and what to do then. NAME stands for the port, an asterisk in `says` for anything.
 struct LogAdvice {
   std::string_view says;
   const char* advice;

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "base/text/format.hpp"
@@ -62,18 +63,25 @@ void write_all(std::string_view line) {
 LogFormat format = LogFormat::text;  // set before the sink is
 int journal_socket = -1;
 
+/// Any thread's; a line is one write(2), which a pipe or a terminal may take in parts.
+void write_line(std::string_view line) {
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock{one_at_a_time};
+  write_all(line);
+}
+
 void write(const LogRecord& record) {
   const LogContext context = LogBook::of_process().context_of(record);
   const std::uint64_t now = now_ns();
   std::string text = text_of(record, context, now);
   if (format == LogFormat::json) {
-    write_all(json_of(record, context, now));
+    write_line(json_of(record, context, now));
   } else if (format == LogFormat::text) {
-    write_all(text);
+    write_line(text);
   } else {
     const std::string fields = fields_of(record, context);
     // journald is away for a moment when it is restarted: then standard error has the line.
-    if (::send(journal_socket, fields.data(), fields.size(), MSG_NOSIGNAL) < 0) write_all(text);
+    if (::send(journal_socket, fields.data(), fields.size(), MSG_NOSIGNAL) < 0) write_line(text);
   }
   LogBook::of_process().keep(std::move(text));
 }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "base/logf.hpp"
@@ -48,6 +49,34 @@ TEST_F(Log, AdvisesOnlyWhereSomethingIsWrong) {
   EXPECT_EQ(book_.context_of({LogLevel::info, "vfio_user", "vm0: client attached (0.1)"}).advice, "");
   EXPECT_THAT(book_.context_of(warning("vm0: something odd")).advice, HasSubstr("vmuxctl doctor vm0"));
 }
+
+struct AdviceRow {
+  const char *line, *advice;
+};
+class LogAdviceOf : public testing::TestWithParam<AdviceRow> {};
+TEST_P(LogAdviceOf, ALineThatIsWrittenSomewhereIsWhatFitsIt) {
+  EXPECT_THAT(advice_for(GetParam().line, "vm0"), HasSubstr(GetParam().advice));
+}
+INSTANTIATE_TEST_SUITE_P(
+    Rows, LogAdviceOf,
+    testing::Values(
+        AdviceRow{"vm0: client gone: it speaks vhost-user, and this socket is one of vfio-user", "vm-args vm0"},
+        AdviceRow{"vm0: front end gone: it speaks vfio-user, and this socket is one of vhost-user", "vm-args vm0"},
+        AdviceRow{"vm0: transmit stopped until a reset: its ring is outside guest memory", "set down and up"},
+        AdviceRow{"vm0: receive queue 3 stopped: its ring is outside guest memory", "set down and up"},
+        AdviceRow{"vm0: the admin queue cannot be read or written", "port dma vm0"},
+        AdviceRow{"vm0: a control queue cannot be read or written", "port dma vm0"},
+        AdviceRow{"vm0: memory at 0x1000 is reached by message only: it came without a descriptor", "share=on"},
+        AdviceRow{"vm0: front end gone: its memory file was truncated", "start the VM anew"},
+        AdviceRow{"vm0: client gone: the client truncated its memory file under the device", "start the VM anew"},
+        AdviceRow{"vm0: 0000:01:00.0 reports a fatal error", "AER"},
+        AdviceRow{"vm0: the host wants 0000:01:00.0 back (request 1)", "port remove vm0"},
+        AdviceRow{"vm0: 0000:01:00.0 cannot be had: it is in use", "host check"},
+        AdviceRow{"vm0: request 5 refused: its flags cannot be (0 more before)", "trace vm0"},
+        // Others that have some of these words.
+        AdviceRow{"vm0: a front end was sent away: it wants more than there is", "doctor vm0"},
+        AdviceRow{"vm0: 0000:01:00.0 is not reset, only stopped: no function-level reset", "doctor vm0"},
+        AdviceRow{"vm0: ring 1 stands still: the kernel refused it", "doctor vm0"}));
 
 TEST_F(Log, IsTextForPeople) {
   const std::string line = text_of(fault_, book_.context_of(fault_), kTime);
@@ -120,6 +149,12 @@ TEST_F(LogLevels, AreOfThePartThatALineComesFrom) {
   set_log_level(*find_log_component("control"), std::nullopt);
   logf(LogLevel::warning, "as all");
   EXPECT_THAT(heard, testing::ElementsAre("control: loud 1", "other: of none", "control: as all"));
+}
+
+TEST_F(LogLevels, DoNotMatterToALineForWhichThereIsNoMemory) {
+  set_log_record_sink([](const LogRecord&) { throw std::bad_alloc{}; }, LogLevel::warning);
+  log_line(LogLevel::warning, "lost");
+  logf(LogLevel::warning, "lost as well");
 }
 
 }  // namespace
