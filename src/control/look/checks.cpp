@@ -40,7 +40,9 @@ Found no_client(const Facts&, const PortFacts& port) {
 }
 
 Found wrong_protocol(const Facts&, const PortFacts& port) {
-  if (port.transport.get("strangers") == 0 || port.is_ready) return std::nullopt;
+  // One that came long ago says nothing of the client that is there now.
+  const bool is_now = port.is_connected ? port.transport.rise("strangers") != 0 : port.transport.get("strangers") != 0;
+  if (!is_now || port.is_ready) return std::nullopt;
   const bool is_vfio_user = port.spec.transport == "vfio-user";
   return fmt::format("what connects to {} speaks {}, and the port is served over {}", port.spec.socket,
                      is_vfio_user ? "vhost-user" : "vfio-user", port.spec.transport.value_or(""));

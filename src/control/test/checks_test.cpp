@@ -187,6 +187,16 @@ TEST(Checks, OfWhatGoesOnNeedTwoLooks) {
   EXPECT_THAT(names_of(examine(facts)), testing::IsEmpty());
 }
 
+TEST(Checks, HoldAStrangerOfLongAgoAgainstNobodyWhoIsThereNow) {
+  Facts facts = healthy();
+  PortFacts& port = facts.ports.front();
+  port.is_ready = false;
+  port.transport.before["strangers"] = port.transport.now["strangers"] = 1;
+  EXPECT_THAT(names_of(examine(facts)), testing::Not(testing::Contains("wrong_protocol")));
+  port.is_connected = false;
+  EXPECT_THAT(names_of(examine(facts)), testing::Contains("wrong_protocol"));
+}
+
 TEST(Checks, BlameADriverThatIsNotUpOnTheFunctionWhereThatSaysWhy) {
   Facts facts = healthy();
   facts.ports.front().is_ready = false;
