@@ -90,6 +90,10 @@ MetricName metric_name(Counting who, std::string_view counter, std::string_view 
     }
     counter = counter.substr(dot + 1);
   }
+  if (const std::size_t last = counter.rfind(".0x"); last != std::string_view::npos) {
+    out.labels.emplace_back("number", std::string{counter.substr(last + 1)});
+    counter = counter.substr(0, last);
+  }
   std::string name = word(counter);
   for (const Unit& each : kUnits) {
     if (unit != each.unit || !name.ends_with(each.suffix)) continue;

@@ -24,8 +24,9 @@ struct MetricName {
 };
 
 /// `drop_no_room` of a port is vmux_port_drops_total{reason="no_room"}; `tx.frames` of a model is
-/// vmux_model_frames_total{direction="tx"}, and `tx0.frames` vmux_queue_frames_total{direction="tx",queue="0"}. `unit`
-/// and `kind` as counter.list has them.
+/// vmux_model_frames_total{direction="tx"}, and `tx0.frames` vmux_queue_frames_total{direction="tx",queue="0"}. A
+/// number that a guest has chosen is no name: `unknown_command.0x1f` is
+/// vmux_model_unknown_command_total{number="0x1f"}. `unit` and `kind` as counter.list has them.
 [[nodiscard]] MetricName metric_name(Counting who, std::string_view counter, std::string_view unit,
                                      std::string_view kind);
 

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 
 #include "app/console/understand.hpp"
 #include "app/vmux_web/host_check.hpp"
@@ -76,6 +77,9 @@ tl::expected<ListenAt, std::string> parse_listen(const std::string& written) {
   in6_addr parsed{};
   if (!port || ::inet_pton(address.is_ipv6 ? AF_INET6 : AF_INET, address.host.c_str(), &parsed) != 1)
     return tl::unexpected<std::string>(kFormsOfListen);
+  // As browsers write it, however the option does: [::1], and not [0:0::1].
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  address.host = ::inet_ntop(address.is_ipv6 ? AF_INET6 : AF_INET, &parsed, text.data(), text.size());
   address.port = static_cast<std::uint16_t>(*port);
   return ListenAt{std::move(address)};
 }

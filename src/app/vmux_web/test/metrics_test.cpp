@@ -51,6 +51,12 @@ INSTANTIATE_TEST_SUITE_P(
                 "total",
                 "vmux_queue_dropped_total",
                 {{"direction", "rx"}, {"queue", "N"}}},
+        NameRow{Counting::model,
+                "unknown_command.0x1f",
+                "",
+                "total",
+                "vmux_model_unknown_command_total",
+                {{"number", "0x1f"}}},
         NameRow{Counting::model, "txt.words", "words", "total", "vmux_model_txt_words_total", {}},
         NameRow{
             Counting::model, "resets.function_level", "resets", "total", "vmux_model_resets_function_level_total", {}},
@@ -198,7 +204,8 @@ TEST(MetricsText, DoesWithoutWhatIsNotAsItShouldBe) {
   for (const char* odd :
        {"null", "7", "\"text\"", "[1, null, [], \"x\"]", "{}", "[{\"name\": 7, \"lanes\": 3, \"turns\": [1]}]",
         "[{\"name\": \"a\", \"lanes\": [{\"counters\": {\"x\": \"y\", \"rx_frames\": null}}], \"mac_table\": {}}]",
-        "[{\"name\": \"a\", \"turns\": {\"bounds_ns\": [1], \"counts\": [1]}}]"}) {
+        "[{\"name\": \"a\", \"turns\": {\"bounds_ns\": [1], \"counts\": [1]}}]",
+        "[{\"name\": \"a\", \"turns\": {\"bounds_ns\": [1], \"counts\": [-1, 1e300]}}]"}) {
     const Json json = Json::parse(odd);
     snapshot.version = snapshot.keeper = snapshot.pollers = snapshot.ports = snapshot.stats = snapshot.uplinks = json;
     snapshot.switches = snapshot.counters = snapshot.events = snapshot.findings = json;

@@ -47,6 +47,7 @@ TEST(WebOptions, AllowTheHostsThatAreNamedAndTheAddressItself) {
   EXPECT_THAT(options->allowed_hosts, ElementsAre("vmux.example", "b", "192.0.2.7"));
   EXPECT_THAT(parse_web({"--listen", "0.0.0.0:80"})->allowed_hosts, ElementsAre());
   EXPECT_THAT(parse_web({"--listen", "[fd00::1]:80"})->allowed_hosts, ElementsAre("[fd00::1]"));
+  EXPECT_THAT(parse_web({"--listen", "[FD00:0::1]:80"})->allowed_hosts, ElementsAre("[fd00::1]"));
 }
 
 TEST(WebOptions, HaveTheModeOfASocket) {
