@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -124,6 +125,7 @@ template <class Find>
 std::string name_by(Find find, const TraceRecord& record, std::string otherwise) {
   const bool is_access = record.what == TraceRecord::What::read || record.what == TraceRecord::What::write;
   if (!is_access || record.region != static_cast<unsigned>(pci::Region::bar0)) return otherwise;
+  if (record.offset > std::numeric_limits<std::uint32_t>::max()) return otherwise;  // refused, and of no register
   return register_name(find(static_cast<std::uint32_t>(record.offset)), record.offset);
 }
 

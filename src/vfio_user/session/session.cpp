@@ -192,11 +192,11 @@ void Session::on_quiet() {
   finish_event();
 }
 
-// Serves what has been received, in order, as far as nothing holds it up. A client can have thousands of requests in
-// one read, and some take long: what is left when the session's time is up comes in the next round.
 // It would wait for an answer until its time for VERSION is up.
 bool Session::is_stranger() const noexcept { return !negotiated_ && wire::begins_vhost_user(transport_.rest()); }
 
+// Serves what has been received, in order, as far as nothing holds it up. A client can have thousands of requests in
+// one read, and some take long: what is left when the session's time is up comes in the next round.
 void Session::process() {
   if (!ended_ && is_stranger()) {
     context_.counters.strangers.add();
