@@ -3,6 +3,7 @@
 #include <linux/crash_dump.h>
 #include <linux/debugfs.h>
 #include <linux/mm.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 
 #include "compat.h"
@@ -231,12 +232,18 @@ struct shadow_device *shadow_attach(struct pci_dev *pci, const struct shadow_siz
 
 bool shadow_is_in_use(const struct shadow_device *shadow)
 {
-	return shadow_sum(shadow, SHADOW_MAPS) != shadow_sum(shadow, SHADOW_UNMAPS);
+	/* More may come back than went: what a driver has had mapped before we came. The kernel knows how. */
+	s64 kernels = shadow_sum(shadow, SHADOW_KERNEL_MAPS) - shadow_sum(shadow, SHADOW_KERNEL_UNMAPS);
+
+	return kernels > 0 || shadow_sum(shadow, SHADOW_MAPS) != shadow_sum(shadow, SHADOW_UNMAPS);
 }
 
 void shadow_detach(struct shadow_device *shadow)
 {
-	set_dma_ops(&shadow->pci->dev, shadow->original);
+	/* Without mark and without ops the kernel would take the device for one whose DMA is not translated. */
 	shadow_mark_dma_iommu(&shadow->pci->dev, true);
+	synchronize_rcu();
+	set_dma_ops(&shadow->pci->dev, shadow->original);
+	synchronize_rcu(); /* the last unmap may have counted itself, and not have returned */
 	destroy(shadow);
 }

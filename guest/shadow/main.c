@@ -3,6 +3,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/rcupdate.h>
 
 #include "compat.h"
 #include "shadow.h"
@@ -197,6 +198,7 @@ static void __exit stop(void)
 	bus_unregister_notifier(&pci_bus_type, &notifier);
 	cancel_delayed_work_sync(&rest);
 	shadow_stats_remove();
+	synchronize_rcu_tasks(); /* nor is one preempted on its way out of an unmap, which is our text */
 }
 
 module_init(start);

@@ -34,6 +34,28 @@ static void fell_back(struct shadow_device *shadow, enum shadow_count why)
 	schedule_delayed_work(&shadow->watch, 10 * HZ);
 }
 
+/* What goes to the kernel is counted, for as long as it is to come back through us: see shadow_is_in_use(). */
+static dma_addr_t map_by_kernel(struct device *dev, phys_addr_t phys, size_t size, enum dma_data_direction dir,
+				unsigned long attrs)
+{
+	struct page *page = pfn_to_page(PHYS_PFN(phys));
+	dma_addr_t address = dma_map_page_attrs(twin_of(dev), page, offset_in_page(phys), size, dir, attrs);
+
+	if (address != DMA_MAPPING_ERROR)
+		shadow_add(shadow_of(dev), SHADOW_KERNEL_MAPS, 1);
+	return address;
+}
+
+/* To count is the last thing that touches the shadow: it may be gone right after. */
+static void unmap_by_kernel(struct device *dev, dma_addr_t address, size_t size, enum dma_data_direction dir,
+			    unsigned long attrs)
+{
+	struct shadow_device *shadow = shadow_of(dev);
+
+	dma_unmap_page_attrs(twin_of(dev), address, size, dir, attrs);
+	shadow_add(shadow, SHADOW_KERNEL_UNMAPS, 1);
+}
+
 static bool take(struct device *dev, size_t size, enum dma_data_direction dir, struct shadow_place *place)
 {
 	struct shadow_device *shadow = shadow_of(dev);
@@ -75,8 +97,7 @@ static dma_addr_t map(struct device *dev, phys_addr_t phys, size_t size, enum dm
 	struct shadow_place place;
 
 	if (!take(dev, size, dir, &place))
-		return dma_map_page_attrs(twin_of(dev), pfn_to_page(PHYS_PFN(phys)), offset_in_page(phys), size, dir,
-					  attrs);
+		return map_by_kernel(dev, phys, size, dir, attrs);
 	place.record->original = phys_to_virt(phys);
 	place.record->size = size;
 	if (!(attrs & DMA_ATTR_SKIP_CPU_SYNC))
@@ -102,7 +123,7 @@ static void unmap(struct device *dev, dma_addr_t address, size_t size, enum dma_
 	struct shadow_place place;
 
 	if (!shadow_index_find(&shadow->index, address, &place)) {
-		dma_unmap_page_attrs(twin_of(dev), address, size, dir, attrs);
+		unmap_by_kernel(dev, address, size, dir, attrs);
 		return;
 	}
 	if (is_stray(shadow, &place))
@@ -202,13 +223,20 @@ static void sync_sg_for_device(struct device *dev, struct scatterlist *list, int
 static dma_addr_t map_resource(struct device *dev, phys_addr_t phys, size_t size, enum dma_data_direction dir,
 			       unsigned long attrs)
 {
-	return dma_map_resource(twin_of(dev), phys, size, dir, attrs);
+	dma_addr_t address = dma_map_resource(twin_of(dev), phys, size, dir, attrs);
+
+	if (address != DMA_MAPPING_ERROR)
+		shadow_add(shadow_of(dev), SHADOW_KERNEL_MAPS, 1);
+	return address;
 }
 
 static void unmap_resource(struct device *dev, dma_addr_t address, size_t size, enum dma_data_direction dir,
 			   unsigned long attrs)
 {
+	struct shadow_device *shadow = shadow_of(dev);
+
 	dma_unmap_resource(twin_of(dev), address, size, dir, attrs);
+	shadow_add(shadow, SHADOW_KERNEL_UNMAPS, 1);
 }
 
 #if defined(SHADOW_OPS_HAVE_MAP_PHYS)
@@ -236,24 +264,38 @@ static dma_addr_t map_page(struct device *dev, struct page *page, unsigned long 
 
 static void *alloc_coherent(struct device *dev, size_t size, dma_addr_t *address, gfp_t flags, unsigned long attrs)
 {
-	return dma_alloc_attrs(twin_of(dev), size, address, flags, attrs);
+	void *memory = dma_alloc_attrs(twin_of(dev), size, address, flags, attrs);
+
+	if (memory)
+		shadow_add(shadow_of(dev), SHADOW_KERNEL_MAPS, 1);
+	return memory;
 }
 
 static void free_coherent(struct device *dev, size_t size, void *memory, dma_addr_t address, unsigned long attrs)
 {
+	struct shadow_device *shadow = shadow_of(dev);
+
 	dma_free_attrs(twin_of(dev), size, memory, address, attrs);
+	shadow_add(shadow, SHADOW_KERNEL_UNMAPS, 1);
 }
 
 static struct page *alloc_pages_of(struct device *dev, size_t size, dma_addr_t *address, enum dma_data_direction dir,
 				   gfp_t flags)
 {
-	return dma_alloc_pages(twin_of(dev), size, address, dir, flags);
+	struct page *page = dma_alloc_pages(twin_of(dev), size, address, dir, flags);
+
+	if (page)
+		shadow_add(shadow_of(dev), SHADOW_KERNEL_MAPS, 1);
+	return page;
 }
 
 static void free_pages_of(struct device *dev, size_t size, struct page *page, dma_addr_t address,
 			  enum dma_data_direction dir)
 {
+	struct shadow_device *shadow = shadow_of(dev);
+
 	dma_free_pages(twin_of(dev), size, page, address, dir);
+	shadow_add(shadow, SHADOW_KERNEL_UNMAPS, 1);
 }
 
 static int mmap(struct device *dev, struct vm_area_struct *area, void *memory, dma_addr_t address, size_t size,

@@ -23,6 +23,8 @@ enum shadow_count {
 	SHADOW_FALLBACKS_NO_POOL,
 	SHADOW_FALLBACKS_ALIGNED,
 	SHADOW_STRAYS,
+	SHADOW_KERNEL_MAPS,
+	SHADOW_KERNEL_UNMAPS,
 	SHADOW_COUNTS
 };
 
@@ -64,8 +66,12 @@ extern bool shadow_zero_freed;
 /* device.c. All under the caller's mutex. */
 /* The device's pools and ops, before its driver's probe(). NULL: it is left alone, and the log says why. */
 struct shadow_device *shadow_attach(struct pci_dev *pci, const struct shadow_sizes *sizes);
-/* Puts back what was. Only when no slot is taken. */
+/* Puts back what was. Under the device's lock, and only when it is not in use. Sleeps. */
 void shadow_detach(struct shadow_device *shadow);
+/*
+ * Whether anything is still to come back through us: slots, and what we have had the kernel map. Without a driver
+ * nothing new is mapped, so once it says no it says no for good.
+ */
 bool shadow_is_in_use(const struct shadow_device *shadow);
 
 /* ops.c */

@@ -17,6 +17,8 @@ static const char *const count_names[SHADOW_COUNTS] = {
 	[SHADOW_FALLBACKS_NO_POOL] = "fallbacks_no_pool", /* both ways, and both_mb is 0 */
 	[SHADOW_FALLBACKS_ALIGNED] = "fallbacks_aligned", /* the device needs the low bits of addresses kept */
 	[SHADOW_STRAYS] = "strays", /* unmaps and syncs of what was not mapped: a driver's mistake */
+	[SHADOW_KERNEL_MAPS] = "kernel_maps", /* all that we had the kernel map or allocate */
+	[SHADOW_KERNEL_UNMAPS] = "kernel_unmaps", /* and what of it came back */
 };
 
 static const char *const pool_names[SHADOW_POOLS] = {

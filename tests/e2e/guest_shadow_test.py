@@ -194,19 +194,20 @@ def test_full_pools_lose_nothing(vm, nic_of):
     assert faults(nic) == {}
 
 
-def test_buffer_that_outlives_its_driver(vm, nic_of):
+@pytest.mark.parametrize("large", [0, 1], ids=["slot", "mapped-by-the-kernel"])
+def test_buffer_that_outlives_its_driver(vm, nic_of, large):
     """As a page_pool's pages do, on some kernels: its slot is there until it is unmapped, though another driver has come and gone meanwhile."""
     def another_driver():
-        assert vm.run("rmmod vmux_shadow").status != 0, "the module went although a slot is taken"
+        assert vm.run("rmmod vmux_shadow").status != 0, "the module went although a buffer is to come back through it"
         nic.bind()
         bring_up(nic)
         nic.unbind()
-        assert vm.run("rmmod vmux_shadow").status != 0, "the module went although a slot is taken"
+        assert vm.run("rmmod vmux_shadow").status != 0, "the module went although a buffer is to come back through it"
 
     nic = nic_of("iavf")
     nic.unbind()
     nic.insert()
-    assert nic.check(another_driver, late=1) == {"late": "ok"}
+    assert nic.check(another_driver, late=1, large=large) == {"late": "ok"}
     nic.remove()
     nic.bind()
 

@@ -31,6 +31,9 @@ MODULE_PARM_DESC(wiped, "Whether vmux_shadow was given zero_freed");
 static bool late;
 module_param(late, bool, 0444);
 MODULE_PARM_DESC(late, "Checks nothing but this: a buffer is unmapped when this module goes, after its driver");
+static bool large;
+module_param(large, bool, 0444);
+MODULE_PARM_DESC(large, "Whether that buffer is larger than a slot");
 
 #define SIZE 2048
 #define LARGE (128 << 10)
@@ -416,22 +419,24 @@ static struct {
 	struct pci_dev *pci;
 	u8 *buffer;
 	dma_addr_t address;
+	size_t size;
 } outlives;
 
 static void leave_mapped(struct pci_dev *pci)
 {
-	outlives.buffer = kzalloc(SIZE, GFP_KERNEL);
+	outlives.size = large ? LARGE : SIZE;
+	outlives.buffer = kzalloc(outlives.size, GFP_KERNEL);
 	if (!outlives.buffer)
 		return;
 	outlives.pci = pci_dev_get(pci);
-	outlives.address = dma_map_single(&pci->dev, outlives.buffer, SIZE, DMA_FROM_DEVICE);
-	memset(seen(&pci->dev, outlives.address), 7, SIZE);
+	outlives.address = dma_map_single(&pci->dev, outlives.buffer, outlives.size, DMA_FROM_DEVICE);
+	memset(seen(&pci->dev, outlives.address), 7, outlives.size);
 }
 
 static int unmap_late(void)
 {
-	dma_unmap_single(&outlives.pci->dev, outlives.address, SIZE, DMA_FROM_DEVICE);
-	NEED(is_all(outlives.buffer, 7, SIZE));
+	dma_unmap_single(&outlives.pci->dev, outlives.address, outlives.size, DMA_FROM_DEVICE);
+	NEED(is_all(outlives.buffer, 7, outlives.size));
 	return 0;
 }
 
