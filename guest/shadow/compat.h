@@ -14,6 +14,11 @@
 #include <linux/dma-map-ops.h>
 #include <linux/iommu.h>
 
+/* Since 7.2 a driver that never syncs says so; before, nobody can tell. */
+#if !defined(DMA_ATTR_REQUIRE_COHERENT)
+#define DMA_ATTR_REQUIRE_COHERENT 0UL
+#endif
+
 #if !defined(CONFIG_X86_64)
 #define SHADOW_REFUSAL "other processors than x86-64 are not known to it"
 #elif !IS_ENABLED(CONFIG_IOMMU_DMA) || !(IS_ENABLED(CONFIG_ARCH_HAS_DMA_OPS) || IS_ENABLED(CONFIG_DMA_OPS))
@@ -36,13 +41,23 @@ static inline void shadow_mark_dma_iommu(struct device *dev, bool is_marked)
 #endif
 }
 
+/* Whether it does. */
+static inline bool shadow_is_marked(struct device *dev)
+{
+#if defined(SHADOW_DMA_IOMMU_IS_FLAG)
+	return dev_dma_iommu(dev);
+#elif defined(SHADOW_DMA_IOMMU_IS_BIT)
+	return dev->dma_iommu;
+#else
+	return false;
+#endif
+}
+
 /* Whether this device's DMA is the kernel's own and goes through the IOMMU. */
 static inline bool shadow_is_original(struct device *dev)
 {
-#if defined(SHADOW_DMA_IOMMU_IS_FLAG)
-	return dev_dma_iommu(dev) && !get_dma_ops(dev);
-#elif defined(SHADOW_DMA_IOMMU_IS_BIT)
-	return dev->dma_iommu && !get_dma_ops(dev);
+#if defined(SHADOW_DMA_IOMMU_IS_FLAG) || defined(SHADOW_DMA_IOMMU_IS_BIT)
+	return shadow_is_marked(dev) && !get_dma_ops(dev);
 #else
 	return get_dma_ops(dev); /* a translated device has no others: the kernel has put the IOMMU's there */
 #endif

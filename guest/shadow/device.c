@@ -30,6 +30,7 @@ static const char *reason_against(struct pci_dev *pci, struct iommu_domain *doma
 
 static void release_twin(struct device *dev)
 {
+	iommu_group_put(dev->iommu_group);
 	kfree(to_pci_dev(dev));
 }
 
@@ -53,7 +54,7 @@ static struct pci_dev *make_twin(struct pci_dev *pci)
 	twin->dev.bus_dma_limit = pci->dev.bus_dma_limit;
 	twin->dev.dma_parms = pci->dev.dma_parms;
 	twin->dev.iommu = pci->dev.iommu;
-	twin->dev.iommu_group = pci->dev.iommu_group;
+	twin->dev.iommu_group = iommu_group_get(&pci->dev); /* ours: the device may leave it */
 	set_dev_node(&twin->dev, dev_to_node(&pci->dev));
 	set_dma_ops(&twin->dev, pci->dev.dma_ops);
 	shadow_mark_dma_iommu(&twin->dev, true);
@@ -106,7 +107,8 @@ free_page:
 	return false;
 }
 
-static void clear_pool(struct shadow_device *shadow, enum dma_data_direction dir)
+/* `is_mapped`: else the domain that the pool was mapped in is gone. */
+static void clear_pool(struct shadow_device *shadow, enum dma_data_direction dir, bool is_mapped)
 {
 	struct shadow_pool *pool = &shadow->pools[dir];
 	u32 i;
@@ -114,8 +116,9 @@ static void clear_pool(struct shadow_device *shadow, enum dma_data_direction dir
 	for (i = 0; i < pool->count; i++) {
 		struct shadow_chunk *chunk = pool->chunks[i];
 
-		dma_unmap_page_attrs(&shadow->twin->dev, chunk->address, SHADOW_CHUNK_SIZE, dir,
-				     DMA_ATTR_SKIP_CPU_SYNC);
+		if (is_mapped)
+			dma_unmap_page_attrs(&shadow->twin->dev, chunk->address, SHADOW_CHUNK_SIZE, dir,
+					     DMA_ATTR_SKIP_CPU_SYNC);
 		__free_pages(chunk->owner, CHUNK_ORDER);
 	}
 	shadow_pool_clear(pool);
@@ -170,14 +173,14 @@ static void watch(struct work_struct *work)
 		 fallbacks, maps + fallbacks);
 }
 
-static void destroy(struct shadow_device *shadow)
+static void destroy(struct shadow_device *shadow, bool is_mapped)
 {
 	enum dma_data_direction dir;
 
 	debugfs_remove_recursive(shadow->directory);
 	cancel_delayed_work_sync(&shadow->watch);
 	for (dir = 0; dir < SHADOW_POOLS; dir++)
-		clear_pool(shadow, dir);
+		clear_pool(shadow, dir, is_mapped);
 	shadow_index_clear(&shadow->index);
 	free_percpu(shadow->counters);
 	if (shadow->twin)
@@ -200,7 +203,7 @@ static struct shadow_device *create(struct pci_dev *pci, const struct shadow_siz
 	shadow->twin = make_twin(pci);
 	if (shadow->counters && shadow->twin && fill_pools(shadow, sizes))
 		return shadow;
-	destroy(shadow);
+	destroy(shadow, true);
 	return NULL;
 }
 
@@ -245,5 +248,60 @@ void shadow_detach(struct shadow_device *shadow)
 	synchronize_rcu();
 	set_dma_ops(&shadow->pci->dev, shadow->original);
 	synchronize_rcu(); /* the last unmap may have counted itself, and not have returned */
-	destroy(shadow);
+	destroy(shadow, true);
+}
+
+/* Pointers may be the same by chance, where the kernel has freed a domain and made another. */
+bool shadow_is_in_place(const struct shadow_device *shadow)
+{
+	struct device *dev = &shadow->pci->dev;
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	enum dma_data_direction dir;
+
+	if (domain != shadow->domain || dev->dma_ops != &shadow->ops || shadow_is_marked(dev))
+		return false;
+	for (dir = 0; dir < SHADOW_POOLS; dir++) {
+		const struct shadow_chunk *first = shadow->pools[dir].chunks[0];
+
+		if (first && iommu_iova_to_phys(domain, first->address) != virt_to_phys(first->memory))
+			return false;
+	}
+	return true;
+}
+
+void shadow_give_up(struct shadow_device *shadow)
+{
+	struct device *dev = &shadow->pci->dev;
+
+	pci_warn(shadow->pci, "vmux_shadow: buffers of an earlier driver have never come back; their pools are lost\n");
+	shadow_stats_drop(shadow);
+	if (dev->dma_ops == &shadow->ops)
+		set_dma_ops(dev, shadow->original);
+}
+
+static int is_member(struct device *dev, void *unused)
+{
+	return 1;
+}
+
+/* Others of its group may still be in the domain, and reach the pools. */
+bool shadow_is_unplugged(const struct shadow_device *shadow)
+{
+	return !device_is_registered(&shadow->pci->dev) &&
+	       !iommu_group_for_each_dev(shadow->twin->dev.iommu_group, NULL, is_member);
+}
+
+bool shadow_is_reached(const struct shadow_device *shadow)
+{
+	return shadow_is_in_use(shadow) && shadow->pci->dev.dma_ops == &shadow->ops;
+}
+
+void shadow_detach_unplugged(struct shadow_device *shadow)
+{
+	struct device *dev = &shadow->pci->dev;
+
+	if (dev->dma_ops == &shadow->ops)
+		set_dma_ops(dev, NULL); /* who comes still has nothing to unmap */
+	synchronize_rcu();
+	destroy(shadow, false);
 }

@@ -50,6 +50,16 @@ static bool is_named(struct pci_dev *pci)
 	return false;
 }
 
+/* An unplugged device that is waited for still has its name in debugfs, which is the new one's now. */
+static void drop_stats_of(const char *name)
+{
+	struct shadow_device *each;
+
+	list_for_each_entry(each, &attached, list)
+		if (!strcmp(pci_name(each->pci), name))
+			shadow_stats_drop(each);
+}
+
 static struct shadow_device *find(struct pci_dev *pci)
 {
 	struct shadow_device *each;
@@ -60,23 +70,44 @@ static struct shadow_device *find(struct pci_dev *pci)
 	return NULL;
 }
 
-static void let_go(struct shadow_device *shadow)
-{
-	list_del(&shadow->list);
-	shadow_detach(shadow);
-	module_put(THIS_MODULE);
-}
-
 static void let_go_of_the_rest(struct work_struct *work);
 static DECLARE_DELAYED_WORK(rest, let_go_of_the_rest);
 
 /*
+ * Under the device's lock, because its marks share a word with bits that the kernel writes under it. False: not yet.
  * A driver may go while the network stack still has pages that are mapped (a page_pool outlives its device): they come
  * back later, and through us. A domain that is not the one of before is somebody else's for as long as it is there.
  */
-static bool can_let_go(struct shadow_device *shadow)
+static bool let_go(struct shadow_device *shadow)
 {
-	return !shadow_is_in_use(shadow) && iommu_get_domain_for_dev(&shadow->pci->dev) == shadow->domain;
+	if (shadow_is_unplugged(shadow)) {
+		if (shadow_is_reached(shadow))
+			return false;
+		list_del(&shadow->list);
+		shadow_detach_unplugged(shadow);
+	} else {
+		if (shadow_is_in_use(shadow) || !shadow_is_in_place(shadow))
+			return false;
+		list_del(&shadow->list);
+		shadow_detach(shadow);
+	}
+	module_put(THIS_MODULE);
+	return true;
+}
+
+/* The same without the lock. Who has it may wait for our mutex. */
+static bool try_to_let_go(struct shadow_device *shadow)
+{
+	struct pci_dev *pci = shadow->pci;
+	bool is_gone;
+
+	if (!device_trylock(&pci->dev))
+		return false;
+	pci_dev_get(pci); /* the shadow's reference goes with it */
+	is_gone = let_go(shadow);
+	device_unlock(&pci->dev);
+	pci_dev_put(pci);
+	return is_gone;
 }
 
 static void let_go_of_the_rest(struct work_struct *work)
@@ -86,11 +117,7 @@ static void let_go_of_the_rest(struct work_struct *work)
 
 	mutex_lock(&mutex);
 	list_for_each_entry_safe(each, next, &attached, list) {
-		if (each->is_bound)
-			continue;
-		if (can_let_go(each))
-			let_go(each);
-		else
+		if (!each->is_bound && !try_to_let_go(each))
 			is_rest = true;
 	}
 	if (is_rest)
@@ -104,19 +131,19 @@ static void bind(struct pci_dev *pci)
 	const struct shadow_sizes sizes = { { both_mb, tx_mb, rx_mb } }; /* in the order of directions */
 	struct shadow_device *shadow = find(pci);
 
-	if (shadow && iommu_get_domain_for_dev(&pci->dev) == shadow->domain) {
+	if (shadow && shadow_is_in_place(shadow)) {
 		shadow->is_bound = true;
 		return;
 	}
 	if (shadow) {
-		/* The kernel has set the device up for its new domain, but for the ops. The old pools lie in one that
-		 * is gone: they are kept as long as the kernel is up, for who comes late with one of their buffers. */
-		pci_warn(pci, "vmux_shadow: buffers of an earlier driver have never come back; their pools are lost\n");
-		set_dma_ops(&pci->dev, shadow->original);
+		/* The kernel has set the device up for its new domain, but perhaps for the ops. What comes late for
+		 * one of the old domain is as wrong in the new as it is without us, and the kernel's to complain of. */
+		shadow_give_up(shadow);
 		list_del(&shadow->list);
 	}
 	if (!try_module_get(THIS_MODULE)) /* on its way out */
 		return;
+	drop_stats_of(pci_name(pci));
 	shadow = shadow_attach(pci, &sizes);
 	if (!shadow) {
 		module_put(THIS_MODULE);
@@ -134,9 +161,7 @@ static void unbind(struct pci_dev *pci)
 	if (!shadow)
 		return;
 	shadow->is_bound = false;
-	if (can_let_go(shadow))
-		let_go(shadow);
-	else
+	if (!let_go(shadow))
 		schedule_delayed_work(&rest, RETRY_SECONDS * HZ);
 }
 

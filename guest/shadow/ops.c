@@ -52,11 +52,19 @@ static void unmap_by_kernel(struct device *dev, dma_addr_t address, size_t size,
 {
 	struct shadow_device *shadow = shadow_of(dev);
 
-	dma_unmap_page_attrs(twin_of(dev), address, size, dir, attrs);
+	if (likely(dev->iommu_group)) /* else it is unplugged, and was unmapped with its domain */
+		dma_unmap_page_attrs(twin_of(dev), address, size, dir, attrs);
 	shadow_add(shadow, SHADOW_KERNEL_UNMAPS, 1);
 }
 
-static bool take(struct device *dev, size_t size, enum dma_data_direction dir, struct shadow_place *place)
+/* The pools lie where the mask of before probe() allowed it. A driver may since have set a narrower one. */
+static bool is_addressable(struct device *dev, const struct shadow_place *place, size_t size)
+{
+	return place->address + size - 1 <= min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
+}
+
+static bool take(struct device *dev, size_t size, enum dma_data_direction dir, unsigned long attrs,
+		 struct shadow_place *place)
 {
 	struct shadow_device *shadow = shadow_of(dev);
 	enum shadow_count why;
@@ -65,18 +73,24 @@ static bool take(struct device *dev, size_t size, enum dma_data_direction dir, s
 		why = SHADOW_FALLBACKS_ALIGNED;
 	else if (unlikely(!size || size > SHADOW_LARGEST_SIZE))
 		why = SHADOW_FALLBACKS_LARGE;
-	else if (likely(shadow_pool_take(&shadow->pools[dir], size, place)))
-		return true;
-	else
+	else if (unlikely(attrs & DMA_ATTR_REQUIRE_COHERENT))
+		why = SHADOW_FALLBACKS_COHERENT;
+	else if (likely(shadow_pool_take(&shadow->pools[dir], size, place))) {
+		if (likely(is_addressable(dev, place, size)))
+			return true;
+		shadow_pool_give(place);
+		why = SHADOW_FALLBACKS_ADDRESS;
+	} else
 		why = shadow->pools[dir].count ? SHADOW_FALLBACKS_FULL : SHADOW_FALLBACKS_NO_POOL;
 	fell_back(shadow, why);
 	return false;
 }
 
-static void copy_to_slot(struct shadow_device *shadow, const struct shadow_place *place, size_t size)
+static void copy_to_slot(struct shadow_device *shadow, const struct shadow_place *place, size_t size,
+			 enum dma_data_direction dir)
 {
 	memcpy(place->memory + place->offset, place->record->original + place->offset, size);
-	shadow_add(shadow, SHADOW_BYTES_TO_DEVICE, size);
+	shadow_add(shadow, dir == DMA_FROM_DEVICE ? SHADOW_BYTES_PRESERVED : SHADOW_BYTES_TO_DEVICE, size);
 }
 
 static void copy_from_slot(struct shadow_device *shadow, const struct shadow_place *place, size_t size)
@@ -96,12 +110,12 @@ static dma_addr_t map(struct device *dev, phys_addr_t phys, size_t size, enum dm
 	struct shadow_device *shadow = shadow_of(dev);
 	struct shadow_place place;
 
-	if (!take(dev, size, dir, &place))
+	if (!take(dev, size, dir, attrs, &place))
 		return map_by_kernel(dev, phys, size, dir, attrs);
 	place.record->original = phys_to_virt(phys);
 	place.record->size = size;
 	if (!(attrs & DMA_ATTR_SKIP_CPU_SYNC))
-		copy_to_slot(shadow, &place, size);
+		copy_to_slot(shadow, &place, size, dir);
 	else if (dir != DMA_TO_DEVICE)
 		memset(place.memory, 0, size);
 	shadow_add(shadow, SHADOW_MAPS, 1);
@@ -162,7 +176,7 @@ static void sync_single_for_device(struct device *dev, dma_addr_t address, size_
 	}
 	if (dir == DMA_FROM_DEVICE || is_stray(shadow, &place))
 		return;
-	copy_to_slot(shadow, &place, min_t(size_t, size, place.record->size - place.offset));
+	copy_to_slot(shadow, &place, min_t(size_t, size, place.record->size - place.offset), dir);
 	shadow_add(shadow, SHADOW_SYNCS_FOR_DEVICE, 1);
 }
 

@@ -17,10 +17,13 @@ enum shadow_count {
 	SHADOW_SYNCS_FOR_CPU,
 	SHADOW_SYNCS_FOR_DEVICE,
 	SHADOW_BYTES_TO_DEVICE,
+	SHADOW_BYTES_PRESERVED,
 	SHADOW_BYTES_FROM_DEVICE,
 	SHADOW_FALLBACKS_FULL, /* the fallbacks stand together: shadow_fallbacks() */
 	SHADOW_FALLBACKS_LARGE,
 	SHADOW_FALLBACKS_NO_POOL,
+	SHADOW_FALLBACKS_COHERENT,
+	SHADOW_FALLBACKS_ADDRESS,
 	SHADOW_FALLBACKS_ALIGNED,
 	SHADOW_STRAYS,
 	SHADOW_KERNEL_MAPS,
@@ -73,6 +76,18 @@ void shadow_detach(struct shadow_device *shadow);
  * nothing new is mapped, so once it says no it says no for good.
  */
 bool shadow_is_in_use(const struct shadow_device *shadow);
+/* Whether the device is still in the domain that its pools are mapped in, and asks us: a change of its group's type
+ * ends that. */
+bool shadow_is_in_place(const struct shadow_device *shadow);
+/* For a device that is in place no more: its ops are the kernel's again. The pools are lost, because somebody may be at
+ * them. */
+void shadow_give_up(struct shadow_device *shadow);
+/* The device is off the bus, and nobody is in its domain, if there is one. */
+bool shadow_is_unplugged(const struct shadow_device *shadow);
+/* Whether something is to come back, and would come to us: some kernels take the ops of an unplugged device away. */
+bool shadow_is_reached(const struct shadow_device *shadow);
+/* As shadow_detach(), for an unplugged device: there is nothing to unmap the pools from. */
+void shadow_detach_unplugged(struct shadow_device *shadow);
 
 /* ops.c */
 void shadow_fill_ops(struct dma_map_ops *ops);
@@ -81,6 +96,8 @@ void shadow_fill_ops(struct dma_map_ops *ops);
 void shadow_stats_create(void);
 void shadow_stats_remove(void);
 void shadow_stats_add(struct shadow_device *shadow);
+/* The device's directory, whose name another one may want. */
+void shadow_stats_drop(struct shadow_device *shadow);
 u64 shadow_sum(const struct shadow_device *shadow, enum shadow_count which);
 u64 shadow_fallbacks(const struct shadow_device *shadow);
 

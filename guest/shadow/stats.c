@@ -10,11 +10,14 @@ static const char *const count_names[SHADOW_COUNTS] = {
 	[SHADOW_UNMAPS] = "unmaps", /* and gave it back */
 	[SHADOW_SYNCS_FOR_CPU] = "syncs_for_cpu", /* copies from a slot that stays taken */
 	[SHADOW_SYNCS_FOR_DEVICE] = "syncs_for_device", /* copies into one */
-	[SHADOW_BYTES_TO_DEVICE] = "bytes_to_device", /* copied into slots */
+	[SHADOW_BYTES_TO_DEVICE] = "bytes_to_device", /* copied into slots that it reads */
+	[SHADOW_BYTES_PRESERVED] = "bytes_preserved", /* into those that it only writes: what it leaves is as before */
 	[SHADOW_BYTES_FROM_DEVICE] = "bytes_from_device", /* copied out of them */
 	[SHADOW_FALLBACKS_FULL] = "fallbacks_full", /* mapped the kernel's way: no slot was free */
 	[SHADOW_FALLBACKS_LARGE] = "fallbacks_large", /* larger than the largest slot */
 	[SHADOW_FALLBACKS_NO_POOL] = "fallbacks_no_pool", /* both ways, and both_mb is 0 */
+	[SHADOW_FALLBACKS_COHERENT] = "fallbacks_coherent", /* the driver says that it will not sync */
+	[SHADOW_FALLBACKS_ADDRESS] = "fallbacks_address", /* the slot was beyond what the device can address */
 	[SHADOW_FALLBACKS_ALIGNED] = "fallbacks_aligned", /* the device needs the low bits of addresses kept */
 	[SHADOW_STRAYS] = "strays", /* unmaps and syncs of what was not mapped: a driver's mistake */
 	[SHADOW_KERNEL_MAPS] = "kernel_maps", /* all that we had the kernel map or allocate */
@@ -70,6 +73,12 @@ void shadow_stats_add(struct shadow_device *shadow)
 {
 	shadow->directory = debugfs_create_dir(pci_name(shadow->pci), top);
 	debugfs_create_file("stats", 0400, shadow->directory, shadow, &stats_fops);
+}
+
+void shadow_stats_drop(struct shadow_device *shadow)
+{
+	debugfs_remove_recursive(shadow->directory);
+	shadow->directory = NULL;
 }
 
 void shadow_stats_create(void)

@@ -182,6 +182,33 @@ static int too_large(struct checked *it)
 	return 0;
 }
 
+/* A driver that never syncs gets its own memory where it can say so; where it cannot, its device is not to be named. */
+static int never_synced(struct checked *it)
+{
+#if defined(DMA_ATTR_REQUIRE_COHERENT)
+	dma_addr_t address =
+		dma_map_single_attrs(it->dev, it->buffer, SIZE, DMA_FROM_DEVICE, DMA_ATTR_REQUIRE_COHERENT);
+
+	NEED(!dma_mapping_error(it->dev, address));
+	NEED(seen(it->dev, address) == it->buffer);
+	dma_unmap_single_attrs(it->dev, address, SIZE, DMA_FROM_DEVICE, DMA_ATTR_REQUIRE_COHERENT);
+#endif
+	return 0;
+}
+
+static int narrow_mask(struct checked *it)
+{
+	dma_addr_t address;
+
+	NEED(!dma_set_mask(it->dev, DMA_BIT_MASK(24)));
+	address = dma_map_single(it->dev, it->buffer, SIZE, DMA_TO_DEVICE);
+	NEED(!dma_set_mask(it->dev, DMA_BIT_MASK(64)));
+	NEED(!dma_mapping_error(it->dev, address));
+	dma_unmap_single(it->dev, address, SIZE, DMA_TO_DEVICE);
+	NEED(address + SIZE - 1 <= DMA_BIT_MASK(24));
+	return 0;
+}
+
 static int both_ways(struct checked *it)
 {
 	dma_addr_t address;
@@ -374,7 +401,10 @@ static int many_processors(struct checked *it)
 			worker->tag = count * HELD;
 			init_completion(&worker->done);
 			task = kthread_create(start_work, worker, "shadow_check/%u", count);
-			NEED(!IS_ERR(task));
+			if (IS_ERR(task)) { /* the others have this frame's memory until they are done */
+				line = __LINE__;
+				break;
+			}
 			kthread_bind(task, cpu);
 			wake_up_process(task);
 		}
@@ -397,6 +427,8 @@ static const struct {
 	{ "skipped_copies", skipped_copies },
 	{ "syncs_are_wanted", syncs_are_wanted },
 	{ "too_large", too_large },
+	{ "never_synced", never_synced },
+	{ "narrow_mask", narrow_mask },
 	{ "both_ways", both_ways },
 	{ "scattered", scattered },
 	{ "exhausted", exhausted },
