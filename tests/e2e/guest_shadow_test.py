@@ -222,8 +222,7 @@ def test_unplugged_device_lets_the_module_go(vm, nic_of):
     nic = nic_of("iavf")
     nic.unbind()
     nic.insert()
-    found = nic.check(unplug, late=1)
-    assert found == {"late": "ok"} or vm.kernel == "6.1", found  # which takes an unplugged device's operations away
+    assert set(nic.check(unplug, late=1)) == {"late"}  # it comes to us no more where the kernel takes an unplugged device's operations away
     nic.remove()
     vm.check("echo 1 >/sys/bus/pci/rescan")
     bring_up(nic)
