@@ -157,7 +157,8 @@ void add_turns(Families& into, const Json& turns, const std::string& name) {
       labels({{"switch", name}}));
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < counts.size(); ++i) {
-    sum += counts[i].is_number_unsigned() ? counts[i].get<std::uint64_t>() : 0;
+    const bool is_count = counts[i].is_number_integer() && counts[i] >= 0;
+    sum += is_count ? counts[i].get<std::uint64_t>() : 0;
     const bool is_last = i == bounds.size();
     const double bound = is_last ? std::numeric_limits<double>::infinity() : number_of(bounds[i]) / 1e9;
     histogram.bucket.push_back({sum, bound});
