@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <map>
 
 #include "memory/table.hpp"
@@ -71,12 +70,12 @@ std::vector<int> nodes_of(std::vector<void*> pages) {
 
 /// What /proc/self/pagemap has of a page (Documentation/admin-guide/mm/pagemap.rst): bit 63 that it is there, bits 0 to
 /// 54 its frame, as zeroes for those who may not know.
+// The kernel takes reads of whole entries only, and a stream's buffer is a byte short of that.
 std::uint64_t pagemap_of(const std::byte* page) {
-  std::ifstream file{"/proc/self/pagemap", std::ios::binary};
+  const UniqueFd file{::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)};
   std::uint64_t entry = 0;
-  file.seekg(static_cast<std::streamoff>(reinterpret_cast<std::uintptr_t>(page) / kPage * sizeof entry));
-  file.read(reinterpret_cast<char*>(&entry), sizeof entry);
-  return file ? entry : 0;
+  const auto at = static_cast<off_t>(reinterpret_cast<std::uintptr_t>(page) / kPage * sizeof entry);
+  return file && ::pread(file.get(), &entry, sizeof entry, at) == sizeof entry ? entry : 0;
 }
 
 Place place_of(const std::byte* byte) {
