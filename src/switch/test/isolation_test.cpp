@@ -92,8 +92,8 @@ TEST(SwitchIsolation, GroupsAreLeftAndJoinedWhileFramesPass) {
 
 // Whoever takes the place of a port that was in a group is in none.
 TEST(SwitchIsolation, ANewPortIsInItsGroupFromItsFirstFrameOnAndTheNextInItsPlaceIsNot) {
+  FakePort late, later;  // longer there than the switch
   Isolated bench;
-  FakePort late, later;
   const auto id = bench.sw->attach(late, *bench.here, {.name = "late", .isolation = "tenants"});
   ASSERT_TRUE(id);
   late.send(frame(3, 9));
