@@ -114,9 +114,9 @@ TEST_F(CaptureWriterTest, WritesFramesWithTheirWayQueueAndFate) {
 }
 
 TEST_F(CaptureWriterTest, PutsFramesOfSeveralPollersInTheOrderOfTheirTime) {
-  for (const std::uint64_t time : {10, 30, 50})
+  for (const std::uint64_t time : {10u, 30u, 50u})
     take(0, time);
-  for (const std::uint64_t time : {20, 40})
+  for (const std::uint64_t time : {20u, 40u})
     take(1, time);
   run();
   std::vector<std::uint32_t> queues;
@@ -143,7 +143,7 @@ TEST_F(CaptureWriterTest, NamesPortsThatComeLaterAndThoseThatMoved) {
 
 TEST_F(CaptureWriterTest, EndsWithTheCountThatWasAskedFor) {
   begin({.count = 2});
-  for (const std::uint64_t time : {1, 2, 3, 4})
+  for (const std::uint64_t time : {1u, 2u, 3u, 4u})
     take(0, time);
   run();
   EXPECT_EQ(writer->end(), CaptureEnd::count);
