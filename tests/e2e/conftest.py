@@ -2,7 +2,9 @@
 """Guests boot once for all tests that can share them; whatever is in use when a test fails tells its story."""
 import contextlib
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,6 +55,15 @@ class TellsFailuresAtOnce:
 def pytest_configure(config):
     if terminal := config.pluginmanager.get_plugin("terminalreporter"):
         config.pluginmanager.register(TellsFailuresAtOnce(terminal))
+
+
+@pytest.fixture
+def public():
+    """A directory that every user may enter, as /run/vmux is."""
+    path = Path(tempfile.mkdtemp(prefix="vmux-public-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 USUAL_KERNEL = "6.12"

@@ -4,14 +4,11 @@ the RPC socket."""
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
-from pathlib import Path
 
 import pytest
 from harness import BIN
@@ -19,15 +16,6 @@ from harness.vmm import attach
 from harness.vmux import Vmux, wait_until
 
 USER, GROUP = 12345, 23456  # nobody's
-
-
-@pytest.fixture
-def public():
-    """A directory that every user may enter, as /run/vmux is."""
-    path = Path(tempfile.mkdtemp(prefix="vmux-operator-", dir="/tmp"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @contextlib.contextmanager

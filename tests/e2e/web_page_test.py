@@ -1,37 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """vmux-web's page in a browser."""
+import contextlib
 import re
-import shutil
 from types import SimpleNamespace
 
 import pytest
+from browser import needs_browser, opened  # in tests/rigs, put on the path by harness
 from harness.vmm import attach
 from harness.vmux import Vmux, wait_until
 from harness.web import Web
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-try:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
+with contextlib.suppress(ImportError):  # then there is no browser either
     from selenium.webdriver.common.by import By
-except ImportError:
-    CHROMIUM = None
-pytestmark = [pytest.mark.exhaustive,
-              pytest.mark.skipif(not CHROMIUM or not DRIVER,
-                                 reason="no browser here: `make test-all` installs one, and so does `scripts/bootstrap --all`")]
+
+pytestmark = [pytest.mark.exhaustive, needs_browser]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    # As root there is no sandbox; what is opened is our own.
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,900"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service(DRIVER), options=options)
-    yield driver
-    driver.quit()
+    with opened() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,9 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 from harness import ROOT
@@ -18,15 +15,6 @@ from harness.web import PROMTOOL, Web
 
 SINK = "02:00:00:73:6e:6b"
 READER, OTHER = 12345, 12346  # users; nobody's
-
-
-@pytest.fixture
-def public():
-    """A directory that every user may enter, as /run/vmux is."""
-    path = Path(tempfile.mkdtemp(prefix="vmux-web-", dir="/tmp"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 @contextlib.contextmanager

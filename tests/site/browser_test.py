@@ -1,35 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The site of `make docs` in a browser, opened as a file: there no page may read another file, and nothing but scripts and links works."""
+import contextlib
 import re
-import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-SITE = Path(__file__).resolve().parent.parent.parent / "build/docs/site"
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-try:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/rigs"))
+from browser import needs_browser, opened  # noqa: E402  (found through the line above)
+
+with contextlib.suppress(ImportError):  # then there is no browser either
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
-except ImportError:
-    CHROMIUM = None
-pytestmark = pytest.mark.skipif(not CHROMIUM or not DRIVER,
-                                reason="no browser here: `make test-all` installs one, and so does `scripts/bootstrap --all`")
+
+SITE = ROOT / "build/docs/site"
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    # As root there is no sandbox; what is opened is our own.
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,900"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service(DRIVER), options=options)
-    yield driver
-    driver.quit()
+    with opened() as driver:
+        yield driver
 
 
 @pytest.fixture

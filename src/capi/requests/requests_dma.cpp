@@ -72,6 +72,7 @@ void remove_all_memory(vfu_ctx& context) {
   if (context.dma == nullptr) return;
   while (vfu_dma_info_t* const info = context.dma->first())
     remove_memory(context, *info);
+  if (context.dma->is_poisoned()) context.link.hang_up();  // what tells it goes with the files
   context.dma->forget_files();
 }
 

@@ -83,11 +83,18 @@ class CapiAsync : public testing::Test {
     while (is_ready())
       ASSERT_GE(vfu_run_ctx(one.ctx), 0) << std::strerror(errno);
   }
+  /// The client is asked for memory, and sends what the device is to quiesce for, which takes its time.
+  void begin_to_quiesce() {
+    EXPECT_EQ(read(0x10000, asked_for), 0);
+    serve();
+    one.device.quiesce_errno = EBUSY;
+    one.client.send(2, Bytes{}.u32(32).u32(3).u64(0).u64(0x80000).u64(0x1000));
+  }
   using Calls = std::vector<std::string>;
 
   Device one;
   Peer twin;
-  std::string memory = std::string(0x4000, '.');
+  std::string memory = std::string(0x4000, '.'), asked_for = std::string(16, '\0');
   int ready = -1, count = 0;
 };
 
@@ -131,11 +138,7 @@ TEST_P(CapiAsyncOnEither, RequestsOfTheClientGoOnMeanwhile) {
 }
 
 TEST_P(CapiAsyncOnEither, ADeviceThatQuiescesGetsItsAnswers) {
-  std::string back(16, '\0');
-  EXPECT_EQ(read(0x10000, back), 0);
-  serve();
-  one.device.quiesce_errno = EBUSY;
-  one.client.send(2, Bytes{}.u32(32).u32(3).u64(0).u64(0x80000).u64(0x1000));
+  begin_to_quiesce();
   EXPECT_EQ(vfu_run_ctx(one.ctx), -1);
   EXPECT_EQ(errno, EBUSY);
   one.client.send(4, Bytes{}.u32(16).u32(0).u32(0).u32(0), {}, 0, 99);  // waits for the first
@@ -245,11 +248,7 @@ TEST_F(CapiAsync, AClientThatIsSlowIsNotWaitedFor) {
 // Requests are kept while the device quiesces, and not without end: a client that sends on is let go.
 TEST_F(CapiAsync, AClientThatSendsWithoutEndDoesNotKeepADeviceFromQuiescing) {
   attach(kSmall);
-  std::string back(16, '\0');
-  EXPECT_EQ(read(0x10000, back), 0);
-  serve();
-  one.device.quiesce_errno = EBUSY;
-  one.client.send(2, Bytes{}.u32(32).u32(3).u64(0).u64(0x80000).u64(0x1000));
+  begin_to_quiesce();
   int calls = 0;
   for (; g_ended.empty() && calls < 100; ++calls) {
     for (int i = 0; i < 64; ++i)
@@ -265,11 +264,7 @@ TEST_F(CapiAsync, AClientThatSendsWithoutEndDoesNotKeepADeviceFromQuiescing) {
 // The second socket stays open, and nobody answers there.
 TEST_F(CapiAsync, AClientThatGoesWhileTheDeviceQuiescesIsFoundGone) {
   attach(kTwin);
-  std::string back(16, '\0');
-  EXPECT_EQ(read(0x10000, back), 0);
-  serve();
-  one.device.quiesce_errno = EBUSY;
-  one.client.send(2, Bytes{}.u32(32).u32(3).u64(0).u64(0x80000).u64(0x1000));
+  begin_to_quiesce();
   EXPECT_EQ(vfu_run_ctx(one.ctx), -1);
   one.client.close();
   EXPECT_TRUE(is_ready());

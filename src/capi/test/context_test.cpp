@@ -4,10 +4,16 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <clocale>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <thread>
+#include <vector>
 
 #include "capi/test/rig.hpp"
+#include "vfio-user/vmux-extensions.h"
 
 namespace capi_test {
 namespace {
@@ -15,6 +21,50 @@ namespace {
 bool is_readable(int fd) {
   pollfd one{fd, POLLIN, 0};
   return ::poll(&one, 1, 0) == 1 && (one.revents & POLLIN) != 0;
+}
+
+/// What of its program a library could change without being asked.
+struct Program {
+  std::size_t threads = 0;
+  sigset_t blocked{};
+  std::vector<void (*)(int)> handlers;
+  mode_t mask = ::umask(0);
+  std::string locale = std::setlocale(LC_ALL, nullptr);
+  Program() {
+    ::umask(mask);
+    for ([[maybe_unused]] const auto& each : std::filesystem::directory_iterator{"/proc/self/task"})
+      ++threads;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &blocked);
+    for (int signal = 1; signal < NSIG; ++signal) {
+      struct sigaction action {};
+      ::sigaction(signal, nullptr, &action);
+      handlers.push_back(action.sa_handler);
+    }
+  }
+  [[nodiscard]] bool is_as(const Program& before) const {
+    return threads == before.threads && std::memcmp(&blocked, &before.blocked, sizeof blocked) == 0 &&
+           handlers == before.handlers && mask == before.mask && locale == before.locale;
+  }
+};
+
+TEST(CapiContext, LeavesItsProgramAsItWas) {
+  const Program before;
+  const int file = memory_file(0x1000);
+  {
+    Device one;
+    one.with_bar0().attach();
+    EXPECT_TRUE(Program{}.is_as(before));
+    EXPECT_EQ(one.map(0x10000, 0x1000, file), 0u);
+    EXPECT_EQ(one.read(0, 0, 4).error, 0u);
+    EXPECT_TRUE(Program{}.is_as(before));
+  }
+  EXPECT_TRUE(Program{}.is_as(before));
+  Device asks;
+  EXPECT_EQ(vmux_guard_memory(asks.ctx), 0);
+  asks.attach();
+  EXPECT_EQ(asks.map(0x10000, 0x1000, file), 0u);
+  EXPECT_FALSE(Program{}.is_as(before));  // the handler of SIGBUS that it has asked for
+  ::close(file);
 }
 
 TEST(CapiContext, RefusesWhatItDoesNotHave) {

@@ -245,6 +245,22 @@ TEST_F(CapiMemory, ThatAClientTakesAwayCostsItItsDeviceWhereAProgramAsksForThat)
   }
 }
 
+// The last look at memory that goes finds that its file is shorter.
+TEST_F(CapiMemory, ThatAClientTakesAwayAsItUnmapsAllOfItCostsItItsDeviceToo) {
+  EXPECT_EQ(vmux_guard_memory(one.ctx), 0);
+  vfu_setup_device_dma(one.ctx, 64, nullptr, [](vfu_ctx_t* ctx, vfu_dma_info_t* info) {
+    seen(ctx).saved.push_back(static_cast<char*>(info->vaddr)[0x3000]);
+  });
+  one.attach();
+  ASSERT_EQ(one.map(0x10000, 0x4000, fd), 0u);
+  ASSERT_EQ(::ftruncate(fd, 0x1000), 0);
+  one.client.send(3, Bytes{}.u32(24).u32(2).u64(0).u64(0));
+  static_cast<void>(vfu_run_ctx(one.ctx));
+  EXPECT_EQ(one.device.saved, std::string(1, '\0'));
+  EXPECT_EQ(vfu_run_ctx(one.ctx), -1);
+  EXPECT_EQ(errno, ENOTCONN);
+}
+
 TEST_F(CapiMemory, IsNotTouchedThroughAPieceOfWhatIsGone) {
   one.attach();
   ASSERT_EQ(one.map(0x10000, 0x2000, fd), 0u);

@@ -7,3 +7,4 @@ ROOT = Path(__file__).resolve().parents[3]
 BIN = ROOT / "build" / "release" / "bin"
 
 sys.path.insert(0, str(ROOT / "lab"))
+sys.path.insert(0, str(ROOT / "tests/rigs"))
