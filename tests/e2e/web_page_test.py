@@ -28,6 +28,7 @@ def shown(tmp_path_factory):
     vmux = Vmux(directory / "vmux").start()
     vmux.ctl("uplink", "add", "sink", "--backend", "sink")
     vmux.ctl("uplink", "add", "gen", "--backend", "generator", "--device", "size=1514,to=02:00:00:73:6e:6b")
+    vmux.ctl("uplink", "add", "lost", "--backend", "generator", "--device", "size=64,to=02:00:00:00:00:99")  # which nobody has: to all
     vmux.add_port("vm0")
     vmux.add_port("vm1", "--link", "down", model="virtio-net")
     made = SimpleNamespace(vmux=vmux, web=Web(directory, vmux.rpc).start(), vmm=attach(vmux.socket("vm0")))
