@@ -160,7 +160,6 @@ bool Link::exchange(bool may_serve) {
 
 void Link::end_async(vfu_ctx_t* context) {
   if (!async_.is_open()) return;
-  async_.answer_call();
   {
     const std::scoped_lock lock{dma_mutex_};
     async_.watch(-1, false, false);
