@@ -7,7 +7,7 @@ SECONDS_PER_FUZZER ?= 600
 STAGES  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all demo fuzz docs install lint format lab bootstrap clean
+.PHONY: help build test test-all demo fuzz docs deb image install lint format lab bootstrap clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,14 @@ docs: build ## the documentation as a site with search, and references: build/do
 lab: bootstrap ## fetch QEMU and kernels, make the guest images (build/lab)
 	@lab/build
 
+deb: build ## make the Debian packages: build/deb
+	@scripts/bootstrap --deb
+	@scripts/deb
+
+image: deb ## make an OCI image of these packages, with a bill of materials: build/vmux-oci.tar
+	@scripts/bootstrap --all
+	@scripts/image
+
 lint: bootstrap ## layers, format, clang-tidy and cppcheck
 	@scripts/lint
 
@@ -51,4 +59,4 @@ install: build ## install programs, libvmux and headers (DESTDIR= PREFIX=/usr/lo
 	@DESTDIR="$(abspath $(DESTDIR))" cmake --install build/release --prefix "$(PREFIX)"
 
 clean: ## remove what was built (the lab's downloads stay: rm -r build removes them too)
-	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/lint-* build/test-logs build/docs
+	@rm -rf build/release build/debug build/asan build/tsan build/fuzz build/lint-* build/test-logs build/docs build/deb build/vmux-oci.*

@@ -25,6 +25,7 @@ endif()
 # Designated initializers leave the rest to defaults on purpose.
 add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Werror -Wno-missing-field-initializers -fno-omit-frame-pointer)
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
+add_link_options(-Wl,-z,relro,-z,now)
 if(VMUX_SANITIZE)
   set(CMAKE_CXX_FLAGS_DEBUG "-g1")  # lines for a report's stack; for a debugger there is the debug preset
   add_compile_options(-fsanitize=${VMUX_SANITIZE} -fno-sanitize-recover=all)

@@ -88,7 +88,7 @@ tl::expected<void, Obstacle> judge_program(const std::string& name) {
 }
 
 std::string find_library(const std::string& bin) {
-  for (const char* directory : {"/../lib", "/../" VMUX_LIBRARY_DIR}) {
+  for (const char* directory : {"/../lib", "/../" VMUX_LIBRARY_DIR "/vmux"}) {
     std::error_code error;
     const fs::path found = fs::canonical(bin + directory + "/libvmux-vfio.so", error);
     if (!error) return found.string();
