@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "switch/switch.hpp"
-#include "switch/tap.hpp"
+#include "switch/copies/tap.hpp"
 
 namespace vmux::switching {
 namespace {

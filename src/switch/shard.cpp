@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "switch/meter.hpp"
+#include "switch/policy/meter.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::switching {

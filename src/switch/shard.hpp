@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "packet/pool.hpp"
-#include "switch/burst.hpp"
+#include "switch/stages/burst.hpp"
 #include "switch/mac_table.hpp"
 #include "switch/member.hpp"
 #include "switch/turn_times.hpp"

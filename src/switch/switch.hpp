@@ -97,7 +97,7 @@ struct Mirror {
 inline constexpr std::size_t kMaxMirrors = 16;
 
 class Tap;
-/// Where a poller puts what a capture is to see (tap.hpp).
+/// Where a poller puts what a capture is to see (copies/tap.hpp).
 struct PollerTap {
   runtime::Poller* poller = nullptr;
   Tap* tap = nullptr;

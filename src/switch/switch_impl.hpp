@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include "switch/meter.hpp"
+#include "switch/policy/meter.hpp"
 #include "switch/shard.hpp"
-#include "switch/sources.hpp"
+#include "switch/policy/sources.hpp"
 #include "switch/switch.hpp"
 
 namespace vmux::switching {

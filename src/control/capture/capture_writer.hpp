@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "control/capture/pcapng.hpp"
-#include "switch/tap.hpp"
+#include "switch/copies/tap.hpp"
 #include "vmux/base/counter.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/runtime/poller.hpp"

@@ -15,7 +15,7 @@
 #include "control/live/event_ring.hpp"
 #include "control/model/spec/problem.hpp"
 #include "switch/switch.hpp"
-#include "switch/tap.hpp"
+#include "switch/copies/tap.hpp"
 #include "vmux/runtime/poller.hpp"
 
 namespace vmux::control {

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "switch/burst.hpp"
+#include "switch/stages/burst.hpp"
 #include "switch/test/switch_bench.hpp"
 
 namespace vmux::switching::test {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What a capture keeps of a frame, and what it counts of those that it cannot keep.
-#include "switch/tap.hpp"
+#include "switch/copies/tap.hpp"
 
 #include <gtest/gtest.h>
 

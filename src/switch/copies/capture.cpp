@@ -3,7 +3,7 @@
 #include <bit>
 
 #include "switch/shard.hpp"
-#include "switch/tap.hpp"
+#include "switch/copies/tap.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::switching {

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "switch/burst.hpp"
+#include "switch/stages/burst.hpp"
 #include "switch/test/switch_bench.hpp"
 
 namespace vmux::switching {

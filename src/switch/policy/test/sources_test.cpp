@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Who a port may be: each way to be somebody else is a row, and each thing that an honest guest sends.
-#include "switch/sources.hpp"
+#include "switch/policy/sources.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "switch/meter.hpp"
+#include "switch/policy/meter.hpp"
 
 #include <algorithm>
 #include <limits>
 
-#include "switch/length.hpp"
+#include "switch/stages/length.hpp"
 
 namespace vmux::switching {
 namespace {

@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "switch/switch.hpp"
-#include "switch/tap.hpp"
+#include "switch/copies/tap.hpp"
 #include "switch/test/talking_port.hpp"
 
 namespace vmux::switching {

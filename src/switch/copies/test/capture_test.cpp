@@ -5,7 +5,7 @@
 #include <cstring>
 #include <ostream>
 
-#include "switch/tap.hpp"
+#include "switch/copies/tap.hpp"
 #include "switch/test/switch_bench.hpp"
 
 namespace vmux::switching {

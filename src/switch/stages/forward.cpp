@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "packet/bytes.hpp"
-#include "switch/length.hpp"
-#include "switch/meter.hpp"
+#include "switch/stages/length.hpp"
+#include "switch/policy/meter.hpp"
 #include "switch/shard.hpp"
 
 namespace vmux::switching {

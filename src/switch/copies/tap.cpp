@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "switch/tap.hpp"
+#include "switch/copies/tap.hpp"
 
 #include <algorithm>
 #include <cstring>

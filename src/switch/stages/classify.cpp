@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "packet/bytes.hpp"
-#include "switch/burst.hpp"
+#include "switch/stages/burst.hpp"
 
 namespace vmux::switching {
 namespace {

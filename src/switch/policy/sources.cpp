@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "switch/sources.hpp"
+#include "switch/policy/sources.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Rates by a clock of the test's own: what passes is what the limit says, within a thousandth.
-#include "switch/meter.hpp"
+#include "switch/policy/meter.hpp"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <bit>
 
 #include "packet/flow.hpp"
-#include "switch/length.hpp"
+#include "switch/stages/length.hpp"
 #include "switch/shard.hpp"
 
 namespace vmux::switching {
