@@ -43,14 +43,14 @@ void parse_ipv4(Slice bytes, std::size_t at, Headers& out) noexcept {  // RFC 79
   out.protocol = get8(bytes, at + 9);
   const std::uint16_t fragment = get16(bytes, at + 6);
   out.is_fragment = (fragment & 0x3fff) != 0;  // more fragments, or an offset
-  if ((fragment & 0x1fff) == 0) parse_l4(bytes, at + size, out.protocol, out);
+  out.is_later_fragment = (fragment & 0x1fff) != 0;
+  if (!out.is_later_fragment) parse_l4(bytes, at + size, out.protocol, out);
 }
 
 void parse_ipv6(Slice bytes, std::size_t at, Headers& out) noexcept {  // RFC 8200 3, 4
   if (bytes.size() < at + 40 || get8(bytes, at) >> 4 != 6) return;
   out.l3 = L3::ipv6;
   std::uint8_t next = get8(bytes, at + 6);
-  bool first_fragment = true;
   at += 40;
   out.payload_offset = static_cast<std::uint16_t>(at);
   for (;;) {
@@ -62,16 +62,16 @@ void parse_ipv6(Slice bytes, std::size_t at, Headers& out) noexcept {  // RFC 82
     if (next == kFragment) {
       size = 8;
       out.is_fragment = true;
-      first_fragment = (get16(bytes, at + 2) & 0xfff8) == 0;
+      out.is_later_fragment = (get16(bytes, at + 2) & 0xfff8) != 0;
     }
     next = get8(bytes, at);
     at += size;
     if (at > bytes.size()) return;
     out.payload_offset = static_cast<std::uint16_t>(at);
-    if (!first_fragment) break;
+    if (out.is_later_fragment) break;
   }
   out.protocol = next;
-  if (first_fragment) parse_l4(bytes, at, next, out);
+  if (!out.is_later_fragment) parse_l4(bytes, at, next, out);
 }
 
 }  // namespace

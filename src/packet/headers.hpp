@@ -23,6 +23,7 @@ struct Headers {
   static constexpr std::uint8_t kUnknown = 255;  ///< reserved by IANA: no protocol's
   std::uint8_t protocol = kUnknown;  ///< of what is behind L3 and its options; unknown where they are cut short
   bool is_fragment = false;          ///< IPv4 or IPv6 fragment: L4 checksums do not apply
+  bool is_later_fragment = false;    ///< not the first, so that what is behind L3 does not begin with an L4 header
 };
 
 /// nullopt when even the Ethernet header is cut short; a cut or odd inner header just ends the parse there.
