@@ -7,8 +7,8 @@
 #include <memory>
 #include <vector>
 
-#include "switch/switch.hpp"
 #include "switch/copies/tap.hpp"
+#include "switch/switch.hpp"
 
 namespace vmux::switching {
 namespace {
@@ -44,6 +44,25 @@ class IdlePort final : public port::Port {
       frames_[i][12] = std::byte{0x88};
     }
   }
+  /// UDP over IPv4 from one station to another, so many flows in each burst.
+  void send_flows(std::uint8_t to, std::uint8_t from, std::size_t flows) {
+    send(to, from);
+    for (std::size_t i = 0; i < frames_.size(); ++i) {
+      auto& frame = frames_[i];
+      frame[12] = std::byte{0x08};
+      frame[14] = std::byte{0x45};
+      frame[23] = std::byte{17};
+      frame[29] = static_cast<std::byte>(i % flows);
+    }
+  }
+  /// Frames of the next burst are of flows that nobody has seen.
+  void change_flows() {
+    ++round_;
+    for (auto& frame : frames_) {
+      for (std::size_t byte = 0; byte < 3; ++byte)
+        frame[26 + byte] = static_cast<std::byte>(round_ >> 8 * byte);
+    }
+  }
   void send_to_all() {
     send(0xff, 1);
     for (auto& frame : frames_)
@@ -54,6 +73,7 @@ class IdlePort final : public port::Port {
  private:
   std::array<std::array<std::byte, 64>, port::kMaxBurst> frames_{};
   bool sends_ = false;
+  std::uint32_t round_ = 0;
 };
 
 /// Ports on one poller, or the second of them on another.
@@ -153,6 +173,32 @@ void capture(benchmark::State& state) {
   setup.sw->set_capture(0, {}, {});
 }
 BENCHMARK(capture)->ArgNames({"filtered"})->Arg(0)->Arg(1);
+
+/// Each frame is looked up among 1,000 rules with 40 masks, none of which matches: one flow, one after the other of 32,
+/// and flows that are new in each burst.
+enum Flows : std::int64_t { kOne, kSome, kNew };
+void rules(benchmark::State& state) {
+  Setup setup{2};
+  setup.hear(1, 2);
+  std::vector<Rule> all(1000);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    Rule& rule = all[i];
+    rule.name = std::to_string(i);
+    rule.match.mask.source_ip = {0xff, static_cast<std::uint8_t>(i % 40 + 1), 0xff};
+    rule.match.value.source_ip = {0xff, 0, static_cast<std::uint8_t>(i / 40)};
+    rule.match.mask.destination_port = {};
+    rule.match.destination_port = L4Ports{99, 99};
+  }
+  static_cast<void>(setup.sw->set_rules(all));
+  setup.ports[0]->send_flows(2, 1, state.range(0) == kOne ? 1 : port::kMaxBurst);
+  const std::int64_t before = setup.sent();
+  for ([[maybe_unused]] auto _ : state) {
+    if (state.range(0) == kNew) setup.ports[0]->change_flows();
+    setup.turn();
+  }
+  state.SetItemsProcessed(setup.sent() - before);
+}
+BENCHMARK(rules)->ArgNames({"flows"})->Arg(kOne)->Arg(kSome)->Arg(kNew);
 
 }  // namespace
 }  // namespace vmux::switching

@@ -21,7 +21,8 @@ namespace vmux::port {
   ROW(limited, "frames for the port beyond its limit_out")                                                          \
   ROW(spoofed, "frames that the port sent as somebody else (anti_spoof)")                                           \
   ROW(storm, "frames that the port sent to all or to nobody known, beyond its limit_flood")                         \
-  ROW(isolated, "frames for the port from another of its isolation group")
+  ROW(isolated, "frames for the port from another of its isolation group")                                          \
+  ROW(rule, "frames that the port sent, or that were for it, and that a rule of its switch drops")
 
 enum class DropReason : std::uint8_t {
   none,

@@ -22,16 +22,32 @@ inline constexpr std::uint32_t kSlotBits = 10;
 [[nodiscard]] constexpr std::uint32_t slot_of(PortId id) noexcept { return id.raw & (kMaxPorts - 1); }
 static_assert(1u << kSlotBits == kMaxPorts);
 
+/// VLANs of a port that have other numbers in the switch.
+struct VlanMap {
+  std::array<std::uint16_t, kVlanIds> in;   ///< of the port (0: without a tag) to that of the switch; kNoVlan: none
+  std::array<std::uint16_t, kVlanIds> out;  ///< and back
+};
+
 struct VlanRules {
   VlanMode mode = VlanMode::trunk;
   std::uint16_t untagged = 0;    ///< the VLAN of frames without a tag, and the one that leaves without; kNoVlan: none
   std::bitset<kVlanIds> tagged;  ///< trunk: those that may pass with a tag
 
+  std::shared_ptr<const VlanMap> map = {};  ///< nullptr: the numbers are those of the switch
+  bool keeps_tags = false;                  ///< QinQ: the port's own tags are kept behind that of the switch
+  bool has_service_tags = false;            ///< of type 0x88a8
+  /// Tags are changed on the way in and out.
+  [[nodiscard]] bool retags() const noexcept { return retags_on_entry() || map != nullptr; }
+  [[nodiscard]] bool retags_on_entry() const noexcept { return keeps_tags || has_service_tags; }
   [[nodiscard]] bool carries(std::uint16_t vlan) const noexcept { return vlan == untagged || tagged[vlan]; }
 };
 
 /// No VLAN at all: no frame enters or leaves.
-[[nodiscard]] inline VlanRules no_vlans() noexcept { return {VlanMode::trunk, kNoVlan, {}}; }
+[[nodiscard]] inline VlanRules no_vlans() noexcept {
+  VlanRules rules;
+  rules.untagged = kNoVlan;
+  return rules;
+}
 
 /// Destinations of mirrors, by their numbers on the switch: a bit each.
 using MirrorSet = std::uint16_t;
@@ -45,23 +61,40 @@ static_assert(kMaxCaptures <= 8);
 using PortSet = std::bitset<kMaxPorts>;
 
 class Meter;
+class RuleTable;
+class SharedLimit;
 class Sources;
+
+/// A part of a cache of flows, which belongs to whoever's frames are looked up in it: nobody can push out what others
+/// have.
+struct CachePart {
+  std::uint32_t first = 0;  ///< set
+  std::uint32_t mask = 0;   ///< sets less one; a power of two of sets
+};
 
 /// What holds for a port besides the rules of a bridge.
 struct Policy {
-  std::uint32_t max_frame = 0;       ///< PortConfig
-  MirrorSet mirror_in = 0;           ///< where copies of all that it sends go,
-  MirrorSet mirror_out = 0;          ///< and of all that it gets
-  bool is_destination = false;       ///< of mirrors: nothing that it sends enters
-  CaptureSet captures = 0;           ///< who sees all of these
-  Meter* in = nullptr;               ///< how much of what it sends may pass,
-  Meter* out = nullptr;              ///< and of what it gets; of no limit none
-  Meter* flood = nullptr;            ///< how much of what it sends may be flooded
-  const Sources* sources = nullptr;  ///< who it may be; of anyone none
-  const PortSet* deaf_to = nullptr;  ///< from whom it gets nothing; of nobody none
+  std::uint32_t max_frame = 0;           ///< PortConfig
+  MirrorSet mirror_in = 0;               ///< where copies of all that it sends go,
+  MirrorSet mirror_out = 0;              ///< and of all that it gets
+  bool is_destination = false;           ///< of mirrors: nothing that it sends enters
+  CaptureSet captures = 0;               ///< who sees all of these
+  std::uint16_t filtered_groups = 0;     ///< PortConfig
+  Meter* in = nullptr;                   ///< how much of what it sends may pass,
+  Meter* out = nullptr;                  ///< and of what it gets; of no limit none
+  Meter* flood = nullptr;                ///< how much of what it sends may be flooded
+  const Sources* sources = nullptr;      ///< who it may be; of anyone none
+  const PortSet* deaf_to = nullptr;      ///< from whom it gets nothing; of nobody none
+  const RuleTable* rules_in = nullptr;   ///< about what it sends,
+  const RuleTable* rules_out = nullptr;  ///< and about what is for it; of no rule none
+  SharedLimit* share = nullptr;          ///< the limit of `share_of`, of which it has a part; of none none
+  PortId share_of;
+  std::uint32_t weight = 1;
+  [[nodiscard]] bool may_hold() const noexcept { return in != nullptr || share != nullptr; }
   [[nodiscard]] bool is_set() const noexcept {
     return sources != nullptr || max_frame != 0 || (mirror_in | mirror_out | captures) != 0 || is_destination ||
-           in != nullptr || out != nullptr || flood != nullptr || deaf_to != nullptr;
+           in != nullptr || out != nullptr || flood != nullptr || deaf_to != nullptr || rules_in != nullptr ||
+           rules_out != nullptr || share != nullptr || filtered_groups != 0;
   }
 };
 
@@ -85,6 +118,8 @@ struct Member {
   Policy policy;
   std::uint64_t held_until_ns = 0;  ///< where is_held
   std::uint32_t quiet_rounds = 0;   ///< rounds since its last frame
+  std::uint32_t rule_debt = 0;      ///< frames' worth of time that looking for its rules took beyond its turns
+  CachePart flows;                  ///< where its policy has rules
   bool has_policy = false;          ///< all that the data path of a port without one looks at
   bool has_stations = false;        ///< it was ready since its addresses were forgotten
   bool is_in_round = false;

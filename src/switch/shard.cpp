@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "switch/policy/meter.hpp"
+#include "switch/policy/share.hpp"
+#include "switch/rules/rule_stage.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::switching {
@@ -39,7 +41,8 @@ Frame frame_of(const Item& item) noexcept {
           .tci = item.tci,
           .is_flood = item.is_flood,
           .has_tag = item.has_tag,
-          .tag_in_bytes = item.tag_in_bytes};
+          .tag_in_bytes = item.tag_in_bytes,
+          .mark = item.mark};
 }
 
 }  // namespace
@@ -58,6 +61,8 @@ Shard::Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_
   pending_.reserve(kMaxPorts);
   in_round_.reserve(kMaxPorts);
 }
+
+Shard::~Shard() = default;
 
 void Shard::add_peer(Shard& peer, Link& to_peer, Link& from_peer) {
   if (!pool_) pool_ = std::make_unique<packet::Pool>(kPackets, kSegments);
@@ -119,9 +124,29 @@ void Shard::set_policy(PortId id, const Policy& policy) noexcept {
     if (member->id != id) continue;
     member->policy = policy;
     member->has_policy = policy.is_set();
-    if (policy.in == nullptr) member->is_held = false;
+    if (!policy.may_hold()) member->is_held = false;
     member->held_until_ns = 0;
   }
+  deal_flows();
+}
+
+void Shard::take_rule_stage(std::unique_ptr<RuleStage>& stage) noexcept {
+  if (!rules_) rules_ = std::move(stage);
+}
+
+// Each port that rules are about has a part of the cache, all of the same size, and what comes from other pollers has
+// one: a guest who sends a flow for each frame pushes out its own.
+void Shard::deal_flows() noexcept {
+  if (!rules_) return;
+  const auto has_rules = [](const auto& member) {
+    return member->policy.rules_in != nullptr || member->policy.rules_out != nullptr;
+  };
+  const auto count = 1 + static_cast<std::size_t>(std::count_if(members_.begin(), members_.end(), has_rules));
+  // What senders without rules of their own look up for their receivers lies with what comes over links.
+  flows_of_links_ = FlowCache::part(0, count);
+  std::size_t index = 0;
+  for (const auto& member : members_)
+    member->flows = has_rules(member) ? FlowCache::part(++index, count) : flows_of_links_;
 }
 
 void Shard::set_options(const SwitchOptions& options) noexcept {
@@ -154,7 +179,9 @@ std::size_t Shard::copy_macs(std::span<MacTable::Entry> into) const noexcept {
 
 bool Shard::needs_polling() const noexcept {
   return std::any_of(members_.begin(), members_.end(),
-                     [](const auto& member) { return member->is_held || member->port.needs_polling(); }) ||
+                     [](const auto& member) {
+                       return member->is_held || member->rule_debt != 0 || member->port.needs_polling();
+                     }) ||
          std::any_of(homes_.begin(), homes_.end(),
                      [this](const MultiLane* multi_lane) { return multi_lane->unreported < peers_.size(); });
 }
@@ -230,12 +257,56 @@ std::size_t Shard::take_limited(Member& member) noexcept {
   const std::uint64_t now_ns = poller_.now_ns();
   if (member.is_held && now_ns < member.held_until_ns) return 0;
   const std::size_t taken = member.port.take(burst_.views);
+  member.is_held = false;
+  if (member.policy.in == nullptr) return taken;
   const std::size_t passed = member.policy.in->pass(std::span{burst_.views}.first(taken), now_ns);
   member.is_held = passed < taken;
   if (!member.is_held) return taken;
   member.held_until_ns = now_ns + member.policy.in->wait_ns(now_ns);
   member.port.counters().held.add();
   return passed;
+}
+
+// From the first frame on that is beyond the port's part of a limit that it shares, all wait in it: it gets them back
+// as they were.
+void Shard::hold_beyond_share(Member& member, Burst& burst) noexcept {
+  const Policy& policy = member.policy;
+  const std::uint64_t now_ns = poller_.now_ns();
+  for (std::size_t run = 0; run < burst.run_count; ++run) {
+    const Frame& frame = burst.runs[run].frame;
+    if (!frame.is_flood && frame.to != policy.share_of) continue;
+    for (Share share = burst.first_share(run); share.count != 0; share = burst.share_behind(share)) {
+      const std::size_t passed = policy.share->pass(slot_of(member.id), policy.weight, views_of(share), now_ns);
+      if (passed == share.count) continue;
+      const std::size_t kept = share.first + passed;
+      if (policy.in != nullptr) policy.in->give_back(std::span{burst.views}.first(burst.count).subspan(kept));
+      burst.cut(kept);
+      member.is_held = true;
+      member.held_until_ns = now_ns + policy.share->wait_ns(slot_of(member.id), now_ns);
+      member.port.counters().held.add();
+      return;
+    }
+  }
+}
+
+// In frames that are forwarded, so that it does not depend on a clock: a miss takes the time of one for each 32 sets of
+// fields, and more.
+void Shard::charge_misses(Member& member, const RuleTable& table, unsigned misses) noexcept {
+  member.rule_debt += misses * static_cast<std::uint32_t>(1 + table.tuples() / 32);
+}
+
+void Shard::follow_rules(Member& member, Burst& burst) noexcept {
+  const RuleTable& table = *member.policy.rules_in;
+  const unsigned misses = rules_->apply(table, member.flows, burst);
+  if (misses != 0) charge_misses(member, table, misses);
+}
+
+// What a port took of the time of others it does without: its frames wait in it meanwhile.
+bool Shard::pays_debt(Member& member) noexcept {
+  constexpr std::uint32_t kTurn = kBurstsPerTurn * port::kMaxBurst;
+  const bool waits = member.rule_debt >= kTurn;
+  member.rule_debt -= std::min(member.rule_debt, kTurn);
+  return waits;
 }
 
 unsigned Shard::serve(Member& member) noexcept {
@@ -248,6 +319,8 @@ unsigned Shard::serve(Member& member) noexcept {
 }
 
 unsigned Shard::serve_untimed(Member& member) noexcept {
+  if (member.rule_debt != 0 && pays_debt(member)) [[unlikely]]
+    return 0;
   unsigned done = 0;
   port::PortCounters& counters = member.port.counters();
   Burst& burst = burst_;
@@ -256,14 +329,23 @@ unsigned Shard::serve_untimed(Member& member) noexcept {
   member.is_in_round = true;
   member.port.begin_round();
   for (unsigned turn = 0; turn < kBurstsPerTurn; ++turn) {
-    burst.count = member.policy.in == nullptr ? member.port.take(burst.views) : take_limited(member);
+    burst.count = member.policy.may_hold() ? take_limited(member) : member.port.take(burst.views);
     if (burst.count == 0) break;
-    classify({member.id, member.vlan, forwarded_groups_}, burst);
+    const std::size_t taken = burst.count;
+    if (member.vlan.retags_on_entry()) [[unlikely]]
+      retag_on_entry(member.vlan, entered_, burst);
+    const unsigned groups = forwarded_groups_ & ~static_cast<unsigned>(member.policy.filtered_groups);
+    classify({member.id, member.vlan, static_cast<std::uint16_t>(groups)}, burst);
     if (member.has_policy) [[unlikely]] {
       lost_on_links_ = 0;
       judge(member.policy, burst);
+      if (member.policy.rules_in != nullptr) follow_rules(member, burst);
     }
     locate(burst);
+    if (member.policy.share != nullptr) [[unlikely]]
+      hold_beyond_share(member, burst);
+    if (member.policy.rules_in != nullptr) [[unlikely]]
+      rules_->count_hits(*member.policy.rules_in, burst);
     if (member.policy.flood != nullptr) [[unlikely]]
       limit_floods(*member.policy.flood, poller_.now_ns(), burst);
     forward(burst);
@@ -274,7 +356,7 @@ unsigned Shard::serve_untimed(Member& member) noexcept {
     }
     member.port.finish(std::span{burst.results}.first(burst.count));
     done += static_cast<unsigned>(burst.count);
-    if (burst.count < burst.views.size()) break;
+    if (taken < burst.views.size() || burst.count < taken || member.rule_debt != 0) break;
   }
   member.is_in_round = false;
   member.port.end_round();

@@ -9,15 +9,16 @@
 #include <vector>
 
 #include "packet/pool.hpp"
-#include "switch/stages/burst.hpp"
 #include "switch/mac_table.hpp"
 #include "switch/member.hpp"
+#include "switch/stages/burst.hpp"
 #include "switch/turn_times.hpp"
 #include "vmux/runtime/poller.hpp"
 #include "vmux/runtime/spsc_ring.hpp"
 
 namespace vmux::switching {
 
+class RuleStage;
 enum class Way : std::uint8_t;
 
 /// What travels between shards. A frame lies in the sender's pool and goes back there; without one the item only tells
@@ -31,12 +32,13 @@ struct Item {
   std::uint16_t vlan = 0;
   std::uint16_t tci = 0;
   bool is_flood = false, has_tag = false, tag_in_bytes = false;
+  std::uint8_t mark = 0;
 
   /// True when this says of its frame what `other` says of its own.
   [[nodiscard]] bool is_like(const Item& other) const noexcept {
     return source == other.source && heard_ns == other.heard_ns && from == other.from && to == other.to &&
            vlan == other.vlan && tci == other.tci && is_flood == other.is_flood && has_tag == other.has_tag &&
-           tag_in_bytes == other.tag_in_bytes;
+           tag_in_bytes == other.tag_in_bytes && mark == other.mark;
   }
 };
 
@@ -69,6 +71,7 @@ class Shard final : public runtime::Task {
   static constexpr ShardRef kMultiLane = 0xffff;
 
   Shard(runtime::Poller& poller, const SwitchOptions& options, std::uint64_t seed);
+  ~Shard() override;
 
   unsigned poll() noexcept override;
   [[nodiscard]] bool needs_polling() const noexcept override;
@@ -88,6 +91,9 @@ class Shard final : public runtime::Task {
   void set_mirror(std::size_t number, PortId to) noexcept { mirrors_[number] = to; }
   /// Where the capture of that number looks. Before a policy names it, and until none does.
   void set_tap(std::size_t number, Tap* tap) noexcept { taps_[number] = tap; }
+  /// Takes what rules need, if it has not got it. Before a policy has rules; it is there from then on.
+  void take_rule_stage(std::unique_ptr<RuleStage>& stage) noexcept;
+  [[nodiscard]] const RuleStage* rule_stage() const noexcept { return rules_.get(); }
   /// Where copies go to another shard, with the pool that they lie in if there is none yet; and where they come from
   /// it. `peer` has been added.
   void send_copies_by(const Shard& peer, CopyLink& link, std::unique_ptr<packet::Pool>& pool) noexcept;
@@ -120,6 +126,11 @@ class Shard final : public runtime::Task {
   unsigned serve(Member& member) noexcept;
   unsigned serve_untimed(Member& member) noexcept;
   [[nodiscard]] std::size_t take_limited(Member& member) noexcept;
+  void hold_beyond_share(Member& member, Burst& burst) noexcept;
+  void follow_rules(Member& member, Burst& burst) noexcept;
+  void charge_misses(Member& member, const RuleTable& table, unsigned misses) noexcept;
+  [[nodiscard]] bool pays_debt(Member& member) noexcept;
+  void deal_flows() noexcept;
   unsigned serve_busy() noexcept;
   unsigned serve_quiet(bool is_busy) noexcept;
   unsigned receive(Peer& peer) noexcept;
@@ -177,6 +188,8 @@ class Shard final : public runtime::Task {
                         const port::Delivery& delivery) noexcept;
   void drop(Member& member, std::span<const packet::FrameView> frames, port::DropReason why) noexcept;
   void leave_out_isolated(const Burst& burst, Member& member) noexcept;
+  void leave_out_groups(const Burst& burst, Member& member) noexcept;
+  void leave_out_by_rules(const Burst& burst, Member& member) noexcept;
   [[nodiscard]] std::span<const packet::FrameView> within_limit(Member& member,
                                                                 std::span<const packet::FrameView> frames) noexcept;
   void send_queued(const Burst& burst, Member& member) noexcept;
@@ -185,6 +198,8 @@ class Shard final : public runtime::Task {
   [[nodiscard]] std::span<const packet::FrameView> rewrite(const Burst& burst, Member& member,
                                                            const packet::Accepts& accepts) noexcept;
   [[nodiscard]] bool is_too_long_now(const packet::FrameView& view, const packet::Accepts& accepts) noexcept;
+  [[nodiscard]] static bool retag(const Frame& frame, const VlanRules& rules, packet::FrameView& view,
+                                  std::span<std::byte> room) noexcept;
   [[nodiscard]] bool rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept;
   void cross(Peer& peer, const Burst& burst, Share share) noexcept;
 
@@ -228,6 +243,8 @@ class Shard final : public runtime::Task {
   std::unique_ptr<packet::Pool> copies_;                 // those for mirrors on other pollers
   std::array<PortId, kMaxMirrors> mirrors_{};            // by number
   bool has_copy_links_ = false;
+  std::unique_ptr<RuleStage> rules_;         // made with the first rule that a port here follows
+  CachePart flows_of_links_;                 // of rules for what comes from other pollers
   std::array<Tap*, kMaxCaptures> taps_{};    // by number
   std::uint32_t lost_on_links_ = 0;          // a bit for each frame of a burst whose sender has a policy
   std::vector<Member*> pending_, in_round_;  // with queued frames; in a round, but for the sender
@@ -241,7 +258,8 @@ class Shard final : public runtime::Task {
   Burst burst_;                   // here and not on the stack: setting all of it up costs as much as forwarding
   bool has_super_frame_ = false;  // what was gathered last
   std::array<packet::FrameView, port::kMaxBurst> gathered_;  // for a port that does not take the burst as it is
-  std::array<std::array<std::byte, packet::kLongestHeader>, port::kMaxBurst> stripped_;  // headers without their tag
+  HeaderRooms stripped_;  // headers with another tag than they came with: on the way out,
+  HeaderRooms entered_;   // and in
 };
 
 }  // namespace vmux::switching

@@ -21,12 +21,12 @@ MacAddress bytes_of(StationKey key) noexcept {
   return mac;
 }
 
+}  // namespace
+
 std::uint64_t random_seed() {
   std::random_device random;
   return (static_cast<std::uint64_t>(random()) << 32) | random();
 }
-
-}  // namespace
 
 // Every pair of shards is joined both ways before the new one runs.
 Result<Shard*> Switch::Impl::shard_on(runtime::Poller& poller) {
@@ -132,7 +132,8 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   if (auto ok = impl_->check(lanes, config); !ok) return tl::unexpected(ok.error());
   Attachment attachment{.id = {}, .config = std::move(config), .ports = {}, .shards = {}};
   attachment.in = meter_of(attachment.config.limits.in);
-  attachment.out = meter_of(attachment.config.limits.out);
+  attachment.out = own_out(attachment.config.limits);
+  attachment.shared = shared_out(attachment.config.limits);
   attachment.flood = meter_of(attachment.config.limits.flood);
   if (attachment.config.sources) attachment.sources = std::make_unique<Sources>(*attachment.config.sources);
   for (const Lane& lane : lanes) {
@@ -147,12 +148,16 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   attachment.deaf_to = impl_->regroup(attachment.config.isolation, *slot);
   for (const auto& each : impl_->shards)
     impl_->admit(attachment, *each);
+  if (!impl_->rule_set.rules.empty()) impl_->publish_rules(&attachment);
   const Policy policy = impl_->policy_of(attachment);
+  const VlanRules vlans = impl_->rules_of(attachment);  // none, if rules copy to it
   for (std::size_t i = 0; i < lanes.size(); ++i) {
     Shard& shard = *attachment.shards[i];
-    Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, *rules, policy); });
+    Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, vlans, policy); });
   }
+  const bool is_shared = attachment.shared != nullptr;
   impl_->slots[*slot] = std::move(attachment);
+  if (is_shared) impl_->tell_all();
   return id;
 }
 
@@ -160,6 +165,10 @@ Result<void> Switch::detach(PortId id) {
   const Attachment* const attachment = impl_->find(id);
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
   static_cast<void>(set_mirror(id, std::nullopt));
+  impl_->leaving = id;
+  if (impl_->rule_set.names(attachment->config.name)) impl_->publish_rules(nullptr);
+  if (attachment->shared) impl_->tell_all();
+  impl_->leaving = {};
   for (const auto& slot : impl_->slots) {
     if (slot && slot->mirror && slot->mirror->to == id) static_cast<void>(set_mirror(slot->id, std::nullopt));
   }

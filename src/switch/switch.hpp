@@ -12,6 +12,7 @@
 #include "base/ip.hpp"
 #include "base/mac.hpp"
 #include "port/port.hpp"
+#include "switch/rules/rule.hpp"
 #include "switch/turn_times.hpp"
 #include "vmux/base/result.hpp"
 #include "vmux/base/strong.hpp"
@@ -27,12 +28,28 @@ enum class VlanMode : std::uint8_t {
   access  ///< untagged frames only, all of one VLAN
 };
 
+/// VLANs of a port, both ends included, and the first of as many in the switch.
+struct VlanTranslation {
+  std::uint16_t first = 0, last = 0, to = 0;
+  friend bool operator==(const VlanTranslation&, const VlanTranslation&) = default;
+};
+/// A customer's VLANs, both ends included (0: frames without a tag), and the service VLAN that carries them.
+struct ServiceVlan {
+  std::uint16_t first = 0, last = 4094, vlan = 0;
+  friend bool operator==(const ServiceVlan&, const ServiceVlan&) = default;
+};
+
 /// The default lets everything through: untagged frames (VLAN 0 here) and each VLAN id are separate segments.
 struct VlanConfig {
   VlanMode mode = VlanMode::trunk;
   std::uint16_t tag = 0;               ///< access: its VLAN, 1 to 4094. trunk: the native VLAN, 0 = none of the 4094
   std::vector<std::uint16_t> allowed;  ///< trunk: VLANs that may pass with a tag (1 to 4094); empty = all
   bool only_tagged = false;            ///< trunk without a native VLAN: frames without a tag do not pass
+  std::vector<VlanTranslation> translations = {};  ///< trunk: these have other numbers in the switch, both ways
+  /// A customer's port (QinQ, IEEE 802.1ad): whatever tag it sends is kept, behind that of the first of these that has
+  /// its VLAN. Not empty: nothing else is set.
+  std::vector<ServiceVlan> services = {};
+  bool has_service_tags = false;  ///< trunk: its tags are of type 0x88a8, and others belong to who is behind it
 };
 
 /// A station that is known to be behind a port.
@@ -59,6 +76,9 @@ struct Limits {
   /// Storm control: of what it sends and the switch floods (broadcast, multicast, stations that are not known), counted
   /// once however many get it: what is more is dropped.
   Limit flood;
+  /// `out` is shared by all other ports of the switch, by their weights: what is more waits in who sends it, and is not
+  /// dropped. Of one port of a switch; the first counts.
+  bool shares_out = false;
   friend bool operator==(const Limits&, const Limits&) = default;
 };
 
@@ -79,12 +99,18 @@ struct PortConfig {
   std::uint32_t max_frame = 0;
   /// Never aged nor learnt elsewhere: whoever else sends with such an address draws no frames by it.
   std::vector<Station> stations = {};
+  /// Bit n: frames to 01-80-C2-00-00-0n neither enter nor leave here, whatever the switch lets pass.
+  std::uint16_t filtered_groups = 0;
   Limits limits = {};
   std::optional<SourceRules> sources = {};  ///< anyone, if not given
+  /// Its part of a limit that is shared (Limits::shares_out), beside those of others: 1 to kMaxWeight.
+  std::uint32_t weight = 1;
   /// Ports of one group get nothing from each other, as isolated ports of a private VLAN do: not even what is flooded.
   /// They talk to all ports that are not in it. Empty: it is in none.
   std::string isolation = {};
 };
+
+inline constexpr std::uint32_t kMaxWeight = 1000;
 
 /// Copies of a port's frames for another port of its switch, the destination. The frames go on as they would without.
 struct Mirror {
@@ -163,6 +189,10 @@ class Switch {
   [[nodiscard]] Result<void> set_max_frame(PortId id, std::uint32_t bytes);
   /// Changes PortConfig::limits of an attached port. What has changed begins with a burst.
   [[nodiscard]] Result<void> set_limits(PortId id, const Limits& limits);
+  /// Changes PortConfig::filtered_groups of an attached port.
+  [[nodiscard]] Result<void> set_filtered_groups(PortId id, std::uint16_t groups);
+  /// Changes PortConfig::weight of an attached port.
+  [[nodiscard]] Result<void> set_weight(PortId id, std::uint32_t weight);
   /// Changes PortConfig::sources of an attached port.
   [[nodiscard]] Result<void> set_sources(PortId id, std::optional<SourceRules> sources);
   /// Changes PortConfig::isolation of an attached port.
@@ -175,6 +205,16 @@ class Switch {
   /// and counted. Refused: a port to itself, a destination that is mirrored, a source that is a destination, more than
   /// kMaxMirrors destinations.
   [[nodiscard]] Result<void> set_mirror(PortId id, std::optional<Mirror> mirror);
+  /// These rules hold from now on, and no others; in their order. Names of ports are looked up as ports come and go: a
+  /// port that comes is bound by its rules before it sends or gets a frame. A destination of copies is out of the
+  /// network as that of a mirror is. Refused, and nothing has changed: more than kMaxRules, a name twice, rules that
+  /// look at more than 512 different sets of fields, actions of the way in on the way out, too many destinations of
+  /// copies.
+  [[nodiscard]] Result<void> set_rules(std::vector<Rule> rules);
+  /// Whether set_rules() would take them.
+  [[nodiscard]] Result<void> may_have_rules(const std::vector<Rule>& rules) const;
+  /// Since it is there; of a rule that is not, none.
+  [[nodiscard]] RuleHits rule_hits(const std::string& name) const;
   /// The capture of that number, below kMaxCaptures, sees the frames of these ports from now on, and of no others; of
   /// none: when it returns, no poller touches its taps any more. `taps`: one for each poller whose lanes are to be
   /// seen; they are taken when the first ports are named. Ports that are not attached any more are passed over.

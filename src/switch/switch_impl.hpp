@@ -7,12 +7,15 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "switch/policy/meter.hpp"
-#include "switch/shard.hpp"
+#include "switch/policy/share.hpp"
 #include "switch/policy/sources.hpp"
+#include "switch/rules/rule_table.hpp"
+#include "switch/shard.hpp"
 #include "switch/switch.hpp"
 
 namespace vmux::switching {
@@ -25,6 +28,7 @@ struct Attachment {
   std::optional<Mirror> mirror;
   std::unique_ptr<Meter> in = {}, out = {}, flood = {};  // of PortConfig::limits, where there are any
   std::unique_ptr<const Sources> sources = {};           // the same of PortConfig::sources
+  std::unique_ptr<SharedLimit> shared = {};              // in place of `out`, where others share it
   std::shared_ptr<const PortSet> deaf_to = {};           // and the ports of its group, where it is in one
 
   [[nodiscard]] bool is_on(const Shard& shard) const {
@@ -43,6 +47,23 @@ struct Capture {
   }
 };
 
+/// Rules in their order, and what pollers have of them.
+struct RuleSet {
+  struct Slot {
+    std::uint16_t slot = 0;  // where it is counted,
+    RuleHits before;         // by others before it
+  };
+  RuleSet();
+  ~RuleSet();
+  [[nodiscard]] bool is_about(const std::string& port, RuleWay way) const;
+  [[nodiscard]] bool names(const std::string& port) const;
+
+  std::vector<Rule> rules;
+  std::map<std::string, Slot> slots;  // by name
+  std::vector<PortId> mirrors;        // destinations that rules name, and that are there
+  std::unique_ptr<const RuleTable> in, out;
+};
+
 struct Switch::Impl {
   std::string name;
   SwitchOptions options;
@@ -53,6 +74,8 @@ struct Switch::Impl {
   std::array<PortId, kMaxMirrors> mirrors{};                                              // destinations by number
   std::array<Capture, kMaxCaptures> captures;                                             // by number
   std::vector<std::unique_ptr<Shard>> shards;
+  RuleSet rule_set;
+  PortId leaving;  // is being detached: rules do not find it any more
 
   Attachment* find(PortId id) {
     const std::uint32_t slot = slot_of(id);
@@ -71,9 +94,23 @@ struct Switch::Impl {
   void end_destination(PortId id);
   void join(const Attachment& from, const Attachment& destination);
   void tell(const Attachment& attachment);
+  void tell_all();
+  /// The port whose limit the others share, if there is one.
+  [[nodiscard]] const Attachment* shared_by_all() const;
   void forget_everywhere(PortId id);
   /// A port is about to join the group, or has left it.
   std::shared_ptr<const PortSet> regroup(const std::string& group, std::optional<std::uint32_t> joining = std::nullopt);
+  // switch_rules.cpp; `joining`: is about to be attached
+  [[nodiscard]] const Attachment* named(const std::string& wanted, const Attachment* joining) const;
+  [[nodiscard]] std::string find_name(PortId id) const;
+  [[nodiscard]] RuleAction action_of(const Rule& rule, const Attachment* joining) const;
+  [[nodiscard]] Result<std::unique_ptr<const RuleTable>> table_of(const std::vector<Rule>& rules, RuleWay way,
+                                                                  const Attachment* joining) const;
+  [[nodiscard]] Result<void> check_rules(const std::vector<Rule>& rules) const;
+  [[nodiscard]] RuleHits counted(std::size_t slot) const;
+  void give_slots(const std::vector<Rule>& rules);
+  void begin_rule_mirrors(const std::vector<Rule>& rules, const Attachment* joining);
+  void publish_rules(const Attachment* joining);
   Result<void> check(std::span<const Lane> lanes, const PortConfig& config) const;
   template <class F>
   static void on(Shard& shard, F&& work) {
@@ -81,8 +118,11 @@ struct Switch::Impl {
   }
 };
 
+[[nodiscard]] std::uint64_t random_seed();
 // Of a port's configuration:
 [[nodiscard]] std::unique_ptr<Meter> meter_of(const Limit& limit);
+[[nodiscard]] std::unique_ptr<Meter> own_out(const Limits& limits);
+[[nodiscard]] std::unique_ptr<SharedLimit> shared_out(const Limits& limits);
 [[nodiscard]] Result<VlanRules> rules_of(const VlanConfig& config);
 [[nodiscard]] std::vector<StationKey> keys_of(const std::vector<Station>& stations);
 /// Whether SwitchOptions may be such.

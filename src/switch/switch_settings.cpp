@@ -7,13 +7,78 @@ namespace {
 
 constexpr std::uint16_t kMaxVlan = 4094;
 
+std::shared_ptr<VlanMap> no_map() {
+  auto map = std::make_shared<VlanMap>();
+  map->in.fill(kNoVlan);
+  map->out.fill(kNoVlan);
+  return map;
+}
+
+// What a VLAN that has another number there had here is no VLAN of the port any more, unless one is mapped to it.
+Result<VlanRules> translate(const std::vector<VlanTranslation>& translations, VlanRules rules) {
+  if (translations.empty()) return rules;
+  const auto map = no_map();
+  std::bitset<kVlanIds> is_mapped, is_target;
+  for (const VlanTranslation& one : translations) {
+    const unsigned last_to = one.to + unsigned{one.last} - one.first;
+    if (one.first == 0 || one.to == 0 || one.first > one.last || one.last > kMaxVlan || last_to > kMaxVlan) {
+      return fail(Errc::invalid_argument, "a VLAN id must be 1 to 4094");
+    }
+    for (unsigned vlan = one.first, to = one.to; vlan <= one.last; ++vlan, ++to) {
+      if (is_mapped[vlan] || is_target[to]) {
+        return fail(Errc::invalid_argument, "a VLAN of a port is one of the switch, and the other way round");
+      }
+      is_mapped.set(vlan);
+      is_target.set(to);
+      map->in[vlan] = static_cast<std::uint16_t>(to);
+      map->out[to] = static_cast<std::uint16_t>(vlan);
+    }
+  }
+  for (std::uint16_t vlan = 1; vlan <= kMaxVlan; ++vlan) {
+    if (!rules.tagged[vlan] || is_mapped[vlan] || is_target[vlan]) continue;
+    map->in[vlan] = map->out[vlan] = vlan;
+  }
+  for (std::uint16_t vlan = 1; vlan <= kMaxVlan; ++vlan)
+    rules.tagged[vlan] = map->out[vlan] != kNoVlan;
+  rules.map = map;
+  return rules;
+}
+
+// No tag of the switch passes there, so that no VLAN of it is "tagged" to whoever asks; carries() has them all the
+// same.
+Result<VlanRules> customer_rules(const VlanConfig& config) {
+  const bool is_plain = config.mode == VlanMode::trunk && config.tag == 0 && config.allowed.empty() &&
+                        !config.only_tagged && config.translations.empty() && !config.has_service_tags;
+  if (!is_plain) return fail(Errc::invalid_argument, "a customer's port has service VLANs and nothing else");
+  VlanRules rules = no_vlans();
+  const auto map = no_map();
+  for (const ServiceVlan& one : config.services) {
+    if (one.vlan == 0 || one.vlan > kMaxVlan || one.first > one.last || one.last > kMaxVlan) {
+      return fail(Errc::invalid_argument, "a VLAN id must be 1 to 4094");
+    }
+    for (unsigned vlan = one.first; vlan <= one.last; ++vlan) {
+      if (map->in[vlan] == kNoVlan) map->in[vlan] = one.vlan;
+    }
+    rules.tagged.set(one.vlan);
+  }
+  rules.map = map;
+  rules.keeps_tags = true;
+  return rules;
+}
+
 }  // namespace
 
 std::unique_ptr<Meter> meter_of(const Limit& limit) {
   return limit.is_set() ? std::make_unique<Meter>(limit) : nullptr;
 }
 
+std::unique_ptr<Meter> own_out(const Limits& limits) { return limits.shares_out ? nullptr : meter_of(limits.out); }
+std::unique_ptr<SharedLimit> shared_out(const Limits& limits) {
+  return limits.shares_out && limits.out.is_set() ? std::make_unique<SharedLimit>(limits.out) : nullptr;
+}
+
 Result<VlanRules> rules_of(const VlanConfig& config) {
+  if (!config.services.empty()) return customer_rules(config);
   VlanRules rules;
   rules.mode = config.mode;
   rules.untagged = config.tag;
@@ -21,7 +86,9 @@ Result<VlanRules> rules_of(const VlanConfig& config) {
   if (config.mode == VlanMode::access) {
     if (config.tag == 0) return fail(Errc::invalid_argument, "an access port needs a VLAN id from 1 to 4094");
     if (!config.allowed.empty()) return fail(Errc::invalid_argument, "an access port has no list of allowed VLANs");
-    if (config.only_tagged) return fail(Errc::invalid_argument, "an access port has untagged frames only");
+    if (config.only_tagged || config.has_service_tags || !config.translations.empty()) {
+      return fail(Errc::invalid_argument, "an access port has untagged frames only");
+    }
     return rules;
   }
   if (config.only_tagged && config.tag != 0) {
@@ -36,7 +103,8 @@ Result<VlanRules> rules_of(const VlanConfig& config) {
     rules.tagged.set();
     rules.tagged.reset(0).reset(kMaxVlan + 1);
   }
-  return rules;
+  rules.has_service_tags = config.has_service_tags;
+  return translate(config.translations, std::move(rules));
 }
 
 std::vector<StationKey> keys_of(const std::vector<Station>& stations) {
@@ -66,11 +134,19 @@ MirrorSet Switch::Impl::set_of(PortId destination) const {
 Policy Switch::Impl::policy_of(const Attachment& attachment) const {
   Policy policy{.max_frame = attachment.config.max_frame,
                 .is_destination = is_destination(attachment.id),
+                .filtered_groups = attachment.config.filtered_groups,
                 .in = attachment.in.get(),
                 .out = attachment.out.get(),
                 .flood = attachment.flood.get(),
                 .sources = attachment.sources.get(),
-                .deaf_to = attachment.deaf_to.get()};
+                .deaf_to = attachment.deaf_to.get(),
+                .rules_in = rule_set.is_about(attachment.config.name, RuleWay::in) ? rule_set.in.get() : nullptr,
+                .rules_out = rule_set.is_about(attachment.config.name, RuleWay::out) ? rule_set.out.get() : nullptr};
+  if (const Attachment* const uplink = shared_by_all(); uplink != nullptr && uplink->id != attachment.id) {
+    policy.share = uplink->shared.get();
+    policy.share_of = uplink->id;
+    policy.weight = attachment.config.weight;
+  }
   for (std::size_t number = 0; number < captures.size(); ++number) {
     if (captures[number].is_of(attachment.id))
       policy.captures = static_cast<CaptureSet>(policy.captures | 1u << number);
@@ -108,6 +184,18 @@ void Switch::Impl::tell(const Attachment& attachment) {
       owner->set_policy(attachment.id, policy);
     });
   }
+}
+
+void Switch::Impl::tell_all() {
+  for (const auto& slot : slots) {
+    if (slot) tell(*slot);
+  }
+}
+
+const Attachment* Switch::Impl::shared_by_all() const {
+  const auto at = std::find_if(slots.begin(), slots.end(),
+                               [this](const auto& slot) { return slot && slot->shared && slot->id != leaving; });
+  return at == slots.end() ? nullptr : &**at;
 }
 
 // Those that are in it are told first, so that nothing passes as the port joins; their old sets are there until then.
@@ -148,7 +236,8 @@ void Switch::Impl::end_destination(PortId id) {
   const bool has_sources = std::any_of(
       slots.begin(), slots.end(), [id](const auto& slot) { return slot && slot->mirror && slot->mirror->to == id; });
   const auto at = std::find(mirrors.begin(), mirrors.end(), id);
-  if (has_sources || at == mirrors.end()) return;
+  const bool has_rules = std::find(rule_set.mirrors.begin(), rule_set.mirrors.end(), id) != rule_set.mirrors.end();
+  if (has_sources || has_rules || at == mirrors.end()) return;
   *at = {};
   const auto number = static_cast<std::size_t>(at - mirrors.begin());
   for (const auto& shard : shards)
@@ -196,9 +285,27 @@ Result<void> Switch::set_limits(PortId id, const Limits& limits) {
   const Limits before = std::exchange(attachment->config.limits, limits);
   if (limits == before) return {};
   auto in = limits.in == before.in ? nullptr : std::exchange(attachment->in, meter_of(limits.in));
-  auto out = limits.out == before.out ? nullptr : std::exchange(attachment->out, meter_of(limits.out));
+  const bool has_other_out = limits.out != before.out || limits.shares_out != before.shares_out;
+  auto out = has_other_out ? std::exchange(attachment->out, own_out(limits)) : nullptr;
+  auto shared = has_other_out ? std::exchange(attachment->shared, shared_out(limits)) : nullptr;
   auto flood = limits.flood == before.flood ? nullptr : std::exchange(attachment->flood, meter_of(limits.flood));
+  if (has_other_out && (shared || attachment->shared)) impl_->tell_all();
   impl_->tell(*attachment);
+  return {};
+}
+
+Result<void> Switch::set_filtered_groups(PortId id, std::uint16_t groups) {
+  Attachment* const attachment = impl_->find(id);
+  if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
+  if (std::exchange(attachment->config.filtered_groups, groups) != groups) impl_->tell(*attachment);
+  return {};
+}
+
+Result<void> Switch::set_weight(PortId id, std::uint32_t weight) {
+  Attachment* const attachment = impl_->find(id);
+  if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
+  if (weight == 0 || weight > kMaxWeight) return fail(Errc::invalid_argument, "a weight must be 1 to 1000");
+  if (std::exchange(attachment->config.weight, weight) != weight) impl_->tell(*attachment);
   return {};
 }
 

@@ -14,8 +14,8 @@
 #include "control/capture/capture_writer.hpp"
 #include "control/live/event_ring.hpp"
 #include "control/model/spec/problem.hpp"
-#include "switch/switch.hpp"
 #include "switch/copies/tap.hpp"
+#include "switch/switch.hpp"
 #include "vmux/runtime/poller.hpp"
 
 namespace vmux::control {

@@ -2,8 +2,8 @@
 // Captures: beside mirrors, the other way to look at a port's frames. What is seen goes into the taps of this poller.
 #include <bit>
 
-#include "switch/shard.hpp"
 #include "switch/copies/tap.hpp"
+#include "switch/shard.hpp"
 #include "vmux/base/clock.hpp"
 
 namespace vmux::switching {

@@ -6,8 +6,8 @@
 #include <bit>
 
 #include "packet/flow.hpp"
-#include "switch/stages/length.hpp"
 #include "switch/shard.hpp"
+#include "switch/stages/length.hpp"
 
 namespace vmux::switching {
 

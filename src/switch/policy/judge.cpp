@@ -2,10 +2,10 @@
 // What a port's policy says of the frames that it sends: the stage between what they are and where they go.
 #include <algorithm>
 
-#include "switch/stages/burst.hpp"
-#include "switch/stages/length.hpp"
 #include "switch/policy/meter.hpp"
 #include "switch/policy/sources.hpp"
+#include "switch/stages/burst.hpp"
+#include "switch/stages/length.hpp"
 
 namespace vmux::switching {
 namespace {

@@ -59,6 +59,10 @@ void Bucket::charge(std::uint64_t now_ns, double by) noexcept {
   } while (!until_.compare_exchange_weak(until, then, std::memory_order_relaxed));
 }
 
+void Bucket::give_back(double ticks) noexcept {
+  if (ticks_per_unit_ != 0) until_.fetch_sub(static_cast<std::uint64_t>(ticks), std::memory_order_relaxed);
+}
+
 std::uint64_t Bucket::wait_ns(std::uint64_t now_ns) const noexcept {
   if (ticks_per_unit_ == 0) return 0;
   const double excess = ahead(now_ns) - depth_ + std::min(depth_ / 4, kLongestWait);
@@ -82,6 +86,17 @@ std::size_t Meter::pass(std::span<const packet::FrameView> frames, std::uint64_t
   bits_.charge(now_ns, bits);
   frames_.charge(now_ns, count);
   return passed;
+}
+
+void Meter::give_back(std::span<const packet::FrameView> frames) noexcept {
+  double bits = 0, count = 0;
+  for (const packet::FrameView& view : frames) {
+    const OnWire wire = on_wire(view);
+    bits += bits_.ticks(8 * static_cast<double>(wire.bytes));
+    count += frames_.ticks(wire.frames);
+  }
+  bits_.give_back(bits);
+  frames_.give_back(count);
 }
 
 std::uint64_t Meter::wait_ns(std::uint64_t now_ns) const noexcept {

@@ -33,6 +33,8 @@ class Bucket {
   [[nodiscard]] bool has_room(double ahead_by) const noexcept { return ahead_by < depth_; }
   [[nodiscard]] double ticks(double units) const noexcept { return units * ticks_per_unit_; }
   void charge(std::uint64_t now_ns, double by) noexcept;
+  /// Of what was charged, and then did not go.
+  void give_back(double ticks) noexcept;
   /// Until a quarter of its depth is free, or 50 us of it if that is less: whoever waits need not look for each frame.
   [[nodiscard]] std::uint64_t wait_ns(std::uint64_t now_ns) const noexcept;
 
@@ -53,6 +55,8 @@ class Meter {
 
   /// How many of these frames, from the front, may pass now. They are charged.
   [[nodiscard]] std::size_t pass(std::span<const packet::FrameView> frames, std::uint64_t now_ns) noexcept;
+  /// These passed, and have not gone: they will be asked for again.
+  void give_back(std::span<const packet::FrameView> frames) noexcept;
   /// For how long it is of no use to ask again, after pass() has let fewer pass than it was asked for.
   [[nodiscard]] std::uint64_t wait_ns(std::uint64_t now_ns) const noexcept;
 

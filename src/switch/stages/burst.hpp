@@ -2,6 +2,7 @@
 // A burst of frames on its way through the switch: what the stages hand on to each other.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +25,9 @@ struct Frame {
   std::uint16_t tci = 0;  ///< of its tag, if any
   bool is_flood = false;
   bool has_tag = false, tag_in_bytes = false;
+  std::uint8_t mark = 0;  ///< by a rule; 0: none
+  /// A rule names the port that it is for, and no station.
+  [[nodiscard]] bool is_redirected() const noexcept { return !is_flood && target == 0 && to != PortId{}; }
 };
 
 /// Frames side by side that are alike in all that a Frame is made of.
@@ -70,6 +74,19 @@ struct Burst {
       gone += is_dropped(std::size_t{run.first} + i) ? 1 : 0;
     return gone == run.count;
   }
+  /// Only the first `kept` frames are left: the others stay with their sender, as if they had not been taken.
+  void cut(std::size_t kept) noexcept {
+    count = kept;
+    while (run_count > 0 && runs[run_count - 1].first >= kept)
+      --run_count;
+    if (run_count > 0) {
+      Run& last = runs[run_count - 1];
+      last.count = static_cast<std::uint8_t>(std::min<std::size_t>(last.count, kept - last.first));
+    }
+    dropped = 0;
+    for (std::size_t i = 0; i < kept; ++i)
+      dropped += is_dropped(i) ? 1 : 0;
+  }
   void drop(const Run& run, port::DropReason why) noexcept {
     for (std::size_t i = 0; i < run.count; ++i)
       drop(run.first + i, why);
@@ -107,6 +124,11 @@ struct Ingress {
 
 /// The first stage: fills runs and results from views. Pure, and decided on bytes that the sender cannot change.
 void classify(const Ingress& ingress, Burst& burst) noexcept;
+
+/// Before the first, of ports with VlanRules::retags_on_entry(): headers that change are in `rooms`, one for each
+/// frame. What cannot be done is left to classify(), which finds it malformed.
+using HeaderRooms = std::array<std::array<std::byte, packet::kLongestHeader>, port::kMaxBurst>;
+void retag_on_entry(const VlanRules& rules, HeaderRooms& rooms, Burst& burst) noexcept;
 
 /// The second stage, of ports that have a policy: what it says of the burst's frames. Pure.
 void judge(const Policy& policy, Burst& burst) noexcept;

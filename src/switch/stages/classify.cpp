@@ -4,14 +4,14 @@
 
 #include "packet/bytes.hpp"
 #include "switch/stages/burst.hpp"
+#include "switch/stages/retag.hpp"
 
 namespace vmux::switching {
 namespace {
 
 using port::DropReason;
 
-constexpr std::size_t kEthernet = 14, kTagged = 18;  // bytes
-constexpr std::uint16_t kTypeVlan = 0x8100;
+constexpr std::size_t kEthernet = 14, kTagged = 18;                // bytes
 constexpr std::uint16_t kVidMask = 0x0fff, kReservedVid = 0x0fff;  // IEEE 802.1Q table 9-2
 
 // Addresses as numbers: the first byte on the wire is the highest.
@@ -30,6 +30,32 @@ constexpr bool ends_here(std::uint64_t mac, std::uint16_t forwarded_groups) noex
 bool has_tag_behind(const packet::FrameView& view) noexcept {
   const std::size_t at = view.offload.has_vlan ? 12 : 16;
   return view.header.size() >= at + 2 && packet::get16(view.header, at) == kTypeVlan;
+}
+
+// A port's own tag, which is behind that of the switch: its VLAN there, and its priority for that here.
+std::uint16_t own_tci(packet::Slice header) noexcept {
+  const bool has_one = header.size() >= kTagged && packet::get16(header, 12) == kTypeVlan;
+  return has_one ? packet::get16(header, 14) : std::uint16_t{0};
+}
+
+// Of a port whose tags are not those of the switch (retag.hpp). False: the frame's VLAN is none here.
+bool find_vlan(const VlanRules& rules, const packet::FrameView& view, Frame& frame) noexcept {
+  std::uint16_t vid = 0;
+  if (rules.keeps_tags) {
+    const std::uint16_t tci = own_tci(view.header);
+    vid = tci & kVidMask;
+    frame.tci = static_cast<std::uint16_t>(tci & ~kVidMask);
+    frame.has_tag = frame.tag_in_bytes = false;
+  } else {
+    if (rules.has_service_tags && !view.offload.has_vlan) frame.has_tag = frame.tag_in_bytes = false;
+    vid = frame.has_tag ? frame.tci & kVidMask : 0;
+  }
+  if (vid == 0 && !rules.keeps_tags) {
+    frame.vlan = rules.untagged;
+    return rules.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view));
+  }
+  frame.vlan = rules.map != nullptr ? rules.map->in[vid] : vid;
+  return vid != kReservedVid && frame.vlan != kNoVlan && rules.carries(frame.vlan);
 }
 
 // In place: a result that is copied right after its flags were stored byte by byte stalls the copy for each frame.
@@ -52,8 +78,9 @@ DropReason classify(const Ingress& ingress, const packet::FrameView& view, Frame
   const auto vid = static_cast<std::uint16_t>(frame.tci & kVidMask);
   frame.vlan = vid == 0 ? rules.untagged : vid;
   const std::uint64_t to = mac_at(header, 0), from = mac_at(header, 6);
-  const bool admitted = vid == 0 ? rules.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view))
-                                 : rules.mode == VlanMode::trunk && vid != kReservedVid && rules.carries(vid);
+  const bool admitted = rules.retags() ? find_vlan(rules, view, frame)
+                        : vid == 0     ? rules.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view))
+                                       : rules.mode == VlanMode::trunk && vid != kReservedVid && rules.carries(vid);
   if (!admitted || ends_here(to, ingress.forwarded_groups)) return DropReason::filtered;
   // A group address cannot send, and nobody's address is 0: neither is learnt, both are forwarded.
   if (!is_group(from) && from != 0) frame.source = station_key(from, frame.vlan);
@@ -71,6 +98,13 @@ bool is_like(const Frame& frame, const packet::FrameView& before, const packet::
 }
 
 }  // namespace
+
+void retag_on_entry(const VlanRules& rules, HeaderRooms& rooms, Burst& burst) noexcept {
+  for (std::size_t i = 0; i < burst.count; ++i) {
+    packet::FrameView& view = burst.views[i];
+    if (!retag_on_entry(view, rules.has_service_tags, rooms[i])) view.header = view.header.first(0);
+  }
+}
 
 void classify(const Ingress& ingress, Burst& burst) noexcept {
   burst.results.fill({});

@@ -4,9 +4,11 @@
 #include <cstring>
 
 #include "packet/bytes.hpp"
-#include "switch/stages/length.hpp"
 #include "switch/policy/meter.hpp"
+#include "switch/rules/rule_stage.hpp"
 #include "switch/shard.hpp"
+#include "switch/stages/length.hpp"
+#include "switch/stages/retag.hpp"
 
 namespace vmux::switching {
 namespace {
@@ -147,7 +149,7 @@ void Shard::flood_within_limit(Burst& burst, Share share) noexcept {
 bool Shard::look_elsewhere(Burst& burst, Share share, Member& member) noexcept {
   member.has_stations = true;
   next_sweep_ns_ = 0;
-  if (burst.sender == nullptr) {
+  if (burst.sender == nullptr || burst.runs[share.run].frame.is_redirected()) {
     drop(member, views_of(share), port::DropReason::not_ready);
     return false;
   }
@@ -158,6 +160,14 @@ bool Shard::look_elsewhere(Burst& burst, Share share, Member& member) noexcept {
 void Shard::send_queued(const Burst& burst, Member& member) noexcept {
   if (member.policy.deaf_to != nullptr) [[unlikely]] {
     leave_out_isolated(burst, member);
+    if (member.shares == 0) return;
+  }
+  if (member.policy.filtered_groups != 0) [[unlikely]] {
+    leave_out_groups(burst, member);
+    if (member.shares == 0) return;
+  }
+  if (member.policy.rules_out != nullptr) [[unlikely]] {
+    leave_out_by_rules(burst, member);
     if (member.shares == 0) return;
   }
   const packet::Accepts accepts = accepts_now(member);
@@ -184,6 +194,47 @@ void Shard::leave_out_isolated(const Burst& burst, Member& member) noexcept {
     }
   }
   member.shares = kept;
+}
+
+// Groups that stay on a link, of which the port gets some less than its switch lets pass.
+void Shard::leave_out_groups(const Burst& burst, Member& member) noexcept {
+  constexpr std::uint64_t kGroups = 0x0180'c200'0000;
+  std::uint8_t kept = 0;
+  for (const Share share : std::span{member.queue}.first(member.shares)) {
+    const packet::Slice header = burst.views[share.first].header;
+    const std::uint64_t to = static_cast<std::uint64_t>(packet::get16(header, 0)) << 32 | packet::get32(header, 2);
+    if ((to & ~0xfull) == kGroups && (member.policy.filtered_groups >> (to & 0xf) & 1) != 0) {
+      drop(member, views_of(share), port::DropReason::filtered);
+    } else {
+      member.queue[kept++] = share;
+    }
+  }
+  member.shares = kept;
+}
+
+// Shares are cut where frames are dropped; there are never more of them than frames. It is the sender's time and part
+// of the cache, as it is the sender who chooses what is looked for.
+void Shard::leave_out_by_rules(const Burst& burst, Member& member) noexcept {
+  const std::uint32_t slot = slot_of(member.id);
+  const bool is_local = burst.sender != nullptr;
+  const CachePart part = is_local ? burst.sender->flows : flows_of_links_;
+  unsigned misses = 0;
+  std::array<Share, port::kMaxBurst> kept;
+  std::uint8_t count = 0;
+  for (const Share share : std::span{member.queue}.first(member.shares)) {
+    const Frame& frame = burst.runs[share.run].frame;
+    bool goes_on = false;
+    for (std::uint8_t i = share.first; i < share.first + share.count; ++i) {
+      const bool may = rules_->may_leave(*member.policy.rules_out, part, slot, frame, burst.views[i], misses);
+      if (!may) drop(member, {&burst.views[i], 1}, port::DropReason::rule);
+      if (may && goes_on) ++kept[count - 1u].count;
+      if (may && !goes_on) kept[count++] = {i, 1, share.run};
+      goes_on = may;
+    }
+  }
+  std::copy_n(kept.begin(), count, member.queue.begin());
+  member.shares = count;
+  if (is_local && misses != 0) charge_misses(*burst.sender, *member.policy.rules_out, misses);
 }
 
 std::span<const packet::FrameView> Shard::within_limit(Member& member,
@@ -229,7 +280,7 @@ std::span<const packet::FrameView> Shard::gather(const Burst& burst, Member& mem
   std::size_t end = first;
   for (std::size_t i = 0; i < member.shares; ++i) {
     const Share share = member.queue[i];
-    if (share.first != end || !has_right_tag(burst.runs[share.run].frame, member.vlan)) {
+    if (share.first != end || member.vlan.retags() || !has_right_tag(burst.runs[share.run].frame, member.vlan)) {
       return rewrite(burst, member, accepts);
     }
     for (const std::size_t behind = end + share.count; end < behind; ++end) {
@@ -258,9 +309,26 @@ std::span<const packet::FrameView> Shard::rewrite(const Burst& burst, Member& me
   return std::span{gathered_}.first(kept);
 }
 
+// The same for a port whose tags are not those of the switch.
+bool Shard::retag(const Frame& frame, const VlanRules& rules, packet::FrameView& view,
+                  std::span<std::byte> room) noexcept {
+  if (frame.tag_in_bytes && !pop_tag(view, room)) return false;
+  if (frame.has_tag) view.offload.has_vlan = false;
+  if (rules.keeps_tags || frame.vlan == rules.untagged) return true;
+  const std::uint16_t vlan = rules.map != nullptr ? rules.map->out[frame.vlan] : frame.vlan;
+  if (vlan == kNoVlan) return false;
+  const auto tci = static_cast<std::uint16_t>((frame.tci & kPriorityMask) | vlan);
+  if (rules.has_service_tags) return push_tag(view, kTypeServiceVlan, tci, room);
+  view.offload.has_vlan = true;
+  view.offload.vlan_tci = tci;
+  return true;
+}
+
 // Gives gathered_[place] the tag that the port is to see: its own VLAN without, every other with (beside the bytes).
 bool Shard::rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept {
   packet::FrameView& view = gathered_[place];
+  if (member.vlan.retags()) [[unlikely]]
+    return retag(frame, member.vlan, view, stripped_[place]);
   const bool leaves_untagged = frame.vlan == member.vlan.untagged;
   const bool has_right_tag = frame.has_tag && (frame.tci & kVidMask) == frame.vlan;
   if (leaves_untagged ? !frame.has_tag : has_right_tag) return true;
@@ -295,7 +363,8 @@ void Shard::cross(Peer& peer, const Burst& burst, Share share) noexcept {
             .tci = frame.tci,
             .is_flood = frame.is_flood,
             .has_tag = frame.has_tag,
-            .tag_in_bytes = frame.tag_in_bytes};
+            .tag_in_bytes = frame.tag_in_bytes,
+            .mark = frame.mark};
   for (std::size_t i = 0; i < share.count; ++i) {
     packet::Pool::Packet packet = pool_->store(burst.views[share.first + i]);
     if (packet) {

@@ -26,7 +26,7 @@ void Shard::locate(Burst& burst) noexcept {
       if (frame.source != source && learn_here(frame, now_ns)) target = 0;  // it may be that station
       source = frame.source;
     }
-    if (frame.is_flood) continue;
+    if (frame.is_flood || frame.to != PortId{}) continue;  // a rule says where it goes
     if (frame.target != target) {
       const MacTable::Entry* const known = macs_.find(frame.target, now_ns);
       target = frame.target;

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <thread>
 
-#include "switch/switch.hpp"
 #include "switch/copies/tap.hpp"
+#include "switch/switch.hpp"
 #include "switch/test/talking_port.hpp"
 
 namespace vmux::switching {

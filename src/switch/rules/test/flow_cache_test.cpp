@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "switch/rules/flow_cache.hpp"
+
+#include <gtest/gtest.h>
+
+#include "switch/rules/rule_table.hpp"
+
+namespace vmux::switching {
+namespace {
+
+RuleWords key_of(std::uint64_t number) { return {number, 0, 0, 0, 0, 0, 0, ~number}; }
+
+struct Cached {
+  FlowCache cache;
+  RuleHash hash{99};
+  void store(CachePart part, std::uint64_t number, std::uint32_t rule, std::uint32_t version = 1) {
+    cache.store(part, key_of(number), hash(key_of(number)), version, rule);
+  }
+  std::optional<std::uint32_t> find(CachePart part, std::uint64_t number, std::uint32_t version = 1) {
+    return cache.find(part, key_of(number), hash(key_of(number)), version);
+  }
+};
+
+TEST(FlowCache, KnowsWhatWasStored) {
+  Cached cached;
+  const CachePart all = FlowCache::part(0, 1);
+  EXPECT_EQ(cached.find(all, 1), std::nullopt);
+  cached.store(all, 1, 7);
+  cached.store(all, 2, RuleTable::kNone);
+  EXPECT_EQ(cached.find(all, 1), 7u);
+  EXPECT_EQ(cached.find(all, 2), RuleTable::kNone);
+  EXPECT_EQ(cached.find(all, 3), std::nullopt);
+}
+
+TEST(FlowCache, OfAnotherTableKnowsNothing) {
+  Cached cached;
+  const CachePart all = FlowCache::part(0, 1);
+  cached.store(all, 1, 7, 1);
+  EXPECT_EQ(cached.find(all, 1, 2), std::nullopt);
+}
+
+TEST(FlowCache, TellsFlowsOfOneHashApart) {
+  FlowCache cache;
+  const CachePart all = FlowCache::part(0, 1);
+  cache.store(all, key_of(1), 5, 1, 10);
+  EXPECT_EQ(cache.find(all, key_of(2), 5, 1), std::nullopt);
+  cache.store(all, key_of(2), 5, 1, 20);
+  EXPECT_EQ(cache.find(all, key_of(1), 5, 1), 10u);
+  EXPECT_EQ(cache.find(all, key_of(2), 5, 1), 20u);
+}
+
+TEST(FlowCache, OfAFullSetOneGoes) {
+  FlowCache cache;
+  const CachePart all = FlowCache::part(0, 1);
+  for (std::uint64_t i = 0; i <= FlowCache::kWays; ++i)
+    cache.store(all, key_of(i), 5, 1, static_cast<std::uint32_t>(i));
+  std::size_t known = 0;
+  for (std::uint64_t i = 0; i <= FlowCache::kWays; ++i)
+    known += cache.find(all, key_of(i), 5, 1) == i ? 1 : 0;
+  EXPECT_EQ(known, FlowCache::kWays);
+  EXPECT_EQ(cache.find(all, key_of(FlowCache::kWays), 5, 1), FlowCache::kWays);
+}
+
+TEST(FlowCache, NoPartReachesIntoAnother) {
+  for (const std::size_t count : {2u, 3u, 7u, 1024u}) {
+    std::uint32_t end = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const CachePart part = FlowCache::part(i, count);
+      EXPECT_GE(part.first, end);
+      EXPECT_EQ(part.mask & (part.mask + 1), 0u);
+      end = part.first + part.mask + 1;
+    }
+    EXPECT_LE(end, FlowCache::kSets);
+  }
+}
+
+TEST(FlowCache, WhoFillsItsPartLeavesOthers) {
+  Cached cached;
+  const CachePart mine = FlowCache::part(0, 2), theirs = FlowCache::part(1, 2);
+  for (std::uint64_t i = 0; i < 1000; ++i)
+    cached.store(mine, i, 1);
+  for (std::uint64_t i = 0; i < 200'000; ++i)
+    cached.store(theirs, i, 2);
+  for (std::uint64_t i = 0; i < 1000; ++i)
+    ASSERT_EQ(cached.find(mine, i), 1u) << i;
+}
+
+}  // namespace
+}  // namespace vmux::switching
