@@ -18,6 +18,7 @@ struct Options {
 [[nodiscard]] Result<Report> run_rtt(const Options& options);
 [[nodiscard]] Result<Report> run_dma(const Options& options);
 [[nodiscard]] Result<Report> run_forward(const Options& options);
+[[nodiscard]] Result<Report> run_rules(const Options& options);
 
 /// What a cache line takes from one CPU to another and back, nanoseconds, the least of 10 ms. In a virtual machine it
 /// changes when its host moves a CPU: to the other half of a core, to another core, to another cache.

@@ -26,6 +26,7 @@ constexpr auto kShown = std::to_array<Shown>({
      "change settings of a port; a VM that is attached keeps the NIC"},
     {"switch", print_switch_added, table_of_switches, "remove switches that nothing is attached to",
      "change settings of a switch"},
+    {"rule", print_rule, table_of_rules, "remove rules", "change a rule; its counters go on"},
     {"uplink", print_uplink, table_of_uplinks, "remove uplinks", "change settings of an uplink"},
 });
 
@@ -136,6 +137,13 @@ std::vector<Command> other_commands() {
               print_flushed,
               nullptr,
               "forget the addresses that a switch has learnt"},
+      Command{"rule",
+              "flush",
+              "rule.flush",
+              {option_of("rule.flush", "switch"), option_of("rule.flush", "port")},
+              print_rules_flushed,
+              nullptr,
+              "remove the rules of a switch, all or those of a port"},
       Command{"",
               "vm-args",
               "port.vm_args",

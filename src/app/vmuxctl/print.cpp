@@ -12,6 +12,7 @@ using control::Json;
 
 std::string vlan_text(const Json& object) {
   if (const Json& vlan = member(object, "vlan"); !vlan.is_null()) return "access " + text(vlan);
+  if (const Json& services = member(object, "qinq"); !services.is_null()) return "qinq " + text(services);
   const Json& trunk = member(object, "trunk");
   if (trunk.is_null()) return "-";
   const Json& native = member(object, "native");
@@ -98,12 +99,39 @@ std::string print_switch(const Json& found) {
 
 std::string print_switch_added(const Json& added) { return lines_of(added); }
 
-Table table_of_switches(const Json& switches) { return {switches, {"name", "ports", "uplinks", "mac_age_s"}}; }
+Table table_of_switches(const Json& switches) { return {switches, {"name", "ports", "uplinks", "rules", "mac_age_s"}}; }
 
 std::string print_uplink(const Json& uplink) {
   Json one = uplink;
   one.erase("lanes");
   return lines_of(one);
+}
+
+std::string print_rule(const Json& rule) { return lines_of(rule); }
+
+// What it matches and does, as it was written: each rule has other fields.
+Table table_of_rules(const Json& rules) {
+  static constexpr std::array kMatches{"src_mac",  "dst_mac",  "ethertype", "vlan", "src_ip", "dst_ip",
+                                       "protocol", "src_port", "dst_port",  "dscp", "mark"};
+  static constexpr std::array kActions{"redirect", "mirror", "set_mark", "set_vlan", "set_dscp"};
+  const auto words = [](const Json& rule, const auto& keys) {
+    std::string out;
+    for (const char* const key : keys) {
+      if (!member(rule, key).is_null()) out += fmt::format("{}{}={}", out.empty() ? "" : " ", key, text(rule, key));
+    }
+    return out;
+  };
+  Json rows = with(rules, "match", [&words](const Json& rule) { return words(rule, kMatches); });
+  rows = with(rows, "does", [&words](const Json& rule) {
+    const std::string more = words(rule, kActions);
+    return text(rule, "action") + (more.empty() ? "" : " " + more);
+  });
+  rows = with(rows, "of", [](const Json& rule) { return text(rule, "port"); });
+  return {rows, {"name", "switch", "of", "direction", "priority", "match", "does", "frames", "bytes"}};
+}
+
+std::string print_rules_flushed(const Json& flushed) {
+  return fmt::format("{}: {} rules removed\n", text(flushed, "switch"), text(flushed, "flushed"));
 }
 
 Table table_of_uplinks(const Json& uplinks) {

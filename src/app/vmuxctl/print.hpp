@@ -18,6 +18,9 @@ namespace vmux::app {
 [[nodiscard]] std::string print_switch_added(const control::Json& added);
 [[nodiscard]] Table table_of_switches(const control::Json& switches);
 [[nodiscard]] std::string print_uplink(const control::Json& uplink);
+[[nodiscard]] std::string print_rule(const control::Json& rule);
+[[nodiscard]] Table table_of_rules(const control::Json& rules);
+[[nodiscard]] std::string print_rules_flushed(const control::Json& flushed);
 [[nodiscard]] Table table_of_uplinks(const control::Json& uplinks);
 [[nodiscard]] std::string print_changed(const control::Json& object);
 [[nodiscard]] std::string print_schema(const control::Json& schema);

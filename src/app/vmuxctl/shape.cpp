@@ -27,9 +27,9 @@ constexpr auto kMembers = std::to_array<std::pair<std::string_view, Kind>>({
 });
 
 /// Results that are lists; all others are an object.
-constexpr auto kLists =
-    std::to_array<std::string_view>({"port.list", "port.stats", "capture.list", "trace.list", "switch.list",
-                                     "uplink.list", "poller.list", "model.list", "backend.list", "counter.list"});
+constexpr auto kLists = std::to_array<std::string_view>({"port.list", "port.stats", "capture.list", "trace.list",
+                                                         "switch.list", "rule.list", "uplink.list", "poller.list",
+                                                         "model.list", "backend.list", "counter.list"});
 
 Kind kind_of(const std::string& method, std::string_view member) {
   if (member == "ports" && method == "switch.show") return Kind::objects;  // elsewhere it is their number

@@ -68,6 +68,12 @@ Outcome<Inventory::Differences> Inventory::differences(const SwitchSpec& wanted)
   return compare(to_json(*is), to_json(wanted));
 }
 
+Outcome<Inventory::Differences> Inventory::differences(const RuleSpec& wanted) const {
+  const RuleSpec* const is = find<RuleSpec>(wanted.name);
+  if (is == nullptr) return none<RuleSpec>(wanted.name);
+  return compare(to_json(*is), to_json(wanted));  // nothing of it is filled in
+}
+
 Outcome<Inventory::Differences> Inventory::differences(const UplinkSpec& wanted) const {
   const UplinkSpec* const is = find<UplinkSpec>(wanted.name);
   if (is == nullptr) return none<UplinkSpec>(wanted.name);

@@ -24,9 +24,18 @@ inline constexpr std::chrono::milliseconds kNotice{200};
 /// Of a port or an uplink.
 template <class Spec>
 [[nodiscard]] switching::Limits limits_of(const Spec& spec) {
-  return {spec.limit_in.value_or(switching::Limit{}), spec.limit_out.value_or(switching::Limit{}),
-          spec.limit_flood.value_or(switching::Limit{})};
+  switching::Limits limits;
+  limits.in = spec.limit_in.value_or(switching::Limit{});
+  limits.out = spec.limit_out.value_or(switching::Limit{});
+  limits.flood = spec.limit_flood.value_or(switching::Limit{});
+  if constexpr (requires { spec.fair_share; }) limits.shares_out = spec.fair_share.value_or(false);
+  return limits;
 }
+template <class Spec>
+[[nodiscard]] std::uint16_t groups_of(const Spec& spec) noexcept {
+  return static_cast<std::uint16_t>(spec.group_filter_mask.value_or(0));
+}
+[[nodiscard]] switching::Rule rule_of(const RuleSpec& spec);
 /// Bytes of the longest frame of a link with this MTU; 0: as long as the port takes.
 [[nodiscard]] std::uint32_t max_frame_of(const PortSpec& spec) noexcept;
 /// Each lane with its poller: there are at least as many pollers.

@@ -42,6 +42,7 @@ Outcome<std::size_t> Controller::change(const Spec& wanted) {
   return differing.size();
 }
 template Outcome<std::size_t> Controller::change(const SwitchSpec&);
+template Outcome<std::size_t> Controller::change(const RuleSpec&);
 template Outcome<std::size_t> Controller::change(const UplinkSpec&);
 template Outcome<std::size_t> Controller::change(const PortSpec&);
 
@@ -101,6 +102,7 @@ Outcome<> Controller::apply(const UplinkSpec& is, const UplinkSpec& wanted) {
   const auto lanes = zip(plug.uplink->lanes(), plug.pollers);
   if (wanted.switch_name == is.switch_name) {
     static_cast<void>(plug.plugged_into->set_limits(plug.id, limits_of(wanted)));
+    static_cast<void>(plug.plugged_into->set_filtered_groups(plug.id, groups_of(wanted)));
     if (wanted.vlan == is.vlan) return {};
     auto done = plug.plugged_into->set_vlan(plug.id, port_config(wanted).vlan);
     if (!done) return refuse("vlan", "change the VLANs of " + is.name, done.error());
@@ -135,13 +137,19 @@ Outcome<> Controller::apply(const PortSpec& is, const PortSpec& wanted) {
     if (!moved && has_other_mac) static_cast<void>(set_mac(*is.mac));
     if (!moved) return moved;
   } else if (port.is_plugged) {
-    if (wanted.vlan != is.vlan) static_cast<void>(port.plugged_into->set_vlan(port.id, port_config(wanted).vlan));
+    if (wanted.vlan != is.vlan) {
+      auto done = port.plugged_into->set_vlan(port.id, port_config(wanted).vlan);
+      if (!done && has_other_mac) static_cast<void>(set_mac(*is.mac));
+      if (!done) return refuse("vlan", "change the VLANs of " + is.name, done.error());
+    }
     if (auto now = stations_of(wanted); now != stations_of(is)) {
       static_cast<void>(port.plugged_into->set_stations(port.id, std::move(now)));
     }
     if (wanted.mtu != is.mtu) static_cast<void>(port.plugged_into->set_max_frame(port.id, max_frame_of(wanted)));
     static_cast<void>(port.plugged_into->set_limits(port.id, limits_of(wanted)));
     static_cast<void>(port.plugged_into->set_sources(port.id, sources_of(wanted)));
+    static_cast<void>(port.plugged_into->set_filtered_groups(port.id, groups_of(wanted)));
+    static_cast<void>(port.plugged_into->set_weight(port.id, wanted.weight.value_or(1)));
     static_cast<void>(port.plugged_into->set_isolation(port.id, wanted.isolation.value_or("")));
   }
   port.poller->call([&] {

@@ -95,6 +95,7 @@ std::vector<runtime::Poller*> Controller::pollers_for(unsigned home, unsigned qu
 namespace {
 
 std::string title_of(const SwitchSpec& spec) { return fmt::format("switch {}", spec.name); }
+std::string title_of(const RuleSpec& spec) { return fmt::format("rule {} of switch {}", spec.name, spec.switch_name); }
 std::string title_of(const UplinkSpec& spec) {
   return fmt::format("uplink {}: {} {} on switch {}", spec.name, spec.backend, spec.device.value_or(""),
                      spec.switch_name);
@@ -141,9 +142,11 @@ Outcome<> Controller::remove(const std::string& name) {
 }
 
 template Outcome<> Controller::add(const SwitchSpec&);
+template Outcome<> Controller::add(const RuleSpec&);
 template Outcome<> Controller::add(const UplinkSpec&);
 template Outcome<> Controller::add(const PortSpec&);
 template Outcome<> Controller::remove<SwitchSpec>(const std::string&);
+template Outcome<> Controller::remove<RuleSpec>(const std::string&);
 template Outcome<> Controller::remove<UplinkSpec>(const std::string&);
 template Outcome<> Controller::remove<PortSpec>(const std::string&);
 
@@ -164,6 +167,7 @@ void Controller::close(const SwitchSpec& spec) {
 // --- ports ---
 
 Outcome<> Controller::open(const PortSpec& spec) {
+  settle_rules();
   Port port;
   port.name = spec.name;
   const ModelEntry& model = *catalogue_.model(spec.model);
@@ -399,6 +403,7 @@ Outcome<> Controller::restore_state(const std::string& name, std::span<const std
 // --- uplinks ---
 
 Outcome<> Controller::open(const UplinkSpec& spec) {
+  settle_rules();
   Plug plug;
   plug.pollers = pollers_for(spec.poller.value_or(0), spec.queues);
   plug.poller = plug.pollers.front();

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -66,6 +67,7 @@ class Controller {
     }
     ~Together() {
       controller_.inventory_.defer_mirrors(false);
+      controller_.settle_rules();
       controller_.settle_mirrors();
       controller_.keep_objects();
     }
@@ -136,6 +138,8 @@ class Controller {
   /// a switch.
   [[nodiscard]] std::vector<LaneState> lanes(const std::string& port_or_uplink) const;
   [[nodiscard]] bool uplink_is_ready(const std::string& name) const;
+  /// Of a rule that is in the inventory.
+  [[nodiscard]] switching::RuleHits rule_hits(const RuleSpec& rule) const;
   [[nodiscard]] std::vector<switching::MacEntry> mac_table(const std::string& switch_name) const;
   [[nodiscard]] switching::TurnReport turns(const std::string& switch_name) const;
 
@@ -209,18 +213,26 @@ class Controller {
   }
   // What a kind of object is made of, alive: these for each.
   Outcome<> open(const SwitchSpec& spec);
+  Outcome<> open(const RuleSpec& spec);
   Outcome<> open(const UplinkSpec& spec);
   Outcome<> open(const PortSpec& spec);
   void close(const SwitchSpec& spec);
+  void close(const RuleSpec& spec);
   void close(const UplinkSpec& spec);
   void close(const PortSpec& spec);
   // changes.cpp: settings that change while the object is there
   Outcome<> apply(const SwitchSpec& is, const SwitchSpec& wanted);
+  Outcome<> apply(const RuleSpec& is, const RuleSpec& wanted);
   Outcome<> apply(const UplinkSpec& is, const UplinkSpec& wanted);
   Outcome<> apply(const PortSpec& is, const PortSpec& wanted);
   Outcome<> move(Port& port, const PortSpec& is, const PortSpec& wanted);
   // what captures see
   [[nodiscard]] std::optional<CapturePlace> capture_place(const std::string& name) const;
+  // rules.cpp
+  [[nodiscard]] std::vector<switching::Rule> wanted_rules(const std::string& switch_name, const RuleSpec* one,
+                                                          const std::string& gone) const;
+  Outcome<> give_rules(const std::string& switch_name, const RuleSpec* one, const std::string& gone);
+  void settle_rules();
   // mirrors.cpp
   [[nodiscard]] std::optional<Place> place_of(const std::string& port_or_uplink) const;
   [[nodiscard]] std::map<std::string, LiveMirror> wanted_mirrors() const;
@@ -252,6 +264,7 @@ class Controller {
   std::map<std::string, Plug> uplinks_;
   std::map<std::string, std::weak_ptr<Thread>> own_threads_;  // of the ports that have their own
   std::map<std::string, Port> ports_;
+  std::set<std::string> unsettled_rules_;      // switches that have not been given their rules yet
   std::map<std::string, LiveMirror> mirrors_;  // by the name of whoever is mirrored
   Captures captures_{events_, [this](const std::string& name) { return capture_place(name); }, pollers_};
   Traces traces_{events_};

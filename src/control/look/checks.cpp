@@ -174,6 +174,15 @@ Found limited_in(const Facts&, const PortFacts& port) {
 Found limited_out(const Facts&, const PortFacts& port) {
   return risen(port.counters, "drop_limited", "frames for it were dropped just now, beyond its limit_out");
 }
+Found ruled_out(const Facts&, const PortFacts& port) {
+  return risen(port.counters, "drop_rule", "frames of it or for it were dropped just now by rules of its switch");
+}
+Found storm(const Facts&, const PortFacts& port) {
+  return risen(port.counters, "drop_storm", "frames that it sent to all were dropped just now, beyond its limit_flood");
+}
+Found isolated(const Facts&, const PortFacts& port) {
+  return risen(port.counters, "drop_isolated", "frames of others in its isolation group were kept from it just now");
+}
 Found spoofed(const Facts&, const PortFacts& port) {
   return risen(port.counters, "drop_spoofed", "frames were dropped just now that it sent as somebody else");
 }
@@ -323,6 +332,16 @@ const std::vector<Check>& table() {
       {{"spoofed", kWarning, "anti_spoof drops frames of the port while somebody looks",
         "the guest uses another address than the port has: vmuxctl port show NAME; vmuxctl capture NAME --dropped"},
        spoofed},
+      {{"ruled_out", kNote, "rules drop frames of the port, or for it, while somebody looks",
+        "which rules match: vmuxctl rule list; which frames: vmuxctl capture NAME --dropped"},
+       ruled_out},
+      {{"storm", kNote, "limit_flood drops frames that the port sends to all, while somebody looks",
+        "more than it should be: a loop in the guest's bridge, or a limit that is too low: vmuxctl port set NAME "
+        "limit_flood=..."},
+       storm},
+      {{"isolated", kNote, "the port's isolation keeps frames of its group from it, while somebody looks",
+        "vmuxctl port show NAME: isolation; which frames: vmuxctl capture NAME --dropped"},
+       isolated},
       {{"too_long", kWarning, "frames for the port are dropped as too long while somebody looks",
         "the MTUs of this network differ: vmuxctl port show NAME, and ip link in the guests"},
        too_long},

@@ -23,7 +23,7 @@ Inventory::Inventory(const Catalogue& catalogue, const DaemonSpec& daemon) : cat
 }
 
 Outcome<SwitchSpec> Inventory::add(SwitchSpec spec) {
-  if (spec.name == kDefaultSwitch && users_of(spec.name).empty()) {
+  if (spec.name == kDefaultSwitch && users_of(spec.name).empty() && rules_of(spec.name).empty()) {
     list<SwitchSpec>().front() = spec;
     return spec;
   }
@@ -34,9 +34,31 @@ Outcome<SwitchSpec> Inventory::add(SwitchSpec spec) {
   return spec;
 }
 
+Outcome<RuleSpec> Inventory::add(RuleSpec spec) {
+  if (find<RuleSpec>(spec.name) != nullptr) {
+    return refuse(ProblemKind::already_exists, "name", fmt::format("there is a rule named {} already", spec.name));
+  }
+  if (auto ok = check_switch_exists(spec.switch_name); !ok) return tl::unexpected(ok.error());
+  if (auto ok = check_rule_mirror(spec); !ok) return tl::unexpected(ok.error());
+  if (rules_of(spec.switch_name).size() == switching::kMaxRules) {
+    return refuse(
+        ProblemKind::invalid, "switch",
+        fmt::format("switch {} has {} rules already, and may not have more", spec.switch_name, switching::kMaxRules));
+  }
+  list<RuleSpec>().push_back(spec);
+  return spec;
+}
+
 Outcome<UplinkSpec> Inventory::add(UplinkSpec spec) {
   if (auto ok = check_name_on_switch(spec.name, spec.switch_name); !ok) return tl::unexpected(ok.error());
   if (auto ok = check_backend(spec); !ok) return tl::unexpected(ok.error());
+  for (const UplinkSpec& other : all<UplinkSpec>()) {
+    if (!spec.fair_share.value_or(false) || !other.fair_share.value_or(false) || other.switch_name != spec.switch_name)
+      continue;
+    return refuse(
+        ProblemKind::already_exists, "fair_share",
+        fmt::format("uplink {} has it on switch {}, which has one such uplink", other.name, other.switch_name));
+  }
   if (auto ok = check_mirror({&spec.name, &spec.switch_name, &spec.mirror}); !ok) return tl::unexpected(ok.error());
   if (auto ok = give_poller(spec.poller); !ok) return tl::unexpected(ok.error());
   list<UplinkSpec>().push_back(spec);
@@ -84,6 +106,7 @@ Outcome<Spec> Inventory::changed(Spec wanted) const {
   return others.add(std::move(wanted));
 }
 template Outcome<SwitchSpec> Inventory::changed(SwitchSpec) const;
+template Outcome<RuleSpec> Inventory::changed(RuleSpec) const;
 template Outcome<UplinkSpec> Inventory::changed(UplinkSpec) const;
 template Outcome<PortSpec> Inventory::changed(PortSpec) const;
 
@@ -95,6 +118,10 @@ Outcome<> Inventory::check_name_on_switch(std::string_view name, std::string_vie
   if (find<UplinkSpec>(name) != nullptr) {
     return refuse(ProblemKind::already_exists, "name", fmt::format("there is an uplink named {} already", name));
   }
+  return check_switch_exists(switch_name);
+}
+
+Outcome<> Inventory::check_switch_exists(std::string_view switch_name) const {
   if (find<SwitchSpec>(switch_name) == nullptr) {
     std::vector<std::string_view> names;
     for (const SwitchSpec& one : all<SwitchSpec>())
@@ -176,6 +203,8 @@ Outcome<> Inventory::take_off_switch(PortSpec& spec) const {
                             : spec.limit_out                   ? "limit_out"
                             : spec.limit_flood                 ? "limit_flood"
                             : spec.isolation                   ? "isolation"
+                            : spec.weight                      ? "weight"
+                            : spec.group_filter_mask           ? "group_filter_mask"
                             : spec.link                        ? "link"
                             : spec.mtu                         ? "mtu"
                             : spec.doorbell                    ? "doorbell"
@@ -301,6 +330,23 @@ std::vector<std::string_view> Inventory::users_of(std::string_view switch_name) 
   return users;
 }
 
+std::vector<std::string> Inventory::missing_of(const RuleSpec& rule) const {
+  const auto users = users_of(rule.switch_name);
+  std::vector<std::string> missing;
+  for (const auto* name : {&rule.port, &rule.redirect, &rule.mirror}) {
+    if (*name && std::find(users.begin(), users.end(), **name) == users.end()) missing.push_back(**name);
+  }
+  return missing;
+}
+
+std::vector<std::string_view> Inventory::rules_of(std::string_view switch_name) const {
+  std::vector<std::string_view> names;
+  for (const RuleSpec& rule : all<RuleSpec>()) {
+    if (rule.switch_name == switch_name) names.push_back(rule.name);
+  }
+  return names;
+}
+
 template <ObjectSpec Spec>
 Outcome<> Inventory::may_remove(std::string_view name) const {
   const char* const kind = kind_of<Spec>().name;
@@ -314,12 +360,19 @@ Outcome<> Inventory::may_remove(std::string_view name) const {
     if (const auto users = users_of(name); !users.empty()) {
       return refuse(ProblemKind::busy, "name", fmt::format("switch {} is used by {}", name, fmt::join(users, ", ")));
     }
+    if (const auto rules = rules_of(name); !rules.empty()) {
+      return refuse(ProblemKind::busy, "name",
+                    fmt::format("switch {} has {} rule(s), such as {}", name, rules.size(), rules.front()));
+    }
+    return {};
+  } else if constexpr (std::is_same_v<Spec, RuleSpec>) {
     return {};
   } else {
     return check_no_mirror_to(name);
   }
 }
 template Outcome<> Inventory::may_remove<SwitchSpec>(std::string_view) const;
+template Outcome<> Inventory::may_remove<RuleSpec>(std::string_view) const;
 template Outcome<> Inventory::may_remove<UplinkSpec>(std::string_view) const;
 template Outcome<> Inventory::may_remove<PortSpec>(std::string_view) const;
 

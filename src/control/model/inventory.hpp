@@ -27,6 +27,7 @@ class Inventory {
   Outcome<SwitchSpec> add(SwitchSpec spec);  ///< the default one too, as long as nothing belongs to it: it is made anew
   Outcome<UplinkSpec> add(UplinkSpec spec);
   Outcome<PortSpec> add(PortSpec spec);
+  Outcome<RuleSpec> add(RuleSpec spec);  ///< ports that it names need not be there
 
   /// What the thing of that name would be with the settings of `wanted`, completed like one that is added: the rules
   /// between it and all others are looked at. not_found when there is none.
@@ -50,6 +51,7 @@ class Inventory {
   /// How the thing of that name is other than what is asked for. Empty: it is not; a MAC or poller that was not asked
   /// for may be any. A problem: there is none, or it could not be made as it is asked for.
   [[nodiscard]] Outcome<Differences> differences(const SwitchSpec& wanted) const;
+  [[nodiscard]] Outcome<Differences> differences(const RuleSpec& wanted) const;
   [[nodiscard]] Outcome<Differences> differences(const UplinkSpec& wanted) const;
   [[nodiscard]] Outcome<Differences> differences(const PortSpec& wanted) const;
 
@@ -85,6 +87,10 @@ class Inventory {
   [[nodiscard]] std::optional<MirrorProblem> mirror_problem() const;
   /// The names of what belongs to a switch.
   [[nodiscard]] std::vector<std::string_view> users_of(std::string_view switch_name) const;
+  /// Ports and uplinks that a rule names, and that are not on its switch.
+  [[nodiscard]] std::vector<std::string> missing_of(const RuleSpec& rule) const;
+  /// The names of its rules.
+  [[nodiscard]] std::vector<std::string_view> rules_of(std::string_view switch_name) const;
   /// The uplink of any switch that uses `device` through `backend`, or nullptr.
   [[nodiscard]] const UplinkSpec* find_device(std::string_view backend, std::string_view device) const noexcept;
 
@@ -108,6 +114,8 @@ class Inventory {
   Outcome<> check_destination(const Joined& from, const std::vector<Joined>& others) const;
   Outcome<> check_mirror(const Joined& one) const;
   Outcome<> check_no_mirror_to(std::string_view name) const;
+  Outcome<> check_switch_exists(std::string_view switch_name) const;
+  Outcome<> check_rule_mirror(const RuleSpec& rule) const;
   Outcome<> check_name_on_switch(std::string_view name, std::string_view switch_name) const;
   Outcome<> check_model(PortSpec& spec) const;
   Outcome<> check_transport(PortSpec& spec, const ModelEntry& model) const;

@@ -72,7 +72,21 @@ Outcome<> Inventory::check_mirror(const Joined& one) const {
     return refuse(ProblemKind::busy, "switch",
                   fmt::format("{} on switch {} is mirrored to {}", *other.name, *other.switch_name, *one.name));
   }
+  for (const RuleSpec& rule : all<RuleSpec>()) {
+    if (*one.mirror && rule.mirror == *one.name && rule.switch_name == *one.switch_name)
+      return refuse_mirror(fmt::format("rule {} copies to {}, and copies are not copied", rule.name, *one.name));
+  }
   return *one.mirror ? check_destination(one, others) : Outcome<>{};
+}
+
+Outcome<> Inventory::check_rule_mirror(const RuleSpec& rule) const {
+  for (const Joined& one : joined()) {
+    const bool is_mirrored = rule.mirror == *one.name && *one.mirror && *one.switch_name == rule.switch_name;
+    if (!is_mirrored || defers_mirrors_) continue;
+    return refuse_mirror(
+        fmt::format("{} is mirrored itself (to {}), and copies are not copied", *one.name, (*one.mirror)->name));
+  }
+  return {};
 }
 
 std::optional<Inventory::MirrorProblem> Inventory::mirror_problem() const {

@@ -115,6 +115,11 @@ std::vector<MethodText> fixed_texts() {
         {"viommu", Form::text, "MODE", "an IOMMU for the guest, and how to use it: none, strict, shadow or pt", "none"},
         {"memory_mb", Form::number, "MB", "memory of the VM", "1024", "--memory", 16, 16u << 20}},
        "{name, vmm, lines, notes}"},
+      {"rule.flush",
+       "removes the rules of a switch, all or those of a port",
+       {{"switch", Form::name, "SWITCH", "whose rules", kDefaultSwitch},
+        {"port", Form::name, "PORT", "only those of this port or uplink", "all"}},
+       "{switch, flushed}"},
       {"rpc.methods", "the names of all methods", {}, "list of names"},
       {"rpc.schema", "all that there is to know of methods, their parameters, errors and events", {}, "an object"},
       {"switch.flush",
@@ -210,6 +215,15 @@ Json type_of(const OptionText& option) {
       return {{"type", "string"}, {"pattern", "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}(:(in|out|both))?$"}};
     case Form::limit:
       return {{"type", "string"}, {"pattern", "^([0-9]+[kKMG]?|[0-9]+[kKMG]?pps|burst=[0-9]+[kKMG]?)(,|$)"}};
+    case Form::rule_action:
+      return {{"enum", {"allow", "drop", "count"}}};
+    case Form::way:
+      return {{"enum", {"in", "out"}}};
+    case Form::mac_match:
+      return {{"type", "string"},
+              {"pattern", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}(/[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5})?$"}};
+    case Form::l4_ports:
+      return {{"type", "string"}, {"pattern", "^[0-9]{1,5}(-[0-9]{1,5})?$"}};
     case Form::mac:
       return {{"type", "string"}, {"pattern", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"}};
     case Form::mode:
@@ -226,6 +240,11 @@ Json type_of(const OptionText& option) {
     case Form::vlans:
     case Form::addresses:
     case Form::static_macs:
+    case Form::prefix:
+    case Form::ethertype:
+    case Form::protocol:
+    case Form::translations:
+    case Form::services:
     case Form::members:
     case Form::text:
     case Form::path:

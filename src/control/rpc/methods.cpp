@@ -20,6 +20,7 @@
 #include "control/rpc/methods_batch.hpp"
 #include "control/rpc/methods_change.hpp"
 #include "control/rpc/methods_schema.hpp"
+#include "control/rpc/rule_methods.hpp"
 #include "control/rpc/shown.hpp"
 #include "control/rpc/state_methods.hpp"
 #include "control/rpc/trace_methods.hpp"
@@ -385,6 +386,7 @@ void add_methods(Methods& methods, Controller& controller) {
   add_doctor_method(methods, controller);
   add_trace_methods(methods, controller);
   add_change_methods(methods, controller);
+  add_rule_methods(methods, controller);
   add_batch_method(methods, controller);
   add_schema_method(methods);
   methods.add(

@@ -128,6 +128,24 @@ std::optional<Value> Params::value_if_given(const OptionText& option) {
       return as_value(parsed(key, &parse_limit));
     case Form::addresses:
       return as_value(parsed(key, &parse_addresses));
+    case Form::mac_match:
+      return as_value(parsed(key, &parse_mac_match));
+    case Form::prefix:
+      return as_value(parsed(key, &parse_prefix));
+    case Form::l4_ports:
+      return as_value(parsed(key, &parse_l4_ports));
+    case Form::ethertype:
+      return as_value(parsed(key, &parse_ethertype));
+    case Form::protocol:
+      return as_value(parsed(key, &parse_ip_protocol));
+    case Form::rule_action:
+      return as_value(parsed(key, &parse_rule_action));
+    case Form::way:
+      return as_value(parsed(key, &parse_rule_way));
+    case Form::translations:
+      return as_value(parsed(key, &parse_translations));
+    case Form::services:
+      return as_value(parsed(key, &parse_services));
     case Form::cpus:
       return as_value(cpus(key));
     case Form::members:

@@ -72,6 +72,16 @@ Json of_port_stats(const Controller& controller, const std::string& name) {
               {"client", of_report(state.client)}};
 }
 
+Json shown(const Controller& controller, const RuleSpec& spec) {
+  Json object = to_json(spec);
+  const switching::RuleHits hits = controller.rule_hits(spec);
+  object["frames"] = hits.frames;
+  object["bytes"] = hits.bytes;
+  if (const auto missing = controller.inventory().missing_of(spec); !missing.empty()) object["missing"] = missing;
+  object["generation"] = controller.generation_of<RuleSpec>(spec.name);
+  return object;
+}
+
 Json shown(const Controller& controller, const UplinkSpec& spec) {
   Json object = to_json(spec);
   add_mirrored(object, controller.inventory(), spec.name);
@@ -92,6 +102,7 @@ Json shown(const Controller& controller, const SwitchSpec& spec) {
   object["generation"] = controller.generation_of<SwitchSpec>(spec.name);
   object["ports"] = count(controller.inventory().all<PortSpec>());
   object["uplinks"] = count(controller.inventory().all<UplinkSpec>());
+  object["rules"] = count(controller.inventory().all<RuleSpec>());
   return object;
 }
 

@@ -11,6 +11,7 @@ namespace vmux::control {
 
 /// What is shown of an object of each kind; `spec` is in the inventory.
 [[nodiscard]] Json shown(const Controller& controller, const PortSpec& spec);
+[[nodiscard]] Json shown(const Controller& controller, const RuleSpec& spec);
 [[nodiscard]] Json shown(const Controller& controller, const UplinkSpec& spec);
 [[nodiscard]] Json shown(const Controller& controller, const SwitchSpec& spec);
 

@@ -36,7 +36,7 @@ Facts healthy() {
   port.client = 4711;
   port.pollers = {0};
   port.counters.before = {{"rx_frames", 100},    {"tx_frames", 100},  {"drop_no_room", 3},  {"rx_held", 7},
-                          {"drop_limited", 1},   {"drop_spoofed", 1}, {"drop_too_long", 1}, {"drop_filtered", 1},
+                          {"drop_limited", 1},   {"drop_spoofed", 1}, {"drop_rule", 1}, {"drop_storm", 1}, {"drop_isolated", 1}, {"drop_too_long", 1}, {"drop_filtered", 1},
                           {"drop_ring_full", 1}, {"tx_cut", 5}};
   port.counters.now = port.counters.before;
   port.counters.now["rx_frames"] = port.counters.now["tx_frames"] = 1100;
@@ -111,6 +111,9 @@ const std::map<std::string, Spoil>& spoilt() {
       {"limited_in", counter("rx_held")},
       {"limited_out", counter("drop_limited")},
       {"spoofed", counter("drop_spoofed")},
+      {"ruled_out", counter("drop_rule")},
+      {"storm", counter("drop_storm")},
+      {"isolated", counter("drop_isolated")},
       {"too_long", counter("drop_too_long")},
       {"filtered", port([](PortFacts& p) { p.counters.now["drop_filtered"] += 900; })},
       {"doorbell_trapped", port([](PortFacts& p) { p.spec.doorbell = Doorbell::trap; })},

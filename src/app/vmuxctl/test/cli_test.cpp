@@ -157,12 +157,12 @@ TEST(Explain, AnswersWithJsonWhereJsonWasAsked) {
 }
 
 TEST(Print, AlignsColumns) {
-  const Json switches = Json::parse(R"([{"name":"default","ports":2,"uplinks":0,"mac_age_s":300},
-                                       {"name":"b","ports":12,"uplinks":1,"mac_age_s":60}])");
+  const Json switches = Json::parse(R"([{"name":"default","ports":2,"uplinks":0,"rules":3,"mac_age_s":300},
+                                       {"name":"b","ports":12,"uplinks":1,"rules":0,"mac_age_s":60}])");
   EXPECT_EQ(render(table_of_switches(switches)),
-            "NAME     PORTS  UPLINKS  MAC AGE S\n"
-            "default      2        0        300\n"
-            "b           12        1         60\n");
+            "NAME     PORTS  UPLINKS  RULES  MAC AGE S\n"
+            "default      2        0      3        300\n"
+            "b           12        1      0         60\n");
 }
 
 TEST(Print, ShowsAMissingMemberAsADash) {

@@ -237,7 +237,8 @@ TEST(Completion, OffersWhatCanFollow) {
   EXPECT_EQ(offered("vmuxctl port se"), "set\n");
   EXPECT_EQ(offered("vmuxctl --rpc /x port add --soc"), "--socket --socket-owner --socket-group --socket-mode\n");
   EXPECT_EQ(offered("vmuxctl port set vm"), "vm0 vm1\n");
-  EXPECT_EQ(offered("vmuxctl port set vm0 vl"), "vlan=\n");
+  EXPECT_EQ(offered("vmuxctl port set vm0 vl"), "vlan= vlan_map=\n");
+  EXPECT_EQ(offered("vmuxctl rule add r --src"), "--src-mac --src-ip --src-port\n");
   EXPECT_EQ(offered("vmuxctl vm-args v"), "vm0 vm1\n");
 }
 

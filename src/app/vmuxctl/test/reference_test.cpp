@@ -65,6 +65,24 @@ Sample sample_of(const OptionText& option) {
       return quoted("1G,200kpps,burst=512K");
     case Form::addresses:
       return quoted("10.0.0.5,fd00::5");
+    case Form::mac_match:
+      return quoted("02:00:00:00:00:00/ff:ff:ff:00:00:00");
+    case Form::prefix:
+      return quoted("10.0.0.0/8");
+    case Form::l4_ports:
+      return quoted("1000-1999");
+    case Form::ethertype:
+      return quoted("0x8863");
+    case Form::protocol:
+      return quoted("tcp");
+    case Form::rule_action:
+      return quoted("drop");
+    case Form::way:
+      return quoted("out");
+    case Form::translations:
+      return quoted("10:100,20-29:200");
+    case Form::services:
+      return quoted("0:7,10-20:100,200");
     case Form::cpus:
       return quoted("0");
     case Form::members:
@@ -86,6 +104,9 @@ struct Case {
     for (const OptionText* each : kind.options) {
       const bool goes_with_it =
           (option->name == std::string_view{"native"} && each->name == std::string_view{"trunk"}) ||
+          (option->name == std::string_view{"fair_share"} && each->name == std::string_view{"limit_out"}) ||
+          (option->form == Form::l4_ports && each->form == Form::protocol) ||
+          (option->name == std::string_view{"mark"} && each->form == Form::way) ||
           (option->name == std::string_view{"addresses"} && each->name == std::string_view{"anti_spoof"});
       if (each->fallback == nullptr || each == option || goes_with_it) all.push_back(each);
     }
@@ -197,6 +218,24 @@ std::string how_written(const OptionText& option) {
       return "bit/s, frames/s, bytes";
     case Form::addresses:
       return "IP addresses";
+    case Form::mac_match:
+      return "MAC address, mask";
+    case Form::prefix:
+      return "IP address or prefix";
+    case Form::l4_ports:
+      return "ports";
+    case Form::ethertype:
+      return "`ip`, `ipv6`, `arp`, `lldp` or number";
+    case Form::protocol:
+      return "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6` or number";
+    case Form::rule_action:
+      return "`allow`, `drop`, `count`";
+    case Form::way:
+      return "`in`, `out`";
+    case Form::translations:
+      return "VLANs and VLANs";
+    case Form::services:
+      return "VLANs and VLANs";
     case Form::cpus:
       return "CPUs";
     case Form::members:

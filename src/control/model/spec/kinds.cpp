@@ -2,6 +2,7 @@
 // The tables of options. docs/configuration.md and the manual pages have sections that are written from them.
 #include "control/model/spec/kinds.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "base/text/format.hpp"
@@ -37,6 +38,23 @@ constexpr OptionText kLimitFlood = live({"limit_flood", Form::limit, "RATE[,RATE
                                          "storm control: of what it sends to all, to groups or to stations that nobody "
                                          "knows; what is more is dropped",
                                          ""});
+constexpr OptionText kTranslations =
+    live({"vlan_map", Form::translations, "VLANS:VLAN,...",
+          "trunk: VLANs of the port that have other numbers in the switch, both ways, such as 10:100,20-29:200", ""});
+constexpr OptionText kServiceTags =
+    live({"service_tags", Form::flag, "true|false",
+          "trunk: its tags are of 802.1ad (type 0x88a8), and others belong to whoever is "
+          "behind it",
+          "false"});
+constexpr OptionText kServices = live(
+    {"qinq", Form::services, "[VLANS:]VLAN,...",
+     "a customer's port: its own tags are kept behind the tag of this VLAN, or of the first that has theirs (0: none)",
+     ""});
+constexpr OptionText kGroupFilter =
+    live({"group_filter_mask", Form::number, "MASK",
+          "bit n: frames to 01-80-C2-00-00-0n neither enter nor leave here, whatever the switch lets pass, such as "
+          "0x4000 for LLDP",
+          "0", nullptr, 0, 0xffff});
 constexpr OptionText kPoller{"poller",           Form::number, "N", "poller to run on",
                              "the least loaded", nullptr,      0,   kMaxPollers - 1};
 
@@ -73,7 +91,23 @@ Outcome<> check_vlan(const VlanSpec& vlan) {
   if (vlan.native && !vlan.trunk) {
     return refuse(ProblemKind::invalid, "native", "goes with trunk only; an access port has vlan");
   }
+  if (vlan.access && (!vlan.translations.empty() || vlan.service_tags.value_or(false))) {
+    return refuse(ProblemKind::invalid, vlan.translations.empty() ? "service_tags" : "vlan_map",
+                  "goes with trunks only; an access port has no tags");
+  }
+  const bool has_others = vlan.access || vlan.trunk || !vlan.translations.empty() || vlan.service_tags.value_or(false);
+  if (!vlan.services.empty() && has_others) {
+    return refuse(ProblemKind::invalid, "qinq",
+                  "excludes vlan, trunk, vlan_map and service_tags: all tags are the customer's");
+  }
   return {};
+}
+
+Outcome<> check_uplink(const UplinkSpec& spec) {
+  if (spec.fair_share.value_or(false) && !spec.limit_out) {
+    return refuse(ProblemKind::invalid, "fair_share", "goes with limit_out only, which is what is shared");
+  }
+  return check_vlan(spec.vlan);
 }
 
 Outcome<> check_port(const PortSpec& spec) {
@@ -94,19 +128,23 @@ constexpr auto kUplinkOptions = std::to_array<Option<UplinkSpec>>({
     option<&UplinkSpec::vlan, &VlanSpec::access>(kVlan),
     option<&UplinkSpec::vlan, &VlanSpec::trunk>(kTrunk),
     option<&UplinkSpec::vlan, &VlanSpec::native>(kNative),
+    option<&UplinkSpec::vlan, &VlanSpec::translations>(kTranslations),
+    option<&UplinkSpec::vlan, &VlanSpec::service_tags>(kServiceTags),
+    option<&UplinkSpec::vlan, &VlanSpec::services>(kServices),
     option<&UplinkSpec::mirror>(kMirror),
     option<&UplinkSpec::limit_in>(kLimitIn),
     option<&UplinkSpec::limit_out>(kLimitOut),
     option<&UplinkSpec::limit_flood>(kLimitFlood),
+    option<&UplinkSpec::fair_share>(live(
+        {"fair_share", Form::flag, "true|false",
+         "limit_out is shared by all who send to it, by their weights: what is more waits in them, and is not dropped",
+         "false"})),
+    option<&UplinkSpec::group_filter_mask>(kGroupFilter),
     option<&UplinkSpec::poller>(kPoller),
 });
-constexpr Kind<UplinkSpec> kUplinkKind{"uplink",
-                                       "an uplink: a switch's way to the host or a NIC",
-                                       Role::admin,
-                                       false,
-                                       false,
-                                       kUplinkOptions,
-                                       [](const UplinkSpec& spec) { return check_vlan(spec.vlan); }};
+constexpr Kind<UplinkSpec> kUplinkKind{
+    "uplink",    "an uplink: a switch's way to the host or a NIC", Role::admin, false, false, kUplinkOptions,
+    check_uplink};
 
 constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
     option<&PortSpec::name>(kName),
@@ -129,6 +167,9 @@ constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
     option<&PortSpec::vlan, &VlanSpec::access>(kVlan),
     option<&PortSpec::vlan, &VlanSpec::trunk>(kTrunk),
     option<&PortSpec::vlan, &VlanSpec::native>(kNative),
+    option<&PortSpec::vlan, &VlanSpec::translations>(kTranslations),
+    option<&PortSpec::vlan, &VlanSpec::service_tags>(kServiceTags),
+    option<&PortSpec::vlan, &VlanSpec::services>(kServices),
     option<&PortSpec::static_macs>(
         live({"static_macs", Form::static_macs, "MAC[@VLAN],...",
               "stations that are behind it, whoever else is heard with their addresses", ""})),
@@ -136,6 +177,10 @@ constexpr auto kPortOptions = std::to_array<Option<PortSpec>>({
     option<&PortSpec::limit_in>(kLimitIn),
     option<&PortSpec::limit_out>(kLimitOut),
     option<&PortSpec::limit_flood>(kLimitFlood),
+    option<&PortSpec::weight>(live({"weight", Form::number, "N",
+                                    "its part of what an uplink with fair_share lets pass, beside those of others", "1",
+                                    nullptr, 1, switching::kMaxWeight})),
+    option<&PortSpec::group_filter_mask>(kGroupFilter),
     option<&PortSpec::isolation>(
         live({"isolation", Form::name, "GROUP",
               "ports of a group get nothing from each other, and talk to all that are not in it", ""})),
@@ -164,6 +209,104 @@ constexpr Kind<PortSpec> kPortKind{
     "port", "a port: one NIC for one VM", Role::operate, false, true, kPortOptions, [](const PortSpec& spec) {
       return check_port(spec);
     }};
+
+// --- rules ---
+
+constexpr std::uint64_t kMaxDscp = 63, kMaxMark = 255, kMaxPriority = 65'535;
+
+constexpr auto kRuleOptions = std::to_array<Option<RuleSpec>>({
+    option<&RuleSpec::name>(kName),
+    option<&RuleSpec::switch_name>({"switch", Form::name, "SWITCH", "switch whose rule it is", kDefaultSwitch}),
+    option<&RuleSpec::port>(live({"port", Form::name, "NAME",
+                                  "of whose frames: a port or an uplink, which may come later", "all on the switch"})),
+    option<&RuleSpec::way>(
+        live({"direction", Form::way, "in|out",
+              "of what a port sends into the switch (in), or of what is about to be delivered to it", "in"})),
+    option<&RuleSpec::priority>(
+        live({"priority", Form::number, "N",
+              "of rules that match a frame the one of the highest decides, alone; of equal ones the older", "100",
+              nullptr, 0, kMaxPriority})),
+    option<&RuleSpec::src_mac>(live({"src_mac", Form::mac_match, "MAC[/MASK]", "match: Ethernet source", "any"})),
+    option<&RuleSpec::dst_mac>(live({"dst_mac", Form::mac_match, "MAC[/MASK]", "match: Ethernet destination", "any"})),
+    option<&RuleSpec::ethertype>(
+        live({"ethertype", Form::ethertype, "TYPE", "match: ip, ipv6, arp, lldp or a number, behind tags", "any"})),
+    option<&RuleSpec::vlan>(
+        live({"vlan", Form::number, "N", "match: its VLAN in the switch; 0: that of untagged frames without a number",
+              "any", nullptr, 0, kMaxVlan})),
+    option<&RuleSpec::src_ip>(live({"src_ip", Form::prefix, "IP[/BITS]", "match: IP source", "any"})),
+    option<&RuleSpec::dst_ip>(live({"dst_ip", Form::prefix, "IP[/BITS]", "match: IP destination", "any"})),
+    option<&RuleSpec::protocol>(
+        live({"protocol", Form::protocol, "PROTOCOL", "match: tcp, udp, sctp, icmp, icmpv6 or a number", "any"})),
+    option<&RuleSpec::src_port>(
+        live({"src_port", Form::l4_ports, "N[-N]", "match: source ports of tcp, udp or sctp", "any"})),
+    option<&RuleSpec::dst_port>(
+        live({"dst_port", Form::l4_ports, "N[-N]", "match: destination ports of tcp, udp or sctp", "any"})),
+    option<&RuleSpec::dscp>(
+        live({"dscp", Form::number, "N", "match: class of service in the IP header", "any", nullptr, 0, kMaxDscp})),
+    option<&RuleSpec::mark>(live({"mark", Form::number, "N", "match: what a rule on the way in has set (direction out)",
+                                  "any", nullptr, 1, kMaxMark})),
+    option<&RuleSpec::action>(
+        live({"action", Form::rule_action, "allow|drop|count", "what becomes of it; count allows, too", "allow"})),
+    // Whoever gets it sees what others say.
+    option<&RuleSpec::redirect>(for_admins(live(
+        {"redirect", Form::name, "NAME", "it goes to this port or uplink, and nowhere else", "where its station is"}))),
+    option<&RuleSpec::mirror>(
+        for_admins(live({"mirror", Form::name, "NAME",
+                         "a copy goes to this port or uplink, which is out of the network meanwhile", ""}))),
+    option<&RuleSpec::set_mark>(live({"set_mark", Form::number, "N", "it gets this mark, for rules of direction out",
+                                      "none", nullptr, 1, kMaxMark})),
+    option<&RuleSpec::set_vlan>(
+        live({"set_vlan", Form::number, "N", "it is in this VLAN from here on", "as it is", nullptr, 1, kMaxVlan})),
+    option<&RuleSpec::set_dscp>(live({"set_dscp", Form::number, "N", "its IP header asks for this class of service",
+                                      "as it is", nullptr, 0, kMaxDscp})),
+});
+
+Outcome<> check_rule_match(const RuleSpec& spec) {
+  const auto has_ports = [&spec] {
+    constexpr std::array kWithPorts{6, 17, 132};  // TCP, UDP, SCTP
+    return spec.protocol && std::find(kWithPorts.begin(), kWithPorts.end(), spec.protocol->number) != kWithPorts.end();
+  };
+  if ((spec.src_port || spec.dst_port) && !has_ports()) {
+    return refuse(ProblemKind::invalid, spec.src_port ? "src_port" : "dst_port",
+                  "goes with protocol tcp, udp or sctp only");
+  }
+  if (spec.src_ip && spec.dst_ip && spec.src_ip->address.is_v6 != spec.dst_ip->address.is_v6) {
+    return refuse(ProblemKind::invalid, "dst_ip", "is of another IP version than src_ip");
+  }
+  const auto& address = spec.src_ip ? spec.src_ip : spec.dst_ip;
+  const std::uint16_t type = !address                 ? std::uint16_t{0}
+                             : address->address.is_v6 ? std::uint16_t{0x86dd}
+                                                      : std::uint16_t{0x0800};
+  const bool is_ip = spec.ethertype && (spec.ethertype->number == 0x0800 || spec.ethertype->number == 0x86dd);
+  const bool looks_at_ip = address || spec.protocol || spec.dscp;
+  if (spec.ethertype && looks_at_ip && (!is_ip || (type != 0 && spec.ethertype->number != type))) {
+    return refuse(ProblemKind::invalid, "ethertype", "no such frame has the IP header that the rule looks at");
+  }
+  return {};
+}
+
+Outcome<> check_rule(const RuleSpec& spec) {
+  const char* const only_in = spec.redirect   ? "redirect"
+                              : spec.mirror   ? "mirror"
+                              : spec.set_mark ? "set_mark"
+                              : spec.set_vlan ? "set_vlan"
+                              : spec.set_dscp ? "set_dscp"
+                                              : nullptr;
+  if (spec.way == switching::RuleWay::out && only_in != nullptr) {
+    return refuse(ProblemKind::invalid, only_in,
+                  "goes with direction in only; on the way out frames are allowed or dropped");
+  }
+  if (spec.way == switching::RuleWay::in && spec.mark) {
+    return refuse(ProblemKind::invalid, "mark", "goes with direction out only: rules of direction in set it");
+  }
+  const bool leaves = spec.action != RuleActionWord::drop;
+  if (!leaves && only_in != nullptr && !spec.mirror) {
+    return refuse(ProblemKind::invalid, only_in, "does not go with action drop");
+  }
+  return check_rule_match(spec);
+}
+
+constexpr Kind<RuleSpec> kRuleKind{"rule", "a rule of a switch", Role::operate, false, false, kRuleOptions, check_rule};
 
 // --- the daemon ---
 
@@ -243,6 +386,10 @@ std::vector<const OptionText*> texts_of(std::span<const Option<Spec>> options) {
 template <>
 const Kind<SwitchSpec>& kind_of() noexcept {
   return kSwitchKind;
+}
+template <>
+const Kind<RuleSpec>& kind_of() noexcept {
+  return kRuleKind;
 }
 template <>
 const Kind<UplinkSpec>& kind_of() noexcept {

@@ -54,6 +54,8 @@ template <ObjectSpec Spec>
 template <>
 [[nodiscard]] const Kind<SwitchSpec>& kind_of() noexcept;
 template <>
+[[nodiscard]] const Kind<RuleSpec>& kind_of() noexcept;
+template <>
 [[nodiscard]] const Kind<UplinkSpec>& kind_of() noexcept;
 template <>
 [[nodiscard]] const Kind<PortSpec>& kind_of() noexcept;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/accounts.hpp"
+#include "control/model/spec/rule_values.hpp"
 #include "control/model/spec/spec.hpp"
 #include "control/model/spec/values.hpp"
 #include "control/rpc/roles.hpp"
@@ -37,6 +38,15 @@ enum class Form : unsigned char {
   mirror,
   limit,
   addresses,
+  mac_match,
+  prefix,
+  l4_ports,
+  ethertype,
+  protocol,
+  rule_action,
+  way,
+  translations,
+  services,
   cpus,
   members,  ///< of a role
   log_level,
@@ -80,7 +90,9 @@ struct OptionText {
 /// A value of any form.
 using Value = std::variant<std::string, std::uint64_t, bool, MacAddress, Doorbell, Link, Account,
                            std::vector<VlanRange>, std::vector<StaticMac>, MirrorTo, switching::Limit,
-                           std::vector<IpAddress>, std::vector<unsigned>, Members, LogLevel>;
+                           std::vector<IpAddress>, MacMatch, IpPrefix, switching::L4Ports, EtherType, IpProtocol,
+                           RuleActionWord, switching::RuleWay, std::vector<switching::VlanTranslation>,
+                           std::vector<switching::ServiceVlan>, std::vector<unsigned>, Members, LogLevel>;
 /// Whether both mean the same: an account has one number and may be written in two ways.
 [[nodiscard]] bool is_same(const std::optional<Value>& a, const std::optional<Value>& b);
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/accounts.hpp"
+#include "control/model/spec/rule_values.hpp"
 #include "control/model/spec/values.hpp"
 #include "control/rpc/roles.hpp"
 
@@ -20,10 +21,15 @@ inline constexpr const char* kDefaultSwitch = "default";
 /// Which VLANs a port of a switch carries, and how. None of these: it is not VLAN aware, frames pass as they are, all
 /// in one domain.
 struct VlanSpec {
-  std::optional<std::uint16_t> access;          ///< untagged outside, this VLAN inside
-  std::optional<std::vector<VlanRange>> trunk;  ///< tagged: these, and no others
-  std::optional<std::uint16_t> native;          ///< of a trunk: untagged frames belong to this VLAN
-  [[nodiscard]] bool is_aware() const noexcept { return access || trunk; }
+  std::optional<std::uint16_t> access;                   ///< untagged outside, this VLAN inside
+  std::optional<std::vector<VlanRange>> trunk;           ///< tagged: these, and no others
+  std::optional<std::uint16_t> native;                   ///< of a trunk: untagged frames belong to this VLAN
+  std::vector<switching::VlanTranslation> translations;  ///< of a trunk: these have other numbers in the switch
+  std::optional<bool> service_tags;                      ///< of a trunk: its tags are of 802.1ad
+  std::vector<switching::ServiceVlan> services;          ///< a customer's port: its tags are kept behind one of these
+  [[nodiscard]] bool is_aware() const noexcept {
+    return access || trunk || !translations.empty() || service_tags.value_or(false) || !services.empty();
+  }
   friend bool operator==(const VlanSpec&, const VlanSpec&) = default;
 };
 
@@ -70,6 +76,8 @@ struct PortSpec {
   std::optional<switching::Limit> limit_in, limit_out;  ///< of what it sends, and of what it gets
   std::optional<switching::Limit> limit_flood;          ///< of what it sends to all or to nobody known
   std::optional<std::string> isolation;                 ///< a group whose ports get nothing from each other
+  std::optional<unsigned> weight;                       ///< its part of a limit that is shared; 1 when not given
+  std::optional<unsigned> group_filter_mask;            ///< bit n: no frames to 01-80-C2-00-00-0n, either way
   std::optional<bool> anti_spoof;      ///< it sends with its own addresses alone: those of `mac` and `static_macs`,
   std::vector<IpAddress> addresses;    ///< and these, if there are any
   std::optional<Link> link;            ///< up when not given
@@ -90,11 +98,35 @@ struct UplinkSpec {
   VlanSpec vlan;
   std::optional<MirrorTo> mirror;
   std::optional<switching::Limit> limit_in, limit_out, limit_flood;
+  std::optional<bool> fair_share;             ///< limit_out is shared by who sends to it, and nothing is dropped for it
+  std::optional<unsigned> group_filter_mask;  ///< as a PortSpec's
   std::optional<unsigned> poller;
 };
 
+/// A rule of a switch (switch/rules/rule.hpp).
+struct RuleSpec {
+  std::string name;
+  std::string switch_name = kDefaultSwitch;
+  std::optional<std::string> port;  ///< a port or an uplink, which need not be there; all when not given
+  switching::RuleWay way = switching::RuleWay::in;
+  unsigned priority = 100;
+  // What a frame must be:
+  std::optional<MacMatch> src_mac, dst_mac;
+  std::optional<EtherType> ethertype;
+  std::optional<std::uint16_t> vlan;  ///< in the switch
+  std::optional<IpPrefix> src_ip, dst_ip;
+  std::optional<IpProtocol> protocol;
+  std::optional<switching::L4Ports> src_port, dst_port;
+  std::optional<unsigned> dscp, mark;
+  // What becomes of it:
+  RuleActionWord action = RuleActionWord::allow;
+  std::optional<std::string> redirect, mirror;  ///< as `port`
+  std::optional<unsigned> set_mark, set_vlan, set_dscp;
+};
+
 /// The kinds of objects that can be added and removed, those that others belong to first (kinds.hpp).
-using ObjectSpecs = std::tuple<SwitchSpec, UplinkSpec, PortSpec>;
+/// Rules are there before the ports that they are about.
+using ObjectSpecs = std::tuple<SwitchSpec, RuleSpec, UplinkSpec, PortSpec>;
 
 /// How pollers run and idle.
 struct PollersSpec {
