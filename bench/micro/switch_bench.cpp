@@ -52,14 +52,14 @@ class IdlePort final : public port::Port {
       frame[12] = std::byte{0x08};
       frame[14] = std::byte{0x45};
       frame[23] = std::byte{17};
-      frame[29] = static_cast<std::byte>(i % flows);
+      frame[28] = static_cast<std::byte>(i % flows);
     }
   }
   /// Frames of the next burst are of flows that nobody has seen.
   void change_flows() {
     ++round_;
     for (auto& frame : frames_) {
-      for (std::size_t byte = 0; byte < 3; ++byte)
+      for (std::size_t byte = 0; byte < 2; ++byte)
         frame[26 + byte] = static_cast<std::byte>(round_ >> 8 * byte);
     }
   }

@@ -36,9 +36,7 @@ struct VlanRules {
   std::shared_ptr<const VlanMap> map = {};  ///< nullptr: the numbers are those of the switch
   bool keeps_tags = false;                  ///< QinQ: the port's own tags are kept behind that of the switch
   bool has_service_tags = false;            ///< of type 0x88a8
-  /// Tags are changed on the way in and out.
-  [[nodiscard]] bool retags() const noexcept { return retags_on_entry() || map != nullptr; }
-  [[nodiscard]] bool retags_on_entry() const noexcept { return keeps_tags || has_service_tags; }
+  bool is_retagged = false;                 ///< any of these three
   [[nodiscard]] bool carries(std::uint16_t vlan) const noexcept { return vlan == untagged || tagged[vlan]; }
 };
 

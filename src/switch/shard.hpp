@@ -126,6 +126,7 @@ class Shard final : public runtime::Task {
   unsigned serve(Member& member) noexcept;
   unsigned serve_untimed(Member& member) noexcept;
   [[nodiscard]] std::size_t take_limited(Member& member) noexcept;
+  void limit_located(Member& member, Burst& burst) noexcept;
   void hold_beyond_share(Member& member, Burst& burst) noexcept;
   void follow_rules(Member& member, Burst& burst) noexcept;
   void charge_misses(Member& member, const RuleTable& table, unsigned misses) noexcept;
@@ -187,6 +188,7 @@ class Shard final : public runtime::Task {
   void look_at_delivery(Member& member, std::span<const packet::FrameView> frames,
                         const port::Delivery& delivery) noexcept;
   void drop(Member& member, std::span<const packet::FrameView> frames, port::DropReason why) noexcept;
+  void leave_out(const Burst& burst, Member& member) noexcept;
   void leave_out_isolated(const Burst& burst, Member& member) noexcept;
   void leave_out_groups(const Burst& burst, Member& member) noexcept;
   void leave_out_by_rules(const Burst& burst, Member& member) noexcept;

@@ -62,7 +62,7 @@ Result<VlanRules> customer_rules(const VlanConfig& config) {
     rules.tagged.set(one.vlan);
   }
   rules.map = map;
-  rules.keeps_tags = true;
+  rules.keeps_tags = rules.is_retagged = true;
   return rules;
 }
 
@@ -104,6 +104,7 @@ Result<VlanRules> rules_of(const VlanConfig& config) {
     rules.tagged.reset(0).reset(kMaxVlan + 1);
   }
   rules.has_service_tags = config.has_service_tags;
+  rules.is_retagged = config.has_service_tags || !config.translations.empty();
   return translate(config.translations, std::move(rules));
 }
 

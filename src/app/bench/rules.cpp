@@ -122,8 +122,8 @@ void Lab::send(std::size_t card, std::uint64_t flows) noexcept {
     std::byte* const at = driver.host(driver.tx(next + i).buffer);
     const std::array<std::byte, 4> bytes{static_cast<std::byte>(flow >> 8), static_cast<std::byte>(flow),
                                          static_cast<std::byte>(flow >> 16), static_cast<std::byte>(flow >> 24)};
-    std::memcpy(at + 28, bytes.data(), 2);      // of the source address,
-    std::memcpy(at + 34, bytes.data() + 2, 2);  // and of the port
+    std::memcpy(at + 27, bytes.data(), 2);      // of the source address that rules look at,
+    std::memcpy(at + 36, bytes.data() + 2, 2);  // and of the port
   }
   sent[card] += driver.send(kBurst);
 }

@@ -35,9 +35,10 @@ Facts healthy() {
   port.is_connected = port.is_ready = true;
   port.client = 4711;
   port.pollers = {0};
-  port.counters.before = {{"rx_frames", 100},    {"tx_frames", 100},  {"drop_no_room", 3},  {"rx_held", 7},
-                          {"drop_limited", 1},   {"drop_spoofed", 1}, {"drop_rule", 1}, {"drop_storm", 1}, {"drop_isolated", 1}, {"drop_too_long", 1}, {"drop_filtered", 1},
-                          {"drop_ring_full", 1}, {"tx_cut", 5}};
+  port.counters.before = {{"rx_frames", 100},   {"tx_frames", 100},   {"drop_no_room", 3},  {"rx_held", 7},
+                          {"drop_limited", 1},  {"drop_spoofed", 1},  {"drop_rule", 1},     {"drop_storm", 1},
+                          {"drop_isolated", 1}, {"drop_too_long", 1}, {"drop_filtered", 1}, {"drop_ring_full", 1},
+                          {"tx_cut", 5}};
   port.counters.now = port.counters.before;
   port.counters.now["rx_frames"] = port.counters.now["tx_frames"] = 1100;
   port.model.before =

@@ -12,10 +12,10 @@
 
 namespace vmux::switching {
 
-/// One thread. A fixed number of sets of four flows (5 MiB); made once, nothing is allocated afterwards.
+/// One thread. A fixed number of sets of four flows (10 MiB); made once, nothing is allocated afterwards.
 class FlowCache {
  public:
-  static constexpr std::size_t kWays = 4, kSets = 16'384;
+  static constexpr std::size_t kWays = 4, kSets = 32'768;
 
   FlowCache();
 

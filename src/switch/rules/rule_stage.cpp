@@ -10,11 +10,6 @@ namespace {
 
 using port::DropReason;
 
-void mask_by(const RuleWords& fields, RuleWords& key) noexcept {
-  for (std::size_t i = 0; i < key.size(); ++i)
-    key[i] &= fields[i];
-}
-
 constexpr StationKey kMac = 0xffff'ffff'ffff;
 
 StationKey in_vlan(StationKey station, std::uint16_t vlan) noexcept {
@@ -52,36 +47,49 @@ std::uint32_t RuleStage::find(const RuleTable& table, CachePart part, const Rule
 // by side of one flow are looked up once.
 void RuleStage::find_all(const RuleTable& table, CachePart part, const Burst& burst, unsigned& misses) noexcept {
   const bool needs_ip = table.looks_at_ip();
-  constexpr std::uint64_t kSameAsBefore = 0;
-  const RuleWords* before = nullptr;
+  std::array<std::uint8_t, port::kMaxBurst> firsts;  // of frames of one flow
+  std::size_t flows = 0;
+  found_.fill(RuleTable::kNone);
+  has_found_ = false;
   for (const Run& run : burst.all_runs()) {
     const RuleContext context{run.frame.vlan, static_cast<std::uint16_t>(slot_of(run.frame.from) + 1), 0};
+    packet::Slice plain;  // the header of the flow before, if it is of that kind
     for (std::size_t i = run.first; i < std::size_t{run.first} + run.count; ++i) {
-      found_[i] = RuleTable::kNone;
       if (burst.is_dropped(i)) continue;
-      RuleWords& key = keys_[i];
-      if (!rule_key(burst.views[i], context, key) && needs_ip) [[unlikely]] {
-        found_[i] = kUnread;
+      const packet::Slice header = burst.views[i].header;
+      if (!plain.empty() && table.plain_fields().are_alike(plain, header)) [[likely]] {
+        found_[i] = kSought;
         continue;
       }
-      mask_by(table.fields(), key);
-      const bool is_alike = before != nullptr && is_same(key, *before);
-      before = &key;
-      hashes_[i] = kSameAsBefore;
-      if (is_alike) continue;
-      hashes_[i] = table.hash()(key) | std::uint64_t{1} << 31;  // never kSameAsBefore
+      plain = {};
+      RuleWords& key = keys_[i];
+      if (PlainFields::is_plain(header)) [[likely]] {
+        plain = header;
+        plain_key(header, context, table.fields(), key);
+      } else if (!rule_key(burst.views[i], context, table.fields(), key) && needs_ip) [[unlikely]] {
+        found_[i] = kUnread;
+        has_found_ = true;
+        continue;
+      }
+      found_[i] = kSought;
+      if (flows != 0 && is_same(key, keys_[firsts[flows - 1]])) continue;
+      firsts[flows++] = static_cast<std::uint8_t>(i);
+      hashes_[i] = table.hash()(key);
       cache_.prefetch(part, hashes_[i]);
     }
   }
-  std::uint32_t last = RuleTable::kNone;
-  for (std::size_t i = 0; i < burst.count; ++i) {
-    if (found_[i] == kUnread || burst.is_dropped(i)) continue;
-    if (hashes_[i] != kSameAsBefore) last = find(table, part, keys_[i], hashes_[i], misses);
-    found_[i] = last;
+  for (std::size_t flow = 0; flow < flows; ++flow) {
+    const std::size_t first = firsts[flow], end = flow + 1 < flows ? firsts[flow + 1] : burst.count;
+    const std::uint32_t rule = find(table, part, keys_[first], hashes_[first], misses);
+    has_found_ |= rule != RuleTable::kNone;
+    for (std::size_t i = first; i < end; ++i) {
+      if (found_[i] == kSought) found_[i] = rule;
+    }
   }
 }
 
 void RuleStage::count_hits(const RuleTable& table, const Burst& burst) noexcept {
+  if (!has_found_) return;
   for (std::size_t i = 0; i < burst.count;) {
     const std::uint32_t rule = found_[i];
     std::uint64_t frames = 0, bytes = 0;
@@ -148,7 +156,7 @@ void RuleStage::act(const RuleTable& table, Burst& burst) noexcept {
 unsigned RuleStage::apply(const RuleTable& table, CachePart part, Burst& burst) noexcept {
   unsigned misses = 0;
   find_all(table, part, burst, misses);
-  act(table, burst);
+  if (has_found_) act(table, burst);
   return misses;
 }
 
@@ -156,9 +164,8 @@ bool RuleStage::may_leave(const RuleTable& table, CachePart part, std::uint32_t 
                           const packet::FrameView& view, unsigned& misses) noexcept {
   RuleWords key;
   const RuleContext context{frame.vlan, static_cast<std::uint16_t>(slot + 1), frame.mark};
-  if (!rule_key(view, context, key) && table.looks_at_ip()) return false;
-  mask_by(table.fields(), key);
-  const std::uint32_t rule = find(table, part, key, table.hash()(key) | std::uint64_t{1} << 31, misses);
+  if (!rule_key(view, context, table.fields(), key) && table.looks_at_ip()) return false;
+  const std::uint32_t rule = find(table, part, key, table.hash()(key), misses);
   if (rule == RuleTable::kNone) return true;
   const RuleAction& action = table.action(rule);
   counts_[action.slot].frames.add();

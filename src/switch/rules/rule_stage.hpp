@@ -39,6 +39,7 @@ class RuleStage {
 
  private:
   static constexpr std::uint32_t kUnread = RuleTable::kNone - 1;  // of a frame that no rule can be found for
+  static constexpr std::uint32_t kSought = RuleTable::kNone - 2;  // of one that is being looked for
   void find_all(const RuleTable& table, CachePart part, const Burst& burst, unsigned& misses) noexcept;
   [[nodiscard]] std::uint32_t find(const RuleTable& table, CachePart part, const RuleWords& key, std::uint64_t hash,
                                    unsigned& misses) noexcept;
@@ -51,6 +52,7 @@ class RuleStage {
   std::array<RuleWords, port::kMaxBurst> keys_;  // of a burst
   std::array<std::uint64_t, port::kMaxBurst> hashes_;
   std::array<std::uint32_t, port::kMaxBurst> found_;
+  bool has_found_ = false;  // anything for any of them
   std::array<Run, port::kMaxBurst> runs_;
   std::array<std::array<std::byte, packet::kLongestHeader>, port::kMaxBurst> headers_;  // those that were changed
 };

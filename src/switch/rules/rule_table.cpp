@@ -120,11 +120,14 @@ void RuleTable::place(Building& building) {
       entries_[tuple.first + at] = {key, rule, static_cast<std::uint32_t>(hash >> 32)};
       tuple.best = std::min(tuple.best, rule);
     }
-    for (std::size_t i = 0; i < fields_.size(); ++i)
+    for (std::size_t i = 0; i < fields_.size(); ++i) {
       fields_[i] |= mask[i];
+      if (mask[i] != 0) tuple.words[tuple.word_count++] = static_cast<std::uint8_t>(i);
+    }
     tuples_.push_back(tuple);
   }
   std::sort(tuples_.begin(), tuples_.end(), [](const Tuple& a, const Tuple& b) { return a.best < b.best; });
+  plain_fields_ = PlainFields{fields_};
   const auto fields = std::bit_cast<packet::FlowFields>(fields_);
   packet::FlowFields behind_ethernet = fields;
   behind_ethernet.destination = behind_ethernet.source = {};
@@ -133,20 +136,27 @@ void RuleTable::place(Building& building) {
   looks_at_ip_ = words_of(behind_ethernet) != RuleWords{};
 }
 
+// Most tuples look at two or three words of eight.
+inline std::uint32_t RuleTable::find(const Tuple& tuple, const RuleWords& key) const noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < tuple.word_count; ++i) {
+    const std::size_t word = tuple.words[i];
+    sum += hash_.part(word, key[word] & tuple.mask[word]);
+  }
+  const std::uint64_t hash = hash_.mixed(sum);
+  const auto tag = static_cast<std::uint32_t>(hash >> 32);
+  for (std::size_t at = hash & tuple.place_mask;; at = (at + 1) & tuple.place_mask) {
+    const Entry& entry = entries_[tuple.first + at];
+    if (entry.rule == kNone) return kNone;
+    if (entry.tag == tag && is_same(entry.key, masked(key, tuple.mask))) return entry.rule;
+  }
+}
+
 std::uint32_t RuleTable::find(const RuleWords& key) const noexcept {
   std::uint32_t best = kNone;
   for (const Tuple& tuple : tuples_) {
     if (tuple.best >= best) break;
-    const RuleWords looked_for = masked(key, tuple.mask);
-    const std::uint64_t hash = hash_(looked_for);
-    const auto tag = static_cast<std::uint32_t>(hash >> 32);
-    for (std::size_t at = hash & tuple.place_mask;; at = (at + 1) & tuple.place_mask) {
-      const Entry& entry = entries_[tuple.first + at];
-      if (entry.rule == kNone) break;
-      if (entry.tag != tag || !is_same(entry.key, looked_for)) continue;
-      best = std::min(best, entry.rule);
-      break;
-    }
+    best = std::min(best, find(tuple, key));
   }
   return best;
 }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "switch/member.hpp"
@@ -57,6 +58,7 @@ class RuleTable {
   [[nodiscard]] const RuleAction& action(std::uint32_t rule) const noexcept { return actions_[rule]; }
   /// The fields that any rule looks at: frames that differ in others are alike.
   [[nodiscard]] const RuleWords& fields() const noexcept { return fields_; }
+  [[nodiscard]] const PlainFields& plain_fields() const noexcept { return plain_fields_; }
   /// Whether rules look behind the Ethernet header, so that frames that hide what is there are dropped.
   [[nodiscard]] bool looks_at_ip() const noexcept { return looks_at_ip_; }
   [[nodiscard]] std::size_t tuples() const noexcept { return tuples_.size(); }
@@ -73,11 +75,14 @@ class RuleTable {
   };
   struct Tuple {
     RuleWords mask{};
-    std::uint32_t best = kNone;               // the first of its rules
+    std::array<std::uint8_t, std::tuple_size_v<RuleWords>> words{};  // those with ones,
+    std::uint8_t word_count = 0;                                     // as many
+    std::uint32_t best = kNone;                                      // the first of its rules
     std::uint32_t first = 0, place_mask = 0;  // its part of entries_: a power of two, at most half full
   };
   explicit RuleTable(std::uint64_t seed) noexcept;
   struct Building;
+  [[nodiscard]] std::uint32_t find(const Tuple& tuple, const RuleWords& key) const noexcept;
   void place(Building& building);
 
   RuleHash hash_;
@@ -86,6 +91,7 @@ class RuleTable {
   std::vector<Tuple> tuples_;        // by their best
   std::vector<Entry> entries_;
   RuleWords fields_{};
+  PlainFields plain_fields_;
   bool looks_at_ip_ = false;
 };
 

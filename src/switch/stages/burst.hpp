@@ -125,7 +125,7 @@ struct Ingress {
 /// The first stage: fills runs and results from views. Pure, and decided on bytes that the sender cannot change.
 void classify(const Ingress& ingress, Burst& burst) noexcept;
 
-/// Before the first, of ports with VlanRules::retags_on_entry(): headers that change are in `rooms`, one for each
+/// Before the first, of ports with VlanRules::is_retagged: headers that change are in `rooms`, one for each
 /// frame. What cannot be done is left to classify(), which finds it malformed.
 using HeaderRooms = std::array<std::array<std::byte, packet::kLongestHeader>, port::kMaxBurst>;
 void retag_on_entry(const VlanRules& rules, HeaderRooms& rooms, Burst& burst) noexcept;

@@ -78,9 +78,9 @@ DropReason classify(const Ingress& ingress, const packet::FrameView& view, Frame
   const auto vid = static_cast<std::uint16_t>(frame.tci & kVidMask);
   frame.vlan = vid == 0 ? rules.untagged : vid;
   const std::uint64_t to = mac_at(header, 0), from = mac_at(header, 6);
-  const bool admitted = rules.retags() ? find_vlan(rules, view, frame)
-                        : vid == 0     ? rules.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view))
-                                       : rules.mode == VlanMode::trunk && vid != kReservedVid && rules.carries(vid);
+  const bool admitted = rules.is_retagged ? find_vlan(rules, view, frame)
+                        : vid == 0        ? rules.untagged != kNoVlan && !(frame.has_tag && has_tag_behind(view))
+                                          : rules.mode == VlanMode::trunk && vid != kReservedVid && rules.carries(vid);
   if (!admitted || ends_here(to, ingress.forwarded_groups)) return DropReason::filtered;
   // A group address cannot send, and nobody's address is 0: neither is learnt, both are forwarded.
   if (!is_group(from) && from != 0) frame.source = station_key(from, frame.vlan);
@@ -100,6 +100,7 @@ bool is_like(const Frame& frame, const packet::FrameView& before, const packet::
 }  // namespace
 
 void retag_on_entry(const VlanRules& rules, HeaderRooms& rooms, Burst& burst) noexcept {
+  if (!rules.keeps_tags && !rules.has_service_tags) return;
   for (std::size_t i = 0; i < burst.count; ++i) {
     packet::FrameView& view = burst.views[i];
     if (!retag_on_entry(view, rules.has_service_tags, rooms[i])) view.header = view.header.first(0);

@@ -158,16 +158,8 @@ bool Shard::look_elsewhere(Burst& burst, Share share, Member& member) noexcept {
 }
 
 void Shard::send_queued(const Burst& burst, Member& member) noexcept {
-  if (member.policy.deaf_to != nullptr) [[unlikely]] {
-    leave_out_isolated(burst, member);
-    if (member.shares == 0) return;
-  }
-  if (member.policy.filtered_groups != 0) [[unlikely]] {
-    leave_out_groups(burst, member);
-    if (member.shares == 0) return;
-  }
-  if (member.policy.rules_out != nullptr) [[unlikely]] {
-    leave_out_by_rules(burst, member);
+  if (member.has_policy) [[unlikely]] {
+    leave_out(burst, member);
     if (member.shares == 0) return;
   }
   const packet::Accepts accepts = accepts_now(member);
@@ -182,6 +174,13 @@ void Shard::send_queued(const Burst& burst, Member& member) noexcept {
     count_cut(member.port, frames.first(done.taken));
   if (member.has_policy) [[unlikely]]
     look_at_delivery(member, frames, done);
+}
+
+// What the receiver's policy keeps from it, before anything is made ready for it.
+void Shard::leave_out(const Burst& burst, Member& member) noexcept {
+  if (member.policy.deaf_to != nullptr) leave_out_isolated(burst, member);
+  if (member.policy.filtered_groups != 0) leave_out_groups(burst, member);
+  if (member.policy.rules_out != nullptr) leave_out_by_rules(burst, member);
 }
 
 void Shard::leave_out_isolated(const Burst& burst, Member& member) noexcept {
@@ -280,7 +279,7 @@ std::span<const packet::FrameView> Shard::gather(const Burst& burst, Member& mem
   std::size_t end = first;
   for (std::size_t i = 0; i < member.shares; ++i) {
     const Share share = member.queue[i];
-    if (share.first != end || member.vlan.retags() || !has_right_tag(burst.runs[share.run].frame, member.vlan)) {
+    if (share.first != end || member.vlan.is_retagged || !has_right_tag(burst.runs[share.run].frame, member.vlan)) {
       return rewrite(burst, member, accepts);
     }
     for (const std::size_t behind = end + share.count; end < behind; ++end) {
@@ -327,7 +326,7 @@ bool Shard::retag(const Frame& frame, const VlanRules& rules, packet::FrameView&
 // Gives gathered_[place] the tag that the port is to see: its own VLAN without, every other with (beside the bytes).
 bool Shard::rewrite_tag(const Frame& frame, const Member& member, std::size_t place) noexcept {
   packet::FrameView& view = gathered_[place];
-  if (member.vlan.retags()) [[unlikely]]
+  if (member.vlan.is_retagged) [[unlikely]]
     return retag(frame, member.vlan, view, stripped_[place]);
   const bool leaves_untagged = frame.vlan == member.vlan.untagged;
   const bool has_right_tag = frame.has_tag && (frame.tci & kVidMask) == frame.vlan;

@@ -22,9 +22,10 @@ struct Seen {
 };
 Seen seen(const Bytes& bytes, RuleContext context = {}, std::size_t header = packet::kHeaderRoom) {
   const packet::test::View view{bytes, header, {64}};
-  RuleWords key;
+  RuleWords key, all;
   key.fill(~0ull);
-  const bool is_readable = rule_key(view.view, context, key);
+  all.fill(~0ull);
+  const bool is_readable = rule_key(view.view, context, all, key);
   return {is_readable, std::bit_cast<packet::FlowFields>(key)};
 }
 unsigned number(const std::array<std::uint8_t, 2>& field) { return field[0] * 256u + field[1]; }
@@ -150,16 +151,74 @@ TEST(RuleKey, TellsWhatLiesBehindTheBytesThatAreCopied) {
   EXPECT_TRUE(seen(far.whole, {}, packet::kLongestHeader).is_readable);
 }
 
+TEST(RuleKey, HasNothingButWhatIsOfInterest) {
+  packet::FlowFields of;
+  of.source_port = {0xff, 0xff};
+  of.vlan = {0, 0xff};
+  for (const Bytes& frame : {kTcp4, kTcp6}) {
+    const packet::test::View view{frame, packet::kHeaderRoom, {64}};
+    RuleWords key;
+    ASSERT_TRUE(rule_key(view.view, {.vlan = 0x707, .port = 3}, words_of(of), key));
+    packet::FlowFields expected;
+    expected.source_port = {1000 >> 8, 1000 & 0xff};
+    expected.vlan = {0, 7};
+    EXPECT_EQ(key, words_of(expected));
+  }
+}
+
+// Byte by byte: alike are those of one key, and of one kind.
+TEST(PlainFields, AreAlikeWhereTheirKeysAre) {
+  packet::FlowFields some;
+  some.source_ip = {0xff, 0xff, 0xf0};
+  some.destination_port = {0xff, 0xff};
+  some.tos = 0xfc;
+  some.source[5] = 0xff;
+  RuleWords all;
+  all.fill(~0ull);
+  for (const RuleWords& fields : {words_of(some), all, RuleWords{}}) {
+    const PlainFields plain{fields};
+    for (const Bytes& frame : {kTcp4, kUdp4}) {
+      ASSERT_TRUE(PlainFields::is_plain(packet::test::slice(frame)));
+      for (std::size_t at = 0; at < frame.size(); ++at) {
+        Bytes other = frame;
+        other[at] = static_cast<std::uint8_t>(other[at] ^ 0x10);
+        const packet::test::View a{frame, packet::kHeaderRoom, {64}}, b{other, packet::kHeaderRoom, {64}};
+        RuleWords key, other_key;
+        static_cast<void>(rule_key(a.view, {}, fields, key));
+        const bool is_readable = rule_key(b.view, {}, fields, other_key);
+        const bool are_alike = plain.are_alike(a.view.header, b.view.header);
+        if (are_alike) {
+          EXPECT_TRUE(is_readable) << at;
+          EXPECT_EQ(key, other_key) << at;
+        }
+        const bool is_kind = at == 12 || at == 13 || at == 14 || at == 20 || at == 21 || at == 23 || at == 46;
+        if (are_alike || is_kind) continue;
+        EXPECT_NE(key, other_key) << at;
+      }
+    }
+  }
+}
+
+TEST(PlainFields, OfAnotherLengthAreNot) {
+  const Bytes longer = whole_frame({.proto = Proto::udp}, packet::test::pattern(11));
+  EXPECT_FALSE(PlainFields{RuleWords{}}.are_alike(packet::test::slice(kUdp4), packet::test::slice(longer)));
+}
+
 TEST(RuleHash, DependsOnEachWordAndOnTheSeed) {
   const RuleHash hash{1}, other{2};
-  RuleWords words{};
-  const std::uint64_t zero = hash(words);
-  EXPECT_NE(zero, other(words));
+  RuleWords words;
+  words.fill(7);
+  const std::uint64_t all = hash(words);
+  EXPECT_NE(all, other(words));
   for (std::uint64_t& word : words) {
-    word = 1;
-    EXPECT_NE(hash(words), zero);
-    word = 0;
+    word = 7 | std::uint64_t{1} << 63;  // its last bit reaches the first of the hash
+    EXPECT_NE(hash(words) & 0xffff, all & 0xffff);
+    word = 7;
   }
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    sum += hash.part(i, words[i]);
+  EXPECT_EQ(hash.mixed(sum), all);
 }
 
 }  // namespace

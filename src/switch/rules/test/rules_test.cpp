@@ -433,8 +433,8 @@ TEST(SwitchRules, WhoSendsAFlowInEachFrameWaitsForTheTimeItTakes) {
   for (int i = 0; i < kRounds; ++i)
     bench.poller->run_once(0);
   EXPECT_GE(bench[2].inbox.size(), static_cast<std::size_t>((kRounds - 1) * 64));
-  EXPECT_LE(bench[1].inbox.size(), static_cast<std::size_t>(kRounds * 64 / 3));
-  EXPECT_GE(bench[1].inbox.size(), static_cast<std::size_t>(kRounds * 64 / 8));
+  EXPECT_LE(bench[1].inbox.size(), static_cast<std::size_t>(kRounds * 64 / 10));
+  EXPECT_GE(bench[1].inbox.size(), static_cast<std::size_t>(32));
   for (int i = 0; i < kFrames; ++i)
     bench.poller->run_once(0);
   EXPECT_EQ(bench[1].inbox.size(), static_cast<std::size_t>(kFrames));  // and nothing is lost
