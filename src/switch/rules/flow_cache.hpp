@@ -46,7 +46,7 @@ class FlowCache {
     std::uint32_t tags[kWays];
     std::uint32_t versions[kWays];  // 0: nothing is stored
     std::uint32_t rules[kWays];
-    std::uint32_t next;  // way to be replaced
+    std::uint32_t next;  // flows that found it full
   };
   [[nodiscard]] static std::size_t set_of(CachePart part, std::uint64_t hash) noexcept {
     return part.first + (static_cast<std::uint32_t>(hash) & part.mask);

@@ -49,16 +49,37 @@ TEST(FlowCache, TellsFlowsOfOneHashApart) {
   EXPECT_EQ(cache.find(all, key_of(2), 5, 1), 20u);
 }
 
-TEST(FlowCache, OfAFullSetOneGoes) {
+TEST(FlowCache, OfAFullSetOneGoesForWhoComesOftenEnough) {
   FlowCache cache;
   const CachePart all = FlowCache::part(0, 1);
-  for (std::uint64_t i = 0; i <= FlowCache::kWays; ++i)
+  const auto known = [&] {
+    std::size_t count = 0;
+    for (std::uint64_t i = 0; i <= FlowCache::kWays; ++i)
+      count += cache.find(all, key_of(i), 5, 1) == static_cast<std::uint32_t>(i) ? 1 : 0;
+    return count;
+  };
+  for (std::uint64_t i = 0; i < FlowCache::kWays; ++i)
     cache.store(all, key_of(i), 5, 1, static_cast<std::uint32_t>(i));
-  std::size_t known = 0;
-  for (std::uint64_t i = 0; i <= FlowCache::kWays; ++i)
-    known += cache.find(all, key_of(i), 5, 1) == i ? 1 : 0;
-  EXPECT_EQ(known, FlowCache::kWays);
-  EXPECT_EQ(cache.find(all, key_of(FlowCache::kWays), 5, 1), FlowCache::kWays);
+  for (int i = 0; i < 3; ++i)
+    cache.store(all, key_of(4), 5, 1, 4);
+  EXPECT_EQ(known(), FlowCache::kWays);
+  EXPECT_EQ(cache.find(all, key_of(4), 5, 1), std::nullopt);
+  cache.store(all, key_of(4), 5, 1, 4);
+  EXPECT_EQ(known(), FlowCache::kWays);
+  EXPECT_EQ(cache.find(all, key_of(4), 5, 1), 4u);
+}
+
+TEST(FlowCache, OfFlowsThatComeInTurnMostStayKnown) {
+  FlowCache cache;
+  const CachePart all = FlowCache::part(0, 1);
+  int misses = 0;
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    const RuleWords key = key_of(i % 5);
+    if (cache.find(all, key, 5, 1)) continue;
+    ++misses;
+    cache.store(all, key, 5, 1, 0);
+  }
+  EXPECT_LT(misses, 450);
 }
 
 TEST(FlowCache, NoPartReachesIntoAnother) {
