@@ -11,6 +11,7 @@ namespace vmux::kvfio {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kTop = ~(kPage - 1);  // the last page of all: no client maps it (AddressSpace)
 
 }  // namespace
 
@@ -176,6 +177,75 @@ void DmaMap::keep_stuck(Ranges::iterator from, Ranges::iterator to) noexcept {
     if (!std::exchange(range.is_stuck, true)) counters_.stuck += range.pinned / kPage;
     ++from;
   }
+}
+
+std::vector<DmaMap::Holding> DmaMap::holdings(OwnerBit owner) const {
+  std::vector<Holding> all;
+  for (const auto& [first, range] : ranges_) {
+    if ((range.owners & owner) == 0) continue;
+    all.push_back(
+        {Iova{first}, ByteCount{range.last - first + 1}, range.access, range.source, ByteCount{range.pinned}});
+  }
+  return all;
+}
+
+Result<void> DmaMap::adopt(OwnerBit owner, const Holding& holding, const std::byte* host) noexcept {
+  const std::uint64_t first = holding.start.raw, size = holding.size.raw, last = first + (size - 1);
+  const bool is_range = size != 0 && last >= first && last < kTop && first % kPage == 0 && size % kPage == 0;
+  if (!is_range || holding.pinned.raw > size || holding.pinned.raw % kPage != 0) {
+    return fail(Errc::invalid_argument, "a range of the IOMMU that there cannot be");
+  }
+  const auto next = ranges_.upper_bound(last);
+  if (next == ranges_.begin() || std::prev(next)->second.last < first) {
+    ranges_.insert(next, {first, Range{last, holding.access, holding.source, owner, host, holding.pinned.raw}});
+    counters_.pinned += holding.pinned.raw / kPage;
+    return {};
+  }
+  auto& [at, there] = *std::prev(next);
+  if (at != first || there.last != last || there.access != holding.access || !(there.source == holding.source) ||
+      (there.owners & owner) != 0) {
+    return fail(Errc::already_exists, "two devices of one IOMMU group had different memory at the same place");
+  }
+  there.owners |= owner;
+  counters_.pinned += std::max(there.pinned, holding.pinned.raw) / kPage - there.pinned / kPage;
+  there.pinned = std::max(there.pinned, holding.pinned.raw);
+  return {};
+}
+
+void DmaMap::disown(OwnerBit owner) noexcept {
+  for (auto at = ranges_.begin(); at != ranges_.end();) {
+    at->second.owners &= ~owner;
+    if (at->second.owners != 0) {
+      ++at;
+      continue;
+    }
+    counters_.pinned -= at->second.pinned / kPage;
+    at = ranges_.erase(at);
+  }
+}
+
+Result<void> DmaMap::settle(KernelDomain& domain, OwnerBit running) noexcept {
+  Result<void> all;
+  std::uint64_t free = 0;  // up to here it is known what the domain has
+  const auto clear_until = [&](std::uint64_t end) {
+    if (free >= end) return;
+    if (auto done = domain.unmap(Iova{free}, ByteCount{end - free}); !done && all) all = done;
+  };
+  for (auto& range : ranges_) {
+    auto& [first, facts] = range;
+    clear_until(first);
+    if ((facts.owners & running) != 0) {
+      counters_.pinned += missing(range) / kPage;
+      facts.pinned += missing(range);
+    }
+    free = first + facts.pinned;
+    if (missing(range) == 0 || facts.is_promised) continue;
+    facts.is_promised = true;
+    counters_.waiting += missing(range) / kPage;
+    backlog_.push_back(first);
+  }
+  clear_until(kTop);
+  return all;
 }
 
 void DmaMap::clear() noexcept {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <vector>
 
 #include "kvfio/kernel.hpp"
 
@@ -71,6 +72,26 @@ class DmaMap {
   [[nodiscard]] Result<void> finish(KernelDomain& domain) noexcept;
   /// The domain has gone, and all of this with it.
   void clear() noexcept;
+
+  // --- from a process to the next, in a domain that goes on ---
+  /// What an owner has in the map.
+  struct Holding {
+    Iova start{};
+    ByteCount size{};
+    memory::Access access = memory::Access::none;
+    MemorySource source;
+    ByteCount pinned{};  ///< from the start on, at least: more may be by the time that somebody else looks
+  };
+  [[nodiscard]] std::vector<Holding> holdings(OwnerBit owner) const;
+  /// One of those of a process that is gone. The kernel is not asked: see settle(). invalid_argument for a range that
+  /// is none, already_exists as for map().
+  [[nodiscard]] Result<void> adopt(OwnerBit owner, const Holding& holding, const std::byte* host) noexcept;
+  /// Forgets what an owner has adopted. The kernel is not asked.
+  void disown(OwnerBit owner) noexcept;
+  /// After the last adopt(): takes out of the domain whatever that process had mapped and not kept, and promises what
+  /// it had not pinned yet. Devices that run reach memory that is pinned whole, as one is let run only then: `running`
+  /// are their owners.
+  [[nodiscard]] Result<void> settle(KernelDomain& domain, OwnerBit running) noexcept;
 
   [[nodiscard]] std::size_t size() const noexcept { return ranges_.size(); }
   [[nodiscard]] const DmaCounters& counters() const noexcept { return counters_; }

@@ -42,16 +42,70 @@ bool Group::is_alone(const Member& member) const noexcept {
                       [&](const Membership& seat) { return seat.has_client && seat.member != &member; });
 }
 
-Result<void> Group::join(Member& member) {
+Result<Group::Membership*> Group::free_seat() {
   auto seat = std::find_if(seats_.begin(), seats_.end(), [](const Membership& one) { return one.member == nullptr; });
   if (seat == seats_.end()) {
     if (seats_.size() == kMostMembers) return fail(Errc::no_space, "too many functions of one IOMMU group");
     seat = seats_.insert(seat, Membership{});
   }
-  seat->member = &member;
-  auto opened = open(*seat);
+  return &*seat;
+}
+
+Result<void> Group::join(Member& member) {
+  const auto seat = free_seat();
+  if (!seat) return tl::unexpected(seat.error());
+  (*seat)->member = &member;
+  auto opened = open(**seat);
   if (!opened) leave(member);
   return opened;
+}
+
+Result<void> Group::join_closed(Member& member) {
+  const auto seat = free_seat();
+  if (!seat) return tl::unexpected(seat.error());
+  (*seat)->member = &member;
+  return {};
+}
+
+Result<KernelDomain*> Group::adopt_domain(const state::FdBag& fds) {
+  if (domain_ && !is_adopted_) return fail(Errc::busy, "the IOMMU group has been opened anew");
+  if (!domain_) {
+    auto domain = kernel_.adopt_domain(number_, fds);
+    if (!domain) return tl::unexpected(domain.error());
+    domain_ = std::move(*domain);
+    is_adopted_ = true;
+  }
+  return domain_.get();
+}
+
+void Group::adopted(Member& member) noexcept {
+  Membership& seat = seat_of(member);
+  seat.is_open = seat.has_client = true;
+}
+
+void Group::disown(Member& member) noexcept {
+  Membership& seat = seat_of(member);
+  dma_.disown(bit_of(member));
+  seat.is_open = seat.has_client = false;
+  drop_idle_domain();
+}
+
+void Group::settle_adopted(const std::function<bool(const Member&)>& is_running) noexcept {
+  if (!std::exchange(is_adopted_, false) || !domain_) return;
+  OwnerBit running = 0;
+  for (const Membership& seat : seats_) {
+    if (seat.member != nullptr && seat.has_client && is_running(*seat.member)) running |= bit_of(*seat.member);
+  }
+  if (auto done = dma_.settle(*domain_, running); !done) memory_failed(kStuck);
+  pin_later();
+}
+
+void Group::open_when_free(Member& member, std::function<void()> ready) {
+  Membership& seat = seat_of(member);
+  if (seat.is_open) return ready();
+  seat.ready = std::move(ready);
+  attempts_ = 0;
+  take_anew();
 }
 
 void Group::leave(Member& member) noexcept {
@@ -69,6 +123,7 @@ void Group::drop_idle_domain() noexcept {
   if (std::any_of(seats_.begin(), seats_.end(), [](const Membership& one) { return one.is_open; })) return;
   dma_.clear();
   domain_.reset();
+  is_adopted_ = false;
 }
 
 void Group::let_go(Member& member) noexcept {

@@ -67,6 +67,23 @@ class Group {
   /// True while no member but this one has a client.
   [[nodiscard]] bool is_alone(const Member& member) const noexcept;
 
+  // --- from a process to the next ---
+  [[nodiscard]] bool can_adopt() const noexcept { return kernel_.can_adopt(); }
+  /// As join(), but that nothing is opened: adopt() or open_when_free() comes next.
+  [[nodiscard]] Result<void> join_closed(Member& member);
+  /// The domain that another process had, of which the member is about to take its device. Members of one group adopt
+  /// the same one, all of them before the first goes on.
+  [[nodiscard]] Result<KernelDomain*> adopt_domain(const state::FdBag& fds);
+  /// The member's device is open, it has a client, and adopted ranges of dma().
+  void adopted(Member& member) noexcept;
+  /// What it has adopted is nothing to go on with: forgotten. Nothing is asked of the kernel.
+  void disown(Member& member) noexcept;
+  /// After the last adopted(): what that process had mapped and not kept is taken out of the IOMMU, before a request is
+  /// answered. `running`: the members whose devices master the bus.
+  void settle_adopted(const std::function<bool(const Member&)>& is_running) noexcept;
+  /// Opens the member's device once nobody holds it any more, and calls `ready`, or at once if it is open.
+  void open_when_free(Member& member, std::function<void()> ready);
+
  private:
   struct Membership {
     Member* member = nullptr;
@@ -74,6 +91,7 @@ class Group {
     std::function<void()> ready;
   };
   [[nodiscard]] Membership& seat_of(const Member& member) noexcept;
+  [[nodiscard]] Result<Membership*> free_seat();
   [[nodiscard]] Result<void> open(Membership& seat);
   void close(Membership& seat) noexcept;
   void give_back() noexcept;
@@ -90,6 +108,7 @@ class Group {
   DmaMap dma_;
   runtime::Timer retry_, pinning_;
   unsigned attempts_ = 0;
+  bool is_adopted_ = false;  // domain_ is another process's, and not settled yet
 };
 
 /// The groups that are held of one kernel: whoever opens devices through it asks here, so that functions of a group

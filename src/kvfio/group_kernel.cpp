@@ -6,11 +6,13 @@
 #include <linux/vfio.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
@@ -21,6 +23,7 @@ namespace vmux::kvfio {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
+constexpr char kContainer[] = "vfio/container", kGroup[] = "vfio/group";
 
 std::uint64_t up_to_page(std::uint64_t value) noexcept { return (value + kPage - 1) & ~(kPage - 1); }
 
@@ -201,6 +204,18 @@ class GroupDomain final : public KernelDomain {
     if (!fd && errno == EBUSY) return fail(Errc::busy, "the device is in use", EBUSY);
     if (!fd) return fail_errno("the kernel does not hand the device out");
     ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
+    return look_at(address, std::move(fd));
+  }
+  [[nodiscard]] Result<std::unique_ptr<KernelDevice>> adopt(const std::string& address, UniqueFd device) override {
+    return look_at(address, std::move(device));
+  }
+  [[nodiscard]] Result<void> record(state::FdBag& into) const override {
+    if (auto done = into.put_copy(kContainer, container_.get()); !done) return done;
+    return into.put_copy(kGroup, group_.get());
+  }
+
+  /// What the kernel says of a device that is open.
+  [[nodiscard]] Result<std::unique_ptr<KernelDevice>> look_at(const std::string& address, UniqueFd fd) const {
     vfio_device_info info{};
     info.argsz = sizeof info;
     if (::ioctl(fd.get(), VFIO_DEVICE_GET_INFO, &info) != 0) return fail_errno("GET_INFO");
@@ -272,7 +287,37 @@ Result<UniqueFd> open_group(unsigned number) {
   return fd;
 }
 
+/// A number of a record may be another file's by now: a group is known by what it is in /dev/vfio.
+bool is_group(int fd, unsigned number) noexcept {
+  char link[32], target[64];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t length = readlink_of_the_kernel(link, target, sizeof target);
+  const std::string_view name{target, static_cast<std::size_t>(std::max<ssize_t>(length, 0))};
+  return length < 0 || name.ends_with("/vfio/" + std::to_string(number));
+}
+
 }  // namespace
+
+bool lets_others_unmap(const char* release) noexcept { return std::strtoul(release, nullptr, 10) >= 6; }
+
+bool GroupKernel::can_adopt() const noexcept {
+  utsname names{};
+  return ::uname(&names) == 0 && lets_others_unmap(names.release);
+}
+
+Result<std::unique_ptr<KernelDomain>> GroupKernel::adopt_domain(unsigned number, const state::FdBag& from) {
+  auto container = from.copy(kContainer), group = from.copy(kGroup);
+  if (!container) return tl::unexpected(container.error());
+  if (!group) return tl::unexpected(group.error());
+  vfio_group_status status{};
+  status.argsz = sizeof status;
+  if (::ioctl(container->get(), VFIO_GET_API_VERSION) != VFIO_API_VERSION ||
+      ::ioctl(group->get(), VFIO_GROUP_GET_STATUS, &status) != 0 ||
+      (status.flags & VFIO_GROUP_FLAGS_CONTAINER_SET) == 0 || !is_group(group->get(), number)) {
+    return fail(Errc::invalid_argument, "the descriptors of the IOMMU group are something else");
+  }
+  return std::make_unique<GroupDomain>(std::move(*container), std::move(*group));
+}
 
 Result<std::unique_ptr<KernelDomain>> GroupKernel::open_domain(unsigned number) {
   auto container = open_container();

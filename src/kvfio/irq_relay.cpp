@@ -110,7 +110,8 @@ Result<void> IrqRelay::configure_messages(const IrqRequest& request) noexcept {
     disable_others(request.irq);
     for (std::uint32_t i = 0; i < request.count; ++i) {
       Vector& vector = target.vectors[request.start + i];
-      vector.sink = i < request.eventfds.size() ? std::move(request.eventfds[i]) : UniqueFd{};
+      let_go(vector.sink);
+      if (i < request.eventfds.size()) vector.sink = std::move(request.eventfds[i]);
     }
     return apply(request.irq, request.start, request.count);
   }
@@ -202,9 +203,14 @@ std::uint64_t IrqRelay::pending_word(std::uint32_t first) const noexcept {
 void IrqRelay::disable(Irq irq) noexcept {
   turn_off(irq);
   for (Vector& vector : group(irq).vectors) {
-    vector.sink.reset();
+    let_go(vector.sink);
     vector.masks = static_cast<std::uint8_t>(vector.masks & ~by_client);
   }
+}
+
+void IrqRelay::let_go(UniqueFd& fd) noexcept {
+  if (keeps_departed_ && fd) departed_.push_back(std::move(fd));
+  fd.reset();
 }
 
 void IrqRelay::turn_off(Irq irq) noexcept {
@@ -223,8 +229,10 @@ void IrqRelay::disable_others(Irq irq) noexcept {
 void IrqRelay::drop() noexcept {
   for (const Irq irq : {Irq::intx, Irq::msi, Irq::msix}) {
     disable(irq);
-    for (Vector& vector : group(irq).vectors)
-      vector = Vector{};
+    for (Vector& vector : group(irq).vectors) {
+      let_go(vector.parked);
+      vector.masks = 0;
+    }
   }
 }
 

@@ -5,10 +5,17 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "kvfio/kernel.hpp"
 #include "vmux/base/unique_fd.hpp"
+#include "vmux/state/fd_bag.hpp"
+
+namespace vmux::state {
+class Reader;
+class Writer;
+}  // namespace vmux::state
 
 namespace vmux::kvfio {
 
@@ -34,6 +41,19 @@ class IrqRelay {
   /// Pending bits of 64 MSI-X vectors from `first` on, of those that are parked.
   [[nodiscard]] std::uint64_t pending_word(std::uint32_t first) const noexcept;
 
+  // --- from a process to the next: what the kernel was given goes on being signalled ---
+  /// Who listens, as a section, and the clients' eventfds and ours as `irq/KIND/N` and `irq/KIND/N/parked`.
+  [[nodiscard]] Result<void> save(state::Writer& into, state::FdBag& fds) const;
+  /// What save() gave in another process. The kernel is not asked. The error is for people.
+  [[nodiscard]] tl::expected<void, std::string> load(state::Reader& from, const state::FdBag& fds);
+  /// That process may have died in the middle of a change: the kernel is given the eventfds of message vectors once
+  /// more, and each is signalled, for one may have gone to an eventfd that nobody knows. Those that are masked are
+  /// pending from here on.
+  void go_on() noexcept;
+  /// As AddressSpace's: eventfds that nobody wants any more stay open until the record is without them.
+  void keep_departed() noexcept { keeps_departed_ = true; }
+  void forget_departed() noexcept { departed_.clear(); }
+
  private:
   enum Mask : std::uint8_t { by_client = 1, by_table = 2, by_function = 4 };
   struct Vector {
@@ -58,9 +78,12 @@ class IrqRelay {
   void disable(pci::Irq irq) noexcept;
   void turn_off(pci::Irq irq) noexcept;
   void disable_others(pci::Irq irq) noexcept;
+  void let_go(UniqueFd& fd) noexcept;
 
   KernelDevice& device_;
   std::array<Group, 3> groups_;  // intx, msi, msix
+  bool keeps_departed_ = false;
+  std::vector<UniqueFd> departed_;
 };
 
 }  // namespace vmux::kvfio

@@ -15,6 +15,7 @@
 #include "vmux/memory/guest_memory.hpp"
 #include "vmux/pci/interrupts.hpp"
 #include "vmux/pci/spec.hpp"
+#include "vmux/state/fd_bag.hpp"
 
 namespace vmux::kvfio {
 
@@ -60,8 +61,13 @@ class KernelDomain {
   /// Pins [host, host + size) and lets the devices reach it at `start`.
   [[nodiscard]] virtual Result<void> map(Iova start, ByteCount size, const std::byte* host,
                                          memory::Access access) noexcept = 0;
-  /// Takes back everything that is mapped within the range, in one call to the kernel.
+  /// Takes back everything that is mapped within the range, in one call to the kernel; nothing may be.
   [[nodiscard]] virtual Result<void> unmap(Iova start, ByteCount size) noexcept = 0;
+
+  /// Names the descriptors by which another process goes on with it, `vfio/...`: Kernel::adopt_domain().
+  [[nodiscard]] virtual Result<void> record(state::FdBag& into) const = 0;
+  /// A device that another process has opened, by its descriptor: nothing of it changes.
+  [[nodiscard]] virtual Result<std::unique_ptr<KernelDevice>> adopt(const std::string& address, UniqueFd device) = 0;
 };
 
 class Kernel {
@@ -69,6 +75,12 @@ class Kernel {
   virtual ~Kernel() = default;
   /// busy while another process, or a client that was given a descriptor, holds the group.
   [[nodiscard]] virtual Result<std::unique_ptr<KernelDomain>> open_domain(unsigned group) = 0;
+  /// The domain of a process that is gone, as it is: what was mapped is, and devices go on. The error is of descriptors
+  /// that are none of this group's.
+  [[nodiscard]] virtual Result<std::unique_ptr<KernelDomain>> adopt_domain(unsigned group,
+                                                                           const state::FdBag& from) = 0;
+  /// Whether a process may take back what another one has mapped; without that there is nothing to adopt.
+  [[nodiscard]] virtual bool can_adopt() const noexcept = 0;
 };
 
 }  // namespace vmux::kvfio

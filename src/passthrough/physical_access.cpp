@@ -163,6 +163,7 @@ void PhysicalFunction::follow_config_write(std::size_t at, std::span<const std::
     const auto high = byte_at(express + offsetof(wp::Express, device_control) + 1);
     if (high && wp::express::initiate_flr::is_set(*high)) {
       ++counters_.function_level_resets;
+      has_changed_ = true;
       open_->is_function_masked = false;
       open_->irqs->clear_masks();
       if (open_->msix_table) open_->msix_table->reset();
@@ -171,6 +172,7 @@ void PhysicalFunction::follow_config_write(std::size_t at, std::span<const std::
   if (!open_->config.msix()) return;
   if (const auto high = byte_at(open_->config.msix()->control + 1)) {
     // The kernel keeps the register to itself.
+    has_changed_ = true;
     open_->is_function_masked = wp::msix_control::function_mask::is_set(*high);
     open_->irqs->set_function_mask(open_->is_function_masked);
   }
@@ -183,6 +185,7 @@ void PhysicalFunction::before_bus_mastering() noexcept {
   logf(LogLevel::warning, "{}: the VM switches {} on while {} MiB of its memory wait to be pinned, and waits for that",
        name_, address_, dma.counters().waiting * kPage >> 20);
   static_cast<void>(group_->pin_now());
+  has_changed_ = true;
 }
 
 bool PhysicalFunction::masters_bus() const noexcept {
@@ -237,6 +240,7 @@ void PhysicalFunction::write_bar(Region region, std::uint64_t offset, std::span<
     const std::uint64_t step = step_at(table, offset, from.size());
     const auto part = from.first(step);
     if (is_in(table, offset)) {
+      has_changed_ = true;
       const auto touched = open_->msix_table->write(offset - table.begin, part);
       for (std::uint32_t i = touched.first; i < touched.end; ++i)
         open_->irqs->set_table_mask(i, open_->msix_table->is_masked(i));

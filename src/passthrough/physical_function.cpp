@@ -30,21 +30,26 @@ PhysicalFunction::PhysicalFunction(std::string name, std::string address, std::s
 
 Result<std::unique_ptr<PhysicalFunction>> PhysicalFunction::create(std::string name, std::string address,
                                                                    std::shared_ptr<kvfio::Group> group,
-                                                                   runtime::Poller& poller) {
+                                                                   runtime::Poller& poller, Begins begins) {
   std::unique_ptr<PhysicalFunction> function{
       new PhysicalFunction(std::move(name), std::move(address), std::move(group), poller)};
-  if (auto joined = function->group_->join(*function); !joined) {
+  auto joined = begins == Begins::open ? function->group_->join(*function) : function->group_->join_closed(*function);
+  if (!joined) {
     function->group_.reset();
     return tl::unexpected(joined.error());
   }
-  for (const HiddenCapability* one : function->open_->config.hidden()) {
-    logf(LogLevel::info, "{}: guests do not see the capability {}: {}", function->name_, one->name, one->why);
-  }
-  if (!function->open_->device->is_resettable()) {
-    logf(LogLevel::warning, "{}: {} cannot be reset: a VM finds its registers as the one before left them",
-         function->name_, function->address_);
-  }
+  if (begins == Begins::open) function->tell_what_it_is();
   return function;
+}
+
+void PhysicalFunction::tell_what_it_is() const {
+  for (const HiddenCapability* one : open_->config.hidden()) {
+    logf(LogLevel::info, "{}: guests do not see the capability {}: {}", name_, one->name, one->why);
+  }
+  if (!open_->device->is_resettable()) {
+    logf(LogLevel::warning, "{}: {} cannot be reset: a VM finds its registers as the one before left them", name_,
+         address_);
+  }
 }
 
 PhysicalFunction::~PhysicalFunction() {
@@ -54,8 +59,18 @@ PhysicalFunction::~PhysicalFunction() {
 Result<void> PhysicalFunction::open(kvfio::KernelDomain& domain) {
   auto device = domain.open(address_);
   if (!device) return tl::unexpected(device.error());
+  auto opened = look_at(std::move(*device));
+  if (!opened) return tl::unexpected(opened.error());
+  open_ = std::move(*opened);
+  auto heard = listen(open_->error, pci::Irq::err, [this] { on_error(); });
+  if (heard) heard = listen(open_->release, pci::Irq::req, [this] { on_release_request(); });
+  if (!heard) open_.reset();
+  return heard;
+}
+
+Result<std::unique_ptr<PhysicalFunction::Open>> PhysicalFunction::look_at(std::unique_ptr<kvfio::KernelDevice> device) {
   auto opened = std::make_unique<Open>();
-  opened->device = std::move(*device);
+  opened->device = std::move(device);
   for (std::uint32_t i = 0; i < pci::kRegionCount; ++i)
     opened->regions[i] = opened->device->region(static_cast<pci::Region>(i));
   const kvfio::RegionFacts& config = opened->regions[static_cast<std::size_t>(pci::Region::config)];
@@ -63,15 +78,11 @@ Result<void> PhysicalFunction::open(kvfio::KernelDomain& domain) {
     return fail(Errc::not_supported, "a device without PCI configuration space");
   }
   std::vector<std::byte> bytes(config.size);
-  if (auto got = opened->device->read(config.offset, bytes); !got) return got;
+  if (auto got = opened->device->read(config.offset, bytes); !got) return tl::unexpected(got.error());
   opened->config = ConfigView{bytes};
   if (opened->config.msix()) opened->msix_table.emplace(opened->config.msix()->vectors);
   opened->irqs.emplace(*opened->device);
-  open_ = std::move(opened);
-  auto heard = listen(open_->error, pci::Irq::err, [this] { on_error(); });
-  if (heard) heard = listen(open_->release, pci::Irq::req, [this] { on_release_request(); });
-  if (!heard) open_.reset();
-  return heard;
+  return opened;
 }
 
 void PhysicalFunction::close() noexcept { open_.reset(); }
@@ -87,14 +98,19 @@ Result<void> PhysicalFunction::listen(Notice& notice, pci::Irq irq, std::functio
   auto eventfd = make_eventfd();
   if (!eventfd) return tl::unexpected(eventfd.error());
   const int fd = eventfd->get();
+  kvfio::IrqCall call{irq, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1}, {}};
+  if (auto set = open_->device->set_irqs(call); !set) return set;
+  return watch(notice, std::move(*eventfd), std::move(heard));
+}
+
+Result<void> PhysicalFunction::watch(Notice& notice, UniqueFd eventfd, std::function<void()> heard) {
+  const int fd = eventfd.get();
   auto watch = poller_.watch(fd, EPOLLIN, [fd, heard = std::move(heard)](std::uint32_t) {
     drain_eventfd(fd);
     heard();
   });
   if (!watch) return tl::unexpected(watch.error());
-  kvfio::IrqCall call{irq, pci::IrqAction::trigger, pci::IrqData::eventfd, 0, 1, {&fd, 1}, {}};
-  if (auto set = open_->device->set_irqs(call); !set) return set;
-  notice.from_kernel = std::move(*eventfd);
+  notice.from_kernel = std::move(eventfd);
   notice.watch = std::move(*watch);
   return {};
 }
@@ -123,7 +139,7 @@ const char* PhysicalFunction::failure() const noexcept {
 }
 
 void PhysicalFunction::client_attached(pci::MessageDma*) noexcept {
-  is_attached_ = true;
+  is_attached_ = has_changed_ = true;
   failure_ = nullptr;
   auto opened = group_->client_came(*this);
   if (opened) return;
@@ -154,6 +170,7 @@ bool PhysicalFunction::announce_departure(bool for_good) noexcept {
 void PhysicalFunction::reset(pci::ResetKind) noexcept {
   if (!open_) return;
   ++counters_.resets;
+  has_changed_ = true;
   const auto done = open_->device->is_resettable() ? open_->device->reset() : fail(Errc::not_supported, "no reset");
   if (!done) {
     stop_bus_mastering();
@@ -176,6 +193,7 @@ pci::IrqInfo PhysicalFunction::irq_info(pci::Irq irq) const noexcept {
 Result<void> PhysicalFunction::configure_irq(pci::IrqRequest request) noexcept {
   if (!open_) return fail(Errc::disconnected, "the device is gone");
   ++counters_.irq_requests;
+  has_changed_ = true;
   if (request.irq != pci::Irq::err && request.irq != pci::Irq::req) return open_->irqs->configure(request);
   if (request.action != pci::IrqAction::trigger)
     return fail(Errc::not_supported, "ERR and REQ cannot be masked", ENOTTY);
@@ -191,6 +209,7 @@ Result<void> PhysicalFunction::configure_irq(pci::IrqRequest request) noexcept {
   if (has_sink) {
     if (auto checked = pci::check_sink(request.eventfds[0]); !checked) return checked;
   }
+  if (is_recorded_ && notice.sink) departed_.push_back(std::move(notice.sink));
   notice.sink = has_sink ? std::move(request.eventfds[0]) : UniqueFd{};
   return {};
 }
@@ -202,6 +221,7 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
   const ByteCount size = request.size;
   const memory::Access access = request.access;
   const bool has_fd = static_cast<bool>(request.fd);
+  has_changed_ = true;
   kvfio::MemorySource source{};
   if (struct stat status{}; has_fd && ::fstat(request.fd.get(), &status) == 0) {
     source = {status.st_dev, status.st_ino, request.offset};
@@ -235,12 +255,14 @@ Result<void> PhysicalFunction::map(memory::MapRequest request) noexcept {
 
 Result<ByteCount> PhysicalFunction::unmap(Iova start, ByteCount size, std::function<void()> quiet) noexcept {
   if (auto can = space_.can_unmap(start, size); !can) return tl::unexpected(can.error());
+  has_changed_ = true;
   // The IOMMU first: what it keeps is still the client's, who is told so before it is shown out.
   if (auto done = group_->unmap(*this, start, size); !done) return tl::unexpected(done.error());
   return space_.unmap(start, size, std::move(quiet));  // quiet at once: its readers are of this thread
 }
 
 Result<ByteCount> PhysicalFunction::unmap_all(std::function<void()> quiet) noexcept {
+  has_changed_ = true;
   if (auto done = group_->unmap_all(*this); !done) return tl::unexpected(done.error());
   return space_.unmap_all(std::move(quiet));
 }

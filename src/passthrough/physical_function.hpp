@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kvfio/group.hpp"
 #include "kvfio/irq_relay.hpp"
@@ -33,10 +35,14 @@ struct PhysicalCounters {
 /// Home thread: the group's poller. Needs the group to stay.
 class PhysicalFunction final : public pci::Endpoint, private kvfio::Group::Member {
  public:
+  /// closed: the process before has the device. It is taken over with its client by adopt(), or opened when nobody has
+  /// it any more: await_ready().
+  enum class Begins : std::uint8_t { open, closed };
   /// `address`: "0000:01:10.0", a function of `group` that is bound to vfio-pci.
   [[nodiscard]] static Result<std::unique_ptr<PhysicalFunction>> create(std::string name, std::string address,
                                                                         std::shared_ptr<kvfio::Group> group,
-                                                                        runtime::Poller& poller);
+                                                                        runtime::Poller& poller,
+                                                                        Begins begins = Begins::open);
   ~PhysicalFunction() override;
 
   [[nodiscard]] bool is_open() const noexcept { return open_ != nullptr; }
@@ -65,6 +71,16 @@ class PhysicalFunction final : public pci::Endpoint, private kvfio::Group::Membe
   [[nodiscard]] bool has_software_dma() const noexcept override { return false; }
   [[nodiscard]] pci::Migratable* migration() noexcept override { return nullptr; }
 
+  // physical_function_state.cpp: from a process to the next. The device does not stop for it.
+  [[nodiscard]] bool can_record() const noexcept override { return group_->can_adopt(); }
+  [[nodiscard]] Result<void> record(state::Writer& into, state::FdBag& fds) override;
+  [[nodiscard]] bool take_change() noexcept override { return std::exchange(has_changed_, false); }
+  void record_kept() noexcept override;
+  [[nodiscard]] tl::expected<void, std::string> adopt(state::Reader& from, const state::FdBag& fds,
+                                                      pci::MessageDma* message_dma) override;
+  void go_on() noexcept override;
+  void await_ready(std::function<void()> ready) override { group_->open_when_free(*this, std::move(ready)); }
+
  private:
   /// What the kernel tells us through an eventfd of ours and we pass on: ERR and REQ. These two also matter to us.
   struct Notice {
@@ -85,9 +101,12 @@ class PhysicalFunction final : public pci::Endpoint, private kvfio::Group::Membe
 
   PhysicalFunction(std::string name, std::string address, std::shared_ptr<kvfio::Group> group, runtime::Poller& poller);
   [[nodiscard]] Result<void> open(kvfio::KernelDomain& domain) override;
+  [[nodiscard]] static Result<std::unique_ptr<Open>> look_at(std::unique_ptr<kvfio::KernelDevice> device);
+  void tell_what_it_is() const;
   void close() noexcept override;
   void memory_failed(const char* why) noexcept override;
   [[nodiscard]] Result<void> listen(Notice& notice, pci::Irq irq, std::function<void()> heard);
+  [[nodiscard]] Result<void> watch(Notice& notice, UniqueFd eventfd, std::function<void()> heard);
   void on_error();
   void on_release_request();
 
@@ -104,6 +123,10 @@ class PhysicalFunction final : public pci::Endpoint, private kvfio::Group::Membe
   [[nodiscard]] bool masters_bus() const noexcept;
   void before_bus_mastering() noexcept;
 
+  // physical_function_state.cpp
+  [[nodiscard]] tl::expected<void, std::string> take_over(state::Reader& from, const state::FdBag& fds);
+  [[nodiscard]] tl::expected<void, std::string> take_notices(const state::FdBag& fds);
+
   std::string name_, address_;
   std::shared_ptr<kvfio::Group> group_;
   runtime::Poller& poller_;
@@ -112,6 +135,9 @@ class PhysicalFunction final : public pci::Endpoint, private kvfio::Group::Membe
   std::unique_ptr<Open> open_;
   const char* failure_ = nullptr;
   bool is_attached_ = false;
+  bool is_recorded_ = false;        // by whoever serves it
+  bool has_changed_ = false;        // what record() has
+  std::vector<UniqueFd> departed_;  // sinks that the record may still name
   RateLimit complaints_;
   PhysicalCounters counters_;
 };

@@ -123,7 +123,7 @@ tl::expected<void, std::string> Server::Impl::adopt(const state::Suspended& from
 
 Result<void> Server::Impl::go_on() {
   if (!session) {
-    listen();
+    await_client();
     return {};
   }
   if (auto done = session->go_on(); !done) return done;
@@ -145,12 +145,22 @@ void Server::Impl::drop_session(const std::function<void()>& quiet) {
 
 void Server::Impl::next_client() {
   draining = true;
-  drop_session([anchor = anchor] {
+  drop_session(when_drained());
+  listen();  // again: the memory may have been quiet before the session had gone
+}
+
+/// The first one, of an endpoint that may have to be waited for.
+void Server::Impl::await_client() {
+  draining = true;
+  endpoint.await_ready(when_drained());
+}
+
+std::function<void()> Server::Impl::when_drained() {
+  return [anchor = anchor] {
     if (anchor->server == nullptr) return;
     anchor->server->draining = false;
     anchor->server->listen();
-  });
-  listen();  // again: the memory may have been quiet before the session had gone
+  };
 }
 
 Server::Server(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -165,8 +175,8 @@ Result<std::unique_ptr<Server>> Server::create(runtime::Poller& poller, pci::End
         ipc::Listener::open(impl->options.path, {impl->options.mode, impl->options.owner, impl->options.group});
     if (!listener) return tl::unexpected(listener.error());
     impl->listener.emplace(std::move(*listener));
-    impl->listen();
   }
+  impl->await_client();
   impl->keep_all();
   if (impl->options.spin) poller.add_task(*impl);
   return std::unique_ptr<Server>(new Server(std::move(impl)));

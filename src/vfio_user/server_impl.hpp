@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -42,6 +43,8 @@ struct Server::Impl final : runtime::Task, SessionRecorder {
   Result<void> serve(ipc::Connection connection, unsigned version_timeout_ms);
   void drop_session(const std::function<void()>& quiet);
   void next_client();
+  void await_client();
+  [[nodiscard]] std::function<void()> when_drained();
   void make_session(ipc::Connection connection);
   [[nodiscard]] bool is_recorded() const noexcept { return slots.has_value(); }
   [[nodiscard]] Result<state::Suspended> suspend();

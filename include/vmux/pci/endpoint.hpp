@@ -124,6 +124,9 @@ class Endpoint : public Traced {
   /// See Savable::claim_dma(): for the transport, which has what is under way.
   [[nodiscard]] virtual DmaClaim claim_dma(bool /*is_write*/, Iova /*at*/, std::size_t /*size*/) { return {}; }
   virtual void go_on() noexcept {}
+  /// Of an endpoint without a client: calls `ready` when the first may come, on the home thread, at once or later. A
+  /// device that the process before held is waited for.
+  virtual void await_ready(std::function<void()> ready) { ready(); }
 
   /// The state of the device as an image of state/format.hpp, for people to keep; it runs on. Errors are for people.
   [[nodiscard]] virtual tl::expected<std::vector<std::byte>, std::string> save_state() {

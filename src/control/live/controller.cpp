@@ -181,7 +181,8 @@ Outcome<> Controller::open(const PortSpec& spec) {
                         pollers_for(spec.poller.value_or(0), model.queues(spec.queues)),
                         hardware_,
                         *spec.transport,
-                        spec.mtu};
+                        spec.mtu,
+                        predecessor_ != nullptr};
   if (model.own_thread != nullptr) {
     auto thread = thread_named(model.own_thread(request));
     if (!thread) return tl::unexpected<Problem>(thread.error());

@@ -72,6 +72,9 @@ struct DeviceRequest {
   Hardware& hardware;                     ///< for models that use some
   std::string transport;                  ///< that will serve it: one of the model's
   std::optional<std::uint16_t> mtu = {};  ///< for models that tell the guest
+  /// The daemon before has it: a device of the machine is not opened by whoever makes this one, but taken over by its
+  /// transport, or opened when nobody has it any more (pci::Endpoint::await_ready()).
+  bool was_there = false;
 };
 
 /// A live uplink. Made on the control thread (set-up may block), attached and destroyed on its poller.

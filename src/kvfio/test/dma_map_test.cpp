@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "kvfio/group_kernel.hpp"
 #include "kvfio/test/fake_kernel.hpp"
 
 namespace vmux::kvfio {
@@ -54,6 +55,49 @@ TEST_F(ADmaMap, PinsOnceWhatTwoFunctionsOfAVmReach) {
   EXPECT_EQ(kernel_.maps.size(), 1u);
   unmap(kTwo, 0x1000, 0x1000);
   EXPECT_TRUE(kernel_.maps.empty());
+}
+
+// What is taken out of the domain lies between what is kept, before it, and behind it.
+TEST_F(ADmaMap, SettlesByTakingAwayAllThatIsNotAdopted) {
+  kernel_.maps = {{0, 0x1000}, {0x1000, 0x1000}, {0x2000, 0x1000}, {0x8000, 0x1000}, {1ull << 50, 0x1000}};
+  const DmaMap::Holding held{Iova{0x1000}, ByteCount{0x1000}, memory::Access::read_write, {1, 7, 0}, ByteCount{0x1000}};
+  ASSERT_TRUE(map_.adopt(kOne, held, &byte_));
+  ASSERT_TRUE(map_.settle(domain_, 0));
+  EXPECT_EQ(kernel_.maps, (std::map<std::uint64_t, std::uint64_t>{{0x1000, 0x1000}}));
+  EXPECT_EQ(map_.counters().pinned, 1u);
+  ASSERT_EQ(map_.holdings(kOne).size(), 1u);
+  EXPECT_EQ(map_.holdings(kOne)[0].start, Iova{0x1000});
+  EXPECT_TRUE(map_.holdings(kTwo).empty());
+}
+
+TEST_F(ADmaMap, AdoptsNoRangeThatThereCannotBe) {
+  constexpr auto kAccess = memory::Access::read_write;
+  const DmaMap::Holding good{Iova{0x1000}, ByteCount{0x2000}, kAccess, {1, 7, 0}, ByteCount{0x1000}};
+  const auto refuses = [&](DmaMap::Holding bad) { return !map_.adopt(kTwo, bad, &byte_); };
+  ASSERT_TRUE(map_.adopt(kOne, good, &byte_));
+  EXPECT_TRUE(refuses({Iova{0x1000}, ByteCount{0}, kAccess, {}, ByteCount{0}}));
+  EXPECT_TRUE(refuses({Iova{0x1001}, ByteCount{0x1000}, kAccess, {}, ByteCount{0}}));
+  EXPECT_TRUE(refuses({Iova{~0xfffull}, ByteCount{0x1000}, kAccess, {}, ByteCount{0}}));
+  EXPECT_TRUE(refuses({Iova{~0xfffull}, ByteCount{0x2000}, kAccess, {}, ByteCount{0}}));
+  EXPECT_TRUE(refuses({Iova{0x8000}, ByteCount{0x1000}, kAccess, {}, ByteCount{0x2000}}));
+  EXPECT_TRUE(refuses({Iova{0x8000}, ByteCount{0x1000}, kAccess, {}, ByteCount{1}}));
+  EXPECT_TRUE(refuses({Iova{0x2000}, ByteCount{0x2000}, kAccess, {}, ByteCount{0}}));
+  EXPECT_TRUE(refuses({Iova{0x1000}, ByteCount{0x2000}, kAccess, {1, 8, 0}, ByteCount{0}}));
+  EXPECT_FALSE(map_.adopt(kOne, good, &byte_)) << "twice";
+  EXPECT_TRUE(map_.adopt(kTwo, good, &byte_));
+  map_.disown(kOne);
+  EXPECT_EQ(map_.counters().pinned, 1u);
+  map_.disown(kTwo);
+  EXPECT_EQ(map_.counters().pinned, 0u);
+  EXPECT_EQ(map_.size(), 0u);
+}
+
+TEST(GroupKernel, KnowsSinceWhenAProcessMayUnmapForAnother) {
+  EXPECT_FALSE(lets_others_unmap("5.19.0-50-generic"));
+  EXPECT_TRUE(lets_others_unmap("6.0.0"));
+  EXPECT_TRUE(lets_others_unmap("6.1.0-28-amd64"));
+  EXPECT_TRUE(lets_others_unmap("10.0"));
+  EXPECT_FALSE(lets_others_unmap("?"));
 }
 
 TEST_F(ADmaMap, RefusesOtherMemoryAtTheSamePlace) {

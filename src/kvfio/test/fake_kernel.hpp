@@ -62,11 +62,13 @@ struct Card {
 class Device final : public KernelDevice {
  public:
   explicit Device(Card& card) : card_(card) { ++card.opened; }
+  /// As another process opened it.
+  Device(Card& card, UniqueFd fd) : card_(card), fd_(std::move(fd)) {}
   ~Device() override {
     ++card_.closed;
-    card_.sinks.clear();
+    if (!fd_) card_.sinks.clear();
   }
-  [[nodiscard]] int fd() const noexcept override { return 1000; }
+  [[nodiscard]] int fd() const noexcept override { return fd_ ? fd_.get() : 1000; }
   [[nodiscard]] bool is_resettable() const noexcept override { return card_.is_resettable; }
   [[nodiscard]] RegionFacts region(pci::Region region) const override {
     if (region == pci::Region::bar0) return {card_.bar0.size(), 0, true, true, card_.mappable};
@@ -120,20 +122,24 @@ class Device final : public KernelDevice {
 
  private:
   Card& card_;
+  UniqueFd fd_;
 };
 
 class TestKernel;
 
 class Domain final : public KernelDomain {
  public:
-  explicit Domain(TestKernel& kernel) : kernel_(kernel) {}
+  explicit Domain(TestKernel& kernel, bool is_adopted = false) : kernel_(kernel), is_adopted_(is_adopted) {}
   ~Domain() override;
   [[nodiscard]] Result<std::unique_ptr<KernelDevice>> open(const std::string& address) override;
   [[nodiscard]] Result<void> map(Iova start, ByteCount size, const std::byte* host, memory::Access) noexcept override;
   [[nodiscard]] Result<void> unmap(Iova start, ByteCount size) noexcept override;
+  [[nodiscard]] Result<void> record(state::FdBag& into) const override;
+  [[nodiscard]] Result<std::unique_ptr<KernelDevice>> adopt(const std::string& address, UniqueFd device) override;
 
  private:
   TestKernel& kernel_;
+  bool is_adopted_;
 };
 
 class TestKernel final : public Kernel {
@@ -144,7 +150,14 @@ class TestKernel final : public Kernel {
     ++domains;
     return std::make_unique<Domain>(*this);
   }
+  [[nodiscard]] Result<std::unique_ptr<KernelDomain>> adopt_domain(unsigned, const state::FdBag& from) override {
+    if (from.get("vfio/group") < 0) return fail(Errc::not_found, "a descriptor of the group");
+    ++domains;
+    return std::make_unique<Domain>(*this, true);
+  }
+  [[nodiscard]] bool can_adopt() const noexcept override { return is_new; }
 
+  bool is_new = true;  // as Linux 6.0
   std::map<std::string, Card> cards;
   std::map<std::uint64_t, std::uint64_t> maps;  // first byte: size
   int domains = 0;                              // open now
@@ -157,12 +170,16 @@ class TestKernel final : public Kernel {
 
 inline Domain::~Domain() {
   --kernel_.domains;
-  kernel_.maps.clear();
+  if (!is_adopted_) kernel_.maps.clear();
 }
 inline Result<std::unique_ptr<KernelDevice>> Domain::open(const std::string& address) {
   const auto card = kernel_.cards.find(address);
   if (card == kernel_.cards.end() || !card->second.is_present) return fail(Errc::system, "no such device", ENODEV);
   return std::make_unique<Device>(card->second);
+}
+inline Result<void> Domain::record(state::FdBag& into) const { return into.put("vfio/group", *make_eventfd()); }
+inline Result<std::unique_ptr<KernelDevice>> Domain::adopt(const std::string& address, UniqueFd device) {
+  return std::make_unique<Device>(kernel_.cards.at(address), std::move(device));
 }
 inline Result<void> Domain::map(Iova start, ByteCount size, const std::byte* host, memory::Access) noexcept {
   ++kernel_.map_calls;
