@@ -49,6 +49,14 @@ Result<UniqueFd> make_memfd(const char* name, std::uint64_t size) noexcept {
   return fd;
 }
 
+void keep_out_of_dumps(std::span<std::byte> bytes) noexcept {
+  constexpr std::uintptr_t kPage = 4096;
+  const auto begin = (reinterpret_cast<std::uintptr_t>(bytes.data()) + kPage - 1) & ~(kPage - 1);
+  const auto end = (reinterpret_cast<std::uintptr_t>(bytes.data()) + bytes.size()) & ~(kPage - 1);
+  // Advice only: a refusal changes nothing.
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTDUMP);
+}
+
 Result<Mapping> Mapping::create(int fd, std::uint64_t offset, std::uint64_t size, bool writable) noexcept {
   const int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
   void* at = ::mmap(nullptr, size, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
@@ -56,12 +64,14 @@ Result<Mapping> Mapping::create(int fd, std::uint64_t offset, std::uint64_t size
   Mapping mapping;
   mapping.data_ = static_cast<std::byte*>(at);
   mapping.size_ = size;
+  ::madvise(at, size, MADV_DONTDUMP);  // advice only
   return mapping;
 }
 
 Result<void> Mapping::replace(int fd, std::uint64_t offset) noexcept {
   void* at = ::mmap(data_, size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, static_cast<off_t>(offset));
   if (at == MAP_FAILED) return fail_errno("cannot map memory");
+  ::madvise(data_, size_, MADV_DONTDUMP);
   return {};
 }
 

@@ -105,8 +105,6 @@ Result<std::shared_ptr<Backing>> BackingFiles::make(UniqueFd&& fd, const struct 
     mapping = map_extent(fd.get(), extent, is_writable);
   }
   if (!mapping) return tl::unexpected(mapping.error());
-  // A core dump of the daemon must not hold the guests' memory. Advice only: a refusal changes nothing.
-  ::madvise(mapping->data(), mapping->size(), MADV_DONTDUMP);
   return std::make_shared<Backing>(std::move(fd), std::move(*mapping), extent.begin, is_writable, granule, poison_);
 }
 

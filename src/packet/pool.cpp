@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "vmux/base/mapping.hpp"
+
 namespace vmux::packet {
 
 Pool::Pool(std::size_t packets, std::size_t segments)
     : bytes_(std::make_unique_for_overwrite<std::byte[]>(segments * kSegmentSize)), slots_(packets) {
+  keep_out_of_dumps({bytes_.get(), segments * kSegmentSize});
   free_slots_.reserve(packets);
   free_segments_.reserve(segments);
   for (std::size_t i = packets; i-- > 0;) {

@@ -11,7 +11,11 @@
 
 namespace vmux {
 
-/// Owns a shared mmap of a descriptor and unmaps it. Move-only.
+/// The whole pages of these bytes are in no core dump of this process: what guests send is nobody else's, and a dump of
+/// gigabytes delays whoever waits for the end of the process.
+void keep_out_of_dumps(std::span<std::byte> bytes) noexcept;
+
+/// Owns a shared mmap of a descriptor and unmaps it; what it maps is in no core dump. Move-only.
 class Mapping {
  public:
   Mapping() noexcept = default;
