@@ -61,19 +61,24 @@ int Keeper::run() {
     wait_once();
   for (auto* child : {&standby_, &candidate_})
     end(*child);
+  forget_stored();
   return *exit_code_;
 }
 
 bool Keeper::begin() {
-  active_ = find_waiting();
+  const bool lives = take_stored();
+  active_ = find_waiting(lives || !options_.before.empty());
   if (active_) {
+    stored_.reset();
     logf(LogLevel::warning, "keeper: process {}, which had lost its keeper, is kept again", active_->pid);
     has_been_ready_ = true;
     remember_before();
     if (options_.notify) options_.notify("READY=1");
+    store_active();
     start_standby();
     return true;
   }
+  if (begin_with_stored()) return active_ != nullptr;
   active_ = spawn(executable_, "vmux");
   if (active_) send_go(*active_);
   return active_ != nullptr;
@@ -136,6 +141,8 @@ void Keeper::take(Child& child, Message message) {
   switch (message.say) {
     case Say::begun:
       child.watch = std::make_unique<DeathWatch>(child.segment);
+      child.version = message.text;
+      child.twin_pid = message.value;
       return;
     case Say::ready:
       return became_ready(child);
@@ -178,6 +185,7 @@ void Keeper::became_ready(Child& child) {
   }
   cause_.clear();
   if (!std::exchange(has_been_ready_, true) && options_.notify) options_.notify("READY=1");
+  store_active();
   if (is_stopping_) ::kill(child.pid, SIGTERM);  // it was told to one that made room for this one
   start_standby();
 }
@@ -211,6 +219,7 @@ void Keeper::died(std::unique_ptr<Child>& slot) {
   before_.emplace_back(child.epoch, std::move(child.twin));
   if (is_planned) {
     cause_ = "upgrade";
+    marks_.clear();
     dead_.push_back(child.pid);
     upgrade_.stage = Upgrade::Stage::going_over;
     old_executable_ = std::exchange(executable_, upgrade_.executable);
@@ -236,6 +245,8 @@ void Keeper::died(std::unique_ptr<Child>& slot) {
 /// Its successor does not wait for what the kernel has to tell of its end: that comes when its memory is gone.
 void Keeper::note_death(const Child& child) {
   if (cause_.empty()) cause_ = "it died";
+  // One that died while it took over may not have come to what the one before it died of.
+  if (auto marks = child.segment.marks(); !marks.empty() || child.is_ready) marks_ = std::move(marks);
   logf(LogLevel::error, "keeper: process {} is dead; the next one takes over", child.pid);
   dead_.push_back(child.pid);
   const std::uint64_t now = monotonic_ns();
@@ -280,6 +291,9 @@ void Keeper::send_go(Child& child) {
     epochs += fmt::format("{} ", epoch);
     twins.push_back(twin.get());
   }
+  epochs += ';';
+  for (const std::uint32_t mark : marks_)
+    epochs += fmt::format(" {}", mark);
   child.go_ns = monotonic_ns();
   const auto count = static_cast<std::uint32_t>(before_.size());
   static_cast<void>(send_message(child.channel.get(), is_giving_up_ ? Say::farewell : Say::go, count, epochs, twins));
@@ -317,8 +331,8 @@ void Keeper::candidate_answered(Child& child, const Message& message) {
     end(candidate_);
     return start_standby();
   }
-  logf(LogLevel::info, "keeper: upgrade to {}: {}", upgrade_.name.empty() ? "the same program" : upgrade_.name,
-       message.text);
+  logf(LogLevel::info, "keeper: upgrade to {} ({}): {}", upgrade_.name.empty() ? "the same program" : upgrade_.name,
+       child.version, message.text);
   upgrade_.stage = Upgrade::Stage::freezing;
   upgrade_.due_ns = monotonic_ns() + kFreeze_ns;
   static_cast<void>(send_message(active_->channel.get(), Say::freeze));

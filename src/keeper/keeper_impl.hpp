@@ -49,6 +49,8 @@ struct Child {
   UniqueFd pidfd, channel, twin;
   std::unique_ptr<DeathWatch> watch;
   std::uint64_t go_ns = 0;  // when it was told to begin
+  std::string version;
+  std::uint32_t twin_pid = 0;
   bool is_ready = false, is_stopping = false, is_dead = false;
   bool is_ours = true;  // started by this process; else another keeper's
 
@@ -100,9 +102,14 @@ class Keeper {
   void begin_upgrade(Child& child, Message message);
   void candidate_answered(Child& child, const Message& message);
   void refuse_upgrade(const std::string& why);
+  // keeper_store.cpp: the service manager's store
+  [[nodiscard]] bool take_stored();
+  [[nodiscard]] bool begin_with_stored();
+  void store_active() const;
+  void forget_stored() const;
   // keeper_process.cpp
-  /// The daemon of a keeper before this one, if one waits; nullptr.
-  [[nodiscard]] std::unique_ptr<Child> find_waiting();
+  /// The daemon of a keeper before this one, if one waits; nullptr. `is_sure`: there is one, which may not wait yet.
+  [[nodiscard]] std::unique_ptr<Child> find_waiting(bool is_sure);
   /// Goes on as the program that the daemon was upgraded to: the same process, which that daemon finds again.
   void replace_self();
   [[nodiscard]] std::unique_ptr<Child> spawn(const std::shared_ptr<UniqueFd>& executable, const char* name);
@@ -120,10 +127,20 @@ class Keeper {
   std::vector<pid_t> dead_;                                 // whose end the kernel has yet to tell
   std::vector<std::uint64_t> deaths_;                       // when, of late
   std::optional<int> exit_code_;
+  /// Of the daemon of a keeper that is dead, as the service manager has kept it.
+  struct Stored {
+    std::uint32_t epoch;
+    pid_t pid;
+    state::ControlSlots slots;
+    UniqueFd twin;
+    Segment segment;
+  };
+  std::optional<Stored> stored_;
   Upgrade upgrade_;
   TakeOver last_;
-  std::string cause_;          // of the death that is being dealt with
-  std::uint64_t died_ns_ = 0;  // 0: nobody has, or the next one serves
+  std::string cause_;                 // of the death that is being dealt with
+  std::vector<std::uint32_t> marks_;  // what the one that died was about to touch
+  std::uint64_t died_ns_ = 0;         // 0: nobody has, or the next one serves
   std::uint64_t looked_ns_ = 0;
   std::uint32_t last_epoch_ = 0;
   unsigned takeovers_ = 0;

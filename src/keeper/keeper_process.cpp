@@ -127,10 +127,10 @@ std::unique_ptr<Child> Keeper::spawn(const std::shared_ptr<UniqueFd>& executable
   return child;
 }
 
-std::unique_ptr<Child> Keeper::find_waiting() {
+std::unique_ptr<Child> Keeper::find_waiting(bool is_sure) {
   if (options_.socket.empty()) return nullptr;
   auto socket = meet_daemon(options_.socket);
-  for (unsigned tries = 0; !socket && !options_.before.empty() && tries < kTries; ++tries) {
+  for (unsigned tries = 0; !socket && is_sure && tries < kTries; ++tries) {
     ::poll(nullptr, 0, kPause_ms);
     socket = meet_daemon(options_.socket);
   }
@@ -153,6 +153,7 @@ std::unique_ptr<Child> Keeper::find_waiting() {
   child->channel = std::move(*socket);
   child->twin = std::move(adopt->fds[2]);
   child->watch = std::make_unique<DeathWatch>(child->segment);
+  child->version = adopt->text;
   child->is_ready = true;
   child->is_ours = false;
   return child;
@@ -221,6 +222,9 @@ std::string Keeper::status() const {
     text +=
         fmt::format(R"(,"last":{{"cause":"{}","gap_us":{},"pid":{}}})", last_.cause, last_.gap_ns / 1000, last_.pid);
   }
+  const auto version_of = [](const std::unique_ptr<Child>& child) { return child ? child->version : std::string{}; };
+  text += fmt::format(R"(,"twin":{},"versions":{{"keeper":"{}","active":"{}","standby":"{}"}})",
+                      active_ ? active_->twin_pid : 0, options_.version, version_of(active_), version_of(standby_));
   if (!upgrade_.outcome.empty()) text += fmt::format(R"(,"upgrade":"{}")", upgrade_.outcome);
   return text + "}";
 }

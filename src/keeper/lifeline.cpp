@@ -39,7 +39,7 @@ std::optional<int> socket_of_environment() noexcept {
 
 }  // namespace
 
-Result<std::unique_ptr<Lifeline>> Lifeline::from_environment() {
+Result<std::unique_ptr<Lifeline>> Lifeline::from_environment(const std::string& version) {
   const auto number = socket_of_environment();
   if (!number) return nullptr;
   ::unsetenv(kSocketVariable);
@@ -57,9 +57,12 @@ Result<std::unique_ptr<Lifeline>> Lifeline::from_environment() {
   std::unique_ptr<Lifeline> lifeline{new Lifeline{std::move(socket), std::move(*segment), std::move(*slots)}};
   lifeline->epoch_ = begin->value;
   lifeline->twin_socket_ = begin->fds[2].release();
-  if (auto twin = start_twin(lifeline->twin_socket_); !twin) return tl::unexpected(twin.error());
+  lifeline->version_ = version;
+  const auto twin = start_twin(lifeline->twin_socket_);
+  if (!twin) return tl::unexpected(twin.error());
   lifeline->control_ = lifeline->segment_.begin_thread("control");
-  if (auto said = lifeline->say(Say::begun); !said) return tl::unexpected(said.error());
+  if (auto said = lifeline->say(Say::begun, static_cast<std::uint32_t>(*twin), version); !said)
+    return tl::unexpected(said.error());
   return lifeline;
 }
 
@@ -81,8 +84,24 @@ Result<Lifeline::Task> Lifeline::wait_for_task(const Check& check) {
   }
 }
 
+namespace {
+
+std::vector<std::uint32_t> marks_in(const std::string& text) {
+  std::vector<std::uint32_t> marks;
+  const std::size_t behind = text.find(';');
+  const char* at = text.c_str() + (behind == std::string::npos ? text.size() : behind + 1);
+  for (char* end = nullptr;; at = end) {
+    const auto mark = static_cast<std::uint32_t>(std::strtoul(at, &end, 10));
+    if (end == at) return marks;
+    marks.push_back(mark);
+  }
+}
+
+}  // namespace
+
 /// Several may have come before: one that died while it took over has a twin, too. The objects say whose they are.
 Result<void> Lifeline::learn(const Message& go) {
+  marks_ = marks_in(go.text);
   if (go.value == 0) return {};
   auto slots = state::ControlSlots::adopt(UniqueFd{::fcntl(slots_.fd(), F_DUPFD_CLOEXEC, 0)});
   if (!slots) return tl::unexpected(slots.error());

@@ -32,7 +32,8 @@ class Lifeline {
  public:
   /// Of a process that a keeper started; nullptr of any other. Starts the twin: before there is a second thread. An
   /// error: the environment says so, and it is not so.
-  [[nodiscard]] static Result<std::unique_ptr<Lifeline>> from_environment();
+  /// `version` is this program's, for people.
+  [[nodiscard]] static Result<std::unique_ptr<Lifeline>> from_environment(const std::string& version);
 
   /// What the keeper wants of a process that waits.
   enum class Task : std::uint8_t { none, serve, farewell };
@@ -45,6 +46,8 @@ class Lifeline {
   /// The daemon before this one left objects, and this one is to go on with them.
   [[nodiscard]] bool has_predecessor() const noexcept { return objects_.has_value(); }
   [[nodiscard]] const Objects& predecessor() const noexcept { return *objects_; }
+  /// What the threads of the process before were about to touch when it died (runtime::LifeSign::burst).
+  [[nodiscard]] const std::vector<std::uint32_t>& marks() const noexcept { return marks_; }
   /// The predecessor's descriptors of these numbers. Those that are not open there are missing.
   [[nodiscard]] Result<std::map<int, UniqueFd>> fetch(const std::vector<int>& numbers) const;
 
@@ -93,9 +96,10 @@ class Lifeline {
   std::uint32_t epoch_ = 0;
   int twin_socket_ = -1;  // the twin's end, in the common table: never closed
   std::optional<Objects> objects_;
+  std::vector<std::uint32_t> marks_;
   UniqueFd source_;    // the socket of the predecessor's twin
   UniqueFd listener_;  // while there is no keeper
-  std::string meeting_place_;
+  std::string meeting_place_, version_;
 };
 
 }  // namespace vmux::keeper

@@ -73,7 +73,7 @@ Result<void> Lifeline::accept_keeper() {
   // In the common table: from here on the twin hears the new keeper.
   if (::dup3(twin->theirs.get(), twin_socket_, O_CLOEXEC) < 0) return fail_errno("give the twin another socket");
   const std::vector<int> fds{segment_.fd(), slots_.fd(), twin->ours.get(), executable.get()};
-  if (auto said = send_message(socket.get(), Say::adopt, epoch_, {}, fds); !said) return said;
+  if (auto said = send_message(socket.get(), Say::adopt, epoch_, version_, fds); !said) return said;
   socket_ = std::move(socket);
   listener_.reset();
   ::unlink(meeting_place_.c_str());

@@ -14,15 +14,16 @@ namespace vmux::keeper {
 
 enum class Say : std::uint32_t {
   // keeper to daemon
-  begin,     ///< value: its epoch; descriptors: segment, objects, its end of the twin's socket
-  go,        ///< value: how many came before it; descriptors: the sockets of their twins; text: their epochs
-  check,     ///< as go, but only to say whether it could
+  begin,  ///< value: its epoch; descriptors: segment, objects, its end of the twin's socket
+  go,     ///< value: how many came before it; descriptors: the sockets of their twins; text: their epochs, and behind a
+          ///< semicolon the marks (runtime::LifeSign::burst) that the last one died with
+  check,  ///< as go, but only to say whether it could
   farewell,  ///< as go, but only to end all sessions politely
   freeze,    ///< stop at a quiet point, and end
   refused,   ///< an upgrade: text says why. Nothing has changed
   status,    ///< text: JSON
   // daemon to keeper
-  begun,      ///< its control thread's signs are there, and its twin
+  begun,      ///< its control thread's signs are there, and its twin; value: the twin's process; text: its version
   ready,      ///< it serves
   able,       ///< value: 1 or 0; text: what would be carried over, or why not
   stopping,   ///< it ends because it was told to
@@ -30,7 +31,7 @@ enum class Say : std::uint32_t {
   take_over,  ///< a drill: the daemon is killed
   ask_status,
   // to a keeper that finds a daemon without one
-  adopt,  ///< value: its epoch; descriptors: segment, objects, the twin's socket, executable
+  adopt,  ///< value: its epoch; descriptors: segment, objects, the twin's socket, executable; text: its version
 };
 
 struct Message {

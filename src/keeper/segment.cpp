@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -73,6 +74,28 @@ ThreadSigns* Segment::begin_thread(std::string_view name) noexcept {
 void Segment::end_thread(ThreadSigns& signs) noexcept {
   ::pthread_mutex_unlock(&signs.alive);
   signs.is_used.store(0);
+}
+
+bool Segment::is_alive() const noexcept {
+  for (std::size_t i = 0; i < kThreads; ++i) {
+    ThreadSigns& signs = thread(i);
+    if (signs.is_used.load() == 0) continue;
+    const int got = ::pthread_mutex_trylock(&signs.alive);
+    if (got == EBUSY) return true;
+    if (got == EOWNERDEAD) ::pthread_mutex_consistent(&signs.alive);
+    if (got == 0 || got == EOWNERDEAD) ::pthread_mutex_unlock(&signs.alive);
+  }
+  return false;
+}
+
+std::vector<std::uint32_t> Segment::marks() const {
+  std::vector<std::uint32_t> all;
+  for (std::size_t i = 0; i < kThreads; ++i) {
+    const ThreadSigns& signs = thread(i);
+    const std::uint32_t mark = signs.life.burst.load(std::memory_order_relaxed);
+    if (signs.is_used.load() != 0 && mark != 0 && std::ranges::find(all, mark) == all.end()) all.push_back(mark);
+  }
+  return all;
 }
 
 void Segment::wait_for_death() const noexcept {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "vmux/base/mapping.hpp"
 #include "vmux/base/result.hpp"
@@ -47,6 +48,10 @@ class Segment {
   // --- the keeper's side ---
   /// Waits until every thread that was alive has let go. Not before the control thread has begun.
   void wait_for_death() const noexcept;
+  /// Whether any thread has not let go. Not before the control thread has begun.
+  [[nodiscard]] bool is_alive() const noexcept;
+  /// Of a process that is dead: what its threads were about to touch (runtime::LifeSign::burst), each once.
+  [[nodiscard]] std::vector<std::uint32_t> marks() const;
 
  private:
   Segment(UniqueFd fd, Mapping memory) noexcept : fd_(std::move(fd)), memory_(std::move(memory)) {}

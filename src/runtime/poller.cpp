@@ -198,6 +198,10 @@ void Poller::run() {
 
 void Poller::show(LifeSign* sign) noexcept { impl_->sign = sign; }
 
+std::atomic<std::uint32_t>* Poller::burst_sign() const noexcept {
+  return impl_->sign == nullptr ? nullptr : &impl_->sign->burst;
+}
+
 void Poller::stop() noexcept {
   impl_->stop_asked = true;
   wake();

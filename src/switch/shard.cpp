@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "state/commit.hpp"
 #include "switch/policy/meter.hpp"
 #include "switch/policy/share.hpp"
 #include "switch/rules/rule_stage.hpp"
@@ -83,10 +84,13 @@ void Shard::admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<cons
     multi_lanes_[slot]->lanes.push_back(place_of(*shard));
 }
 
-void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules, const Policy& policy) {
+void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules, const Policy& policy, std::uint32_t mark) {
+  if (auto* const sign = poller_.burst_sign()) mark_ = sign;
   MultiLane* const lanes = multi_lane(id);
   members_.push_back(std::make_unique<Member>(id, port, rules, lanes));
   Member* const member = members_.back().get();
+  member->mark = mark;
+  member->since_ns = monotonic_ns();
   set_policy(id, policy);
   busy_.push_back(member);
   if (lanes == nullptr) {
@@ -187,6 +191,8 @@ bool Shard::needs_polling() const noexcept {
 }
 
 unsigned Shard::poll() noexcept {
+  if (is_held_) [[unlikely]]
+    return 0;
   if (!homes_.empty()) follow_steering();
   unsigned done = serve_busy();
   if (!peers_.empty()) {
@@ -335,6 +341,8 @@ unsigned Shard::serve_untimed(Member& member) noexcept {
   burst.sender = &member;
   burst.origin = kHere;
   member.is_in_round = true;
+  mark_->store(member.mark, std::memory_order_relaxed);
+  state::commit_fence();
   member.port.begin_round();
   for (unsigned turn = 0; turn < kBurstsPerTurn; ++turn) {
     burst.count = member.policy.may_hold() ? take_limited(member) : member.port.take(burst.views);
@@ -364,6 +372,11 @@ unsigned Shard::serve_untimed(Member& member) noexcept {
   }
   member.is_in_round = false;
   member.port.end_round();
+  state::commit_fence();
+  mark_->store(0, std::memory_order_relaxed);
+  if (suspicion_of(member.mark) != 0) [[unlikely]] {
+    if (done > 0 || poller_.now_ns() - member.since_ns > kSuspicion_ns) member.mark = port_of_mark(member.mark);
+  }
   if (done == 0) {
     member.quiet_rounds = std::min(member.quiet_rounds + 1, kQuietRounds);
     return 0;

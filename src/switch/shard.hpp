@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -83,7 +84,7 @@ class Shard final : public runtime::Task {
   void admit(PortId id, std::span<Shard* const> lanes, std::shared_ptr<const port::Steering> steering,
              std::uint32_t mac_limit);
   /// A port, or the lane that this shard has.
-  void add_member(PortId id, port::Port& port, const VlanRules& rules, const Policy& policy);
+  void add_member(PortId id, port::Port& port, const VlanRules& rules, const Policy& policy, std::uint32_t mark = 0);
   void remove_member(PortId id) noexcept;
   void set_vlan(PortId id, const VlanRules& rules) noexcept;
   void set_policy(PortId id, const Policy& policy) noexcept;
@@ -100,6 +101,7 @@ class Shard final : public runtime::Task {
   void take_copies_from(const Shard& peer, CopyLink& link) noexcept;
   /// Its ageing time and the groups that pass.
   void set_options(const SwitchOptions& options) noexcept;
+  void hold(bool is_held) noexcept { is_held_ = is_held; }  ///< Switch::hold()
   /// Of the shard that has lane 0: hands its steering to all peers once more.
   void republish_steering(PortId id) noexcept;
   /// Stations that are behind a port of any shard, whoever is heard with their addresses.
@@ -247,6 +249,7 @@ class Shard final : public runtime::Task {
   bool has_copy_links_ = false;
   std::unique_ptr<RuleStage> rules_;         // made with the first rule that a port here follows
   CachePart flows_of_links_;                 // of rules for what comes from other pollers
+  bool is_held_ = false;
   std::array<Tap*, kMaxCaptures> taps_{};    // by number
   std::uint32_t lost_on_links_ = 0;          // a bit for each frame of a burst whose sender has a policy
   std::vector<Member*> pending_, in_round_;  // with queued frames; in a round, but for the sender
@@ -256,6 +259,9 @@ class Shard final : public runtime::Task {
   std::size_t next_quiet_ = 0;  // of quiet_, to be looked at next
   std::size_t due_looks_ = 0;   // at quiet ports, in eighths
   TurnTimes turn_times_;
+  std::atomic<std::uint32_t> unseen_mark_{0};
+  std::atomic<std::uint32_t>* mark_ =
+      &unseen_mark_;  // of the member that is served, for whoever watches over the poller
 
   Burst burst_;                   // here and not on the stack: setting all of it up costs as much as forwarding
   bool has_super_frame_ = false;  // what was gathered last

@@ -49,6 +49,7 @@ Result<Shard*> Switch::Impl::shard_on(runtime::Poller& poller) {
     added->set_mirror(number, mirrors[number]);
   for (std::size_t number = 0; number < captures.size(); ++number)
     added->set_tap(number, captures[number].tap_of(poller));
+  added->hold(is_held);
   on(*added, [&] { poller.add_task(*added); });
   shards.push_back(std::move(fresh));
   return added;
@@ -151,9 +152,10 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   if (!impl_->rule_set.rules.empty()) impl_->publish_rules(&attachment);
   const Policy policy = impl_->policy_of(attachment);
   const VlanRules vlans = impl_->rules_of(attachment);  // none, if rules copy to it
+  const std::uint32_t mark = attachment.config.mark;
   for (std::size_t i = 0; i < lanes.size(); ++i) {
     Shard& shard = *attachment.shards[i];
-    Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, vlans, policy); });
+    Impl::on(shard, [&] { shard.add_member(id, lanes[i].port, vlans, policy, mark); });
   }
   const bool is_shared = attachment.shared != nullptr;
   impl_->slots[*slot] = std::move(attachment);

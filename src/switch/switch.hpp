@@ -108,9 +108,19 @@ struct PortConfig {
   /// Ports of one group get nothing from each other, as isolated ports of a private VLAN do: not even what is flooded.
   /// They talk to all ports that are not in it. Empty: it is in none.
   std::string isolation = {};
+  /// What runtime::LifeSign::burst is while frames are taken from it; 0: it is not told. See suspicion_of().
+  std::uint32_t mark = 0;
 };
 
 inline constexpr std::uint32_t kMaxWeight = 1000;
+/// The lower 24 bits of a mark name a port. The upper ones are how many processes in a row have died in the first burst
+/// that they took from it; they are cleared when one has been done, or none has come for kSuspicion_ns.
+inline constexpr std::uint32_t kMarkBits = 24;
+inline constexpr std::uint64_t kSuspicion_ns = 2'000'000'000;
+[[nodiscard]] constexpr std::uint32_t port_of_mark(std::uint32_t mark) noexcept {
+  return mark & ((1u << kMarkBits) - 1);
+}
+[[nodiscard]] constexpr std::uint32_t suspicion_of(std::uint32_t mark) noexcept { return mark >> kMarkBits; }
 
 /// Copies of a port's frames for another port of its switch, the destination. The frames go on as they would without.
 struct Mirror {
@@ -221,6 +231,9 @@ class Switch {
   void set_capture(std::size_t number, const std::vector<PortId>& ports, const std::vector<PollerTap>& taps);
   /// Changes what frames are kept on one link, and for how long addresses are known: from now on, for those that are
   /// known already. Ports and the table's capacity stay.
+  /// While it is held it asks no port for frames and gives none any: what ports have waits in them. For whoever
+  /// attaches ports that are not all ready yet, and has them go on together.
+  void hold(bool is_held);
   [[nodiscard]] Result<void> set_options(std::uint32_t ageing_seconds, std::uint16_t forwarded_groups);
   /// Forgets the addresses that were learnt (not the static ones), all or those of a port. Frames for them go
   /// everywhere until they are heard again. How many there were.

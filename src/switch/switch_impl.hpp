@@ -76,6 +76,7 @@ struct Switch::Impl {
   std::vector<std::unique_ptr<Shard>> shards;
   RuleSet rule_set;
   PortId leaving;  // is being detached: rules do not find it any more
+  bool is_held = false;
 
   Attachment* find(PortId id) {
     const std::uint32_t slot = slot_of(id);

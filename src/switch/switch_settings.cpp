@@ -375,6 +375,12 @@ Result<void> Switch::set_stations(PortId id, std::vector<Station> stations) {
   return {};
 }
 
+void Switch::hold(bool is_held) {
+  impl_->is_held = is_held;
+  for (const auto& shard : impl_->shards)
+    Impl::on(*shard, [&] { shard->hold(is_held); });
+}
+
 Result<void> Switch::set_options(std::uint32_t ageing_seconds, std::uint16_t forwarded_groups) {
   if (auto good = check(ageing_seconds, forwarded_groups); !good) return good;
   impl_->options.ageing_seconds = ageing_seconds;

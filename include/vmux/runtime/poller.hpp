@@ -74,7 +74,11 @@ class Timer {
 struct LifeSign {
   std::atomic<std::uint64_t> rounds{0};     ///< that it has begun
   std::atomic<std::uint32_t> is_asleep{1};  ///< it waits in the kernel
+  /// What a task of it is about to touch that somebody else has made (a burst of a VM's frames): whoever finds it set
+  /// when the process has died knows whom to suspect. 0: nothing.
+  std::atomic<std::uint32_t> burst{0};
 };
+static_assert(sizeof(LifeSign) == 16, "processes of different versions look at it");
 
 struct PollerOptions {
   std::string name = "poller";             ///< thread name, at most 15 characters
@@ -146,6 +150,8 @@ class Poller {
   void wake() noexcept;
   /// Whoever calls run() shows this sign. Before that.
   void show(LifeSign* sign) noexcept;
+  /// LifeSign::burst of the sign that is shown; nullptr: there is none.
+  [[nodiscard]] std::atomic<std::uint32_t>* burst_sign() const noexcept;
   [[nodiscard]] bool is_running() const noexcept;     ///< any thread
   [[nodiscard]] bool is_own_thread() const noexcept;  ///< any thread
 

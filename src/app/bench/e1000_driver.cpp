@@ -3,20 +3,12 @@
 
 #include <algorithm>
 
+#include "app/bench/e1000_registers.hpp"
 #include "vmux/base/unique_fd.hpp"
 #include "vmux/memory/ordered.hpp"
 
 namespace vmux::bench {
 namespace {
-
-// 8254x manual, table 13-2, and the bits that a receive-all, send-all driver sets.
-constexpr std::uint32_t kRctl = 0x0100, kTctl = 0x0400;
-constexpr std::uint32_t kRdbal = 0x2800, kRdlen = 0x2808, kRdh = 0x2810, kRdt = 0x2818;
-constexpr std::uint32_t kTdbal = 0x3800, kTdlen = 0x3808, kTdh = 0x3810, kTdt = 0x3818;
-constexpr std::uint32_t kRctlEnablePromiscuousStripCrc = 0x0400'801a;
-constexpr std::uint32_t kTctlEnablePad = 0x0000'000a;
-constexpr std::uint8_t kCommandEop = 0x01, kCommandIfcs = 0x02, kCommandRs = 0x08;
-constexpr std::uint8_t kStatusDone = 0x01;
 
 constexpr std::uint64_t kTxRing = 0, kRxRing = 0x1'0000, kTxBuffers = 0x10'0000, kRxBuffers = 0x40'0000;
 constexpr std::uint64_t kMemory = 0x80'0000, kBuffer = 2048;

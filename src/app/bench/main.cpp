@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "app/bench/benches.hpp"
+#include "app/bench/crowd.hpp"
 #include "app/console/understand.hpp"
 #include "app/number_option.hpp"
 #include "base/text/format.hpp"
@@ -163,6 +164,8 @@ int main_of(const std::vector<std::string>& written) {
       {"passthrough", "a virtual function through vMux, beside its twin on QEMU's vfio-pci, in a host VM"},
       {"nic", "DPDK's driver of a model against vMux, beside DPDK's virtio-user against its vhost"},
       {"switch", "the same driver on two ports that the switch joins, beside testpmd joining two vhost ports"},
+      {"survive",
+       "what VMs see when their daemon is upgraded or killed, beside a vhost front end that reconnects (--help)"},
       {"limits", "how near limits of ports are to what was asked for (-- --seconds S)"},
       {"ports", "what a frame costs with 64 ports attached, beside one alone; and what 64 idle ports cost"},
   };
@@ -179,6 +182,16 @@ int main_of(const std::vector<std::string>& written) {
       ->add_option("cpus", cpus, "the two (default 0 1)")
       ->transform(app::number(0, kMostCpus - 1))
       ->expected(2);
+  CrowdOptions crowd;
+  CLI::App* const crowd_command =
+      app.add_subcommand("crowd", "VMs' cards with traffic, for `survive` and for tests: commands on its input");
+  crowd_command->add_option("directory", crowd.directory, "of their sockets")->required();
+  crowd_command->add_option("--ports", crowd.ports, "an even number: they send to each other")
+      ->transform(app::number(2, 254));
+  crowd_command->add_option("--memory", crowd.memory_mib, "MiB of touched memory, of all together")
+      ->transform(app::number(1, 65536));
+  crowd_command->add_option("--interval", crowd.interval_us, "us between two frames of a port")
+      ->transform(app::number(1, 1000000));
   std::vector<std::string> commands;
   for (const CLI::App* command : app.get_subcommands({}))
     commands.push_back(command->get_name());
@@ -192,6 +205,7 @@ int main_of(const std::vector<std::string>& written) {
     return run_script(name.c_str(), as_json ? std::vector<std::string>{"--json"} : std::vector<std::string>{});
   if (scripts.count(name) != 0) return run_named_script(name, script);
   if (name == "distance") return print_distance(cpus, as_json);
+  if (name == "crowd") return run_crowd(crowd);
   const bool show = ::isatty(STDERR_FILENO) == 1;
   const Bench& bench = in_process.at(name);
   Options options{.rounds = rounds == 0 ? bench.rounds : rounds,

@@ -271,8 +271,12 @@ std::string print_drill(const Json& result) {
 std::string print_rehearsal(const Json& result) { return text(result, "would") + '\n'; }
 
 std::string print_version(const Json& version) {
-  return fmt::format("vmuxctl {}\nvmux {} (process {})\n", control::version(), text(version, "version"),
-                     text(version, "pid"));
+  std::string out = fmt::format("vmuxctl {}\nvmux {} build {} (process {})\n", control::build(),
+                                text(version, "version"), text(version, "build"), text(version, "pid"));
+  for (const Json& process : member(version, "processes")) {
+    out += fmt::format("{} {} (process {})\n", text(process, "role"), text(process, "version"), text(process, "pid"));
+  }
+  return out;
 }
 
 }  // namespace vmux::app

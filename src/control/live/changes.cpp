@@ -152,6 +152,10 @@ Outcome<> Controller::apply(const PortSpec& is, const PortSpec& wanted) {
     static_cast<void>(port.plugged_into->set_weight(port.id, wanted.weight.value_or(1)));
     static_cast<void>(port.plugged_into->set_isolation(port.id, wanted.isolation.value_or("")));
   }
+  if (port.is_stopped && wanted.link != is.link && wanted.link != Link::down) {
+    port.is_stopped = false;
+    if (auto plugged = plug_in(port, wanted); !plugged) return plugged;
+  }
   port.poller->call([&] {
     if (wanted.mtu != is.mtu) port.device->set_mtu(wanted.mtu);
     if (wanted.link != is.link) port.device->set_link(wanted.link.value_or(Link::up));
@@ -161,18 +165,27 @@ Outcome<> Controller::apply(const PortSpec& is, const PortSpec& wanted) {
 
 /// It is another network: a guest that sees its link go down and come up asks for its address again, and announces it.
 Outcome<> Controller::move(Port& port, const PortSpec& is, const PortSpec& wanted) {
+  if (!port.is_plugged) {
+    port.plugged_into = switches_.at(wanted.switch_name).get();
+    return {};
+  }
   const bool is_up = is.link == Link::up;
   const auto set_link = [&](Link link) { port.poller->call([&] { port.device->set_link(link); }); };
   const auto lanes = zip(port.device->lanes(), port.pollers);
   switching::Switch& to = *switches_.at(wanted.switch_name);
   if (is_up) set_link(Link::down);
   static_cast<void>(port.plugged_into->detach(port.id));
-  const auto id = to.attach(lanes, port_config(wanted));
+  const auto config_of = [&port](const PortSpec& spec) {
+    switching::PortConfig config = port_config(spec);
+    config.mark = port.mark;
+    return config;
+  };
+  const auto id = to.attach(lanes, config_of(wanted));
   if (id) {
     port.plugged_into = &to;
     port.id = *id;
   } else {
-    port.id = port.plugged_into->attach(lanes, port_config(is)).value_or(switching::PortId{});  // its place is free
+    port.id = port.plugged_into->attach(lanes, config_of(is)).value_or(switching::PortId{});  // its place is free
   }
   const bool is_seen = port.poller->call([&port] { return port.frontend->state().is_connected; });
   if (is_up && is_seen) std::this_thread::sleep_for(kNotice);

@@ -156,6 +156,7 @@ Outcome<> Controller::open(const SwitchSpec& spec) {
   auto made = switching::Switch::create(spec.name, options_of(spec));
   if (!made) return refuse("name", "make switch " + spec.name, made.error());
   switches_[spec.name] = std::move(*made);
+  if (predecessor_ != nullptr) switches_[spec.name]->hold(true);
   return {};
 }
 
@@ -166,10 +167,11 @@ void Controller::close(const SwitchSpec& spec) {
 
 // --- ports ---
 
-Outcome<> Controller::open(const PortSpec& spec) {
+Outcome<> Controller::open(const PortSpec& asked) {
   settle_rules();
   Port port;
-  port.name = spec.name;
+  port.name = asked.name;
+  const PortSpec spec = judged(asked, port);
   const ModelEntry& model = *catalogue_.model(spec.model);
   if (model.has_port) port.plugged_into = switches_.at(spec.switch_name).get();
   DeviceRequest request{spec.name,
@@ -224,13 +226,7 @@ Outcome<std::shared_ptr<Controller::Thread>> Controller::thread_named(const std:
 
 /// Plugs the device in before its socket appears: the first client already finds the cable.
 Outcome<> Controller::serve(Port& port, const PortSpec& spec) {
-  const auto lanes = zip(port.device->lanes(), port.pollers);
-  if (!lanes.empty() && port.plugged_into != nullptr) {
-    auto id = port.plugged_into->attach(lanes, port_config(spec));
-    if (!id) return refuse("switch", "attach to switch " + spec.switch_name, id.error());
-    port.id = *id;
-    port.is_plugged = true;
-  }
+  if (auto plugged = plug_in(port, spec); !plugged) return plugged;
   const MakeFrontend make = catalogue_.transport(*spec.transport)->make;
   FrontendRequest request{spec.name, spec.socket, spec.access, spec.connect.value_or(false), lifeline_ != nullptr};
   state::FdBag left;
@@ -329,8 +325,11 @@ void Controller::keep_objects() noexcept {
   if (lifeline_ == nullptr || predecessor_ != nullptr) return;
   Objects objects;
   objects.steps = steps_of(inventory_);
-  for (const auto& [name, port] : ports_)
+  for (const auto& [name, port] : ports_) {
     objects.ports[name] = names_in(*port.frontend);
+    objects.marks[name] = switching::port_of_mark(port.mark);
+    if (port.is_stopped) objects.stopped.push_back(name);
+  }
   for (const auto& [name, plug] : uplinks_)
     objects.uplinks[name] = names_in(*plug.uplink);
   objects.rpc = rpc_socket_;
@@ -339,6 +338,13 @@ void Controller::keep_objects() noexcept {
   }
 }
 
+void Controller::take_over_begins(const Predecessor& from) {
+  predecessor_ = &from;
+  for (const auto& [name, each] : switches_)
+    each->hold(true);
+}
+
+/// No port's frames move before all ports can have them.
 void Controller::take_over_ends() {
   predecessor_ = nullptr;
   keep_objects();  // from here on it is this one that the next goes on with
@@ -346,6 +352,8 @@ void Controller::take_over_ends() {
     const auto gone_on = port.poller->call([&port = port] { return port.frontend->go_on(); });
     if (!gone_on) logf(LogLevel::error, "{}: it does not go on: {}", name, gone_on.error().text());
   }
+  for (const auto& [name, each] : switches_)
+    each->hold(false);
 }
 
 std::vector<std::string> Controller::ports_that_stay_behind() const {

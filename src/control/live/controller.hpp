@@ -85,7 +85,7 @@ class Controller {
   void announce_removal(const std::vector<std::string>& ports);
 
   /// From here to take_over_ends(), objects that are added go on with what that daemon left of them, and serve nobody.
-  void take_over_begins(const Predecessor& from) noexcept { predecessor_ = &from; }
+  void take_over_begins(const Predecessor& from);
   /// What was taken over is kept for the next daemon, and is served from here on. `rpc`: the socket of RPC clients.
   void take_over_ends();
   /// The next daemon finds the objects as they are now.
@@ -167,7 +167,9 @@ class Controller {
     switching::Switch* plugged_into = nullptr;
     switching::PortId id{};
     bool is_plugged = false;
-    bool is_announced = false;           // its client knows that it goes
+    bool is_stopped = false;    // two daemons died of its frames: not plugged in before its link is switched on again
+    std::uint32_t mark = 0;     // switching::PortConfig
+    bool is_announced = false;  // its client knows that it goes
     std::unique_ptr<Device> device;      // made, used and destroyed on `poller`
     std::unique_ptr<Frontend> frontend;  // the same; refers to device
   };
@@ -247,6 +249,9 @@ class Controller {
   Outcome<> serve(Port& port, const PortSpec& spec);
   [[nodiscard]] static PortState state_of(const Port& port);  // on its poller
   static bool announce_departure(Port& port, bool for_good) noexcept;
+  // suspects.cpp: ports of whose frames daemons die
+  [[nodiscard]] PortSpec judged(const PortSpec& spec, Port& port);
+  Outcome<> plug_in(Port& port, const PortSpec& spec);
   void close(Port& port) noexcept;
   static void close(Plug& plug) noexcept;
 
@@ -257,6 +262,7 @@ class Controller {
   keeper::Lifeline* lifeline_;
   const Predecessor* predecessor_ = nullptr;  // while its objects are made anew
   int rpc_socket_ = -1;
+  std::uint32_t last_mark_ = 0;
   Inventory inventory_;
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<runtime::Poller*> pollers_;  // of these

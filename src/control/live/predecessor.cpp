@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "control/live/predecessor.hpp"
 
+#include <algorithm>
+
 #include "control/model/spec/kinds.hpp"
+#include "switch/switch.hpp"
 
 namespace vmux::control {
 namespace {
@@ -27,10 +30,26 @@ bool read(const Json& object, const char* key, std::map<std::string, FdNames>& i
   return true;
 }
 
+/// What older versions did not have.
+bool read(const Json& all, Objects& into) {
+  const Json marks = all.value("marks", Json::object()), stopped = all.value("stopped", Json::array());
+  for (const auto& [name, mark] : marks.items()) {
+    if (!mark.is_number_unsigned()) return false;
+    into.marks[name] = mark.get<std::uint32_t>();
+  }
+  for (const Json& name : stopped) {
+    if (!name.is_string()) return false;
+    into.stopped.push_back(name.get<std::string>());
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string Objects::to_text() const {
   Json all{{"ports", to_json(ports)}, {"uplinks", to_json(uplinks)}, {"rpc", rpc}, {"steps", Json::array()}};
+  all["marks"] = marks;
+  all["stopped"] = stopped;
   for (const Step& step : steps)
     all["steps"].push_back(Json{{"method", step.method}, {"params", step.params}});
   return all.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
@@ -43,6 +62,7 @@ tl::expected<Objects, std::string> Objects::from_text(const std::string& text) {
   Objects objects;
   if (!read(all, "ports", objects.ports) || !read(all, "uplinks", objects.uplinks)) return bad();
   objects.rpc = all.value("rpc", -1);
+  if (!read(all, objects)) return bad();
   for (const Json& step : all["steps"]) {
     if (!step.is_object() || !step.contains("method") || !step["method"].is_string() || !step.contains("params"))
       return bad();
@@ -81,6 +101,16 @@ state::FdBag Predecessor::bag_of(const std::map<std::string, FdNames>& all, cons
     }
   }
   return bag;
+}
+
+std::uint32_t Predecessor::deaths_of(const std::string& port) const {
+  const auto found = objects_.marks.find(port);
+  if (found == objects_.marks.end()) return 0;
+  std::uint32_t deaths = 0;
+  for (const std::uint32_t mark : lifeline_.marks()) {
+    if (switching::port_of_mark(mark) == found->second) deaths = std::max(deaths, switching::suspicion_of(mark) + 1);
+  }
+  return deaths;
 }
 
 Result<UniqueFd> Predecessor::rpc_socket() const {

@@ -2,6 +2,7 @@
 // What a daemon leaves for the next one that its keeper starts: its objects, and where each keeps what it does.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,7 +24,9 @@ using FdNames = std::map<std::string, int>;
 struct Objects {
   std::vector<Step> steps;  ///< the calls that make them, each with all that was settled
   std::map<std::string, FdNames> ports, uplinks;
-  int rpc = -1;  ///< the socket at which RPC clients arrive; -1: there is none
+  std::map<std::string, std::uint32_t> marks;  ///< of ports, as the switch shows them (switching::PortConfig::mark)
+  std::vector<std::string> stopped;            ///< ports of whose frames two daemons died
+  int rpc = -1;                                ///< the socket at which RPC clients arrive; -1: there is none
 
   [[nodiscard]] std::string to_text() const;
   [[nodiscard]] static tl::expected<Objects, std::string> from_text(const std::string& text);
@@ -43,6 +46,8 @@ class Predecessor {
   [[nodiscard]] state::FdBag port(const std::string& name) const { return bag_of(objects_.ports, name); }
   [[nodiscard]] state::FdBag uplink(const std::string& name) const { return bag_of(objects_.uplinks, name); }
   [[nodiscard]] Result<UniqueFd> rpc_socket() const;
+  /// How many processes in a row have died in the first burst that they took from the port.
+  [[nodiscard]] std::uint32_t deaths_of(const std::string& port) const;
   [[nodiscard]] Result<std::map<int, UniqueFd>> fetch(const std::vector<int>& numbers) const {
     return lifeline_.fetch(numbers);
   }

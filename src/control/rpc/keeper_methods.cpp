@@ -44,12 +44,7 @@ Outcome<keeper::Message> hear(Controller& controller, keeper::Say wanted, std::u
 
 Outcome<Json> status(Controller& controller, const Json& params) {
   if (auto none = nothing_to(params); !none) return none;
-  if (auto said = controller.lifeline()->say(keeper::Say::ask_status); !said) {
-    return refuse("", "ask the keeper", said.error());
-  }
-  auto message = hear(controller, keeper::Say::status, kStatusWait_ns);
-  if (!message) return tl::unexpected<Problem>(message.error());
-  return Json::parse(message->text, nullptr, /*allow_exceptions=*/false);
+  return status_of_keeper(controller);
 }
 
 /// The keeper kills as soon as it hears of it, so it hears of it in the round behind the answer.
@@ -144,6 +139,15 @@ tl::unexpected<Problem> no_keeper() {
 constexpr Access kLook{Role::read}, kAdmin{Role::admin};
 
 }  // namespace
+
+Outcome<Json> status_of_keeper(Controller& controller) {
+  if (auto said = controller.lifeline()->say(keeper::Say::ask_status); !said) {
+    return refuse("", "ask the keeper", said.error());
+  }
+  auto message = hear(controller, keeper::Say::status, kStatusWait_ns);
+  if (!message) return tl::unexpected<Problem>(message.error());
+  return Json::parse(message->text, nullptr, /*allow_exceptions=*/false);
+}
 
 void make_room(Controller& controller) noexcept {
   controller.freeze();

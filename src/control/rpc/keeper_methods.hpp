@@ -14,6 +14,9 @@ void add_keeper_methods(Methods& methods, Controller& controller, runtime::Polle
 /// The same names without a keeper: they say what is missing.
 void add_keeper_methods(Methods& methods);
 
+/// What keeper.status answers. `controller` has a lifeline.
+[[nodiscard]] Outcome<Json> status_of_keeper(Controller& controller);
+
 /// The keeper wants the next daemon to go on: this one comes to a quiet point, and its process ends there.
 [[noreturn]] void make_room(Controller& controller) noexcept;
 

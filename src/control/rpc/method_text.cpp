@@ -140,7 +140,10 @@ std::vector<MethodText> fixed_texts() {
        {kPortsName},
        "{trace, name, uid, records_read, missed, over}"},
       {"trace.stop", "ends a trace, whoever began it", {kTrace}, "the trace"},
-      {"version", "of the daemon", {}, "{name, version, pid}"},
+      {"version",
+       "of the daemon, and of each process of one that has a keeper",
+       {},
+       "{name, version, build, pid, processes?}"},
   };
 }
 

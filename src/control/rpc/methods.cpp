@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "base/build_id.hpp"
 #include "base/log_component.hpp"
 #include "base/text/format.hpp"
 #include "control/log/log_context.hpp"
@@ -17,6 +18,7 @@
 #include "control/rpc/capture_methods.hpp"
 #include "control/rpc/dma_methods.hpp"
 #include "control/rpc/doctor_methods.hpp"
+#include "control/rpc/keeper_methods.hpp"
 #include "control/rpc/methods_batch.hpp"
 #include "control/rpc/methods_change.hpp"
 #include "control/rpc/methods_schema.hpp"
@@ -238,8 +240,24 @@ Outcome<Json> backend_list(Controller& controller, const Json& params) {
   return after(nothing(params), std::move(list));
 }
 
-Outcome<Json> version_of(Controller&, const Json& params) {
-  return after(nothing(params), Json{{"name", "vmux"}, {"version", version()}, {"pid", ::getpid()}});
+/// Of a daemon that has a keeper also the others: an upgrade may have left one of them as it was.
+Outcome<Json> version_of(Controller& controller, const Json& params) {
+  Json answer{{"name", "vmux"}, {"version", version()}, {"build", build_id()}, {"pid", ::getpid()}};
+  const auto status = controller.lifeline() == nullptr ? Outcome<Json>{Json::object()} : status_of_keeper(controller);
+  if (status && status->contains("versions")) {
+    const Json& versions = (*status)["versions"];
+    answer["processes"] = Json::array();
+    const auto add = [&](const char* role, const char* pid, const char* program) {
+      const Json process = status->value(pid, Json(0));
+      if (process == 0) return;
+      answer["processes"].push_back(Json{{"role", role}, {"pid", process}, {"version", versions.value(program, "")}});
+    };
+    add("keeper", "keeper", "keeper");
+    add("daemon", "active", "active");
+    add("twin", "twin", "active");
+    add("standby", "standby", "standby");
+  }
+  return after(nothing(params), std::move(answer));
 }
 
 Outcome<Json> log_level(Controller& controller, const Json& object) {

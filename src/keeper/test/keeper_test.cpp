@@ -130,6 +130,49 @@ TEST(Segment, AThreadThatEndsInPeaceLeavesItsPlaceToAnother) {
   Segment::end_thread(*signs);
 }
 
+/// A process whose control thread has begun and shows a mark, until it is killed.
+pid_t begin_marked(const Segment& segment, std::uint32_t mark) {
+  int says[2];
+  EXPECT_EQ(::pipe(says), 0);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    auto own = Segment::adopt(UniqueFd{::dup(segment.fd())});
+    ThreadSigns* const signs = own ? own->begin_thread("control") : nullptr;
+    if (signs == nullptr) ::_exit(1);
+    signs->life.burst = mark;
+    static_cast<void>(::write(says[1], "x", 1));
+    for (;;)
+      ::pause();
+  }
+  char byte = 0;
+  EXPECT_EQ(::read(says[0], &byte, 1), 1);
+  ::close(says[0]);
+  ::close(says[1]);
+  return pid;
+}
+
+TEST(Segment, TellsWhetherItsProcessLivesAndWhatItWasAboutToTouch) {
+  const auto segment = *Segment::create();
+  EXPECT_FALSE(segment.is_alive());
+  EXPECT_TRUE(segment.marks().empty());
+  const pid_t pid = begin_marked(segment, 7);
+  EXPECT_TRUE(segment.is_alive());
+  ::kill(pid, SIGKILL);
+  segment.wait_for_death();
+  EXPECT_FALSE(segment.is_alive());
+  EXPECT_EQ(segment.marks(), std::vector<std::uint32_t>{7});
+  ::waitpid(pid, nullptr, 0);
+}
+
+TEST(Segment, OfAThreadThatEndedInPeaceHasNoMark) {
+  auto segment = *Segment::create();
+  ThreadSigns* const signs = segment.begin_thread("poller0");
+  signs->life.burst = 7;
+  EXPECT_EQ(segment.marks(), std::vector<std::uint32_t>{7});
+  Segment::end_thread(*signs);
+  EXPECT_TRUE(segment.marks().empty());
+}
+
 TEST(Messages, ComeAsTheyWereSent) {
   const auto pair = *ipc::packet_pair();
   const UniqueFd file = *make_memfd("sent", 4096);
