@@ -110,21 +110,36 @@ class Side:
         self.driver.run("stop")
 
 
+class Kept:
+    """The daemon of a keeper. A keeper that saw its daemon stand still would kill it: it is stopped first, and goes on last."""
+
+    def __init__(self, keeper, rpc):
+        self.keeper, self.pid = keeper, rpc("keeper.status")["active"]
+
+    def send_signal(self, number):
+        if number == signal.SIGSTOP:
+            self.keeper.send_signal(number)
+        os.kill(self.pid, number)
+        if number != signal.SIGSTOP:
+            time.sleep(0.01)
+            self.keeper.send_signal(number)
+
+
 class Vmux(Side):
-    def __init__(self, directory, model, ports, memory, flags):
+    def __init__(self, directory, model, ports, memory, flags, is_kept=False):
         super().__init__(ports)
         self.generates = False
         sockets = [directory / f"vm{number}.sock" for number in range(ports)]
         rpc = directory / "rpc.sock"
         self.log = directory / "vmux.log"
-        self.server = start_vmux(["--rpc", str(rpc), "--poller-cpus", str(SERVER_CPU), "--doorbell", "poll", *flags], self.log, [rpc])
+        self.server = start_vmux([*(["--keeper"] if is_kept else []), "--rpc", str(rpc), "--poller-cpus", str(SERVER_CPU), "--doorbell", "poll", *flags], self.log, [rpc])
         self.rpc = Rpc(rpc)
         for number, path in enumerate(sockets):
             self.rpc("port.add", name=f"vm{number}", model=model, socket=str(path), mac=MACS[number])
         bdfs, wrap = behind_interposer(sockets)
         allow = [word for bdf in bdfs for word in ("-a", bdf)]
         self.driver = testpmd("ours", SERVER_CPU, ports, memory, allow, lambda command: [*wrap, *command])
-        self.processes = [self.server, self.driver.process]
+        self.processes = [Kept(self.server, self.rpc) if is_kept else self.server, self.driver.process]
 
     def begin(self, case, size):
         if case == "to host":

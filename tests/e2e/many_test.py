@@ -2,9 +2,13 @@
 """A daemon with 36 attached VMMs, of all models: it starts, stops, starts again, dies and is upgraded."""
 import contextlib
 import os
+import random
 import signal
+import time
 
 import pytest
+from crowd import Crowd, ports_of
+from harness import BIN
 from harness.vmm import CONFIG_SPACE, attach, read_register, write_register
 from harness.vmux import Vmux, wait_until
 from survival_test import kept  # noqa: F401  (a fixture)
@@ -91,4 +95,35 @@ def test_it_dies_and_is_upgraded_under_them(kept):  # noqa: F811
             held[end] = descriptors(kept.status()["active"], held.get(end))
         ports = kept.ctl("port", "list")
         assert [port["mac"] for port in ports] == macs and all(port["connected"] for port in ports)
+    assert kept.stop() == 0, kept.log()
+
+
+MOST_TWICE = 32  # frames of a queue whose daemon died: a burst
+
+
+@pytest.mark.parametrize("rounds", [20, pytest.param(200, marks=pytest.mark.exhaustive)])
+def test_all_have_traffic_while_it_dies_and_is_upgraded(kept, rounds):  # noqa: F811
+    """At random moments. By their numbers no frame is lost, damaged or out of order; of a death each queue may send one burst twice, and nobody anything
+    when it is upgraded. A register that forgets what is read is read beside that."""
+    for name, options in ports_of(kept.directory, COUNT).items():
+        kept.add_port(name, "--mac", options["mac"], *(["--doorbell", options["doorbell"]] if "doorbell" in options else []))
+    gaps = {"SIGKILL": [], "upgrade": []}
+    with Crowd(BIN / "vmux-bench", kept.directory, COUNT, memory_mib=64) as crowd:
+        for _ in range(rounds):
+            # Kills are 2.5 s apart at least, or they would be five in ten seconds.
+            for how, end, pause in (("SIGKILL", kept.kill, (1.3, 1.5)), ("upgrade", kept.upgrade, (1.2, 1.4))):
+                crowd.begin()
+                time.sleep(random.uniform(0, 0.01))
+                end()
+                time.sleep(0.1)
+                seen = crowd.end()
+                gaps[how].append(max(seen["gaps_us"]))
+                assert seen["all_heard"], seen
+                assert {key: seen[key] for key in ("lost", "reordered", "damaged", "registers_wrong")} == \
+                    {"lost": 0, "reordered": 0, "damaged": 0, "registers_wrong": 0}, (how, seen)
+                assert seen["twice"] <= (MOST_TWICE * COUNT if how == "SIGKILL" else 0), (how, seen)
+                time.sleep(random.uniform(*pause))
+        assert {kept.stats(f"vm{number}")["client"]["connections"] for number in range(COUNT)} == {1}
+    for how, seen in gaps.items():
+        print(f"{how}: longest silence of {COUNT} ports in us: median {sorted(seen)[len(seen) // 2]}, longest {max(seen)}")
     assert kept.stop() == 0, kept.log()

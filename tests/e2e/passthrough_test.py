@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(4500)  # the first of these waits for all of th
 
 LOG = BIN.parent.parent / "test-logs/in_host.log"  # what the checks said, with the seconds that each took
 DIRECTORY = Path(__file__).resolve().parent / "in_host"
-FILES = [f"{theme}_checks.py" for theme in ("endpoint", "kernel", "server", "interrupt", "memory", "reset", "group", "driver",
+FILES = [f"{theme}_checks.py" for theme in ("endpoint", "kernel", "server", "interrupt", "memory", "reset", "group", "driver", "survival",
                                              "nvme", "nested")]
 EXHAUSTIVE = {"server_checks.py", "nested_checks.py"}
 

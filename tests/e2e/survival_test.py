@@ -6,11 +6,13 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
 
 import pytest
+from crowd import Crowd, ports_of
 from harness import BIN, unnoticed
 from harness.iavf import script
 from harness.traffic import give_address, ping, send_file, wait_for_peer
@@ -27,8 +29,8 @@ MAC = "02:00:00:00:00:55"
 class Kept(Vmux):
     """A daemon with a keeper; `process` is the keeper."""
 
-    def __init__(self, directory, *flags):
-        super().__init__(directory, "--keeper", *flags)
+    def __init__(self, directory, *flags, **options):
+        super().__init__(directory, "--keeper", *flags, **options)
 
     def status(self):
         return self.ctl("keeper", "status")
@@ -294,6 +296,144 @@ def test_an_upgrade_that_cannot_be_changes_nothing(kept, attached, what):
     assert kept.status()["active"] == before["active"]
     is_served(attached, 10)
     assert kept.stop() == 0, kept.log()
+
+
+def add_crowd(kept, directory, count, switch, prefix=""):
+    """Ports for a crowd on a switch of their own."""
+    directory.mkdir(exist_ok=True)
+    kept.ctl("switch", "add", switch)
+    for name, options in ports_of(directory, count).items():
+        kept.ctl("port", "add", prefix + name, "--model", "e1000", "--socket", options["socket"], "--mac", options["mac"], "--switch", switch,
+                 *(["--doorbell", options["doorbell"]] if "doorbell" in options else []))
+
+
+UNREADY = BIN.parent / "tests" / "vmux-unready"  # says that it could go on, and dies when it has to (tests/poison)
+
+
+def test_an_upgrade_whose_program_dies_is_rolled_back(kept, attached):
+    """The program before goes on, with all that it had: no frame is lost or comes twice, no register access is."""
+    crowd_place = kept.directory / "crowd"
+    add_crowd(kept, crowd_place, 2, "br1", prefix="crowd-")
+    builds = {process["role"]: process["version"] for process in kept.ctl("version")["processes"]}
+    with Crowd(BIN / "vmux-bench", crowd_place, 2, memory_mib=4) as crowd:
+        crowd.begin()
+        done = kept.ctl_run("upgrade", "--binary", UNREADY)
+        time.sleep(0.1)
+        seen = crowd.end()
+    assert done.returncode == 3 and "rolled back" in done.stderr, done
+    assert seen["all_heard"], seen
+    assert not any(seen[what] for what in ("lost", "twice", "reordered", "damaged", "registers_wrong")), seen
+    assert "rolled back" in kept.status()["upgrade"]
+    assert {process["role"]: process["version"] for process in kept.ctl("version")["processes"]} == builds
+    is_served(attached, 10)
+    kept.upgrade()
+    is_served(attached, 20)
+    assert kept.stop() == 0, kept.log()
+
+
+def test_each_process_says_what_it_runs(kept):
+    def versions():
+        return {process["role"]: (process["pid"], process["version"]) for process in kept.ctl("version")["processes"]}
+    before = versions()
+    status = kept.status()
+    assert {role: pid for role, (pid, _) in before.items()} == {"keeper": status["keeper"], "daemon": status["active"], "twin": status["twin"]}
+    assert len({version for _, version in before.values()}) == 1
+    kept.upgrade("--binary", BIN.parent / "tests" / "vmux-poisoned")  # another build, whatever it does
+    wait_until(lambda: versions()["keeper"][1] != before["keeper"][1], "the keeper to be the new one as well")
+    after = versions()
+    assert len({version for _, version in after.values()}) == 1
+    assert after["keeper"][0] == before["keeper"][0] and after["daemon"][0] != before["daemon"][0]
+    assert all(f"{role} {version} (process {pid})" in kept.ctl_run("version").stdout for role, (pid, version) in after.items())
+    assert kept.stop() == 0, kept.log()
+
+
+class ServiceManager:
+    """The store of descriptors of systemd, as sd_notify(3) has it; at the next start it gives all of them."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.stored, self.heard = {}, time.monotonic()
+        threading.Thread(target=self.listen, daemon=True).start()  # a queue of datagrams is short, and who sends may not wait
+
+    def listen(self):
+        while True:
+            text, fds, _, _ = socket.recv_fds(self.socket, 4096, 8)
+            lines = text.decode().split("\n")
+            name = next((line[7:] for line in lines if line.startswith("FDNAME=")), None)
+            if "FDSTOREREMOVE=1" in lines and name in self.stored:
+                os.close(self.stored.pop(name))
+            if "FDSTORE=1" in lines:
+                self.stored[name], = fds
+            self.heard = time.monotonic()
+
+    def look(self):
+        """What is stored, once nothing has come for a moment."""
+        wait_until(lambda: time.monotonic() - self.heard > 0.3, "the service to be quiet")
+        return self.stored
+
+    def start(self, command, log):
+        """The service, with what is stored from descriptor 3 on."""
+        names, fds = list(self.stored), [os.dup(fd) for fd in self.stored.values()]
+
+        def place():
+            high = [os.dup2(fd, 100 + number) for number, fd in enumerate(fds)]
+            for number, fd in enumerate(high):
+                os.dup2(fd, 3 + number)
+            os.closerange(3 + len(fds), 200)
+        environment = {**os.environ, "LISTEN_FDS": str(len(fds)), "LISTEN_FDNAMES": ":".join(names)}
+        try:
+            return subprocess.Popen(["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                    env=environment, preexec_fn=place, close_fds=False)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+
+def test_the_service_managers_store_is_the_second_line(tmp_path, monkeypatch):
+    """Keeper and daemon are killed at once. What leads to the daemon's descriptors is in the store, always the same few, and its VM keeps its card."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify.sock"))
+    manager = ServiceManager(tmp_path / "notify.sock")
+    kept = Kept(tmp_path / "vmux").start()
+    try:
+        names = sorted(manager.look())
+        assert len(names) == 4, names
+        with attach(kept.add_port("vm0", "--mac", MAC)) as vmm:
+            is_served(vmm, 10)
+            kept.kill()
+            assert sorted(manager.look()) == names
+            before = kept.status()
+            for pid in (before["keeper"], before["active"]):
+                os.kill(pid, signal.SIGKILL)
+            kept.process.wait()
+            with open(kept.log_path, "ab") as log:
+                kept.process = manager.start([str(BIN / "vmux"), "--rpc", str(kept.rpc), *kept.flags], log)
+            status = wait_until(lambda: kept.status_if(lambda now: now["active"] != before["active"]), f"the next daemon; vmux said:\n{kept.log()}")
+            assert status["last"]["cause"] == "keeper and daemon died"
+            is_served(vmm, 20)
+        # The keeper alone: the daemon lives, and nobody else goes on for it.
+        manager.look()
+        before = kept.status()
+        kept.process.kill()
+        kept.process.wait()
+        with open(kept.log_path, "ab") as log:
+            kept.process = manager.start([str(BIN / "vmux"), "--rpc", str(kept.rpc), *kept.flags], log)
+        assert wait_until(lambda: kept.status_if(lambda now: now["keeper"] == kept.process.pid), "the next keeper")["active"] == before["active"]
+        assert kept.stop() == 0, kept.log()
+        assert not manager.look(), "what was stored leads nowhere any more"
+    finally:
+        subprocess.run(["pkill", "-9", "-f", str(kept.rpc)], check=False)
+
+
+def test_guest_memory_and_records_are_in_no_core_dump(kept, attached):
+    """Each shared mapping of the daemon is marked `dd`, which says that it is not dumped (proc(5), VmFlags)."""
+    shown = []
+    for line in open(f"/proc/{kept.status()['active']}/smaps", encoding="ascii"):
+        if " /memfd:" in line:
+            shown.append(line.split("/")[-1].strip())
+        elif line.startswith("VmFlags:") and shown and isinstance(shown[-1], str):
+            shown[-1] = (shown[-1], "dd" in line.split())
+    assert len(shown) > 3 and all(is_left_out for _, is_left_out in shown), shown
 
 
 def test_a_dry_run_only_tells(kept, attached):

@@ -3,17 +3,21 @@
 // process goes on, and the client's view of the device is that of a server that nothing has happened to.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/ptrace.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -253,7 +257,7 @@ class Killer {
 /// Everything of one run: the stage, the client on a thread, and one server after another.
 class Trial {
  public:
-  explicit Trial(const Kind& kind) : kind_(kind) {
+  explicit Trial(const Kind& kind, const char* program = VMUX_VICTIM) : kind_(kind), program_(program) {
     stage_fd_ = *make_memfd("stage", sizeof(Stage));
     mapping_ = *Mapping::create(stage_fd_.get(), 0, sizeof(Stage), true);
     int ends[2];
@@ -283,6 +287,8 @@ class Trial {
     return std::move(view_);
   }
   [[nodiscard]] unsigned deaths() const noexcept { return deaths_; }
+  /// A server found that it could not go on, or was killed by somebody else.
+  [[nodiscard]] bool has_given_up() const noexcept { return has_given_up_; }
 
  private:
   static constexpr unsigned kMostDeaths = 1000;
@@ -309,7 +315,7 @@ class Trial {
         if (high[i] >= 0) ::dup2(high[i], kStageFd + i);
       }
       const std::string words[] = {std::to_string(number), std::to_string(before)};
-      ::execl(VMUX_VICTIM, "survival-victim", kind_.model, words[0].c_str(), words[1].c_str(), nullptr);
+      ::execl(program_, "survival-victim", kind_.model, words[0].c_str(), words[1].c_str(), nullptr);
       ::_exit(127);
     }
     twins_.push_back({number, std::move(twin.ours)});
@@ -337,11 +343,13 @@ class Trial {
       if (!is_over_) start();  // else the client has what it wanted, and goes
       return;
     }
-    EXPECT_EQ(status, 0) << "a server ended by itself";
-    if (status != 0) is_over_ = true;
+    has_given_up_ = status != 0;
+    if (has_given_up_) is_over_ = true;
   }
 
   const Kind& kind_;
+  const char* program_;
+  bool has_given_up_ = false;
   UniqueFd stage_fd_, ours_, theirs_;
   Mapping mapping_;
   std::vector<Twin> twins_;
@@ -352,17 +360,47 @@ class Trial {
   unsigned deaths_ = 0;
 };
 
-/// Nobody dies; it is counted how many stops there are.
+/// Nobody dies; it is noted which stops there are.
 class Nobody final : public Killer {
  public:
-  bool lets_live(pid_t) override {
-    ++stops_;
+  /// A system call, on entry or on return.
+  struct Stop {
+    std::uint64_t call = 0;
+    bool is_entry = false;
+    friend auto operator<=>(const Stop&, const Stop&) = default;
+  };
+  bool lets_live(pid_t pid) override {
+    __ptrace_syscall_info info{};
+    ::ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info);
+    const bool is_entry = info.op == PTRACE_SYSCALL_INFO_ENTRY;
+    if (is_entry) last_call_ = info.entry.nr;
+    stops_.push_back({last_call_, is_entry});
     return true;
   }
-  [[nodiscard]] unsigned stops() const noexcept { return stops_; }
+  [[nodiscard]] unsigned stops() const noexcept { return static_cast<unsigned>(stops_.size()); }
+  /// Every `step`th, and the first and the last of each kind: there is none that nobody dies at.
+  [[nodiscard]] std::set<unsigned> chosen(unsigned step) const {
+    std::set<unsigned> all;
+    std::map<Stop, std::pair<unsigned, unsigned>> of_kind;
+    for (unsigned nth = 1; nth < stops(); ++nth) {
+      if (nth % step == 1 || step == 1) all.insert(nth);
+      of_kind.try_emplace(stops_[nth - 1], nth, nth).first->second.second = nth;
+    }
+    for (const auto& [stop, first_and_last] : of_kind)
+      all.insert({first_and_last.first, first_and_last.second});
+    return all;
+  }
+  /// The steps of the journal that a system call is a part of: a request is read, its image written, its answer sent.
+  [[nodiscard]] bool has_all_steps() const {
+    std::set<std::uint64_t> calls;
+    for (const Stop& stop : stops_)
+      calls.insert(stop.call);
+    return calls.contains(SYS_recvmmsg) && calls.contains(SYS_pwrite64) && calls.contains(SYS_sendmmsg);
+  }
 
  private:
-  unsigned stops_ = 0;
+  std::vector<Stop> stops_;
+  std::uint64_t last_call_ = 0;
 };
 
 /// The one that comes to stop `nth` dies there.
@@ -373,6 +411,24 @@ class AtStop final : public Killer {
 
  private:
   unsigned left_;
+};
+
+/// The one that comes to stop `nth` dies `steps` instructions behind it.
+class BehindStop final : public Killer {
+ public:
+  BehindStop(unsigned nth, unsigned steps) : left_(nth), steps_(steps) {}
+  bool lets_live(pid_t) override {
+    if (left_ > 0) {
+      --left_;
+      return true;
+    }
+    if (steps_ == 0) return true;
+    return --steps_ > 0;
+  }
+  [[nodiscard]] int request() const override { return left_ == 0 && steps_ > 0 ? PTRACE_SINGLESTEP : PTRACE_SYSCALL; }
+
+ private:
+  unsigned left_, steps_;
 };
 
 /// Each dies, after some number of stops that is another each time: many before they serve.
@@ -402,14 +458,44 @@ TEST_P(Survival, AtEverySystemCall) {
   ASSERT_GE(expected.size(), 25u);
   const unsigned stops = nobody.stops(), step = stride();
   ASSERT_GT(stops, 500u);
+  ASSERT_TRUE(nobody.has_all_steps());
   unsigned deaths = 0;
-  for (unsigned nth = 1; nth < stops; nth += step) {
+  const auto chosen = nobody.chosen(step);
+  for (const unsigned nth : chosen) {
     AtStop killer{nth};
     Trial run{kind};
     ASSERT_EQ(run.with(killer), expected) << "killed at stop " << nth;
+    ASSERT_FALSE(run.has_given_up()) << "killed at stop " << nth;
     deaths += run.deaths();
   }
-  EXPECT_GE(deaths, stops / step * 9 / 10);
+  EXPECT_GE(deaths, chosen.size() * 9 / 10) << "stops differ a little from run to run";
+}
+
+/// Where a request is served: between a system call that reads it and the next.
+struct Middle {
+  unsigned nth, steps;
+};
+Middle middle_of(std::mt19937& random, unsigned stops) {
+  constexpr unsigned kInstructions = 6000;  // about what a request takes
+  return {1 + static_cast<unsigned>(random()) % (stops - 1), 1 + static_cast<unsigned>(random()) % kInstructions};
+}
+
+TEST_P(Survival, BetweenInstructions) {
+  const Kind& kind = GetParam();
+  Nobody nobody;
+  const View expected = Trial{kind}.with(nobody);
+  std::mt19937 random{7};
+  const unsigned runs = stride() == 1 ? 1000 : 20;
+  unsigned deaths = 0;
+  for (unsigned i = 0; i < runs; ++i) {
+    const Middle middle = middle_of(random, nobody.stops());
+    BehindStop killer{middle.nth, middle.steps};
+    Trial run{kind};
+    ASSERT_EQ(run.with(killer), expected) << middle.steps << " instructions behind stop " << middle.nth;
+    ASSERT_FALSE(run.has_given_up()) << middle.steps << " instructions behind stop " << middle.nth;
+    deaths += run.deaths();
+  }
+  EXPECT_GE(deaths, runs / 2);
 }
 
 TEST_P(Survival, AgainAndAgain) {
@@ -421,9 +507,44 @@ TEST_P(Survival, AgainAndAgain) {
     AgainAndAgain killer{seed, kind.longest_life};
     Trial run{kind};
     ASSERT_EQ(run.with(killer), expected) << "seed " << seed;
+    ASSERT_FALSE(run.has_given_up()) << "seed " << seed;
     deaths += run.deaths();
   }
   EXPECT_GT(deaths, 10u);
+}
+
+// --- servers with a mistake in their journal: would it be seen? ---
+
+/// In how many runs at most a client sees what it should not; 0: in none.
+template <class MakeKiller>
+unsigned runs_until_seen(const char* program, unsigned most, MakeKiller&& make) {
+  const Kind& kind = kKinds[0];
+  Nobody nobody;
+  const View expected = Trial{kind, program}.with(nobody);  // nobody dies: nothing is wrong with it
+  EXPECT_EQ(expected, Trial{kind}.with(nobody));
+  for (unsigned i = 1; i <= most; ++i) {
+    auto killer = make(i, nobody);
+    Trial run{kind, program};
+    if (run.with(killer) != expected || run.has_given_up()) return i;
+  }
+  return 0;
+}
+
+// It says that it has read a request when it has, not before: what one who died had read is lost.
+TEST(SurvivalOfMistakes, ACommitOutOfOrderIsSeen) {
+  EXPECT_NE(runs_until_seen(VMUX_VICTIM_OUT_OF_ORDER, 200,
+                            [&](unsigned i, const Nobody& nobody) { return AtStop{1 + i * 7 % nobody.stops()}; }),
+            0u);
+}
+
+TEST(SurvivalOfMistakes, AnUndoRecordThatIsSkippedIsSeen) {
+  std::mt19937 random{7};
+  EXPECT_NE(runs_until_seen(VMUX_VICTIM_WITHOUT_UNDO, 300,
+                            [&](unsigned, const Nobody& nobody) {
+                              const Middle middle = middle_of(random, nobody.stops());
+                              return BehindStop{middle.nth, middle.steps};
+                            }),
+            0u);
 }
 
 }  // namespace

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A message, or a burst of frames, that kills whoever takes it ends its own port: 35 neighbours with traffic lose nothing. The daemon is vmux-poisoned
+(tests/poison), which dies of both where vmux does not."""
+import contextlib
+import subprocess
+import time
+
+import pytest
+from crowd import Crowd
+from harness import BIN
+from harness.vmm import CONFIG_SPACE, attach, read_register, write_register
+from harness.vmux import wait_until
+from survival_test import Kept, add_crowd
+
+PROGRAM = BIN.parent / "tests" / "vmux-poisoned"
+NEIGHBOURS = 34  # in pairs, and one whose registers are read
+VET, DEADLY = 0x38, 0xdead
+MOST_TWICE = 32
+
+
+@pytest.fixture
+def poisoned(tmp_path):
+    daemon = Kept(tmp_path / "vmux", wrap=lambda command: [str(PROGRAM), *command[1:]])
+    try:
+        yield daemon.start()
+    finally:
+        subprocess.run(["pkill", "-9", "-f", str(daemon.rpc)], check=False)
+
+
+@contextlib.contextmanager
+def neighbours(kept):
+    """34 cards that send to each other, and one that is read: in all of it nobody loses anything, and two bursts a queue come twice at most."""
+    add_crowd(kept, kept.directory / "crowd", NEIGHBOURS, "br1")
+    with Crowd(BIN / "vmux-bench", kept.directory / "crowd", NEIGHBOURS, memory_mib=64) as crowd:
+        crowd.begin()
+        yield
+        time.sleep(0.2)
+        seen = crowd.end()
+        assert seen["all_heard"], seen
+        assert not seen["lost"] + seen["reordered"] + seen["damaged"] + seen["registers_wrong"], seen
+        assert seen["twice"] <= 2 * MOST_TWICE * NEIGHBOURS, seen
+        assert {kept.stats(f"vm{number}")["client"]["connections"] for number in range(NEIGHBOURS)} == {1}
+
+
+def wait_for_two_deaths(kept):
+    wait_until(lambda: kept.status_if(lambda now: now["takeovers"] == 2), f"two deaths; vmux said:\n{kept.log()}", pause=0.02)
+    time.sleep(0.5)  # and not a third
+    assert kept.status()["takeovers"] == 2
+
+
+def test_a_register_write_that_kills_ends_its_session_alone(poisoned):
+    with neighbours(poisoned):
+        with attach(poisoned.add_port("victim")) as vmm:
+            write_register(vmm, 1, VET, 0x8100)
+            with pytest.raises(AssertionError, match="hung up"):
+                write_register(vmm, 2, VET, DEADLY)
+            wait_for_two_deaths(poisoned)
+        assert "2 processes in a row died of a message of its client" in poisoned.log()
+        with attach(poisoned.socket("victim")) as vmm:  # whoever comes next is served
+            read_register(vmm, 1, 0, CONFIG_SPACE)
+    assert poisoned.stop() == 0, poisoned.log()
+
+
+def test_a_burst_that_kills_stops_its_port_alone(poisoned):
+    victims = poisoned.directory / "victims"
+    with neighbours(poisoned):
+        add_crowd(poisoned, victims, 2, "br2", prefix="victim-")
+        with Crowd(BIN / "vmux-bench", victims, 2, memory_mib=4) as crowd:
+            crowd.poison()
+            wait_for_two_deaths(poisoned)
+            assert "victim-vm0: 2 processes in a row died in the first burst" in poisoned.log()
+            ports = {port["name"]: port for port in poisoned.ctl("port", "list")}
+            assert ports["victim-vm0"]["connected"] and ports["victim-vm1"]["connected"]
+            assert poisoned.ctl("port", "show", "victim-vm0")["link"] == "down"
+            told = [event["name"] for event in poisoned.ctl("events")["events"] if event["event"] == "device_fault"]
+            assert told == ["victim-vm0"]
+            # It stays so from one daemon to the next, until somebody switches it on: the burst is still there.
+            poisoned.upgrade()
+            time.sleep(0.5)
+            assert poisoned.status()["takeovers"] == 3
+            poisoned.ctl("port", "set", "victim-vm0", "link=up")
+            wait_until(lambda: poisoned.status_if(lambda now: now["takeovers"] == 5), "two more deaths", pause=0.02)
+            crowd.process.kill()
+    assert poisoned.stop() == 0, poisoned.log()
