@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "ipc/left_behind.hpp"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <span>
 
@@ -115,6 +117,8 @@ void give_up(const state::Suspended& from) noexcept {
   for (const char* const name : {"connection", "twin"}) {
     if (auto socket = from.fds.copy(name)) Connection{std::move(*socket)}.hang_up();
   }
+  // Others may have duplicates of it. Whoever is to listen at its path finds nobody who does.
+  if (auto listener = from.fds.copy("listener")) ::shutdown(listener->get(), SHUT_RDWR);
 }
 
 }  // namespace vmux::ipc

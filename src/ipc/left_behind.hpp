@@ -85,7 +85,8 @@ using Fetch = std::function<Result<std::map<int, UniqueFd>>(const std::vector<in
 /// enough.
 [[nodiscard]] bool keep_numbers(std::vector<UniqueFd>& fds, std::vector<UniqueFd>& kept);
 
-/// Nobody goes on: clients read the end of their streams. Of sockets named `connection` and `twin`.
+/// Nobody goes on: clients read the end of their streams, and nobody is let in any more. Of sockets named `connection`,
+/// `twin` and `listener`.
 void give_up(const state::Suspended& from) noexcept;
 
 }  // namespace vmux::ipc

@@ -165,6 +165,7 @@ tl::expected<void, std::string> PhysicalFunction::take_notices(const state::FdBa
 }
 
 void PhysicalFunction::go_on() noexcept {
+  if (!open_) return;
   group_->settle_adopted([](const kvfio::Group::Member& member) {
     const auto& function = static_cast<const PhysicalFunction&>(member);
     return function.open_ != nullptr && function.masters_bus();

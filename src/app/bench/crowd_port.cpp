@@ -98,7 +98,7 @@ Result<void> CrowdPort::bring_up(unsigned number, unsigned peer) {
       if (auto done = write(at, value); !done) return done;
     }
   }
-  for (const auto& [at, value] : {std::pair{kRctl, kRctlEnablePromiscuousStripCrc}, std::pair{kTctl, kTctlEnablePad},
+  for (const auto& [at, value] : {std::pair{kRctl, kRctlEnableOwnStripCrc}, std::pair{kTctl, kTctlEnablePad},
                                   std::pair{kRdt, kDescriptors - 1}}) {
     if (auto done = write(at, value); !done) return done;
   }

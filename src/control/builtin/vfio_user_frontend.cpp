@@ -90,6 +90,7 @@ std::unique_ptr<vfio_user::Server> take_over(const FrontendRequest& request, pci
     auto server = vfio_user::Server::adopt_paused(poller, endpoint, options, left->state);
     if (server) return std::move(*server);
     logf(LogLevel::error, "{}: it cannot go on, and its client is sent away: {}", request.name, server.error());
+    endpoint.go_on();  // for the next one: it had stopped for what it was to take over
   }
   vfio_user::Server::give_up(std::move(left->state));
   return nullptr;
