@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The eventfds by which queues tell the guest (SET_VRING_CALL) and the front end (SET_VRING_ERR).
+// How queues tell the guest (SET_VRING_CALL) and the front end (SET_VRING_ERR), and the device its front end that its
+// configuration has changed.
 #pragma once
+
+#include <sys/socket.h>
 
 #include <utility>
 #include <vector>
@@ -8,6 +11,7 @@
 #include "pci/interrupts/irq_vector.hpp"
 #include "virtio/device.hpp"
 #include "vmux/base/unique_fd.hpp"
+#include "wire/vhost_user.hpp"
 
 namespace vmux::vhost_user {
 
@@ -19,9 +23,18 @@ class Calls final : public virtio::Signals {
   void queue_used(unsigned queue) noexcept override {
     if (queue < sinks_.size()) sinks_[queue].signal();
   }
-  /// Link and speed of a card are the front end's own configuration space; it has to hang up to show a link that is
-  /// down.
-  void config_changed() noexcept override {}
+  [[nodiscard]] int eventfd(unsigned queue) const noexcept override {
+    return queue < sinks_.size() && sinks_[queue].has_listener() ? sinks_[queue].fd() : -1;
+  }
+  /// CONFIG_CHANGE, to which there is no answer, by a channel that the front end gave. Without one it is not to be
+  /// told: link and speed of a card are its own configuration space, and it is hung up on to show a link that is down.
+  /// Who does not read it has it filled, and hears no more than that.
+  void config_changed() noexcept override {
+    if (!channel_) return;
+    const wire::vhost_user::Header message{wire::vhost_user::kConfigChange, wire::vhost_user::header_flags::kVersion,
+                                           0};
+    static_cast<void>(::send(channel_.get(), &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL));
+  }
   void state_changed() noexcept override { has_changed_ = true; }
   void queue_failed(unsigned queue) noexcept override {
     if (queue < errors_.size() && errors_[queue]) signal_peer_eventfd(errors_[queue].get());
@@ -34,6 +47,9 @@ class Calls final : public virtio::Signals {
   UniqueFd set_error(unsigned ring, UniqueFd eventfd) noexcept {
     return std::exchange(errors_[ring], std::move(eventfd));
   }
+  [[nodiscard]] int channel() const noexcept { return channel_.get(); }  ///< SET_BACKEND_REQ_FD; -1: none
+  /// The one before.
+  UniqueFd set_channel(UniqueFd socket) noexcept { return std::exchange(channel_, std::move(socket)); }
   /// Home thread: what a saved state has of the device is different since this was asked last.
   [[nodiscard]] bool take_change() noexcept { return std::exchange(has_changed_, false); }
   void drop_all() noexcept {
@@ -41,11 +57,13 @@ class Calls final : public virtio::Signals {
       sink.drop();
     for (UniqueFd& error : errors_)
       error.reset();
+    channel_.reset();
   }
 
  private:
   std::vector<pci::IrqSink> sinks_;
   std::vector<UniqueFd> errors_;  // the home thread's alone
+  UniqueFd channel_;              // the same
   bool has_changed_ = false;
 };
 

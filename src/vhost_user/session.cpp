@@ -26,6 +26,7 @@ constexpr std::size_t kOutputLimit = 16 << 10;     // unsent answers beyond whic
 constexpr std::uint64_t kTurn_ns = 500'000;        // requests of one session, then the others of the poller
 constexpr std::uint64_t kPatrol_ns = 200'000'000;  // how soon a truncated memory file is noticed while idle
 constexpr std::size_t kTable = sizeof(wv::MemoryTable);
+constexpr std::size_t kConfig = sizeof(wv::Config);
 constexpr std::size_t kLongestTable = kTable + wv::kMaxTableRegions * sizeof(wv::Region);
 
 }  // namespace
@@ -64,6 +65,9 @@ struct RequestTable {
       {Request::send_rarp, &S::send_rarp, 8, 8, 0, 0, pf::rarp, false},
       {Request::net_set_mtu, &S::net_set_mtu, 8, 8, 0, 0, pf::net_mtu, false},
       {Request::reset_device, &S::reset_device, 0, 0, 0, 0, pf::reset_device, false},
+      {Request::set_backend_req_fd, &S::set_backend_req_fd, 0, 8, 1, 1, pf::backend_req, false},
+      {Request::get_config, &S::get_config, kConfig, kConfig + wv::kMostConfig, 0, 0, pf::config, true},
+      {Request::set_config, &S::set_config, kConfig, kConfig + wv::kMostConfig, 0, 0, pf::config, false},
       {Request::get_max_mem_slots, &S::get_max_mem_slots, 0, 0, 0, 0, pf::configure_mem_slots, true},
       {Request::add_mem_reg, &S::add_mem_reg, 40, 40, 1, 1, pf::configure_mem_slots, false},
       {Request::rem_mem_reg, &S::rem_mem_reg, 40, 40, 0, 1, pf::configure_mem_slots, false},

@@ -169,6 +169,11 @@ class Session final : private runtime::Task {
   [[nodiscard]] std::uint64_t offered_features() const noexcept;
   [[nodiscard]] std::uint64_t offered_protocol_features() const noexcept;
 
+  // session_config.cpp: configuration space, of devices whose front end has none of its own
+  Result<void> get_config(const Message& message);
+  Result<void> set_config(const Message& message);
+  Result<void> set_backend_req_fd(const Message& message);
+
   // session_memory.cpp: memory and its dirty log
   Result<void> set_mem_table(const Message& message);
   Result<void> add_mem_reg(const Message& message);

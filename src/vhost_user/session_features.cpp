@@ -52,6 +52,8 @@ std::uint64_t Session::offered_protocol_features() const noexcept {
   if (context_.device.kind() == wire::virtio::net::kDevice) {
     if (context_.options.announce) offered |= pf::rarp;
     if ((context_.device.features() & net::mtu) != 0) offered |= pf::net_mtu;
+  } else {
+    offered |= pf::config | pf::backend_req;
   }
   return offered;
 }

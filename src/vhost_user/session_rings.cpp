@@ -144,10 +144,12 @@ Result<void> Session::set_vring_call(const Message& message) {
   pci::IrqSink& sink = context_.calls[taken->index];
   if (!taken->fd) {
     sink.drop();
+    context_.device.call_changed(taken->index);
     return {};
   }
   if (auto prepared = sink.prepare(); !prepared) return prepared;
   sink.replace(taken->fd);
+  context_.device.call_changed(taken->index);
   if (rings_[taken->index].runs) sink.signal();
   return {};
 }

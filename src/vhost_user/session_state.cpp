@@ -21,7 +21,7 @@ namespace wv = wire::vhost_user;
 
 constexpr std::uint64_t kLongestWait_ns = 86'400'000'000'000;  // a day, for the first request
 constexpr std::string_view kKick = "kick", kCall = "call", kError = "error";
-const std::string kLog = "log";
+const std::string kLog = "log", kChannel = "channel";
 
 std::optional<SavedRing::Addresses> plain(const std::optional<wv::RingAddresses>& from) {
   if (!from) return std::nullopt;
@@ -67,6 +67,9 @@ Result<void> Session::save(state::Writer& into, state::FdBag& fds, bool with_str
   if (log_) {
     saved.log = SavedSession::Log{log_->offset(), log_->size()};
     if (auto done = fds.put_copy(kLog, log_->fd()); !done) return done;
+  }
+  if (const int channel = context_.calls.channel(); channel >= 0) {
+    if (auto done = fds.put_copy(kChannel, channel); !done) return done;
   }
   saved.regions = map_.save();
   if (auto done = save_rings(saved, fds); !done) return done;
@@ -148,6 +151,7 @@ tl::expected<void, std::string> Session::load(const SavedSession& saved, const s
   } else if (context_.memory.is_logging()) {
     return bad("logs what is written, and has no log");
   }
+  if (auto channel = fds.copy(kChannel)) static_cast<void>(context_.calls.set_channel(std::move(*channel)));
   for (unsigned i = 0; i < rings_.size(); ++i) {
     if (auto done = load_ring(i, saved.rings[i], fds); !done) return done;
   }

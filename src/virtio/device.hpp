@@ -25,6 +25,9 @@ class Signals {
   virtual ~Signals() = default;
   /// Any poller: the driver wants to hear that chains of this queue were used.
   virtual void queue_used(unsigned queue) noexcept = 0;
+  /// Home thread: what the kernel may signal in place of queue_used(), until call_changed(); -1: nobody listens, or the
+  /// transport has no such thing.
+  [[nodiscard]] virtual int eventfd(unsigned /*queue*/) const noexcept { return -1; }
   /// Home thread: what read_config() shows has changed.
   virtual void config_changed() noexcept = 0;
   /// Home thread: something that save() has, and the arena has not, has changed.
@@ -65,6 +68,8 @@ class Device : public Traced {
   [[nodiscard]] virtual QueueState queue_state(unsigned queue) noexcept = 0;  ///< not in a round
   /// The driver says that there are new chains.
   virtual void kicked(unsigned queue) noexcept = 0;
+  /// Signals::eventfd() of the queue is another one now.
+  virtual void call_changed(unsigned /*queue*/) noexcept {}
   /// Stops all queues and forgets the driver; `client_gone`: and its client.
   virtual void reset(bool client_gone) noexcept = 0;
   /// A network card: tells the network where this station is now (a broadcast RARP), for drivers that do not do so

@@ -123,6 +123,17 @@ struct SingleRegion {
 };
 static_assert(sizeof(SingleRegion) == 40 && offsetof(SingleRegion, region) == 8);
 
+// "Virtio device config space"; as many bytes as `size` follow.
+struct Config {
+  Le<std::uint32_t> offset, size, flags;
+};
+static_assert(sizeof(Config) == 12);
+inline constexpr std::uint32_t kMostConfig = 256;
+inline constexpr std::uint32_t kConfigWritable = 0, kConfigMigration = 1;
+
+// "Back-end message types", by the socket that SET_BACKEND_REQ_FD brings.
+inline constexpr std::uint32_t kConfigChange = 2;
+
 // "Log description"
 struct Log {
   Le<std::uint64_t> size, offset;

@@ -15,7 +15,7 @@ namespace feature {
 [[nodiscard]] constexpr std::uint64_t bit(unsigned number) noexcept { return std::uint64_t{1} << number; }
 inline constexpr std::uint64_t indirect_desc = bit(28), event_idx = bit(29), version_1 = bit(32),
                                access_platform = bit(33), ring_packed = bit(34), in_order = bit(35),
-                               notification_data = bit(38), ring_reset = bit(40);
+                               order_platform = bit(36), notification_data = bit(38), ring_reset = bit(40);
 }  // namespace feature
 
 /// The device status field ([VIRTIO] 2.1).
@@ -187,4 +187,43 @@ struct QueueCoalescing {
 static_assert(sizeof(QueueCoalescing) == 12);
 
 }  // namespace net
+
+// --- block device ([VIRTIO] 5.2) ---
+
+namespace blk {
+
+inline constexpr std::uint16_t kDevice = 2;
+
+namespace feature {
+using virtio::feature::bit;
+inline constexpr std::uint64_t size_max = bit(1), seg_max = bit(2), geometry = bit(4), ro = bit(5), blk_size = bit(6),
+                               flush = bit(9), topology = bit(10), config_wce = bit(11), mq = bit(12),
+                               discard = bit(13), write_zeroes = bit(14);
+}  // namespace feature
+
+struct Config {                // 5.2.4
+  Le<std::uint64_t> capacity;  // in sectors of 512 bytes
+  Le<std::uint32_t> size_max, seg_max;
+  Le<std::uint16_t> cylinders;
+  std::uint8_t heads = 0, sectors = 0;
+  Le<std::uint32_t> blk_size;
+  std::uint8_t physical_block_exp = 0, alignment_offset = 0;
+  Le<std::uint16_t> min_io_size;
+  Le<std::uint32_t> opt_io_size;
+  std::uint8_t writeback = 0, unused0 = 0;
+  Le<std::uint16_t> num_queues;
+  Le<std::uint32_t> max_discard_sectors, max_discard_seg, discard_sector_alignment, max_write_zeroes_sectors,
+      max_write_zeroes_seg;
+  std::uint8_t write_zeroes_may_unmap = 0;
+  std::array<std::uint8_t, 3> unused1{};
+};
+static_assert(sizeof(Config) == 60 && offsetof(Config, writeback) == 32 && offsetof(Config, num_queues) == 34);
+
+struct Header {  // 5.2.6, of each request
+  Le<std::uint32_t> type, reserved;
+  Le<std::uint64_t> sector;
+};
+static_assert(sizeof(Header) == 16);
+
+}  // namespace blk
 }  // namespace vmux::wire::virtio
