@@ -26,12 +26,14 @@ using protocol_test::Bytes;
 inline constexpr unsigned kGetFeatures = 1, kSetFeatures = 2, kSetOwner = 3, kResetOwner = 4, kSetMemTable = 5,
                           kSetLogBase = 6, kSetLogFd = 7, kSetNum = 8, kSetAddr = 9, kSetBase = 10, kGetBase = 11,
                           kSetKick = 12, kSetCall = 13, kSetErr = 14, kGetProtocol = 15, kSetProtocol = 16,
-                          kGetQueueNum = 17, kSetEnable = 18, kSendRarp = 19, kSetMtu = 20, kResetDevice = 34,
-                          kGetSlots = 36, kAddRegion = 37, kRemRegion = 38, kSetStatus = 39, kGetStatus = 40;
+                          kGetQueueNum = 17, kSetEnable = 18, kSendRarp = 19, kSetMtu = 20, kSetChannel = 21,
+                          kGetConfig = 24, kSetConfig = 25, kResetDevice = 34, kGetSlots = 36, kAddRegion = 37,
+                          kRemRegion = 38, kSetStatus = 39, kGetStatus = 40;
 inline constexpr unsigned kVersion = 1, kReply = 4, kNeedReply = 8;
 // Protocol features.
 inline constexpr std::uint64_t kMq = 1, kLogShm = 1 << 1, kRarp = 1 << 2, kAck = 1 << 3, kMtu = 1 << 4,
-                               kReset = 1 << 13, kSlots = 1 << 15, kStatus = 1 << 16;
+                               kBackendReq = 1 << 5, kConfig = 1 << 9, kReset = 1 << 13, kSlots = 1 << 15,
+                               kStatus = 1 << 16;
 // Features of virtio.
 inline constexpr std::uint64_t kLogAll = 1ull << 26, kIndirect = 1ull << 28, kEventIdx = 1ull << 29,
                                kProtocolFeatures = 1ull << 30, kVersion1 = 1ull << 32, kPacked = 1ull << 34;
@@ -83,6 +85,10 @@ class TestDevice final : public virtio::Device {
   void set_dma(bool enabled) noexcept override { dma = enabled; }
   bool accept(std::uint64_t features) noexcept override;
   void read_config(std::size_t offset, std::span<std::byte> into) const noexcept override;
+  void write_config(std::size_t offset, std::span<const std::byte> from) noexcept override {
+    heard.push_back("config " + std::to_string(offset) + " " + std::to_string(from.size()));
+  }
+  void call_changed(unsigned queue) noexcept override { other_calls.push_back(queue); }
   void start_queue(unsigned queue, const virtio::QueueSetup& setup, const virtio::QueueState& state) noexcept override;
   virtio::QueueState stop_queue(unsigned queue) noexcept override;
   virtio::QueueState queue_state(unsigned queue) noexcept override { return states[queue]; }
@@ -108,6 +114,7 @@ class TestDevice final : public virtio::Device {
   std::array<virtio::QueueState, 16> states{};  // given at the start, and at the stop as the test has left them
   std::array<bool, 16> runs{};
   std::vector<std::string> heard;
+  std::vector<unsigned> other_calls;
 };
 
 struct Reply {

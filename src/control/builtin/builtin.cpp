@@ -12,6 +12,7 @@
 #include "backend/tap/tap_port.hpp"
 #include "backend/traffic/traffic_port.hpp"
 #include "control/builtin/builtin_passthrough.hpp"
+#include "control/builtin/builtin_vdpa.hpp"
 #include "control/builtin/vfio_user_frontend.hpp"
 #include "control/builtin/vhost_user_frontend.hpp"
 #include "control/model/catalogue.hpp"
@@ -354,6 +355,8 @@ Result<std::unique_ptr<Device>> make_virtio_net(const DeviceRequest& request, ru
 
 constexpr std::string_view kVirtioVariants[] = {"packed", "split"};
 constexpr std::string_view kVirtioTransports[] = {kVfioUser, kVhostUser};
+constexpr std::string_view kVdpaVariants[] = {"direct", "shadow"};
+constexpr std::string_view kVdpaTransports[] = {kVhostUser};
 constexpr std::string_view kIavfVariants[] = {"e810", "xl710"};
 
 constexpr auto kModels = std::to_array<ModelEntry>({
@@ -405,6 +408,34 @@ constexpr auto kModels = std::to_array<ModelEntry>({
      .own_thread = thread_of_passthrough,
      .explain = explain_passthrough,
      .describe = describe_passthrough},
+    {.name = "vdpa-net",
+     .mode = "vdpa-net",
+     .description = "virtio network function, for a VM's vhost-user card",
+     .takes_device = true,
+     .max_queues = 16,
+     .doorbell = Doorbell::poll,
+     .make = make_vdpa_net,
+     .own_thread = thread_of_vdpa,
+     .explain = explain_passthrough,
+     .variants = kVdpaVariants,
+     .transports = kVdpaTransports,
+     .describe = describe_vdpa_net,
+     .is_past_switch = true,
+     .usual_queues = 1},
+    {.name = "vdpa-blk",
+     .mode = "vdpa-blk",
+     .description = "virtio block function, for a VM's vhost-user disk",
+     .takes_device = true,
+     .max_queues = 1,
+     .doorbell = Doorbell::poll,
+     .make = make_vdpa_blk,
+     .has_port = false,
+     .own_thread = thread_of_vdpa,
+     .explain = explain_passthrough,
+     .variants = kVdpaVariants,
+     .transports = kVdpaTransports,
+     .kind = DeviceKind::blk,
+     .describe = describe_vdpa_blk},
 });
 
 constexpr auto kBackends = std::to_array<BackendEntry>({

@@ -54,6 +54,7 @@ Controller::~Controller() {
   ports_.clear();
   uplinks_.clear();
   switches_.clear();
+  lasting_.clear();
 }
 
 Controller::Thread::~Thread() {
@@ -189,6 +190,7 @@ Outcome<> Controller::open(const PortSpec& asked) {
     auto thread = thread_named(model.own_thread(request));
     if (!thread) return tl::unexpected<Problem>(thread.error());
     port.own_thread = std::move(*thread);
+    if (model.has_port) lasting_[model.own_thread(request)] = port.own_thread;
     request.pollers = {port.own_thread->poller.get()};
   }
   port.watch = port.own_thread ? port.own_thread->watch.get() : threads_.at(spec.poller.value_or(0))->watch.get();
@@ -283,6 +285,8 @@ Controller::PortState Controller::state_of(const Port& port) {
   state.is_ready = port.device->is_ready();
   state.is_connected = port.frontend->state().is_connected;
   port.device->report(state.model);
+  state.serving_mode = port.device->serving_mode();
+  state.serving = port.device->serving();
   port.frontend->report(state.client);
   return state;
 }

@@ -111,6 +111,8 @@ class Controller {
     bool is_ready = false;  ///< the guest's driver is up
     bool is_connected = false;
     CounterReport model, client;
+    const char* serving_mode = nullptr;  ///< see Device::serving_mode()
+    std::optional<Serving> serving;
   };
   /// Of a port that is in the inventory.
   [[nodiscard]] PortState port_state(const std::string& name) const;
@@ -269,6 +271,7 @@ class Controller {
   std::map<std::string, std::unique_ptr<switching::Switch>> switches_;
   std::map<std::string, Plug> uplinks_;
   std::map<std::string, std::weak_ptr<Thread>> own_threads_;  // of the ports that have their own
+  std::map<std::string, std::shared_ptr<Thread>> lasting_;    // of these, where a switch may have a shard for ever
   std::map<std::string, Port> ports_;
   std::set<std::string> unsettled_rules_;      // switches that have not been given their rules yet
   std::map<std::string, LiveMirror> mirrors_;  // by the name of whoever is mirrored

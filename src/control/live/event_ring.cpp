@@ -30,6 +30,8 @@ constexpr auto kTexts = std::to_array<EventText>({
     {EventType::trace_started, "trace_started", "somebody sees its registers, messages and commands from now on",
      "their user (uid)"},
     {EventType::trace_stopped, "trace_stopped", "they do no longer", "their user (uid)"},
+    {EventType::serving, "serving",
+     "somebody else serves its queues: `detail` says who (direct, shadow, software, waiting or stopped)", nullptr},
 });
 
 std::uint64_t wall_ns() noexcept {

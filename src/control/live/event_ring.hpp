@@ -32,6 +32,7 @@ enum class EventType : std::uint8_t {
   capture_stopped,
   trace_started,
   trace_stopped,
+  serving,
 };
 
 struct EventText {

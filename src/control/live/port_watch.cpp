@@ -18,6 +18,7 @@ void PortWatch::add(std::string name, Device& device, Frontend& frontend) {
   ports_.push_back({std::move(name), &device, &frontend});
   ports_.back().faults = device.faults();
   ports_.back().is_ready = device.is_ready();
+  ports_.back().serving = device.serving_mode();
 }
 
 void PortWatch::remove(const std::string& name) noexcept {
@@ -54,6 +55,10 @@ void PortWatch::look(Port& port) noexcept {
   if (has_come) events_.write(EventType::attached, kPort, port.name, client.connections);
   if (has_come && !client.is_connected) events_.write(EventType::detached, kPort, port.name);  // and gone again
   if (!port.is_ready && is_ready) events_.write(EventType::ready, kPort, port.name);
+  if (const char* const serving = port.device->serving_mode(); serving != port.serving) {
+    port.serving = serving;
+    events_.write(EventType::serving, kPort, port.name, 0, serving);
+  }
   port.client = client;
   port.is_ready = is_ready;
   port.faults = faults;

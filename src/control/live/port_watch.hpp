@@ -39,6 +39,7 @@ class PortWatch final : public runtime::Task {
     Frontend::State client{};
     std::uint64_t faults = 0;
     bool is_ready = false;
+    const char* serving = nullptr;  // Device::serving_mode(), which is static text
   };
   void look(Port& port) noexcept;
 

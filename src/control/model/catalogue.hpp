@@ -57,10 +57,12 @@ struct ModelEntry {
   std::span<const std::string_view> transports = kOverVfioUser;  ///< that serve it; the same
   DeviceKind kind = DeviceKind::net;
   DescribeCounters describe = nullptr;  ///< nullptr: it counts nothing
+  bool is_past_switch = false;          ///< its frames mostly go another way than through its side towards the switch
+  unsigned usual_queues = 4;            ///< pairs, at most, of ports that do not say
 
   /// Pairs of a port that asks for so many; as many as suit a small VM when it does not say.
   [[nodiscard]] unsigned queues(std::optional<unsigned> asked) const noexcept {
-    return asked.value_or(std::min(max_queues, 4u));
+    return asked.value_or(std::min(max_queues, usual_queues));
   }
 };
 

@@ -23,6 +23,16 @@ class Hardware;
 
 enum class DeviceKind : unsigned char { net, blk };
 
+/// Who serves the guest's queues, of a device where that changes.
+struct Serving {
+  std::string reason;                   ///< why it is not the best there is; empty: it is
+  unsigned queues = 1;                  ///< of a disk; pairs of a card
+  std::uint16_t ring_size = 0;          ///< descriptors: longer rings are not served directly
+  std::uint64_t features = 0;           ///< of the function
+  unsigned vectors = 0;                 ///< the same; 0: it is not there
+  std::vector<std::string> vm_options;  ///< of QEMU's device: without these it is not the best there is
+};
+
 /// A live device: a model or a physical one. Made, used and destroyed on its home poller.
 class Device {
  public:
@@ -50,6 +60,9 @@ class Device {
   /// How often something of it stopped for what its guest gave it.
   [[nodiscard]] virtual std::uint64_t faults() const noexcept { return 0; }
   virtual void report(CounterReport& /*into*/) const {}
+  /// "direct", "shadow", "software", "waiting" or "stopped", of a device that has a Serving; nullptr: it has none.
+  [[nodiscard]] virtual const char* serving_mode() const noexcept { return nullptr; }
+  [[nodiscard]] virtual std::optional<Serving> serving() const { return std::nullopt; }
 
   /// What passes between it and its driver or client is told to this tracer; nullptr: to nobody.
   virtual void set_tracer(Tracer* tracer) noexcept {

@@ -73,6 +73,7 @@ Outcome<PortSpec> Inventory::add(PortSpec spec) {
   if (!spec.access.group) spec.access.group = daemon_.port_access.group;
   if (!spec.access.mode) spec.access.mode = daemon_.port_access.mode.value_or(kSocketMode);
   const ModelEntry& model = *catalogue_.model(spec.model);
+  if (auto ok = check_past_switch(spec, model); !ok) return tl::unexpected(ok.error());
   if (model.has_port) {
     if (auto ok = give_mac(spec); !ok) return tl::unexpected(ok.error());
     if (!spec.link) spec.link = Link::up;
@@ -189,6 +190,25 @@ Outcome<> Inventory::check_device(PortSpec& spec) const {
     return refuse(ProblemKind::already_exists, "device", fmt::format("{} is that of port {}", *spec.device, port.name));
   }
   return {};
+}
+
+/// What a switch does to frames would hold only now and then.
+Outcome<> Inventory::check_past_switch(const PortSpec& spec, const ModelEntry& model) const {
+  if (!model.is_past_switch) return {};
+  const char* const field = spec.vlan.is_aware()              ? "vlan"
+                            : !spec.static_macs.empty()       ? "static_macs"
+                            : spec.mirror                     ? "mirror"
+                            : spec.anti_spoof.value_or(false) ? "anti_spoof"
+                            : spec.limit_in                   ? "limit_in"
+                            : spec.limit_out                  ? "limit_out"
+                            : spec.limit_flood                ? "limit_flood"
+                            : spec.isolation                  ? "isolation"
+                                                              : nullptr;
+  if (field == nullptr) return {};
+  return refuse(ProblemKind::invalid, field,
+                fmt::format("the frames of {} leave through its function, past every switch: such things are for the "
+                            "function's owner to set (ip link set PF vf N ...)",
+                            model.name));
 }
 
 /// What only makes sense on a switch is not for a port that has no side there.

@@ -120,6 +120,7 @@ class Inventory {
   Outcome<> check_model(PortSpec& spec) const;
   Outcome<> check_transport(PortSpec& spec, const ModelEntry& model) const;
   Outcome<> check_device(PortSpec& spec) const;
+  Outcome<> check_past_switch(const PortSpec& spec, const ModelEntry& model) const;
   Outcome<> take_off_switch(PortSpec& spec) const;
   Outcome<> check_socket(const PortSpec& spec) const;
   Outcome<> check_backend(const UplinkSpec& spec) const;

@@ -44,6 +44,9 @@ std::string qemu_device(const std::string& socket) {
   return to_line(Json{{"driver", "vfio-user-pci"}, {"socket", {{"type", "unix"}, {"path", socket}}}});
 }
 
+/// QEMU's cards have at least so many descriptors, and at most 1024.
+unsigned ring_of(const VmPort& port) noexcept { return std::clamp(port.ring_size, 256u, 1024u); }
+
 constexpr const char* kShared = "share=on is what lets vMux reach the guest's memory; without it frames do not flow";
 
 constexpr const char* kMigration =
@@ -71,17 +74,29 @@ std::string qemu_quote(const std::string& text) {
   return quoted;
 }
 
+std::string qemu_options(const VmPort& port) {
+  std::string text;
+  for (const std::string& option : port.options)
+    text += "," + option;
+  return text;
+}
+
 // Two vectors for each pair, one for the configuration and one for the control queue.
 VmArgs for_qemu_vhost(const VmPort& port, unsigned memory_mb) {
   VmArgs args{qemu_memory(memory_mb), {kShared}};
   args.lines.push_back(fmt::format(
       "-chardev {}", shell_quote(fmt::format("socket,id=vmux-{},path={},{}", port.name, qemu_quote(port.socket),
                                              port.connects ? "server=on,wait=off" : "reconnect-ms=100"))));
-  args.lines.push_back(
-      fmt::format("-netdev vhost-user,id=vmux-{0}-net,chardev=vmux-{0},queues={1}", port.name, port.queues));
-  args.lines.push_back(
-      fmt::format("-device virtio-net-pci,netdev=vmux-{}-net,mac={},mq={},vectors={},rx_queue_size=1024", port.name,
-                  to_text(port.mac), port.queues > 1 ? "on" : "off", 2 * port.queues + 2));
+  if (port.is_disk) {
+    args.lines.push_back(fmt::format("-device vhost-user-blk-pci,chardev=vmux-{},num-queues={},queue-size={}{}",
+                                     port.name, port.queues, port.ring_size, qemu_options(port)));
+  } else {
+    args.lines.push_back(
+        fmt::format("-netdev vhost-user,id=vmux-{0}-net,chardev=vmux-{0},queues={1}", port.name, port.queues));
+    args.lines.push_back(fmt::format(
+        "-device virtio-net-pci,netdev=vmux-{}-net,mac={},mq={},vectors={},rx_queue_size={}{}", port.name,
+        to_text(port.mac), port.queues > 1 ? "on" : "off", 2 * port.queues + 2, ring_of(port), qemu_options(port)));
+  }
   if (!port.connects) {
     args.notes.emplace_back("QEMU before 9.2 has reconnect=1 in place of reconnect-ms=100");
     args.notes.emplace_back("the port has to be there when QEMU starts; later it may go and come back");
@@ -104,7 +119,24 @@ VmArgs for_libvirt(const VmPort& port, unsigned memory_mb) {
        kMigration}};
 }
 
+VmArgs for_libvirt_disk(const VmPort& port, unsigned memory_mb) {
+  VmArgs args{
+      {"<domain type='kvm'>", fmt::format("  <memory unit='MiB'>{}</memory>", memory_mb), "  <memoryBacking>",
+       "    <source type='memfd'/>", "    <access mode='shared'/>", "  </memoryBacking>", "  <devices>",
+       "    <disk type='vhostuser' device='disk'>",
+       fmt::format("      <driver name='qemu' type='raw' queues='{}' queue_size='{}'/>", port.queues, port.ring_size),
+       fmt::format("      <source type='unix' path='{}'>", xml_quote(port.socket)),
+       "        <reconnect enabled='yes' timeout='1'/>", "      </source>", "      <target dev='vda' bus='virtio'/>",
+       "    </disk>", "  </devices>", "</domain>"},
+      {"merge these elements into the domain",
+       "libvirt's user and security driver must be allowed to connect to the socket: socket_group and "
+       "socket_mode of the port (vmuxctl port add --socket-group kvm --socket-mode 0660)"}};
+  if (port.connects) args.notes.emplace_back("libvirt's disks connect: use a port without connect");
+  return args;
+}
+
 VmArgs for_libvirt_vhost(const VmPort& port, unsigned memory_mb) {
+  if (port.is_disk) return for_libvirt_disk(port, memory_mb);
   const std::string source = fmt::format("<source type='unix' path='{}' mode='{}'", xml_quote(port.socket),
                                          port.connects ? "server" : "client");
   VmArgs args{{"<domain type='kvm'>", fmt::format("  <memory unit='MiB'>{}</memory>", memory_mb), "  <memoryBacking>",
@@ -121,7 +153,7 @@ VmArgs for_libvirt_vhost(const VmPort& port, unsigned memory_mb) {
     args.lines.emplace_back("      </source>");
   }
   args.lines.emplace_back("      <model type='virtio'/>");
-  args.lines.push_back(fmt::format("      <driver queues='{}' rx_queue_size='1024'/>", port.queues));
+  args.lines.push_back(fmt::format("      <driver queues='{}' rx_queue_size='{}'/>", port.queues, ring_of(port)));
   for (const char* const end : {"    </interface>", "  </devices>", "</domain>"})
     args.lines.emplace_back(end);
   return args;
@@ -134,6 +166,12 @@ VmArgs for_cloud_hypervisor(const VmPort& port, unsigned memory_mb) {
 }
 
 VmArgs for_cloud_hypervisor_vhost(const VmPort& port, unsigned memory_mb) {
+  if (port.is_disk) {
+    return {{fmt::format("--memory size={}M,shared=on", memory_mb),
+             fmt::format("--disk {}", shell_quote(fmt::format("vhost_user=true,socket={},num_queues={},queue_size={}",
+                                                              port.socket, port.queues, port.ring_size)))},
+            {kShared}};
+  }
   return {{fmt::format("--memory size={}M,shared=on", memory_mb),
            fmt::format("--net {}", shell_quote(fmt::format(
                                        "vhost_user=true,socket={},mac={},num_queues={},vhost_mode={}", port.socket,

@@ -22,8 +22,11 @@ inline constexpr const char* kVmms = "qemu, libvirt or cloud-hypervisor";
 struct VmPort {
   std::string name, transport, socket;
   MacAddress mac{};
-  unsigned queues = 1;    ///< pairs
-  bool connects = false;  ///< the VMM listens at the socket
+  unsigned queues = 1;               ///< pairs
+  bool connects = false;             ///< the VMM listens at the socket
+  bool is_disk = false;              ///< `queues` are its queues then
+  unsigned ring_size = 1024;         ///< descriptors
+  std::vector<std::string> options;  ///< that QEMU's device is to have besides
 };
 
 /// `vmm` is one of kVmms; `memory_mb` the VM's memory, which must be shared with vMux. not_supported where that VMM

@@ -187,12 +187,18 @@ Outcome<Json> port_vm_args(Controller& controller, const Json& object) {
   if (!spec) return tl::unexpected<Problem>(spec.error());
   const PortSpec& port = **spec;
   const ModelEntry& model = *controller.catalogue().model(port.model);
-  const VmPort for_vm{name,
-                      *port.transport,
-                      port.socket,
-                      port.mac.value_or(MacAddress{}),
-                      model.queues(port.queues),
-                      port.connect.value_or(false)};
+  VmPort for_vm{name,
+                *port.transport,
+                port.socket,
+                port.mac.value_or(MacAddress{}),
+                model.queues(port.queues),
+                port.connect.value_or(false),
+                model.kind == DeviceKind::blk};
+  if (const auto serving = controller.port_state(name).serving) {
+    if (for_vm.is_disk) for_vm.queues = serving->queues;
+    for_vm.ring_size = serving->ring_size;
+    for_vm.options = serving->vm_options;
+  }
   const auto args = vm_args(vmm, for_vm, static_cast<unsigned>(memory)).and_then([&](VmArgs made) {
     return with_viommu(std::move(made), vmm, for_vm.transport, viommu);
   });

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/text/format.hpp"
 #include "control/model/spec/kinds.hpp"
 
 namespace vmux::control {
@@ -57,6 +58,14 @@ Json shown(const Controller& controller, const PortSpec& spec) {
   object["pollers"] = of_pollers(controller.lanes(spec.name));
   object["connected"] = state.is_connected;
   object["ready"] = state.is_ready;
+  if (state.serving_mode != nullptr) object["serving"] = state.serving_mode;
+  if (state.serving) {
+    if (!state.serving->reason.empty()) object["serving_reason"] = state.serving->reason;
+    object["function_queues"] = state.serving->queues;
+    object["function_ring_size"] = state.serving->ring_size;
+    object["function_vectors"] = state.serving->vectors;
+    object["function_features"] = fmt::format("{:#x}", state.serving->features);
+  }
   object["generation"] = controller.generation_of<PortSpec>(spec.name);
   return object;
 }

@@ -33,6 +33,16 @@ namespace vmux::app {
 /// What a shell needs to complete command lines; asks no daemon.
 [[nodiscard]] Exit print_completion(const Call& call, const AskAny& ask, const Out& out);
 
+/// vfe-vhostd's commands for virtual functions and for their owners: an object with `errno` and `errstr`, as JSON.
+[[nodiscard]] Exit manage_vf(const Call& call, const AskAny& ask, const Out& out);
+[[nodiscard]] Exit manage_pf(const Call& call, const AskAny& ask, const Out& out);
+/// The object; null: nothing was asked for. `sys`: where the kernel's file system is.
+[[nodiscard]] control::Json vf_answer(const Call& call, const AskAny& ask, const std::string& sys);
+[[nodiscard]] control::Json mgmtpf_answer(const Call& call, const AskAny& ask, const std::string& sys);
+inline constexpr const char *kVfAdd = "-a,--add", *kVfRemove = "-r,--remove", *kVfList = "-l,--list",
+                            *kVfInfo = "-i,--info", *kVfDebug = "-d,--debug", *kVfSocket = "-v,--vhost-socket",
+                            *kVfUuid = "-u,--uuid", *kVfOperation = "-o,--operation";
+
 /// Completion for "bash", "zsh" or "fish", made of the table of commands; empty for others.
 [[nodiscard]] std::string completion_for(const std::string& shell);
 
