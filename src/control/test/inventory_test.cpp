@@ -366,5 +366,44 @@ TEST(Placement, PortsWithSeveralQueuesUseAllPollers) {
   EXPECT_EQ(add("b"), 4u);
 }
 
+// --- a card whose frames pass the switch by ---
+
+PortSpec vdpa_port() { return {.name = "vm0", .model = "vdpa-net", .socket = "/tmp/vm0", .device = "0000:01:10.0"}; }
+
+TEST(InventoryOfFunctions, GivesThemWhatTheyNeed) {
+  Inventory inventory{builtin_catalogue(), two_pollers()};
+  const auto added = inventory.add(vdpa_port());
+  ASSERT_TRUE(added) << added.error().text;
+  EXPECT_EQ(added->transport, "vhost-user");
+  EXPECT_EQ(added->switch_name, kDefaultSwitch);
+  EXPECT_FALSE(added->poller);  // a thread of their own
+  EXPECT_EQ(builtin_catalogue().model("vdpa-net")->queues(std::nullopt), 1u);
+}
+
+TEST(InventoryOfFunctions, RefusesWhatASwitchWouldDoToTheirFrames) {
+  const std::pair<const char*, void (*)(PortSpec&)> wishes[] = {
+      {"vlan", [](PortSpec& spec) { spec.vlan.access = 5; }},
+      {"static_macs",
+       [](PortSpec& spec) {
+         spec.static_macs = {{*parse_mac("02:00:00:00:00:77"), std::nullopt}};
+       }},
+      {"mirror", [](PortSpec& spec) { spec.mirror = MirrorTo{"up0"}; }},
+      {"anti_spoof", [](PortSpec& spec) { spec.anti_spoof = true; }},
+      {"limit_in", [](PortSpec& spec) { spec.limit_in = *parse_limit("1M"); }},
+      {"limit_out", [](PortSpec& spec) { spec.limit_out = *parse_limit("1M"); }},
+      {"limit_flood", [](PortSpec& spec) { spec.limit_flood = *parse_limit("1M"); }},
+      {"isolation", [](PortSpec& spec) { spec.isolation = "a"; }},
+  };
+  for (const auto& [field, wish] : wishes) {
+    Inventory inventory{builtin_catalogue(), two_pollers()};
+    PortSpec spec = vdpa_port();
+    wish(spec);
+    const auto added = inventory.add(spec);
+    ASSERT_FALSE(added) << field;
+    EXPECT_EQ(added.error().field, field);
+    EXPECT_THAT(added.error().text, HasSubstr("past every switch"));
+  }
+}
+
 }  // namespace
 }  // namespace vmux::control

@@ -124,5 +124,28 @@ TEST(VmArgs, RefuseATransportThatTheVmmHasNot) {
   EXPECT_EQ(args.error().text, "qemu has no wire");
 }
 
+TEST(VmArgs, HaveTheRingsOfTheFunctionBehindTheCard) {
+  VmPort port{"vm0", "vhost-user", "/tmp/a"};
+  port.ring_size = 512;
+  port.options = {"event_idx=off"};
+  EXPECT_THAT(vm_args("qemu", port, 512)->lines, Contains(HasSubstr(",rx_queue_size=512,event_idx=off")));
+  EXPECT_THAT(vm_args("libvirt", port, 512)->lines, Contains(HasSubstr("rx_queue_size='512'")));
+  port.ring_size = 64;  // QEMU's have 256 at least
+  EXPECT_THAT(vm_args("qemu", port, 512)->lines, Contains(HasSubstr("rx_queue_size=256")));
+}
+
+TEST(VmArgs, MakeADiskOfADisk) {
+  VmPort port{"d0", "vhost-user", "/tmp/a"};
+  port.is_disk = true;
+  port.queues = 2;
+  port.ring_size = 128;
+  EXPECT_THAT(vm_args("qemu", port, 512)->lines,
+              Contains("-device vhost-user-blk-pci,chardev=vmux-d0,num-queues=2,queue-size=128"));
+  EXPECT_THAT(vm_args("libvirt", port, 512)->lines, Contains("    <disk type='vhostuser' device='disk'>"));
+  EXPECT_THAT(vm_args("libvirt", port, 512)->lines, Contains("      <source type='unix' path='/tmp/a'>"));
+  EXPECT_THAT(vm_args("cloud-hypervisor", port, 512)->lines,
+              Contains("--disk vhost_user=true,socket=/tmp/a,num_queues=2,queue_size=128"));
+}
+
 }  // namespace
 }  // namespace vmux::control
