@@ -124,7 +124,7 @@ int run(vmux::app::Flags flags, const std::vector<std::string>& arguments) {
   const auto format = vmux::control::parse_log_format(flags.configuration.daemon.log_format.value_or("auto"));
   vmux::control::start_log(format.value_or(vmux::control::LogFormat::text), flags.configuration.daemon.log_level);
   allow_many_descriptors();
-  if (flags.is_keeper) return run_keeper(std::move(flags), arguments);
+  if (flags.is_keeper) return run_keeper(flags, arguments);
   std::unique_ptr<vmux::keeper::Lifeline> lifeline;
   const auto task = wait_for_keeper(lifeline);
   if (!task) {

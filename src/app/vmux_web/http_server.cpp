@@ -21,7 +21,7 @@ namespace {
 
 constexpr unsigned kMostConnections = 64;
 constexpr unsigned kIdle_s = 15;
-constexpr std::size_t kMemoryOfAConnection = 16 * 1024;  // headers included
+constexpr std::size_t kMemoryOfAConnection = 16'384;  // headers included
 constexpr int kBacklog = 16;
 
 struct DaemonStop {

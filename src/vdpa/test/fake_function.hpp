@@ -399,6 +399,11 @@ class Machine final : public kvfio::Kernel {
     ++domains;
     return std::make_unique<Domain>(*this);
   }
+  // A function is set up anew by whoever goes on with its VM's rings: nothing of a domain is handed on.
+  [[nodiscard]] Result<std::unique_ptr<kvfio::KernelDomain>> adopt_domain(unsigned, const state::FdBag&) override {
+    return fail(Errc::not_supported, "domains are not handed on");
+  }
+  [[nodiscard]] bool can_adopt() const noexcept override { return false; }
 
  private:
   class Domain final : public kvfio::KernelDomain {
@@ -425,6 +430,12 @@ class Machine final : public kvfio::Kernel {
       for (auto at = ranges.lower_bound(start.raw); at != ranges.end() && at->first - start.raw < size.raw;)
         at = ranges.erase(at);
       return {};
+    }
+    [[nodiscard]] Result<void> record(state::FdBag&) const override {
+      return fail(Errc::not_supported, "domains are not handed on");
+    }
+    [[nodiscard]] Result<std::unique_ptr<kvfio::KernelDevice>> adopt(const std::string&, UniqueFd) override {
+      return fail(Errc::not_supported, "devices are not handed on");
     }
 
    private:

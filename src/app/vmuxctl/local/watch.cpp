@@ -73,7 +73,7 @@ Exit repeat(const Call& call, const AskAny& ask, Show&& show) {
   const auto look = [&]() -> control::Outcome<Json> {
     Json all = Json::array();
     for (std::size_t i = 0; i < std::max<std::size_t>(1, call.names.size()); ++i) {
-      const auto result = ask("port.stats", call.names.empty() ? Json::object() : Json{{"name", call.names[i]}});
+      auto result = ask("port.stats", call.names.empty() ? Json::object() : Json{{"name", call.names[i]}});
       if (!result) return result;
       all.insert(all.end(), result->begin(), result->end());
     }
