@@ -3,7 +3,6 @@
 // process goes on, and the client's view of the device is that of a server that nothing has happened to.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/ptrace.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ptrace.h>
