@@ -368,9 +368,12 @@ void AcceleratedDevice::look_at_config() noexcept {
     return;
   }
   auto disk = facts_.disk;
-  if (!function_->read_config(0, disk) || disk == facts_.disk) return;
+  if (!function_->read_config(0, disk)) return;
+  constexpr std::size_t kWriteback = offsetof(blk::Config, writeback);
+  disk[kWriteback] = facts_.disk[kWriteback];  // what the guest has asked for, or nobody
+  if (disk == facts_.disk) return;
   facts_.disk = disk;
-  logf(LogLevel::info, "{}: {} is another size now", options_.name, options_.address);
+  logf(LogLevel::info, "{}: the configuration of {} has changed, as with its size", options_.name, options_.address);
   if (signals_ != nullptr) signals_->config_changed();
 }
 

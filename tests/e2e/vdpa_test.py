@@ -31,7 +31,8 @@ def told(tmp_path_factory):
     args = []
     for number in (6, 7):
         args += ["-netdev", f"hubport,id=v{number},hubid=7", *function(number, "virtio-net-pci", netdev=f"v{number}", romfile="", mac=f"52:54:00:00:07:0{number}")]
-    args += ["-drive", f"if=none,id=vdisk,format=raw,file={image},cache=unsafe", *function(8, "virtio-blk-pci", drive="vdisk")]
+    for number in (8, 9):  # one disk, as two hosts would have it
+        args += ["-drive", f"if=none,id=disk{number},format=raw,file={image},cache=unsafe,file.locking=off", *function(number, "virtio-blk-pci", drive=f"disk{number}", **{"share-rw": "on"})]
     host = HostVm(name="virtio-host", qemu_args=args)
     try:
         host.start()

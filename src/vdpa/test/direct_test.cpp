@@ -147,7 +147,9 @@ TEST_F(ADirectQueue, ThatWasServedOutOfOrderStandsStill) {
     EXPECT_EQ(rig.device->counters().lost_order.get(), 1u);
     EXPECT_EQ(rig.signals.failed[0], 1);
     rig.start(0, {.next_avail = 1, .next_used = 1});
-    rig.pump();
+    EXPECT_EQ(rig.signals.failed[0], 2);
+    const std::uint64_t later = monotonic_ns() + 20'000'000;
+    rig.pump([later] { return monotonic_ns() >= later; });
     EXPECT_EQ(rig.device->mode(), Mode::stopped);
     static_cast<void>(state);
     rig.new_ring(0);  // its driver begins anew

@@ -3,6 +3,7 @@
 SeaBIOS in a VM of this VM are the guests."""
 import os
 import random
+import socket
 import struct
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent),
                 str(Path(__file__).resolve().parent.parent.parent.parent / "lab")]
-from guest import CACHE  # noqa: E402
+from guest import CACHE, Qmp  # noqa: E402
 from harness import BIN  # noqa: E402
 from harness.virtio_user import MACS, VirtioUserLoop  # noqa: E402
 from harness.vmux import Vmux, wait_until  # noqa: E402
@@ -25,7 +26,7 @@ def functions(kind):
                   if (path / "vendor").read_text().strip() == "0x1af4" and int((path / "device").read_text(), 16) == 0x1040 + kind)
 
 
-CARDS, DISK = functions(1), functions(2)[0]
+CARDS, (DISK, SAME_DISK) = functions(1), functions(2)
 
 
 def sh(command):
@@ -40,7 +41,7 @@ def sysfs(address):
 
 @pytest.fixture(scope="session")
 def bound():
-    sh(f"{BIN}/vmuxctl host bind {' '.join(CARDS)} {DISK}")
+    sh(f"{BIN}/vmuxctl host bind {' '.join(CARDS)} {DISK} {SAME_DISK}")
 
 
 @pytest.fixture
@@ -211,6 +212,84 @@ def test_a_bios_boots_from_a_disk(daemon, tmp_path):
     disk = Disk(path)
     assert disk.read(2, 512) == content
     disk.close()
+
+
+# Over and over: clears sectors 1 to 63 in memory, reads them there, adds all of their words up, and says '.' if the sum is that at 7dfah, else 'X':
+#   xor ax,ax; mov ds,ax; mov es,ax; mov ss,ax; mov sp,7c00h; cld; top: mov bx,1
+#   next: di = ax = 8000h + bx*512; mov [7d84h],ax; mov [7d88h],bx; push bx; xor ax,ax; mov cx,256; rep stosw; mov si,7d80h; mov ah,42h; mov dl,80h; int 13h; pop bx; jc bad
+#   inc bx; cmp bx,64; jne next; xor dx,dx; mov si,8200h; mov cx,16128; add: lodsw; add dx,ax; loop add; cmp dx,[7dfah]; jne bad
+#   mov al,'.'; jmp out; bad: mov al,'X'; out: mov dx,3f8h; out dx,al; jmp top
+READER = bytes.fromhex("31c08ed88ec08ed0bc007cfcbb010089d8c1e00905008089c7a3847d891e887d5331c0b90001f3abbe807db442"
+                       "b280cd135b721d4383fb4075d531d2be0082b9003fad01c2e2fb3b16fa7d7504b02eeb02b058baf803eeebb3")
+
+
+class Machine:
+    """QEMU with a port's disk, and its monitor."""
+
+    def __init__(self, daemon, port, directory, *options):
+        self.said, monitor = directory / "serial", directory / "monitor"
+        directory.mkdir()
+        lines = daemon.ctl("vm-args", port, "--vmm", "qemu", "--memory", "64")["lines"]
+        self.process = subprocess.Popen(f"exec {CACHE}/bin/qemu-system-x86_64 -nodefaults -display none -accel tcg -cpu qemu64 -serial file:{self.said} "
+                                        f"-qmp unix:{monitor},server=on,wait=off {' '.join([*lines, *options])}", shell=True)
+        wait_until(monitor.exists, "QEMU's monitor", timeout=120)
+        connection = socket.socket(socket.AF_UNIX)
+        wait_until(lambda: connection.connect_ex(str(monitor)) == 0, "QEMU's monitor", timeout=120)
+        self.monitor = Qmp(connection)
+
+    def rounds(self):
+        said = self.said.read_bytes() if self.said.exists() else b""
+        assert b"X" not in said, said
+        return said.count(b".")
+
+    def wait_for_rounds(self, count):
+        goal = self.rounds() + count
+        wait_until(lambda: self.rounds() >= goal, f"{count} rounds of reading", timeout=240, pause=0.5)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def test_a_vm_moves_from_daemon_to_daemon(daemon, tmp_path):
+    """And back. It reads its disk all the while: each page that a function writes to goes with it, or it would find a wrong sum."""
+    other = Vmux(tmp_path / "other").start()
+    machines = []
+    try:
+        ends = [(daemon, "disk", DISK), (other, "same", SAME_DISK)]
+        for where, port, address in ends:
+            where.add_port(port, "--device", address, model="vdpa-blk")
+        disk = Disk(daemon.socket("disk"))
+        image, content = bytearray(512), random.Random(4).randbytes(63 * 512)
+        image[:len(READER)] = READER
+        image[0x180:0x190] = struct.pack("<BBHHHQ", 16, 0, 1, 0, 0, 0)
+        image[0x1fa:0x1fc] = struct.pack("<H", sum(struct.unpack(f"<{len(content) // 2}H", content)) & 0xffff)
+        image[510:] = b"\x55\xaa"
+        disk.write(0, bytes(image))
+        for start in range(0, 63, 21):
+            disk.write(1 + start, content[start * 512:(start + 21) * 512])
+        disk.flush()
+        disk.close()
+        wait_until(lambda: not daemon.is_connected("disk"), "the driver to be gone")
+        machines.append(Machine(*ends[0][:2], tmp_path / "vm0"))
+        machines[0].wait_for_rounds(3)
+        for number in (1, 2):
+            there = ends[number % 2]
+            path = tmp_path / f"stream{number}"
+            machines.append(Machine(*there[:2], tmp_path / f"vm{number}", f"-incoming unix:{path}"))
+            source = machines[-2]
+            source.monitor.execute("migrate", uri=f"unix:{path}")
+            wait_until(lambda: source.monitor.execute("query-migrate")["status"] == "completed", "the VM to have moved", timeout=240, pause=0.2)
+            assert source.rounds() >= 3
+            source.kill()
+            machines[-1].wait_for_rounds(3)
+            assert serving(*there[:2]) == "shadow"
+        assert daemon.stats("disk")["client"]["errors"] == 0
+    finally:
+        for machine in machines:
+            machine.kill()
+        print(other.story())
+        assert other.stop() == 0
 
 
 def test_what_a_function_cannot_be_is_said(daemon):
