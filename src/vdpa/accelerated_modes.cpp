@@ -64,6 +64,7 @@ void AcceleratedDevice::bring_up() noexcept {
   }
   const auto started = start_on_function();
   if (started) {
+    if (!is_on_function()) return;  // it has failed again, and that is dealt with
     retry_.disarm();
     healthy_ = 0;
     health_.arm_after(kHealth_ns);

@@ -84,6 +84,18 @@ TEST_F(AnAcceleratedCard, StandsInForAFunctionThatAsksForAReset) {
   EXPECT_THAT(rig_.taken(0), ElementsAre(2));
 }
 
+TEST_F(AnAcceleratedCard, StandsInForAFunctionThatFailsAsItStarts) {
+  rig_.card().fails_at_once = true;
+  rig_.accept(kVersion1);
+  rig_.new_ring(0);
+  rig_.rings[0]->post({{AcceleratedRig::buffer(1), 100, true}}, 1);
+  rig_.start(0);
+  rig_.settle();
+  EXPECT_EQ(rig_.device->mode(), Mode::software);
+  EXPECT_EQ(rig_.device->counters().starts.get(), 0u);
+  EXPECT_THAT(rig_.taken(0), ElementsAre(1));
+}
+
 TEST_F(AnAcceleratedCard, NoticesAFunctionThatHasStoppedByItself) {
   start();
   rig_.card().status = 0;

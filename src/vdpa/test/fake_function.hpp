@@ -90,7 +90,7 @@ class Card {
 
   // --- how it misbehaves ---
   bool refuses_features = false, keeps_status = false, keeps_bus_master = false, is_answering = true;
-  bool is_present = true, answers_commands = true;
+  bool is_present = true, answers_commands = true, fails_at_once = false;
 
   // --- what became of it ---
   std::uint64_t accepted = 0;
@@ -278,6 +278,7 @@ class Card {
       return;
     }
     status = value;
+    if (fails_at_once && (value & 4) != 0) status |= 64;
     if (refuses_features) status &= static_cast<std::uint8_t>(~8u);
   }
   void forget() {
