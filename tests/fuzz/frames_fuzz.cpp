@@ -21,6 +21,8 @@
 #include "packet/pool.hpp"
 #include "packet/test/test_frames.hpp"
 #include "packet/transfer.hpp"
+#include "switch/rules/rule_key.hpp"
+#include "switch/stages/retag.hpp"
 #include "switch/test/switch_bench.hpp"
 #include "vmux/base/assert.hpp"
 
@@ -205,6 +207,7 @@ void write(const packet::FrameView& view, std::size_t header_size) {
 // --- the switch ---
 
 using switching::test::access;
+using switching::test::Bench;
 using switching::test::kPlain;
 using switching::test::tagged_only;
 using switching::test::trunk;
@@ -259,6 +262,60 @@ void forward(const Bytes& frame, const packet::Offload& offload, std::size_t sen
   }
 }
 
+// Ports whose tags are not those of the switch, and rules that look at every field and change every one they may. What
+// hides its headers goes nowhere; what goes somewhere is no longer than a frame with one more tag.
+void forward_ruled(const Bytes& frame, const packet::Offload& offload, std::size_t sender) {
+  using namespace switching;
+  static Bench* const bench = [] {
+    VlanConfig customer, provider = tagged_only({}), mapped = tagged_only({});
+    customer.services = {{0, 100, 100}, {101, 4094, 200}};
+    provider.has_service_tags = true;
+    mapped.translations = {{1, 1000, 2000}};
+    auto* const made = new Bench{{customer, provider, mapped, access(100), kPlain, kPlain}};
+    std::vector<Rule> rules(6);
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+      rules[i].name = std::to_string(i);
+      rules[i].priority = static_cast<std::uint32_t>(i);
+      rules[i].match.mask.protocol = rules[i].match.value.protocol = static_cast<std::uint8_t>(i == 0 ? 0 : 1u << i);
+    }
+    rules[1].dscp = 46;
+    rules[2].vlan = 200;
+    rules[3].mark = 1;
+    rules[3].redirect = "p4";
+    rules[4].way = RuleWay::out;
+    rules[4].match.mark = 1;
+    rules[5].match.destination_port = L4Ports{1, 0xfffe};
+    rules[5].verdict = RuleVerdict::drop;
+    VMUX_ASSERT(made->sw->set_rules(rules));
+    for (const auto& port : made->ports)
+      port->takes.max_frame = 70'000;
+    return made;
+  }();
+  (*bench)[sender].send(frame, offload);
+  bench->run();
+  VMUX_ASSERT((*bench)[sender].outgoing.empty());
+  for (const auto& port : bench->ports) {
+    for (const Bytes& bytes : port->inbox)
+      VMUX_ASSERT(bytes.size() <= frame.size() + 8 || offload.gso != packet::Gso::none);
+    port->inbox.clear();
+    port->room = 1'000'000;
+  }
+}
+
+// The quick way to a key and the long one see the same: a frame and the same behind a tag.
+void look_at(const packet::FrameView& view) {
+  using namespace switching;
+  RuleWords all, key, other;
+  all.fill(~0ull);
+  if (!PlainFields::is_plain(view.header)) return;
+  packet::FrameView tagged = view;
+  std::array<std::byte, packet::kLongestHeader + 4> room;
+  VMUX_ASSERT(push_tag(tagged, kTypeVlan, 7, room));
+  const RuleContext context{.vlan = 7, .port = 1};
+  VMUX_ASSERT(rule_key(view, context, all, key) && rule_key(tagged, context, all, other));
+  VMUX_ASSERT(is_same(key, other));
+}
+
 // --- headers alone ---
 
 void parse(std::span<const std::uint8_t> bytes) {
@@ -306,6 +363,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (is_cut_small(view)) continue;
     if (view.length >= 14) deliver(view, 13 + (options >> 2) * 7u);  // others go no further than the switch
     forward(bytes_of(view), view.offload, options % kRules.size());
+    forward_ruled(bytes_of(view), view.offload, options % kRules.size());
+    look_at(view);
   }
   wire.queue->complete(count);
   return 0;
