@@ -107,10 +107,12 @@ Outcome<Json> upgrade(Controller& controller, const Json& object) {
   if (!params) return tl::unexpected<Problem>(params.error());
   const auto& [binary, is_rehearsal, is_forced] = *params;
   if (const auto names = controller.ports_that_stay_behind(); !names.empty() && !is_forced) {
-    return refuse(ProblemKind::busy, "",
-                  fmt::format("nothing was changed: {} cannot be handed over, and the VMs behind would lose the card "
-                              "until they attach anew; with force it is done all the same",
-                              fmt::join(names, ", ")));
+    return refuse(
+        ProblemKind::busy, "",
+        fmt::format("nothing was changed: {} cannot be handed over (physical functions can, by kernels from "
+                    "Linux 6.0 on), and the VMs behind would lose the card until they attach anew; with force "
+                    "it is done all the same",
+                    fmt::join(names, ", ")));
   }
   std::vector<int> fds;
   UniqueFd program;
