@@ -369,6 +369,7 @@ class ServiceManager:
 
     def look(self):
         """What is stored, once nothing has come for a moment."""
+        time.sleep(0.3)  # what has been sent may not have been read yet
         wait_until(lambda: time.monotonic() - self.heard > 0.3, "the service to be quiet")
         return self.stored
 
