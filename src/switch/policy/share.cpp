@@ -9,6 +9,7 @@ namespace {
 constexpr double kTicks = 64;  // per nanosecond
 constexpr double kTicksPerSecond = 1e9 * kTicks;
 constexpr double kLongestWait = 50'000 * kTicks;
+constexpr double kLongestDebt = 2 * SharedLimit::kActive_ns * kTicks;
 constexpr double kUsualBurst = 10e6 * kTicks, kLeastBits = 8 * 64.0 * 1024;
 
 std::uint64_t clock_of(std::uint64_t now_ns) noexcept { return now_ns * static_cast<std::uint64_t>(kTicks); }
@@ -76,18 +77,24 @@ std::size_t SharedLimit::pass(std::uint32_t slot, std::uint32_t weight, std::spa
   note_activity(sender, weight, now_ns);
   const double part = static_cast<double>(std::max(active_weight(), weight)) / weight;
   const double own_before = ahead(sender.until, now_ns), all_before = ahead(until_, now_ns);
+  const double most = depth_ / 4 + std::min(depth_ * part, kLongestDebt);
+  // Who owes the least may borrow the most, so that loans do not all go to who is asked first.
+  const double for_loans = depth_ / 2 * (1 - 0.75 * std::min(1.0, own_before / most));
   double own = 0, all = 0;
   std::size_t passed = 0;
   for (; passed < frames.size() && all_before + all < depth_; ++passed) {
     const bool is_guaranteed = own_before + own < depth_ / 4;
-    if (!is_guaranteed && all_before + all >= depth_ / 2) break;
+    if (!is_guaranteed && all_before + all >= for_loans) break;
     const double ticks = ticks_of(frames[passed]);
     all += ticks;
-    if (is_guaranteed) own += ticks * part;  // a loan is not paid back: it was nobody's
+    own += ticks * part;
   }
   if (passed == 0) return 0;
   charge(until_, now_ns, all);
-  if (own > 0) charge(sender.until, now_ns, own);
+  // A loan is paid back as far as all of the limit at once: so who is asked first after a pause has no more than
+  // others, and who had what nobody wanted for long is not held for long.
+  const double owed = std::min(own, std::max(0.0, most - own_before));
+  if (owed > 0) charge(sender.until, now_ns, owed);
   return passed;
 }
 

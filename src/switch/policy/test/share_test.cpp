@@ -111,11 +111,11 @@ TEST(SharedLimit, WhoFallsSilentHasNoPartAnyMore) {
   std::vector<Sender> senders{{.weight = 1}, {.weight = 1}, {.weight = 98, .until_ns = kSecond / 20}};
   run_for(limit, senders, kSecond);
   EXPECT_EQ(limit.active_weight(), 2u);
-  EXPECT_NEAR(senders[0].sent, senders[1].sent, 0.9 * kRate * 0.01);
+  EXPECT_NEAR(senders[0].sent, senders[1].sent, 0.9 * kRate * 0.03);  // beside a debt of 40 ms at most
   EXPECT_NEAR(total(senders), 0.9 * kRate, 0.002 * kRate);
 }
 
-TEST(SharedLimit, WhoHasBorrowedPaysNothingBackWhenOthersCome) {
+TEST(SharedLimit, WhoHasBorrowedForLongPaysLittleBackWhenOthersCome) {
   SharedLimit limit{{.bits_per_s = kRate}};
   std::vector<Sender> senders{{}, {.offered = kRate / 100}};
   run_for(limit, senders, kSecond / 2);
