@@ -15,9 +15,9 @@
 namespace vmux::switching {
 
 /// Guarantee and loan: a sender may send what is its part of the rate among those that send now, whatever others do;
-/// and more, as long as the limit is not half used up. So nobody's part is lost to the others, and nobody is held while
-/// there is room. What may not go yet is left with its sender, who is asked again: nothing waits in here, and nothing
-/// is lost.
+/// and more, as long as the limit is not half used up: the more, the less it has borrowed lately. So nobody's part is
+/// lost to the others, and nobody is held while there is room. What may not go yet is left with its sender, who is
+/// asked again: nothing waits in here, and nothing is lost.
 ///
 /// Any thread, at the same time as others; neither a lock nor an allocation.
 class SharedLimit {
