@@ -394,7 +394,7 @@ class Nobody final : public Killer {
     std::set<std::uint64_t> calls;
     for (const Stop& stop : stops_)
       calls.insert(stop.call);
-    return calls.contains(SYS_recvmmsg) && calls.contains(SYS_pwrite64) && calls.contains(SYS_sendmmsg);
+    return calls.contains(SYS_recvmmsg) && calls.contains(SYS_pwritev) && calls.contains(SYS_sendmmsg);
   }
 
  private:
