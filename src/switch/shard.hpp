@@ -247,8 +247,8 @@ class Shard final : public runtime::Task {
   std::unique_ptr<packet::Pool> copies_;                 // those for mirrors on other pollers
   std::array<PortId, kMaxMirrors> mirrors_{};            // by number
   bool has_copy_links_ = false;
-  std::unique_ptr<RuleStage> rules_;         // made with the first rule that a port here follows
-  CachePart flows_of_links_;                 // of rules for what comes from other pollers
+  std::unique_ptr<RuleStage> rules_;  // made with the first rule that a port here follows
+  CachePart flows_of_links_;          // of rules for what comes from other pollers
   bool is_held_ = false;
   std::array<Tap*, kMaxCaptures> taps_{};    // by number
   std::uint32_t lost_on_links_ = 0;          // a bit for each frame of a burst whose sender has a policy
