@@ -39,9 +39,15 @@ except KeyboardInterrupt:
 """
 
 
+def is_listening(path: Path) -> bool:
+    """The file of a socket is there before anybody may connect; the kernel tells (SO_ACCEPTCON)."""
+    lines = (line.split() for line in Path("/proc/net/unix").read_text().splitlines())
+    return any(words[3] == "00010000" and words[-1] == str(path) for words in lines)
+
+
 def start(path: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen([sys.executable, "-c", SLEEPER, str(path)], stdout=subprocess.PIPE, text=True)
-    wait_until(path.exists, "the socket")
+    wait_until(lambda: is_listening(path), "the socket")
     return process
 
 
