@@ -27,7 +27,7 @@ void count_sent(const Burst& burst, port::PortCounters& counters) noexcept {
     bytes += view.length;
   counters.rx_frames.add(burst.count);
   counters.rx_bytes.add(bytes);
-  for (std::size_t i = 0, left = burst.dropped; left > 0; ++i) {
+  for (std::size_t i = 0, left = burst.dropped; left > 0 && i < burst.count; ++i) {
     if (!burst.is_dropped(i)) continue;
     counters.drops(burst.results[i].dropped).add();
     --left;

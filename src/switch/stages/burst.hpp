@@ -87,9 +87,11 @@ struct Burst {
     for (std::size_t i = 0; i < kept; ++i)
       dropped += is_dropped(i) ? 1 : 0;
   }
+  /// The same on those frames of a run that have none.
   void drop(const Run& run, port::DropReason why) noexcept {
-    for (std::size_t i = 0; i < run.count; ++i)
-      drop(run.first + i, why);
+    for (std::size_t i = run.first; i < std::size_t{run.first} + run.count; ++i) {
+      if (!is_dropped(i)) drop(i, why);
+    }
   }
   /// The first frames of a run, side by side, that no verdict is against; of a count of 0 if there are none.
   [[nodiscard]] Share first_share(std::size_t run) const noexcept {

@@ -92,6 +92,15 @@ TEST(SwitchBurst, VerdictsOnSomeFramesOfARunLeaveTheOthers) {
   EXPECT_TRUE(all.burst->is_dropped(all.burst->runs[0]));
 }
 
+TEST(SwitchBurst, AVerdictOnARunIsOneOnWhatIsLeftOfIt) {
+  Classified all{std::vector<Bytes>(4, frame(2, 1))};
+  all.burst->drop(1, DropReason::rule);
+  all.burst->drop(all.burst->runs[0], DropReason::filtered);
+  EXPECT_EQ(all.verdicts(), (std::vector<DropReason>{DropReason::filtered, DropReason::rule, DropReason::filtered,
+                                                     DropReason::filtered}));
+  EXPECT_EQ(all.burst->dropped, 4u);
+}
+
 TEST(SwitchBurst, SenderIsToldWhatBecameOfEachFrame) {
   Bench bench{{kPlain, kPlain}};
   bench.introduce(0, frame(9, 3));

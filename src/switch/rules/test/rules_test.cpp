@@ -85,6 +85,20 @@ TEST(SwitchRules, WhatOneDropsIsDroppedForThatReasonAndOthersPass) {
   EXPECT_EQ(std::count(bench[0].results.begin(), bench[0].results.end(), DropReason::rule), 2);
 }
 
+// A station behind the sender's own port: what a rule has dropped has its verdict, and the rest of the run gets another.
+TEST(SwitchRules, OfARunThatReturnsToItsPortEachFrameHasOneVerdict) {
+  Ruled bench;
+  bench.introduce(0, frame(9, 5));
+  bench.set({dropping(rule_to_port("telnet", 23))});
+  bench[0].results.clear();
+  bench.ports[0]->send(udp(5, 1, 23));
+  bench.ports[0]->send(udp(5, 1, 80));
+  EXPECT_EQ(bench.got(), (Counts{0, 0, 0, 0}));
+  EXPECT_EQ(bench[0].results, (std::vector<DropReason>{DropReason::rule, DropReason::filtered}));
+  EXPECT_EQ(bench.dropped(0), 1u);
+  EXPECT_EQ(bench.dropped(0, DropReason::filtered), 1u);
+}
+
 TEST(SwitchRules, TheHighestPriorityDecidesAloneAndOfEqualOnesTheFirst) {
   Ruled bench;
   bench.set({dropping(rule_to_port("a", 80, 1)), rule_to_port("b", 80, 2), dropping(rule_to_port("c", 80, 2))});
