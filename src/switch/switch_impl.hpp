@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -91,6 +92,8 @@ struct Switch::Impl {
   [[nodiscard]] Policy policy_of(const Attachment& attachment) const;
   [[nodiscard]] VlanRules rules_of(const Attachment& attachment) const;
   Result<void> check(const Attachment& from, const Mirror& mirror);
+  /// Of those that there are now.
+  [[nodiscard]] std::set<std::string> destination_names() const;
   void begin_destination(const Attachment& destination);
   void end_destination(PortId id);
   void join(const Attachment& from, const Attachment& destination);
@@ -112,6 +115,7 @@ struct Switch::Impl {
   void give_slots(const std::vector<Rule>& rules);
   void begin_rule_mirrors(const std::vector<Rule>& rules, const Attachment* joining);
   void publish_rules(const Attachment* joining);
+  [[nodiscard]] bool has_room_beside_old(const std::vector<Rule>& rules) const;
   Result<void> check(std::span<const Lane> lanes, const PortConfig& config) const;
   template <class F>
   static void on(Shard& shard, F&& work) {

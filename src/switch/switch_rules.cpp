@@ -172,10 +172,25 @@ std::string Switch::Impl::find_name(PortId id) const {
   return slot < slots.size() && slots[slot] && slots[slot]->id == id ? slots[slot]->config.name : std::string{};
 }
 
+// A destination has its number until no poller copies to it, so for a moment there are those of before beside new ones.
+bool Switch::Impl::has_room_beside_old(const std::vector<Rule>& rules) const {
+  std::set<std::string> names = destination_names();
+  for (const Rule& rule : rules) {
+    if (!rule.mirror.empty()) names.insert(rule.mirror);
+  }
+  return names.size() <= kMaxMirrors;
+}
+
 Result<void> Switch::set_rules(std::vector<Rule> rules) {
   if (rules == impl_->rule_set.rules) return {};
   if (auto good = impl_->check_rules(rules); !good) return good;
   impl_->give_slots(rules);
+  if (!impl_->has_room_beside_old(rules)) {  // first without copies at all
+    impl_->rule_set.rules = rules;
+    for (Rule& rule : impl_->rule_set.rules)
+      rule.mirror.clear();
+    impl_->publish_rules(nullptr);
+  }
   impl_->rule_set.rules = std::move(rules);
   impl_->publish_rules(nullptr);
   return {};

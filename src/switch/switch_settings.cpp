@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What is changed of a switch and its ports while frames pass: each shard is told, on its own poller.
+#include <set>
+
 #include "switch/switch_impl.hpp"
 
 namespace vmux::switching {
@@ -170,8 +172,12 @@ Result<void> Switch::Impl::check(const Attachment& from, const Mirror& mirror) {
   if (!mirror.in && !mirror.out) return fail(Errc::invalid_argument, "a mirror is of frames in, out or both");
   if (to->mirror) return fail(Errc::invalid_argument, "the destination of a mirror cannot be mirrored itself");
   if (is_destination(from.id)) return fail(Errc::invalid_argument, "others are mirrored to this port already");
-  const bool has_room = is_destination(mirror.to) || set_of(PortId{}) != 0;
-  if (!has_room) return fail(Errc::no_space, "a switch has at most 16 destinations of mirrors");
+  std::set<std::string> names = destination_names();
+  for (const Rule& rule : rule_set.rules) {  // also those that are not there yet: they will be
+    if (!rule.mirror.empty()) names.insert(rule.mirror);
+  }
+  names.insert(to->config.name);
+  if (names.size() > kMaxMirrors) return fail(Errc::no_space, "a switch has at most 16 destinations of mirrors");
   return {};
 }
 
@@ -221,11 +227,20 @@ void Switch::Impl::forget_everywhere(PortId id) {
     on(*shard, [&] { shard->forget(id); });
 }
 
-// It leaves the network before the first copy comes.
+std::set<std::string> Switch::Impl::destination_names() const {
+  std::set<std::string> names;
+  for (const PortId id : mirrors) {
+    if (id != PortId{}) names.insert(find_name(id));
+  }
+  return names;
+}
+
+// It leaves the network before the first copy comes. Whoever asks for more than there is room for has been refused.
 void Switch::Impl::begin_destination(const Attachment& destination) {
-  if (is_destination(destination.id)) return;
-  const auto number = static_cast<std::size_t>(std::find(mirrors.begin(), mirrors.end(), PortId{}) - mirrors.begin());
-  mirrors[number] = destination.id;
+  const auto free = std::find(mirrors.begin(), mirrors.end(), PortId{});
+  if (is_destination(destination.id) || free == mirrors.end()) return;
+  const auto number = static_cast<std::size_t>(free - mirrors.begin());
+  *free = destination.id;
   tell(destination);
   forget_everywhere(destination.id);
   for (const auto& shard : shards)

@@ -366,6 +366,54 @@ TEST(SwitchRules, AMirrorThatComesLaterIsOneFromThen) {
   EXPECT_EQ(bench.got(), (Counts{0, 1, 0, 0}));
 }
 
+std::vector<Rule> copying_to(const std::string& prefix, std::size_t count) {
+  std::vector<Rule> rules;
+  for (std::size_t i = 0; i < count; ++i) {
+    Rule& rule = rules.emplace_back(rule_to_port(prefix + std::to_string(i), 80 + static_cast<std::uint16_t>(i)));
+    rule.mirror = rule.name;
+  }
+  return rules;
+}
+
+TEST(SwitchRules, WhoIsToGetCopiesCountsAmongTheDestinationsBeforeItIsThere) {
+  Ruled bench;
+  bench.set(copying_to("x", kMaxMirrors));
+  const auto more = bench.sw->set_mirror(bench.ids[0], Mirror{bench.ids[1]});
+  ASSERT_FALSE(more);
+  EXPECT_EQ(more.error().code, Errc::no_space);
+  std::array<FakePort, kMaxMirrors> listeners;
+  std::vector<PortId> ids;
+  for (std::size_t i = 0; i < kMaxMirrors; ++i)
+    ids.push_back(*bench.sw->attach(listeners[i], *bench.poller, {.name = "x" + std::to_string(i)}));
+  bench.ports[0]->send(udp(2, 1, 80 + kMaxMirrors - 1));
+  EXPECT_EQ(bench.got(), (Counts{0, 1, 0, 0}));
+  EXPECT_EQ(listeners.back().inbox.size(), 1u);
+  for (const PortId id : ids)
+    EXPECT_TRUE(bench.sw->detach(id));
+}
+
+TEST(SwitchRules, AllDestinationsMayBeOthersAtOnce) {
+  Ruled bench;
+  std::array<FakePort, 2 * kMaxMirrors> listeners;
+  std::vector<PortId> ids;
+  for (std::size_t i = 0; i < listeners.size(); ++i) {
+    const std::string name = (i < kMaxMirrors ? "x" : "y") + std::to_string(i % kMaxMirrors);
+    ids.push_back(*bench.sw->attach(listeners[i], *bench.poller, {.name = name}));
+  }
+  bench.set(copying_to("x", kMaxMirrors));
+  bench.set(copying_to("y", kMaxMirrors));
+  bench.ports[0]->send(udp(2, 1, 80));
+  bench.run();
+  EXPECT_EQ(listeners[0].inbox.size(), 0u);
+  EXPECT_EQ(listeners[kMaxMirrors].inbox.size(), 1u);
+  bench.ports[0]->send(udp(0xff, 1, 22));  // who was one is back in the network
+  bench.run();
+  EXPECT_EQ(listeners[0].inbox.size(), 1u);
+  EXPECT_EQ(listeners[kMaxMirrors].inbox.size(), 1u);
+  for (const PortId id : ids)
+    EXPECT_TRUE(bench.sw->detach(id));
+}
+
 TEST(SwitchRules, WhatMakesNoSenseIsRefusedAndChangesNothing) {
   Ruled bench;
   bench.set({dropping(rule_to_port("a", 80))});
