@@ -23,6 +23,11 @@ inline bool has_right_tag(const Frame& frame, const VlanRules& rules) noexcept {
                        : frame.vlan == rules.untagged;
 }
 
+// What a rule leads to a port need not be of a VLAN that it has a part in; all else is.
+inline bool leads_astray(const Frame& frame, const VlanRules& rules) noexcept {
+  return frame.is_redirected() && !rules.carries(frame.vlan);
+}
+
 void count_lost(port::PortCounters& counters, const port::Delivery& delivery) noexcept {
   for (const port::DropReasonRow& row : port::kDropReasons) {
     if (const std::uint8_t frames = delivery.why[port::index_of(row.reason)]) counters.drops(row.reason).add(frames);
@@ -279,7 +284,9 @@ std::span<const packet::FrameView> Shard::gather(const Burst& burst, Member& mem
   std::size_t end = first;
   for (std::size_t i = 0; i < member.shares; ++i) {
     const Share share = member.queue[i];
-    if (share.first != end || member.vlan.is_retagged || !has_right_tag(burst.runs[share.run].frame, member.vlan)) {
+    const Frame& frame = burst.runs[share.run].frame;
+    if (share.first != end || member.vlan.is_retagged || !has_right_tag(frame, member.vlan) ||
+        leads_astray(frame, member.vlan)) {
       return rewrite(burst, member, accepts);
     }
     for (const std::size_t behind = end + share.count; end < behind; ++end) {

@@ -188,6 +188,20 @@ TEST(SwitchRules, ARedirectLeadsIntoNoOtherVlan) {
   EXPECT_EQ(bench.dropped(3, DropReason::filtered), 1u);
 }
 
+TEST(SwitchRules, ARedirectLeadsNoTaggedFrameIntoAnotherVlan) {
+  Ruled bench{{kPlain, kPlain, kPlain, access(7)}};
+  Rule rule = rule_to_port("a", 80);
+  rule.redirect = "p3";
+  bench.set({rule});
+  Bytes tagged = udp(2, 1, 80);
+  const Bytes tag{0x81, 0, 0, 8};
+  tagged.insert(tagged.begin() + 12, tag.begin(), tag.end());
+  bench.ports[0]->send(tagged);
+  bench.ports[0]->send(udp(2, 1, 80), beside(8));
+  EXPECT_EQ(bench.got(), (Counts{0, 0, 0, 0}));
+  EXPECT_EQ(bench.dropped(3, DropReason::filtered), 2u);
+}
+
 TEST(SwitchRules, WhatComesBackFromTheRedirectGoesWhereItsStationIs) {
   Ruled bench;
   Rule rule = rule_to_port("a", 80);
