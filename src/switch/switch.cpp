@@ -180,7 +180,9 @@ Result<void> Switch::detach(PortId id) {
   for (const auto& shard : impl_->shards)
     Impl::on(*shard, [&] { shard->dismiss(id); });
   const std::string group = attachment->config.isolation;
+  const bool had_rules = impl_->rule_set.names(attachment->config.name);
   impl_->slots[slot_of(id)].reset();
+  if (had_rules) impl_->publish_rules(nullptr);  // they are about nobody now, and not about who has its place next
   static_cast<void>(impl_->regroup(group));
   return {};
 }

@@ -76,7 +76,7 @@ struct Switch::Impl {
   std::array<Capture, kMaxCaptures> captures;                                             // by number
   std::vector<std::unique_ptr<Shard>> shards;
   RuleSet rule_set;
-  PortId leaving;  // is being detached: rules do not find it any more
+  PortId leaving;  // is being detached: no rule leads to it any more
   bool is_held = false;
 
   Attachment* find(PortId id) {
@@ -105,6 +105,8 @@ struct Switch::Impl {
   /// A port is about to join the group, or has left it.
   std::shared_ptr<const PortSet> regroup(const std::string& group, std::optional<std::uint32_t> joining = std::nullopt);
   // switch_rules.cpp; `joining`: is about to be attached
+  /// Whose frames rules are about, to its last one; and who frames may still be sent to.
+  [[nodiscard]] const Attachment* bound(const std::string& wanted, const Attachment* joining) const;
   [[nodiscard]] const Attachment* named(const std::string& wanted, const Attachment* joining) const;
   [[nodiscard]] std::string find_name(PortId id) const;
   [[nodiscard]] RuleAction action_of(const Rule& rule, const Attachment* joining) const;

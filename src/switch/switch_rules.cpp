@@ -30,12 +30,17 @@ Result<void> check_rule(const Rule& rule) {
 RuleSet::RuleSet() = default;
 RuleSet::~RuleSet() = default;
 
-const Attachment* Switch::Impl::named(const std::string& wanted, const Attachment* joining) const {
+const Attachment* Switch::Impl::bound(const std::string& wanted, const Attachment* joining) const {
   if (joining != nullptr && joining->config.name == wanted) return joining;
   for (const auto& slot : slots) {
-    if (slot && slot->config.name == wanted && slot->id != leaving) return &*slot;
+    if (slot && slot->config.name == wanted) return &*slot;
   }
   return nullptr;
+}
+
+const Attachment* Switch::Impl::named(const std::string& wanted, const Attachment* joining) const {
+  const Attachment* const found = bound(wanted, joining);
+  return found == nullptr || found->id == leaving ? nullptr : found;
 }
 
 RuleAction Switch::Impl::action_of(const Rule& rule, const Attachment* joining) const {
@@ -62,7 +67,7 @@ Result<std::unique_ptr<const RuleTable>> Switch::Impl::table_of(const std::vecto
     if (rule.way != way) continue;
     RuleTable::Input& input = inputs.emplace_back(RuleTable::Input{&rule, action_of(rule, joining)});
     if (rule.port.empty()) continue;
-    const Attachment* const port = named(rule.port, joining);
+    const Attachment* const port = bound(rule.port, joining);
     input.port = port == nullptr ? kNowhere : static_cast<std::uint16_t>(slot_of(port->id) + 1);
   }
   if (inputs.empty()) return std::unique_ptr<const RuleTable>{};

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <thread>
 
 #include "packet/test/test_frames.hpp"
 #include "switch/member.hpp"
@@ -426,6 +427,26 @@ TEST(SwitchRules, AllDestinationsMayBeOthersAtOnce) {
   EXPECT_EQ(listeners[kMaxMirrors].inbox.size(), 1u);
   for (const PortId id : ids)
     EXPECT_TRUE(bench.sw->detach(id));
+}
+
+// Its poller goes on while it is taken off, so that it sends between any two steps of that.
+TEST(SwitchRules, APortIsBoundByItsRulesToItsLastFrame) {
+  Ruled bench;
+  bench.set({of_port(dropping(rule_to_port("a", 80)), "late")});
+  FakePort late;
+  for (int i = 0; i < 100'000; ++i)
+    late.send(udp(2, 5, 80));
+  std::thread thread{[&] { bench.poller->run(); }};
+  while (!bench.poller->is_running())
+    std::this_thread::yield();
+  for (int i = 0; i < 50; ++i) {
+    const PortId id = *bench.sw->attach(late, *bench.poller, {.name = "late"});
+    EXPECT_TRUE(bench.sw->detach(id));
+  }
+  bench.poller->stop();
+  thread.join();
+  EXPECT_GT(late.results.size(), 0u);
+  EXPECT_EQ(bench[1].inbox.size(), 0u);
 }
 
 TEST(SwitchRules, WhatMakesNoSenseIsRefusedAndChangesNothing) {
