@@ -111,7 +111,8 @@ struct Switch::Impl {
   [[nodiscard]] std::string find_name(PortId id) const;
   [[nodiscard]] RuleAction action_of(const Rule& rule, const Attachment* joining) const;
   [[nodiscard]] Result<std::unique_ptr<const RuleTable>> table_of(const std::vector<Rule>& rules, RuleWay way,
-                                                                  const Attachment* joining) const;
+                                                                  const Attachment* joining,
+                                                                  RuleTable::Versions versions) const;
   [[nodiscard]] Result<void> check_rules(const std::vector<Rule>& rules) const;
   [[nodiscard]] RuleHits counted(std::size_t slot) const;
   void give_slots(const std::vector<Rule>& rules);

@@ -61,7 +61,8 @@ RuleAction Switch::Impl::action_of(const Rule& rule, const Attachment* joining) 
 }
 
 Result<std::unique_ptr<const RuleTable>> Switch::Impl::table_of(const std::vector<Rule>& rules, RuleWay way,
-                                                                const Attachment* joining) const {
+                                                                const Attachment* joining,
+                                                                RuleTable::Versions versions) const {
   std::vector<RuleTable::Input> inputs;
   for (const Rule& rule : rules) {
     if (rule.way != way) continue;
@@ -71,7 +72,7 @@ Result<std::unique_ptr<const RuleTable>> Switch::Impl::table_of(const std::vecto
     input.port = port == nullptr ? kNowhere : static_cast<std::uint16_t>(slot_of(port->id) + 1);
   }
   if (inputs.empty()) return std::unique_ptr<const RuleTable>{};
-  return RuleTable::create(inputs, random_seed());
+  return RuleTable::create(inputs, random_seed(), way == RuleWay::in ? versions.in : versions.out);
 }
 
 bool RuleSet::is_about(const std::string& port, RuleWay way) const {
@@ -137,8 +138,9 @@ void Switch::Impl::begin_rule_mirrors(const std::vector<Rule>& rules, const Atta
 void Switch::Impl::publish_rules(const Attachment* joining) {
   const auto mirrors_before = rule_set.mirrors;
   begin_rule_mirrors(rule_set.rules, joining);
-  const auto in_before = std::exchange(rule_set.in, *table_of(rule_set.rules, RuleWay::in, joining));
-  const auto out_before = std::exchange(rule_set.out, *table_of(rule_set.rules, RuleWay::out, joining));
+  const auto versions = RuleTable::next_versions();
+  const auto in_before = std::exchange(rule_set.in, *table_of(rule_set.rules, RuleWay::in, joining, versions));
+  const auto out_before = std::exchange(rule_set.out, *table_of(rule_set.rules, RuleWay::out, joining, versions));
   if (rule_set.in || rule_set.out) {
     for (const auto& shard : shards) {
       if (shard->rule_stage() != nullptr) continue;
@@ -167,7 +169,7 @@ Result<void> Switch::Impl::check_rules(const std::vector<Rule>& rules) const {
   }
   if (listeners.size() > kMaxMirrors) return fail(Errc::no_space, "a switch has at most 16 destinations of mirrors");
   for (const RuleWay way : {RuleWay::in, RuleWay::out}) {
-    if (auto table = table_of(rules, way, nullptr); !table) return tl::unexpected(table.error());
+    if (auto table = table_of(rules, way, nullptr, {}); !table) return tl::unexpected(table.error());
   }
   return {};
 }

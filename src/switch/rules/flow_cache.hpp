@@ -38,6 +38,7 @@ class FlowCache {
     }
     return std::nullopt;
   }
+  /// `version`: see RuleTable::next_versions().
   void store(CachePart part, const RuleWords& key, std::uint64_t hash, std::uint32_t version,
              std::uint32_t rule) noexcept;
 

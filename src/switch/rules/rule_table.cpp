@@ -9,14 +9,6 @@
 namespace vmux::switching {
 namespace {
 
-std::uint32_t next_version() noexcept {
-  static std::atomic<std::uint32_t> last{0};
-  std::uint32_t version = 0;
-  while (version == 0)
-    version = last.fetch_add(1, std::memory_order_relaxed) + 1;
-  return version;
-}
-
 RuleWords masked(const RuleWords& words, const RuleWords& mask) noexcept {
   RuleWords out;
   for (std::size_t i = 0; i < out.size(); ++i)
@@ -72,15 +64,24 @@ struct RuleTable::Building {
   std::size_t entries = 0;
 };
 
-RuleTable::RuleTable(std::uint64_t seed) noexcept : hash_(seed), version_(next_version()) {}
+RuleTable::RuleTable(std::uint64_t seed, std::uint32_t version) noexcept : hash_(seed), version_(version) {}
 
-Result<std::unique_ptr<const RuleTable>> RuleTable::create(std::span<const Input> rules, std::uint64_t seed) {
+RuleTable::Versions RuleTable::next_versions() noexcept {
+  static std::atomic<std::uint32_t> last{0};
+  std::uint32_t version = 0;
+  while (version == 0)
+    version = last.fetch_add(2, std::memory_order_relaxed) + 2;
+  return {version, version + 1};
+}
+
+Result<std::unique_ptr<const RuleTable>> RuleTable::create(std::span<const Input> rules, std::uint64_t seed,
+                                                           std::uint32_t version) {
   std::vector<std::size_t> order(rules.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&rules](std::size_t a, std::size_t b) {
     return rules[a].rule->priority > rules[b].rule->priority;
   });
-  std::unique_ptr<RuleTable> table{new RuleTable(seed)};
+  std::unique_ptr<RuleTable> table{new RuleTable(seed, version)};
   Building building;
   for (const std::size_t at : order) {
     const Input& input = rules[at];

@@ -49,9 +49,15 @@ class RuleTable {
     RuleAction action;
     std::uint16_t port = 0;  ///< 1 + slot of the port whose frames it is about; 0: all
   };
+  /// Of two tables that are in use together: they differ in the lowest bit alone. Others than all before, and never 0;
+  /// any thread.
+  struct Versions {
+    std::uint32_t in = 0, out = 0;
+  };
+  [[nodiscard]] static Versions next_versions() noexcept;
   /// no_space: more than kMaxTuples or kMaxEntries. `rules` in their order; `seed` is nobody's who sends frames.
   [[nodiscard]] static Result<std::unique_ptr<const RuleTable>> create(std::span<const Input> rules,
-                                                                       std::uint64_t seed);
+                                                                       std::uint64_t seed, std::uint32_t version);
 
   /// The rule that decides, as an index for action(); kNone: none matches. `key` may be masked by fields().
   [[nodiscard]] std::uint32_t find(const RuleWords& key) const noexcept;
@@ -63,7 +69,7 @@ class RuleTable {
   [[nodiscard]] bool looks_at_ip() const noexcept { return looks_at_ip_; }
   [[nodiscard]] std::size_t tuples() const noexcept { return tuples_.size(); }
   [[nodiscard]] std::size_t rules() const noexcept { return actions_.size(); }
-  /// Another one for each table, and never 0: what is known of an older table is of no use.
+  /// What is known of a table of another version is of no use.
   [[nodiscard]] std::uint32_t version() const noexcept { return version_; }
   [[nodiscard]] const RuleHash& hash() const noexcept { return hash_; }
 
@@ -80,7 +86,7 @@ class RuleTable {
     std::uint32_t best = kNone;                                      // the first of its rules
     std::uint32_t first = 0, place_mask = 0;  // its part of entries_: a power of two, at most half full
   };
-  explicit RuleTable(std::uint64_t seed) noexcept;
+  RuleTable(std::uint64_t seed, std::uint32_t version) noexcept;
   struct Building;
   [[nodiscard]] std::uint32_t find(const Tuple& tuple, const RuleWords& key) const noexcept;
   void place(Building& building);

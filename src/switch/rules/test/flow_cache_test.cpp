@@ -13,10 +13,10 @@ RuleWords key_of(std::uint64_t number) { return {number, 0, 0, 0, 0, 0, 0, ~numb
 struct Cached {
   FlowCache cache;
   RuleHash hash{99};
-  void store(CachePart part, std::uint64_t number, std::uint32_t rule, std::uint32_t version = 1) {
+  void store(CachePart part, std::uint64_t number, std::uint32_t rule, std::uint32_t version = 2) {
     cache.store(part, key_of(number), hash(key_of(number)), version, rule);
   }
-  std::optional<std::uint32_t> find(CachePart part, std::uint64_t number, std::uint32_t version = 1) {
+  std::optional<std::uint32_t> find(CachePart part, std::uint64_t number, std::uint32_t version = 2) {
     return cache.find(part, key_of(number), hash(key_of(number)), version);
   }
 };
@@ -35,18 +35,41 @@ TEST(FlowCache, KnowsWhatWasStored) {
 TEST(FlowCache, OfAnotherTableKnowsNothing) {
   Cached cached;
   const CachePart all = FlowCache::part(0, 1);
-  cached.store(all, 1, 7, 1);
-  EXPECT_EQ(cached.find(all, 1, 2), std::nullopt);
+  cached.store(all, 1, 7, 2);
+  EXPECT_EQ(cached.find(all, 1, 3), std::nullopt);
 }
 
 TEST(FlowCache, TellsFlowsOfOneHashApart) {
   FlowCache cache;
   const CachePart all = FlowCache::part(0, 1);
-  cache.store(all, key_of(1), 5, 1, 10);
-  EXPECT_EQ(cache.find(all, key_of(2), 5, 1), std::nullopt);
-  cache.store(all, key_of(2), 5, 1, 20);
-  EXPECT_EQ(cache.find(all, key_of(1), 5, 1), 10u);
-  EXPECT_EQ(cache.find(all, key_of(2), 5, 1), 20u);
+  cache.store(all, key_of(1), 5, 2, 10);
+  EXPECT_EQ(cache.find(all, key_of(2), 5, 2), std::nullopt);
+  cache.store(all, key_of(2), 5, 2, 20);
+  EXPECT_EQ(cache.find(all, key_of(1), 5, 2), 10u);
+  EXPECT_EQ(cache.find(all, key_of(2), 5, 2), 20u);
+}
+
+// Tables of both ways, made together, have versions that differ in the lowest bit.
+TEST(FlowCache, TheTwoWaysDoNotPushEachOtherOut) {
+  FlowCache cache;
+  const CachePart all = FlowCache::part(0, 1);
+  cache.store(all, key_of(1), 5, 2, 10);
+  cache.store(all, key_of(1), 5, 3, 20);
+  EXPECT_EQ(cache.find(all, key_of(1), 5, 2), 10u);
+  EXPECT_EQ(cache.find(all, key_of(1), 5, 3), 20u);
+}
+
+TEST(FlowCache, WhatATableOfBeforeFilledIsFree) {
+  FlowCache cache;
+  const CachePart all = FlowCache::part(0, 1);
+  for (const std::uint32_t version : {2u, 3u, 4u, 5u}) {
+    for (std::uint64_t i = 0; i < FlowCache::kWays / 2; ++i)
+      cache.store(all, key_of(i), 5, version, version);
+  }
+  for (const std::uint32_t version : {4u, 5u}) {
+    for (std::uint64_t i = 0; i < FlowCache::kWays / 2; ++i)
+      EXPECT_EQ(cache.find(all, key_of(i), 5, version), version);
+  }
 }
 
 TEST(FlowCache, OfAFullSetOneGoesForWhoComesOftenEnough) {
@@ -55,18 +78,18 @@ TEST(FlowCache, OfAFullSetOneGoesForWhoComesOftenEnough) {
   const auto known = [&] {
     std::size_t count = 0;
     for (std::uint64_t i = 0; i <= FlowCache::kWays; ++i)
-      count += cache.find(all, key_of(i), 5, 1) == static_cast<std::uint32_t>(i) ? 1 : 0;
+      count += cache.find(all, key_of(i), 5, 2) == static_cast<std::uint32_t>(i) ? 1 : 0;
     return count;
   };
   for (std::uint64_t i = 0; i < FlowCache::kWays; ++i)
-    cache.store(all, key_of(i), 5, 1, static_cast<std::uint32_t>(i));
+    cache.store(all, key_of(i), 5, 2, static_cast<std::uint32_t>(i));
   for (int i = 0; i < 3; ++i)
-    cache.store(all, key_of(4), 5, 1, 4);
+    cache.store(all, key_of(4), 5, 2, 4);
   EXPECT_EQ(known(), FlowCache::kWays);
-  EXPECT_EQ(cache.find(all, key_of(4), 5, 1), std::nullopt);
-  cache.store(all, key_of(4), 5, 1, 4);
+  EXPECT_EQ(cache.find(all, key_of(4), 5, 2), std::nullopt);
+  cache.store(all, key_of(4), 5, 2, 4);
   EXPECT_EQ(known(), FlowCache::kWays);
-  EXPECT_EQ(cache.find(all, key_of(4), 5, 1), 4u);
+  EXPECT_EQ(cache.find(all, key_of(4), 5, 2), 4u);
 }
 
 TEST(FlowCache, OfFlowsThatComeInTurnMostStayKnown) {
@@ -75,9 +98,9 @@ TEST(FlowCache, OfFlowsThatComeInTurnMostStayKnown) {
   int misses = 0;
   for (std::uint64_t i = 0; i < 1000; ++i) {
     const RuleWords key = key_of(i % 5);
-    if (cache.find(all, key, 5, 1)) continue;
+    if (cache.find(all, key, 5, 2)) continue;
     ++misses;
-    cache.store(all, key, 5, 1, 0);
+    cache.store(all, key, 5, 2, 0);
   }
   EXPECT_LT(misses, 450);
 }

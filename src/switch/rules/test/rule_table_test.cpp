@@ -49,7 +49,7 @@ struct Rules {
     rules.back().priority = priority;
     return rules.back();
   }
-  [[nodiscard]] std::unique_ptr<const RuleTable> table() const { return *RuleTable::create(inputs(), 42); }
+  [[nodiscard]] std::unique_ptr<const RuleTable> table() const { return *RuleTable::create(inputs(), 42, 2); }
 };
 
 constexpr int kNoRule = -1;
@@ -150,7 +150,7 @@ TEST(RuleTable, TooManySetsOfFieldsAreRefused) {
     mask.source_ip[0] = static_cast<std::uint8_t>(i);
     mask.source_ip[1] = static_cast<std::uint8_t>(i >> 8);
   }
-  const auto made = RuleTable::create(rules.inputs(), 1);
+  const auto made = RuleTable::create(rules.inputs(), 1, 2);
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, Errc::no_space);
   rules.rules.pop_back();
@@ -166,15 +166,15 @@ TEST(RuleTable, TooManyPrefixesAreRefused) {
     rule.match.mask.vlan = {0xff, 0xff};
     rule.match.source_port = rule.match.destination_port = L4Ports{1, 0xfffe};
   }
-  EXPECT_FALSE(RuleTable::create(rules.inputs(), 1));
+  EXPECT_FALSE(RuleTable::create(rules.inputs(), 1, 2));
 }
 
-TEST(RuleTable, EachHasAVersionOfItsOwn) {
-  Rules rules;
-  rules.add();
-  const auto one = rules.table(), other = rules.table();
-  EXPECT_NE(one->version(), other->version());
-  EXPECT_NE(one->version(), 0u);
+TEST(RuleTable, VersionsOfTablesThatAreUsedTogetherDifferInTheLowestBit) {
+  const auto one = RuleTable::next_versions(), other = RuleTable::next_versions();
+  EXPECT_EQ(one.in ^ one.out, 1u);
+  EXPECT_EQ(other.in ^ other.out, 1u);
+  EXPECT_GT(one.in ^ other.in, 1u);
+  EXPECT_NE(one.in, 0u);
 }
 
 }  // namespace
