@@ -45,9 +45,9 @@ bool find_vlan(const VlanRules& rules, const packet::FrameView& view, Frame& fra
     const std::uint16_t tci = own_tci(view.header);
     vid = tci & kVidMask;
     frame.tci = static_cast<std::uint16_t>(tci & ~kVidMask);
-    frame.has_tag = frame.tag_in_bytes = false;
+    frame.has_tag = false;
   } else {
-    if (rules.has_service_tags && !view.offload.has_vlan) frame.has_tag = frame.tag_in_bytes = false;
+    if (rules.has_service_tags && !view.offload.has_vlan) frame.has_tag = false;
     vid = frame.has_tag ? frame.tci & kVidMask : 0;
   }
   if (vid == 0 && !rules.keeps_tags) {

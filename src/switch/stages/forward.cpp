@@ -13,14 +13,19 @@
 namespace vmux::switching {
 namespace {
 
-constexpr std::uint32_t kMacs = 12, kTag = kTagBytes;
 constexpr std::uint16_t kPriorityMask = 0xf000;  // PCP and DEI of a TCI
 constexpr std::uint16_t kVidMask = 0x0fff;
 
 // A port sees its own VLAN without a tag, every other with.
 inline bool has_right_tag(const Frame& frame, const VlanRules& rules) noexcept {
   return frame.has_tag ? (frame.tci & kVidMask) == frame.vlan && frame.vlan != rules.untagged
-                       : frame.vlan == rules.untagged;
+                       : frame.vlan == rules.untagged && !frame.tag_in_bytes;
+}
+
+// A tag that comes to the front where a frame leaves a trunk without one would lead it into a VLAN of its sender's
+// choice. Behind an access port there is none but its own.
+bool shows_tag(const packet::FrameView& view, std::uint16_t type) noexcept {
+  return view.header.size() >= kMacBytes + 2 && packet::get16(view.header, kMacBytes) == type;
 }
 
 // What a rule leads to a port need not be of a VLAN that it has a part in; all else is.
@@ -318,9 +323,10 @@ std::span<const packet::FrameView> Shard::rewrite(const Burst& burst, Member& me
 // The same for a port whose tags are not those of the switch.
 bool Shard::retag(const Frame& frame, const VlanRules& rules, packet::FrameView& view,
                   std::span<std::byte> room) noexcept {
-  if (frame.tag_in_bytes && !pop_tag(view, room)) return false;
+  if (frame.has_tag && frame.tag_in_bytes && !pop_tag(view, room)) return false;
   if (frame.has_tag) view.offload.has_vlan = false;
-  if (rules.keeps_tags || frame.vlan == rules.untagged) return true;
+  if (rules.keeps_tags) return true;
+  if (frame.vlan == rules.untagged) return !shows_tag(view, rules.has_service_tags ? kTypeServiceVlan : kTypeVlan);
   const std::uint16_t vlan = rules.map != nullptr ? rules.map->out[frame.vlan] : frame.vlan;
   if (vlan == kNoVlan) return false;
   const auto tci = static_cast<std::uint16_t>((frame.tci & kPriorityMask) | vlan);
@@ -337,23 +343,11 @@ bool Shard::rewrite_tag(const Frame& frame, const Member& member, std::size_t pl
     return retag(frame, member.vlan, view, stripped_[place]);
   const bool leaves_untagged = frame.vlan == member.vlan.untagged;
   const bool has_right_tag = frame.has_tag && (frame.tci & kVidMask) == frame.vlan;
-  if (leaves_untagged ? !frame.has_tag : has_right_tag) return true;
-  if (frame.tag_in_bytes) {
-    if (view.header.size() < kMacs + kTag) return false;
-    const auto room = std::span{stripped_[place]};
-    std::memcpy(room.data(), view.header.data(), kMacs);
-    std::memcpy(room.data() + kMacs, view.header.data() + kMacs + kTag, view.header.size() - kMacs - kTag);
-    view.header = packet::Slice{room}.first(view.header.size() - kTag);
-    view.length -= kTag;
-    packet::Offload& offload = view.offload;
-    if (offload.needs_checksum) offload.csum_start = static_cast<std::uint16_t>(offload.csum_start - kTag);
-    if (offload.gso != packet::Gso::none) {
-      offload.header_length = static_cast<std::uint16_t>(offload.header_length - kTag);
-    }
-    if (offload.tunnel != 0) offload.tunnel = static_cast<std::uint16_t>(offload.tunnel - kTag);
-  }
+  if (!leaves_untagged && has_right_tag) return true;
+  if (frame.has_tag && frame.tag_in_bytes && !pop_tag(view, stripped_[place])) return false;
   view.offload.has_vlan = !leaves_untagged;
-  if (!leaves_untagged) view.offload.vlan_tci = static_cast<std::uint16_t>((frame.tci & kPriorityMask) | frame.vlan);
+  if (leaves_untagged) return member.vlan.mode == VlanMode::access || !shows_tag(view, kTypeVlan);
+  view.offload.vlan_tci = static_cast<std::uint16_t>((frame.tci & kPriorityMask) | frame.vlan);
   return true;
 }
 

@@ -48,13 +48,24 @@ VlanConfig provider(std::vector<std::uint16_t> allowed = {}) {
   return config;
 }
 
+VlanConfig native_and_mapped(std::uint16_t native, std::vector<VlanTranslation> translations) {
+  VlanConfig config = trunk(native, {});
+  config.translations = std::move(translations);
+  return config;
+}
+VlanConfig native_provider(std::uint16_t native) {
+  VlanConfig config = trunk(native, {});
+  config.has_service_tags = true;
+  return config;
+}
+
 struct Row {
   const char* description;
   std::vector<VlanConfig> ports;  // the first sends
   Bytes sent;
   packet::Offload beside;
   std::vector<Bytes> got;  // by the others; empty: nothing
-  std::uint64_t filtered = 0;
+  std::uint64_t filtered = 0, not_out = 0;  // at the sender; on the way out, at the second port
 };
 
 Bytes plain() { return frame(0xff, 1); }
@@ -185,6 +196,71 @@ const std::vector<Row> kRows{
      tagged(0xff, 1, {{kCustomer, 100}, {kCustomer, 7}}),
      {},
      {tagged(0xff, 1, {{kService, 100}, {kCustomer, 7}})}},
+
+    {"a customer's tag does not come to the front where its service VLAN is the native one",
+     {customer({{.vlan = 100}}), trunk(100, {20})},
+     tagged(0xff, 1, {{kCustomer, 20}}),
+     {},
+     {{}},
+     0,
+     1},
+    {"nor one beside the bytes",
+     {customer({{.vlan = 100}}), trunk(100, {20})},
+     plain(),
+     beside(20),
+     {{}},
+     0,
+     1},
+    {"nor one behind a service tag",
+     {provider(), trunk(100, {20})},
+     tagged(0xff, 1, {{kService, 100}, {kCustomer, 20}}),
+     {},
+     {{}},
+     0,
+     1},
+    {"nor the second of two tags",
+     {tagged_only({100}), trunk(100, {20})},
+     tagged(0xff, 1, {{kCustomer, 100}, {kCustomer, 20}}),
+     {},
+     {{}},
+     0,
+     1},
+    {"nor behind one beside the bytes",
+     {tagged_only({100}), trunk(100, {20})},
+     tagged(0xff, 1, {{kCustomer, 20}}),
+     beside(100),
+     {{}},
+     0,
+     1},
+    {"behind an access port there is one VLAN, and a tag leads nowhere",
+     {customer({{.vlan = 100}}), access(100)},
+     tagged(0xff, 1, {{kCustomer, 20}}),
+     {},
+     {tagged(0xff, 1, {{kCustomer, 20}})}},
+    {"nor does a trunk with other numbers",
+     {customer({{.vlan = 100}}), native_and_mapped(100, {{10, 10, 30}})},
+     tagged(0xff, 1, {{kCustomer, 10}}),
+     {},
+     {{}},
+     0,
+     1},
+    {"a service tag of a customer is none of the provider's",
+     {customer({{.vlan = 100}}), native_provider(100)},
+     tagged(0xff, 1, {{kService, 9}}),
+     {},
+     {{}},
+     0,
+     1},
+    {"whose native VLAN may carry a customer's tag",
+     {customer({{.vlan = 100}}), native_provider(100)},
+     tagged(0xff, 1, {{kCustomer, 9}}),
+     {},
+     {tagged(0xff, 1, {{kCustomer, 9}})}},
+    {"without a tag of its own it passes",
+     {customer({{.vlan = 100}}), trunk(100, {20})},
+     plain(),
+     {},
+     {plain()}},
 };
 
 TEST(SwitchRetags, Rows) {
@@ -198,6 +274,7 @@ TEST(SwitchRetags, Rows) {
       EXPECT_EQ(bench[i + 1].inbox, expected) << "port " << i + 1;
     }
     EXPECT_EQ(bench[0].counters().drops(DropReason::filtered).get(), row.filtered);
+    EXPECT_EQ(bench[1].counters().drops(DropReason::filtered).get(), row.not_out);
   }
 }
 
@@ -221,6 +298,21 @@ TEST(SwitchRetags, OnTheWayToAnotherPollerTooAndManyInABurst) {
   }
   bench.run();
   EXPECT_EQ(bench.ports[2].inbox, expected);
+}
+
+// Of two frames side by side for one port the one must go, and the other must not.
+TEST(SwitchRetags, OnTheWayToAnotherPollerACustomersTagIsStillSeen) {
+  CrossBench bench;
+  ASSERT_TRUE(bench.sw->set_vlan(bench.ids[0], customer({{.vlan = 100}})));
+  ASSERT_TRUE(bench.sw->set_vlan(bench.ids[2], trunk(100, {20})));
+  ASSERT_TRUE(bench.sw->set_vlan(bench.ids[3], access(100)));
+  bench.ports[0].send(plain());
+  bench.ports[0].send(tagged(0xff, 1, {{kCustomer, 20}}));
+  bench.ports[0].send(plain());
+  bench.run();
+  EXPECT_EQ(bench.ports[2].inbox, (std::vector<Bytes>{plain(), plain()}));
+  EXPECT_EQ(bench.ports[3].inbox, (std::vector<Bytes>{plain(), tagged(0xff, 1, {{kCustomer, 20}}), plain()}));
+  EXPECT_EQ(bench.ports[2].counters().drops(DropReason::filtered).get(), 1u);
 }
 
 TEST(SwitchRetags, WhatIsLeftUndoneMovesWithTheBytes) {
