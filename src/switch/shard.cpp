@@ -273,11 +273,23 @@ std::size_t Shard::take_limited(Member& member) noexcept {
   return passed;
 }
 
-// What is left of a burst when it is known where its frames go.
+// What is left of a burst when it is known where its frames go. Nothing that is dropped is charged to a share.
 void Shard::limit_located(Member& member, Burst& burst) noexcept {
+  if (member.policy.flood != nullptr) limit_floods(*member.policy.flood, poller_.now_ns(), burst);
   if (member.policy.share != nullptr) hold_beyond_share(member, burst);
   if (member.policy.rules_in != nullptr) rules_->count_hits(*member.policy.rules_in, burst);
-  if (member.policy.flood != nullptr) limit_floods(*member.policy.flood, poller_.now_ns(), burst);
+}
+
+// What its own limits were charged for frames from this one on, which are about to be given back to the port.
+void Shard::give_back_charges(const Policy& policy, const Burst& burst, std::size_t from) noexcept {
+  if (policy.in != nullptr) policy.in->give_back(std::span{burst.views}.first(burst.count).subspan(from));
+  if (policy.flood == nullptr) return;
+  for (const Run& run : burst.all_runs()) {
+    if (!run.frame.is_flood) continue;
+    for (std::size_t i = std::max<std::size_t>(run.first, from); i < std::size_t{run.first} + run.count; ++i) {
+      if (!burst.is_dropped(i)) policy.flood->give_back({&burst.views[i], 1});
+    }
+  }
 }
 
 // From the first frame on that is beyond the port's part of a limit that it shares, all wait in it: it gets them back
@@ -292,7 +304,7 @@ void Shard::hold_beyond_share(Member& member, Burst& burst) noexcept {
       const std::size_t passed = policy.share->pass(slot_of(member.id), policy.weight, views_of(share), now_ns);
       if (passed == share.count) continue;
       const std::size_t kept = share.first + passed;
-      if (policy.in != nullptr) policy.in->give_back(std::span{burst.views}.first(burst.count).subspan(kept));
+      give_back_charges(policy, burst, kept);
       burst.cut(kept);
       member.is_held = true;
       member.held_until_ns = now_ns + policy.share->wait_ns(slot_of(member.id), now_ns);

@@ -130,6 +130,7 @@ class Shard final : public runtime::Task {
   [[nodiscard]] std::size_t take_limited(Member& member) noexcept;
   void limit_located(Member& member, Burst& burst) noexcept;
   void hold_beyond_share(Member& member, Burst& burst) noexcept;
+  static void give_back_charges(const Policy& policy, const Burst& burst, std::size_t from) noexcept;
   void follow_rules(Member& member, Burst& burst) noexcept;
   void charge_misses(Member& member, const RuleTable& table, unsigned misses) noexcept;
   [[nodiscard]] bool pays_debt(Member& member) noexcept;

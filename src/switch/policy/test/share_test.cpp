@@ -242,5 +242,39 @@ TEST(SwitchShares, ItsOwnLimitIsNotChargedForWhatWaits) {
   EXPECT_LE(bench[0].outgoing.size(), left - 96);  // of a burst of 100 of which it had used one
 }
 
+// --- beside storm control, and VLANs ---
+
+TEST(SwitchShares, WhatStormControlDropsIsNotChargedToTheShare) {
+  Shared bench;
+  EXPECT_TRUE(bench.sw->set_limits(bench.ids[3], {}));
+  EXPECT_TRUE(bench.sw->set_limits(bench.ids[0], {.flood = kOnlyABurst}));
+  for (int i = 0; i < 100; ++i)  // nothing more may be flooded
+    bench[0].send(frame(0xff, 1));
+  bench.run();
+  EXPECT_TRUE(bench.sw->set_limits(bench.ids[3], {.out = kOnlyABurst, .shares_out = true}));
+  for (int i = 0; i < 20; ++i)
+    bench[0].send(frame(0xff, 1));
+  bench[0].send(frame(4, 1));
+  const std::size_t before = bench[3].inbox.size();
+  bench.run();
+  EXPECT_TRUE(bench[0].outgoing.empty());
+  EXPECT_EQ(bench[3].inbox.size() - before, 1u);
+  EXPECT_EQ(bench[0].counters().held.get(), 0u);
+}
+
+TEST(SwitchShares, StormControlIsNotChargedForWhatWaits) {
+  Shared bench;
+  EXPECT_TRUE(bench.sw->set_limits(bench.ids[0], {.flood = kOnlyABurst}));
+  for (int i = 0; i < 100; ++i)
+    bench[0].send(frame(0xff, 1));
+  bench.run();
+  EXPECT_FALSE(bench[0].outgoing.empty());
+  EXPECT_TRUE(bench.sw->detach(bench.ids[3]));
+  bench.run();
+  EXPECT_TRUE(bench[0].outgoing.empty());
+  EXPECT_GE(bench[1].inbox.size(), 64u);
+  EXPECT_LE(bench[1].inbox.size(), 65u);
+}
+
 }  // namespace
 }  // namespace vmux::switching
