@@ -87,6 +87,7 @@ struct Policy {
   const RuleTable* rules_out = nullptr;  ///< and about what is for it; of no rule none
   SharedLimit* share = nullptr;          ///< the limit of `share_of`, of which it has a part; of none none
   PortId share_of;
+  std::shared_ptr<const std::bitset<kVlanIds>> share_vlans = {};  ///< those of `share_of`
   std::uint32_t weight = 1;
   [[nodiscard]] bool may_hold() const noexcept { return in != nullptr || share != nullptr; }
   [[nodiscard]] bool is_set() const noexcept {

@@ -299,7 +299,8 @@ void Shard::hold_beyond_share(Member& member, Burst& burst) noexcept {
   const std::uint64_t now_ns = poller_.now_ns();
   for (std::size_t run = 0; run < burst.run_count; ++run) {
     const Frame& frame = burst.runs[run].frame;
-    if (!frame.is_flood && frame.to != policy.share_of) continue;
+    const bool is_for_it = frame.is_flood ? policy.share_vlans->test(frame.vlan) : frame.to == policy.share_of;
+    if (!is_for_it) continue;
     for (Share share = burst.first_share(run); share.count != 0; share = burst.share_behind(share)) {
       const std::size_t passed = policy.share->pass(slot_of(member.id), policy.weight, views_of(share), now_ns);
       if (passed == share.count) continue;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <map>
 #include <memory>
 #include <optional>
@@ -91,6 +92,7 @@ struct Switch::Impl {
   [[nodiscard]] MirrorSet set_of(PortId destination) const;
   [[nodiscard]] Policy policy_of(const Attachment& attachment) const;
   [[nodiscard]] VlanRules rules_of(const Attachment& attachment) const;
+  [[nodiscard]] std::shared_ptr<const std::bitset<kVlanIds>> vlans_of(const Attachment& attachment) const;
   Result<void> check(const Attachment& from, const Mirror& mirror);
   /// Of those that there are now.
   [[nodiscard]] std::set<std::string> destination_names() const;

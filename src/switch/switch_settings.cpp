@@ -148,6 +148,7 @@ Policy Switch::Impl::policy_of(const Attachment& attachment) const {
   if (const Attachment* const uplink = shared_by_all(); uplink != nullptr && uplink->id != attachment.id) {
     policy.share = uplink->shared.get();
     policy.share_of = uplink->id;
+    policy.share_vlans = vlans_of(*uplink);
     policy.weight = attachment.config.weight;
   }
   for (std::size_t number = 0; number < captures.size(); ++number) {
@@ -158,6 +159,14 @@ Policy Switch::Impl::policy_of(const Attachment& attachment) const {
   if (attachment.mirror->in) policy.mirror_in = set_of(attachment.mirror->to);
   if (attachment.mirror->out) policy.mirror_out = set_of(attachment.mirror->to);
   return policy;
+}
+
+// All that it gets, without a tag or with.
+std::shared_ptr<const std::bitset<kVlanIds>> Switch::Impl::vlans_of(const Attachment& attachment) const {
+  const VlanRules rules = rules_of(attachment);
+  auto vlans = std::make_shared<std::bitset<kVlanIds>>(rules.tagged);
+  if (rules.untagged < kVlanIds) vlans->set(rules.untagged);
+  return vlans;
 }
 
 // Those of a configuration that has been checked.
@@ -282,6 +291,7 @@ Result<void> Switch::set_vlan(PortId id, VlanConfig vlan) {
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
   attachment->config.vlan = std::move(vlan);
   impl_->tell(*attachment);
+  if (attachment->shared) impl_->tell_all();
   impl_->forget_everywhere(id);
   return {};
 }

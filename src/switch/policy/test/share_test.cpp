@@ -276,5 +276,20 @@ TEST(SwitchShares, StormControlIsNotChargedForWhatWaits) {
   EXPECT_LE(bench[1].inbox.size(), 65u);
 }
 
+TEST(SwitchShares, AFloodThatTheUplinkDoesNotCarryIsNotOfIt) {
+  Shared bench;
+  EXPECT_TRUE(bench.sw->set_vlan(bench.ids[3], access(7)));
+  for (int i = 0; i < 200; ++i)
+    bench[0].send(frame(0xff, 1));
+  bench.run();
+  EXPECT_TRUE(bench[0].outgoing.empty());
+  EXPECT_EQ(bench[1].inbox.size(), 200u);
+  EXPECT_TRUE(bench.sw->set_vlan(bench.ids[3], kPlain));
+  for (int i = 0; i < 200; ++i)
+    bench[0].send(frame(0xff, 1));
+  bench.run();
+  EXPECT_FALSE(bench[0].outgoing.empty());
+}
+
 }  // namespace
 }  // namespace vmux::switching
