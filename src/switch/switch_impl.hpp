@@ -117,7 +117,8 @@ struct Switch::Impl {
                                                                   RuleTable::Versions versions) const;
   [[nodiscard]] Result<void> check_rules(const std::vector<Rule>& rules) const;
   [[nodiscard]] RuleHits counted(std::size_t slot) const;
-  void give_slots(const std::vector<Rule>& rules);
+  /// Those that had none.
+  std::vector<std::string> give_slots(const std::vector<Rule>& rules);
   void begin_rule_mirrors(const std::vector<Rule>& rules, const Attachment* joining);
   void publish_rules(const Attachment* joining);
   [[nodiscard]] bool has_room_beside_old(const std::vector<Rule>& rules) const;

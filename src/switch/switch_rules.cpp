@@ -98,7 +98,8 @@ RuleHits Switch::Impl::counted(std::size_t slot) const {
 }
 
 // A rule keeps its counters while it is there, whatever of it changes. A place that another had begins where it is.
-void Switch::Impl::give_slots(const std::vector<Rule>& rules) {
+std::vector<std::string> Switch::Impl::give_slots(const std::vector<Rule>& rules) {
+  std::vector<std::string> fresh;
   std::set<std::string> wanted;
   for (const Rule& rule : rules)
     wanted.insert(rule.name);
@@ -113,7 +114,9 @@ void Switch::Impl::give_slots(const std::vector<Rule>& rules) {
       ++next;
     is_used[next] = true;
     rule_set.slots[rule.name] = {next, counted(next)};
+    fresh.push_back(rule.name);
   }
+  return fresh;
 }
 
 // Those that pollers need before a rule that copies reaches them.
@@ -191,7 +194,7 @@ bool Switch::Impl::has_room_beside_old(const std::vector<Rule>& rules) const {
 Result<void> Switch::set_rules(std::vector<Rule> rules) {
   if (rules == impl_->rule_set.rules) return {};
   if (auto good = impl_->check_rules(rules); !good) return good;
-  impl_->give_slots(rules);
+  const std::vector<std::string> fresh = impl_->give_slots(rules);
   if (!impl_->has_room_beside_old(rules)) {  // first without copies at all
     impl_->rule_set.rules = rules;
     for (Rule& rule : impl_->rule_set.rules)
@@ -200,6 +203,10 @@ Result<void> Switch::set_rules(std::vector<Rule> rules) {
   }
   impl_->rule_set.rules = std::move(rules);
   impl_->publish_rules(nullptr);
+  for (const std::string& name : fresh) {  // until then pollers had the old table, and counted there
+    RuleSet::Slot& slot = impl_->rule_set.slots.at(name);
+    slot.before = impl_->counted(slot.slot);
+  }
   return {};
 }
 

@@ -439,7 +439,7 @@ TEST(SwitchRules, APortIsBoundByItsRulesToItsLastFrame) {
   std::thread thread{[&] { bench.poller->run(); }};
   while (!bench.poller->is_running())
     std::this_thread::yield();
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < 10; ++i) {
     const PortId id = *bench.sw->attach(late, *bench.poller, {.name = "late"});
     EXPECT_TRUE(bench.sw->detach(id));
   }
@@ -447,6 +447,26 @@ TEST(SwitchRules, APortIsBoundByItsRulesToItsLastFrame) {
   thread.join();
   EXPECT_GT(late.results.size(), 0u);
   EXPECT_EQ(bench[1].inbox.size(), 0u);
+}
+
+// What the old table counts until its poller has the new one.
+TEST(SwitchRules, ANewRuleHasNoHitsOfTheOneWhosePlaceItHas) {
+  Ruled bench;
+  for (int i = 0; i < 100'000; ++i)
+    bench.ports[0]->send(udp(2, 1, 80));
+  bench.set({rule_to_port("a", 80)});
+  std::thread thread{[&] { bench.poller->run(); }};
+  while (!bench.poller->is_running())
+    std::this_thread::yield();
+  std::uint64_t hits = 0;
+  for (int i = 0; i < 20; ++i) {
+    bench.set({rule_to_port("b", 9)});
+    hits += bench.sw->rule_hits("b").frames;
+    bench.set({rule_to_port("a", 80)});
+  }
+  bench.poller->stop();
+  thread.join();
+  EXPECT_EQ(hits, 0u);
 }
 
 TEST(SwitchRules, WhatMakesNoSenseIsRefusedAndChangesNothing) {
