@@ -149,7 +149,7 @@ Result<PortId> Switch::attach(std::span<const Lane> lanes, PortConfig config) {
   attachment.deaf_to = impl_->regroup(attachment.config.isolation, *slot);
   for (const auto& each : impl_->shards)
     impl_->admit(attachment, *each);
-  if (!impl_->rule_set.rules.empty()) impl_->publish_rules(&attachment);
+  impl_->bind_rules(attachment);
   const Policy policy = impl_->policy_of(attachment);
   const VlanRules vlans = impl_->rules_of(attachment);  // none, if rules copy to it
   const std::uint32_t mark = attachment.config.mark;

@@ -121,6 +121,7 @@ struct Switch::Impl {
   std::vector<std::string> give_slots(const std::vector<Rule>& rules);
   void begin_rule_mirrors(const std::vector<Rule>& rules, const Attachment* joining);
   void publish_rules(const Attachment* joining);
+  void bind_rules(const Attachment& joining);
   [[nodiscard]] bool has_room_beside_old(const std::vector<Rule>& rules) const;
   Result<void> check(std::span<const Lane> lanes, const PortConfig& config) const;
   template <class F>

@@ -156,6 +156,16 @@ void Switch::Impl::publish_rules(const Attachment* joining) {
     end_destination(before);
 }
 
+// Tables are made anew for those alone that rules name: with thousands of rules and hundreds of ports that takes longer
+// than a guest waits. What is about all ports is in them already.
+void Switch::Impl::bind_rules(const Attachment& joining) {
+  if (rule_set.rules.empty()) return;
+  const bool has_stages = std::all_of(joining.shards.begin(), joining.shards.end(),
+                                      [](const Shard* shard) { return shard->rule_stage() != nullptr; });
+  if (has_stages && !rule_set.names(joining.config.name)) return begin_rule_mirrors(rule_set.rules, &joining);
+  publish_rules(&joining);
+}
+
 Result<void> Switch::Impl::check_rules(const std::vector<Rule>& rules) const {
   if (rules.size() > kMaxRules) return fail(Errc::no_space, "a switch has at most 4096 rules");
   std::set<std::string> rule_names, listeners;

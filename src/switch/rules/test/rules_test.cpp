@@ -557,5 +557,55 @@ TEST(SwitchRules, WhoSendsAFlowInEachFrameWaitsForTheTimeItTakes) {
   EXPECT_EQ(bench[1].inbox.size(), static_cast<std::size_t>(kFrames));  // and nothing is lost
 }
 
+// As above: what was not known any more would be waited for.
+TEST(SwitchRules, OfAPortThatNoRuleNamesOthersNoticeNothing) {
+  Ruled bench;
+  std::vector<Rule> rules;
+  for (unsigned i = 0; i < 64; ++i) {
+    Rule& rule = rules.emplace_back(of_port(rule_to_port("r" + std::to_string(i), 9), "p0"));
+    rule.match.mask.source_ip[0] = static_cast<std::uint8_t>(i + 1);
+    rule.match.value.source_ip[0] = static_cast<std::uint8_t>(i + 1);
+    rule.match.mask.source_port = kAll16;
+  }
+  bench.set(rules);
+  const auto send_and_run = [&bench](int rounds) {
+    for (std::uint16_t i = 0; i < 32; ++i)
+      bench.ports[0]->send(udp(2, 1, static_cast<std::uint16_t>(100 + i)));
+    for (std::uint16_t i = 0; i < 32; ++i)
+      bench.ports[0]->send(udp(2, 1, static_cast<std::uint16_t>(100 + i)));
+    for (int i = 0; i < rounds; ++i)
+      bench.poller->run_once(0);
+    return std::exchange(bench[1].inbox, {}).size();
+  };
+  EXPECT_EQ(send_and_run(200), 64u);
+  EXPECT_EQ(send_and_run(2), 64u);
+  FakePort other;
+  const PortId id = *bench.sw->attach(other, *bench.poller, {.name = "other"});
+  EXPECT_EQ(send_and_run(2), 64u);
+  EXPECT_TRUE(bench.sw->detach(id));
+  EXPECT_EQ(send_and_run(2), 64u);
+  ASSERT_TRUE(bench.sw->set_rules({rules.begin() + 1, rules.end()}));
+  EXPECT_LT(send_and_run(2), 64u);
+}
+
+// On a poller that has no copies yet.
+TEST(SwitchRules, WhatIsCopiedOfAllIsCopiedOfWhoComesLater) {
+  CrossBench bench;
+  Rule rule = rule_to_port("a", 80);
+  rule.mirror = "p2";
+  ASSERT_TRUE(bench.sw->set_rules({rule}));
+  const auto third = *runtime::Poller::create();
+  FakePort late;
+  const PortId id = *bench.sw->attach(late, *third, {.name = "late"});
+  late.send(udp(0xff, 5, 80));
+  for (int i = 0; i < 10; ++i) {
+    third->run_once(0);
+    bench.run();
+  }
+  EXPECT_EQ(bench.ports[2].inbox.size(), 1u);
+  EXPECT_TRUE(bench.sw->detach(id));
+  bench.sw.reset();
+}
+
 }  // namespace
 }  // namespace vmux::switching
