@@ -9,10 +9,7 @@
 namespace vmux::switching {
 namespace {
 
-constexpr double kTicks = 64;  // per nanosecond
-constexpr double kTicksPerSecond = 1e9 * kTicks;
 constexpr double kUsualBurst_s = 10e-3, kLeastBytes = 64.0 * 1024, kLeastFrames = 64;
-constexpr double kLongestWait = 50'000 * kTicks;
 
 double bits_at_once(const Limit& limit) noexcept {
   const auto rate = static_cast<double>(limit.bits_per_s);
@@ -36,37 +33,13 @@ OnWire on_wire(const packet::FrameView& view) noexcept {
 }
 
 Bucket::Bucket(std::uint64_t rate, double depth) noexcept
-    : ticks_per_unit_(rate == 0 ? 0 : kTicksPerSecond / static_cast<double>(rate)),
+    : ticks_per_unit_(rate == 0 ? 0 : Lead::kTicksPerSecond / static_cast<double>(rate)),
       depth_(rate == 0 ? std::numeric_limits<double>::infinity() : depth * ticks_per_unit_) {}
-
-// In ticks; 0 or less: what passed is paid for.
-std::int64_t Bucket::lead(std::uint64_t until, std::uint64_t now) noexcept {
-  return until == kNever ? 0 : static_cast<std::int64_t>(until - now);
-}
-
-double Bucket::ahead(std::uint64_t now_ns) const noexcept {
-  const auto now = now_ns * static_cast<std::uint64_t>(kTicks);
-  return static_cast<double>(std::max<std::int64_t>(0, lead(until_.load(std::memory_order_relaxed), now)));
-}
-
-void Bucket::charge(std::uint64_t now_ns, double by) noexcept {
-  if (ticks_per_unit_ == 0) return;
-  const auto now = now_ns * static_cast<std::uint64_t>(kTicks);
-  const auto ticks = static_cast<std::uint64_t>(by);
-  std::uint64_t until = until_.load(std::memory_order_relaxed), then = 0;
-  do {
-    then = (lead(until, now) > 0 ? until : now) + ticks;
-  } while (!until_.compare_exchange_weak(until, then, std::memory_order_relaxed));
-}
-
-void Bucket::give_back(double ticks) noexcept {
-  if (ticks_per_unit_ != 0) until_.fetch_sub(static_cast<std::uint64_t>(ticks), std::memory_order_relaxed);
-}
 
 std::uint64_t Bucket::wait_ns(std::uint64_t now_ns) const noexcept {
   if (ticks_per_unit_ == 0) return 0;
   const double excess = ahead(now_ns) - depth_ + std::min(depth_ / 4, kLongestWait);
-  return excess <= 0 ? 0 : static_cast<std::uint64_t>(excess / kTicks) + 1;
+  return excess <= 0 ? 0 : static_cast<std::uint64_t>(excess / Lead::kTicks) + 1;
 }
 
 Meter::Meter(const Limit& limit) noexcept

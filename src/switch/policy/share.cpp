@@ -6,29 +6,9 @@
 namespace vmux::switching {
 namespace {
 
-constexpr double kTicks = 64;  // per nanosecond
-constexpr double kTicksPerSecond = 1e9 * kTicks;
-constexpr double kLongestWait = 50'000 * kTicks;
+constexpr double kTicks = Lead::kTicks, kTicksPerSecond = Lead::kTicksPerSecond;
 constexpr double kLongestDebt = 2 * SharedLimit::kActive_ns * kTicks;
 constexpr double kUsualBurst = 10e6 * kTicks, kLeastBits = 8 * 64.0 * 1024;
-
-std::uint64_t clock_of(std::uint64_t now_ns) noexcept { return now_ns * static_cast<std::uint64_t>(kTicks); }
-
-// In ticks; 0: what passed is paid for.
-double ahead(const std::atomic<std::uint64_t>& until, std::uint64_t now_ns) noexcept {
-  const std::uint64_t then = until.load(std::memory_order_relaxed);
-  const auto lead = then == 0 ? 0 : static_cast<std::int64_t>(then - clock_of(now_ns));
-  return static_cast<double>(std::max<std::int64_t>(0, lead));
-}
-
-void charge(std::atomic<std::uint64_t>& until, std::uint64_t now_ns, double ticks) noexcept {
-  const std::uint64_t now = clock_of(now_ns);
-  std::uint64_t before = until.load(std::memory_order_relaxed), then = 0;
-  do {
-    const bool is_ahead = before != 0 && static_cast<std::int64_t>(before - now) > 0;
-    then = (is_ahead ? before : now) + static_cast<std::uint64_t>(ticks);
-  } while (!until.compare_exchange_weak(before, then, std::memory_order_relaxed));
-}
 
 double ticks_per(std::uint64_t rate) noexcept { return rate == 0 ? 0 : kTicksPerSecond / static_cast<double>(rate); }
 
@@ -76,7 +56,7 @@ std::size_t SharedLimit::pass(std::uint32_t slot, std::uint32_t weight, std::spa
   Sender& sender = senders_[slot];
   note_activity(sender, weight, now_ns);
   const double part = static_cast<double>(std::max(active_weight(), weight)) / weight;
-  const double own_before = ahead(sender.until, now_ns), all_before = ahead(until_, now_ns);
+  const double own_before = sender.lead.ahead(now_ns), all_before = lead_.ahead(now_ns);
   const double most = depth_ / 4 + std::min(depth_ * part, kLongestDebt);
   // Who owes the least may borrow the most, so that loans do not all go to who is asked first.
   const double for_loans = depth_ / 2 * (1 - 0.75 * std::min(1.0, own_before / most));
@@ -90,18 +70,18 @@ std::size_t SharedLimit::pass(std::uint32_t slot, std::uint32_t weight, std::spa
     own += ticks * part;
   }
   if (passed == 0) return 0;
-  charge(until_, now_ns, all);
+  lead_.charge(now_ns, all);
   // A loan is paid back as far as all of the limit at once: so who is asked first after a pause has no more than
   // others, and who had what nobody wanted for long is not held for long.
   const double owed = std::min(own, std::max(0.0, most - own_before));
-  if (owed > 0) charge(sender.until, now_ns, owed);
+  if (owed > 0) sender.lead.charge(now_ns, owed);
   return passed;
 }
 
 std::uint64_t SharedLimit::wait_ns(std::uint32_t slot, std::uint64_t now_ns) const noexcept {
   const double own = depth_ / 4, step = std::min(own / 4, kLongestWait);
-  const double until_part = ahead(senders_[slot].until, now_ns) - own, until_loan = ahead(until_, now_ns) - depth_ / 2;
-  const double until_room = ahead(until_, now_ns) - depth_;
+  const double until_part = senders_[slot].lead.ahead(now_ns) - own, until_loan = lead_.ahead(now_ns) - depth_ / 2;
+  const double until_room = lead_.ahead(now_ns) - depth_;
   const double wait = std::max(until_room, std::min(until_part, until_loan)) + step;
   return static_cast<std::uint64_t>(std::clamp(wait, 1 * kTicks, kLongestWait) / kTicks);
 }

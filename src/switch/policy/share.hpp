@@ -38,7 +38,7 @@ class SharedLimit {
 
  private:
   struct alignas(64) Sender {
-    std::atomic<std::uint64_t> until{0};    // as Bucket's: how far its part is used ahead of the clock
+    Lead lead;                              // of its part
     std::atomic<std::uint64_t> last_ns{0};  // it sent, or wanted to
     std::atomic<std::uint32_t> weight{0};   // while it is counted in active_weight_
   };
@@ -48,8 +48,8 @@ class SharedLimit {
   void forget_silent(std::uint64_t now_ns) noexcept;
 
   double ticks_per_bit_, ticks_per_frame_;
-  double depth_;                         // of all of it, in ticks
-  std::atomic<std::uint64_t> until_{0};  // the same of all senders together
+  double depth_;  // of all of it, in ticks
+  Lead lead_;     // of all senders together
   std::atomic<std::uint32_t> active_weight_{0};
   std::atomic<std::uint64_t> next_look_ns_{0};
   std::array<Sender, kMaxPorts> senders_;  // by slot
