@@ -101,6 +101,7 @@ struct Switch::Impl {
   void join(const Attachment& from, const Attachment& destination);
   void tell(const Attachment& attachment);
   void tell_all();
+  void tell_of_vlans(const Attachment& attachment);
   /// The port whose limit the others share, if there is one.
   [[nodiscard]] const Attachment* shared_by_all() const;
   void forget_everywhere(PortId id);

@@ -208,6 +208,12 @@ void Switch::Impl::tell_all() {
   }
 }
 
+// Which VLANs a shared uplink carries is what others look at.
+void Switch::Impl::tell_of_vlans(const Attachment& attachment) {
+  tell(attachment);
+  if (attachment.shared) tell_all();
+}
+
 const Attachment* Switch::Impl::shared_by_all() const {
   const auto at = std::find_if(slots.begin(), slots.end(),
                                [this](const auto& slot) { return slot && slot->shared && slot->id != leaving; });
@@ -250,7 +256,7 @@ void Switch::Impl::begin_destination(const Attachment& destination) {
   if (is_destination(destination.id) || free == mirrors.end()) return;
   const auto number = static_cast<std::size_t>(free - mirrors.begin());
   *free = destination.id;
-  tell(destination);
+  tell_of_vlans(destination);
   forget_everywhere(destination.id);
   for (const auto& shard : shards)
     on(*shard, [&] { shard->set_mirror(number, destination.id); });
@@ -267,7 +273,7 @@ void Switch::Impl::end_destination(PortId id) {
   const auto number = static_cast<std::size_t>(at - mirrors.begin());
   for (const auto& shard : shards)
     on(*shard, [&] { shard->set_mirror(number, {}); });
-  if (const Attachment* const destination = find(id)) tell(*destination);
+  if (const Attachment* const destination = find(id)) tell_of_vlans(*destination);
 }
 
 // The ways of copies between pollers, which stay: there is one mirror today and another tomorrow.
@@ -290,8 +296,7 @@ Result<void> Switch::set_vlan(PortId id, VlanConfig vlan) {
   Attachment* const attachment = impl_->find(id);
   if (attachment == nullptr) return fail(Errc::not_found, "the switch has no such port");
   attachment->config.vlan = std::move(vlan);
-  impl_->tell(*attachment);
-  if (attachment->shared) impl_->tell_all();
+  impl_->tell_of_vlans(*attachment);
   impl_->forget_everywhere(id);
   return {};
 }

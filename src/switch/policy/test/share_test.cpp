@@ -285,6 +285,12 @@ TEST(SwitchShares, AFloodThatTheUplinkDoesNotCarryIsNotOfIt) {
   EXPECT_TRUE(bench[0].outgoing.empty());
   EXPECT_EQ(bench[1].inbox.size(), 200u);
   EXPECT_TRUE(bench.sw->set_vlan(bench.ids[3], kPlain));
+  EXPECT_TRUE(bench.sw->set_mirror(bench.ids[2], Mirror{bench.ids[3]}));  // it is out of the network
+  for (int i = 0; i < 200; ++i)
+    bench[0].send(frame(0xff, 1));
+  bench.run();
+  EXPECT_TRUE(bench[0].outgoing.empty());
+  EXPECT_TRUE(bench.sw->set_mirror(bench.ids[2], std::nullopt));
   for (int i = 0; i < 200; ++i)
     bench[0].send(frame(0xff, 1));
   bench.run();
