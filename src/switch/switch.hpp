@@ -229,11 +229,11 @@ class Switch {
   /// none: when it returns, no poller touches its taps any more. `taps`: one for each poller whose lanes are to be
   /// seen; they are taken when the first ports are named. Ports that are not attached any more are passed over.
   void set_capture(std::size_t number, const std::vector<PortId>& ports, const std::vector<PollerTap>& taps);
-  /// Changes what frames are kept on one link, and for how long addresses are known: from now on, for those that are
-  /// known already. Ports and the table's capacity stay.
   /// While it is held it asks no port for frames and gives none any: what ports have waits in them. For whoever
   /// attaches ports that are not all ready yet, and has them go on together.
   void hold(bool is_held);
+  /// Changes what frames are kept on one link, and for how long addresses are known: from now on, for those that are
+  /// known already. Ports and the table's capacity stay.
   [[nodiscard]] Result<void> set_options(std::uint32_t ageing_seconds, std::uint16_t forwarded_groups);
   /// Forgets the addresses that were learnt (not the static ones), all or those of a port. Frames for them go
   /// everywhere until they are heard again. How many there were.
