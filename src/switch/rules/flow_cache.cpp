@@ -12,8 +12,9 @@ CachePart FlowCache::part(std::size_t index, std::size_t count) noexcept {
   return {static_cast<std::uint32_t>(index) * sets, sets - 1};
 }
 
-// A free way, or one that an older table filled, first: not one of the other way's, which is in use as well. Of a full set one goes, and only for every fourth that comes:
-// of five flows that come in turn four stay known, where each would push out the one that is next.
+// A free way, or one that an older table filled, first: not one of the other way's, which is in use as well. Of a full
+// set one goes, and only for every fourth that comes: of five flows that come in turn four stay known, where each would
+// push out the one that is next.
 void FlowCache::store(CachePart part, const RuleWords& key, std::uint64_t hash, std::uint32_t version,
                       std::uint32_t rule) noexcept {
   const std::size_t set = set_of(part, hash);

@@ -56,8 +56,8 @@ class RuleTable {
   };
   [[nodiscard]] static Versions next_versions() noexcept;
   /// no_space: more than kMaxTuples or kMaxEntries. `rules` in their order; `seed` is nobody's who sends frames.
-  [[nodiscard]] static Result<std::unique_ptr<const RuleTable>> create(std::span<const Input> rules,
-                                                                       std::uint64_t seed, std::uint32_t version);
+  [[nodiscard]] static Result<std::unique_ptr<const RuleTable>> create(std::span<const Input> rules, std::uint64_t seed,
+                                                                       std::uint32_t version);
 
   /// The rule that decides, as an index for action(); kNone: none matches. `key` may be masked by fields().
   [[nodiscard]] std::uint32_t find(const RuleWords& key) const noexcept;

@@ -24,8 +24,8 @@ struct Frame {
   std::uint16_t vlan = 0;
   std::uint16_t tci = 0;  ///< of its tag, if any
   bool is_flood = false;
-  /// A tag of the switch, in the bytes or beside them. One in the bytes where has_tag is false is its sender's own, which
-  /// is kept.
+  /// A tag of the switch, in the bytes or beside them. One in the bytes where has_tag is false is its sender's own,
+  /// which is kept.
   bool has_tag = false, tag_in_bytes = false;
   std::uint8_t mark = 0;  ///< by a rule; 0: none
   /// A rule names the port that it is for, and no station.

@@ -64,7 +64,7 @@ struct Row {
   std::vector<VlanConfig> ports;  // the first sends
   Bytes sent;
   packet::Offload beside;
-  std::vector<Bytes> got;  // by the others; empty: nothing
+  std::vector<Bytes> got;                   // by the others; empty: nothing
   std::uint64_t filtered = 0, not_out = 0;  // at the sender; on the way out, at the second port
 };
 
@@ -204,13 +204,7 @@ const std::vector<Row> kRows{
      {{}},
      0,
      1},
-    {"nor one beside the bytes",
-     {customer({{.vlan = 100}}), trunk(100, {20})},
-     plain(),
-     beside(20),
-     {{}},
-     0,
-     1},
+    {"nor one beside the bytes", {customer({{.vlan = 100}}), trunk(100, {20})}, plain(), beside(20), {{}}, 0, 1},
     {"nor one behind a service tag",
      {provider(), trunk(100, {20})},
      tagged(0xff, 1, {{kService, 100}, {kCustomer, 20}}),
@@ -256,11 +250,7 @@ const std::vector<Row> kRows{
      tagged(0xff, 1, {{kCustomer, 9}}),
      {},
      {tagged(0xff, 1, {{kCustomer, 9}})}},
-    {"without a tag of its own it passes",
-     {customer({{.vlan = 100}}), trunk(100, {20})},
-     plain(),
-     {},
-     {plain()}},
+    {"without a tag of its own it passes", {customer({{.vlan = 100}}), trunk(100, {20})}, plain(), {}, {plain()}},
 };
 
 TEST(SwitchRetags, Rows) {

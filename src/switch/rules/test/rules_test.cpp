@@ -86,7 +86,8 @@ TEST(SwitchRules, WhatOneDropsIsDroppedForThatReasonAndOthersPass) {
   EXPECT_EQ(std::count(bench[0].results.begin(), bench[0].results.end(), DropReason::rule), 2);
 }
 
-// A station behind the sender's own port: what a rule has dropped has its verdict, and the rest of the run gets another.
+// A station behind the sender's own port: what a rule has dropped has its verdict, and the rest of the run gets
+// another.
 TEST(SwitchRules, OfARunThatReturnsToItsPortEachFrameHasOneVerdict) {
   Ruled bench;
   bench.introduce(0, frame(9, 5));
