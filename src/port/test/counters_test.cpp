@@ -59,6 +59,7 @@ constexpr bool is_wanted(DropReason reason) {
     case DropReason::isolated:
     case DropReason::limited:
     case DropReason::not_ready:
+    case DropReason::rule:
     case DropReason::storm:
       return true;
     case DropReason::none:
