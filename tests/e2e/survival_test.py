@@ -53,7 +53,7 @@ class Kept(Vmux):
 
     def upgrade(self, *options):
         self.ctl("upgrade", *options)
-        return self.status()
+        return wait_until(lambda: self.status_if(lambda _: True), "the keeper, which goes on as another program itself, to be back")
 
     @contextlib.contextmanager
     def ended_by(self, one_end, count, pause):
