@@ -117,7 +117,8 @@ struct Member {
   Policy policy;
   std::uint64_t held_until_ns = 0;  ///< where is_held
   std::uint64_t since_ns = 0;       ///< when it came here
-  std::uint32_t mark = 0;           ///< PortConfig
+  std::uint32_t mark_in = 0;        ///< PortConfig: while frames are taken from it,
+  std::uint32_t mark_out = 0;       ///< and while they are delivered to it
   std::uint32_t quiet_rounds = 0;   ///< rounds since its last frame
   std::uint32_t rule_debt = 0;      ///< frames' worth of time that looking for its rules took beyond its turns
   CachePart flows;                  ///< where its policy has rules

@@ -89,7 +89,10 @@ void Shard::add_member(PortId id, port::Port& port, const VlanRules& rules, cons
   MultiLane* const lanes = multi_lane(id);
   members_.push_back(std::make_unique<Member>(id, port, rules, lanes));
   Member* const member = members_.back().get();
-  member->mark = mark;
+  const std::uint32_t number = port_of_mark(mark);
+  const bool is_of_delivery = (mark & kDeliveryMark) != 0;
+  member->mark_in = is_of_delivery ? number : mark;
+  if (number != 0) member->mark_out = is_of_delivery ? mark : number | kDeliveryMark;
   member->since_ns = monotonic_ns();
   set_policy(id, policy);
   busy_.push_back(member);
@@ -354,7 +357,7 @@ unsigned Shard::serve_untimed(Member& member) noexcept {
   burst.sender = &member;
   burst.origin = kHere;
   member.is_in_round = true;
-  mark_->store(member.mark, std::memory_order_relaxed);
+  mark_->store(member.mark_in, std::memory_order_relaxed);
   state::commit_fence();
   member.port.begin_round();
   for (unsigned turn = 0; turn < kBurstsPerTurn; ++turn) {
@@ -387,9 +390,8 @@ unsigned Shard::serve_untimed(Member& member) noexcept {
   member.port.end_round();
   state::commit_fence();
   mark_->store(0, std::memory_order_relaxed);
-  if (suspicion_of(member.mark) != 0) [[unlikely]] {
-    if (done > 0 || poller_.now_ns() - member.since_ns > kSuspicion_ns) member.mark = port_of_mark(member.mark);
-  }
+  if (suspicion_of(member.mark_in) != 0) [[unlikely]]
+    lessen_suspicion(member, done);
   if (done == 0) {
     member.quiet_rounds = std::min(member.quiet_rounds + 1, kQuietRounds);
     return 0;
@@ -398,6 +400,14 @@ unsigned Shard::serve_untimed(Member& member) noexcept {
   end_rounds();
   wake_peers();
   return done;
+}
+
+// A port that could have given frames and had none is not the one: its poller spends most of its time in turns of idle
+// ports, so their marks are shown whatever the process dies of.
+void Shard::lessen_suspicion(Member& member, unsigned done) noexcept {
+  const bool was_looked_at = member.port.is_ready() && !member.is_held;
+  if (done > 0 || was_looked_at || poller_.now_ns() - member.since_ns > kSuspicion_ns)
+    member.mark_in = port_of_mark(member.mark_in);
 }
 
 // Frames and updates from another poller. A frame's bytes are the sender's again once they have been delivered.

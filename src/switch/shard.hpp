@@ -134,6 +134,7 @@ class Shard final : public runtime::Task {
   void follow_rules(Member& member, Burst& burst) noexcept;
   void charge_misses(Member& member, const RuleTable& table, unsigned misses) noexcept;
   [[nodiscard]] bool pays_debt(Member& member) noexcept;
+  void lessen_suspicion(Member& member, unsigned done) noexcept;
   void deal_flows() noexcept;
   unsigned serve_busy() noexcept;
   unsigned serve_quiet(bool is_busy) noexcept;
@@ -262,7 +263,7 @@ class Shard final : public runtime::Task {
   TurnTimes turn_times_;
   std::atomic<std::uint32_t> unseen_mark_{0};
   std::atomic<std::uint32_t>* mark_ =
-      &unseen_mark_;  // of the member that is served, for whoever watches over the poller
+      &unseen_mark_;  // of the member that is served or delivered to, for whoever watches over the poller
 
   Burst burst_;                   // here and not on the stack: setting all of it up costs as much as forwarding
   bool has_super_frame_ = false;  // what was gathered last

@@ -108,19 +108,26 @@ struct PortConfig {
   /// Ports of one group get nothing from each other, as isolated ports of a private VLAN do: not even what is flooded.
   /// They talk to all ports that are not in it. Empty: it is in none.
   std::string isolation = {};
-  /// What runtime::LifeSign::burst is while frames are taken from it; 0: it is not told. See suspicion_of().
+  /// What runtime::LifeSign::burst is while frames are taken from it, and with kDeliveryMark while they are delivered
+  /// to it; 0: it is not told, and frames that are delivered to it are their sender's. See suspicion_of().
   std::uint32_t mark = 0;
 };
 
 inline constexpr std::uint32_t kMaxWeight = 1000;
 /// The lower 24 bits of a mark name a port. The upper ones are how many processes in a row have died in the first burst
-/// that they took from it; they are cleared when one has been done, or none has come for kSuspicion_ns.
+/// that they took from it, or with kDeliveryMark in the first that they delivered to it. Of what was taken they are
+/// cleared when a burst has been done, when there was none though the port is ready and nothing holds its frames, and
+/// after kSuspicion_ns; of deliveries, which come when others send, when one has been done.
 inline constexpr std::uint32_t kMarkBits = 24;
+inline constexpr std::uint32_t kDeliveryMark = 1u << 31;
+inline constexpr std::uint32_t kMostSuspicion = 127;
 inline constexpr std::uint64_t kSuspicion_ns = 2'000'000'000;
 [[nodiscard]] constexpr std::uint32_t port_of_mark(std::uint32_t mark) noexcept {
   return mark & ((1u << kMarkBits) - 1);
 }
-[[nodiscard]] constexpr std::uint32_t suspicion_of(std::uint32_t mark) noexcept { return mark >> kMarkBits; }
+[[nodiscard]] constexpr std::uint32_t suspicion_of(std::uint32_t mark) noexcept {
+  return mark >> kMarkBits & kMostSuspicion;
+}
 
 /// Copies of a port's frames for another port of its switch, the destination. The frames go on as they would without.
 struct Mirror {

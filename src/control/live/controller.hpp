@@ -251,7 +251,7 @@ class Controller {
   Outcome<> serve(Port& port, const PortSpec& spec);
   [[nodiscard]] static PortState state_of(const Port& port);  // on its poller
   static bool announce_departure(Port& port, bool for_good) noexcept;
-  // suspects.cpp: ports of whose frames daemons die
+  // suspects.cpp: ports of whose bursts daemons die
   [[nodiscard]] PortSpec judged(const PortSpec& spec, Port& port);
   Outcome<> plug_in(Port& port, const PortSpec& spec);
   void close(Port& port) noexcept;

@@ -103,14 +103,21 @@ state::FdBag Predecessor::bag_of(const std::map<std::string, FdNames>& all, cons
   return bag;
 }
 
-std::uint32_t Predecessor::deaths_of(const std::string& port) const {
-  const auto found = objects_.marks.find(port);
-  if (found == objects_.marks.end()) return 0;
-  std::uint32_t deaths = 0;
-  for (const std::uint32_t mark : lifeline_.marks()) {
-    if (switching::port_of_mark(mark) == found->second) deaths = std::max(deaths, switching::suspicion_of(mark) + 1);
+std::uint32_t mark_after(std::uint32_t number, std::span<const std::uint32_t> shown) {
+  std::uint32_t mark = number, most = 0;
+  for (const std::uint32_t each : shown) {
+    if (number == 0 || switching::port_of_mark(each) != number) continue;
+    const std::uint32_t deaths = std::min(switching::suspicion_of(each) + 1, switching::kMostSuspicion);
+    if (deaths <= most) continue;
+    most = deaths;
+    mark = number | deaths << switching::kMarkBits | (each & switching::kDeliveryMark);
   }
-  return deaths;
+  return mark;
+}
+
+std::uint32_t Predecessor::mark_of(const std::string& port) const {
+  const auto found = objects_.marks.find(port);
+  return found == objects_.marks.end() ? 0 : mark_after(found->second, lifeline_.marks());
 }
 
 Result<UniqueFd> Predecessor::rpc_socket() const {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,9 @@ struct Objects {
 /// The calls that make what an inventory has.
 [[nodiscard]] std::vector<Step> steps_of(const Inventory& inventory);
 
+/// The mark of a port whose number is `number`, after a process that died while its threads had `shown` these.
+[[nodiscard]] std::uint32_t mark_after(std::uint32_t number, std::span<const std::uint32_t> shown);
+
 /// A daemon that died, or made room; or one that lives and is only looked at. Its descriptors are there as long as this
 /// is.
 class Predecessor {
@@ -46,8 +50,9 @@ class Predecessor {
   [[nodiscard]] state::FdBag port(const std::string& name) const { return bag_of(objects_.ports, name); }
   [[nodiscard]] state::FdBag uplink(const std::string& name) const { return bag_of(objects_.uplinks, name); }
   [[nodiscard]] Result<UniqueFd> rpc_socket() const;
-  /// How many processes in a row have died in the first burst that they took from the port.
-  [[nodiscard]] std::uint32_t deaths_of(const std::string& port) const;
+  /// What the switch is to show of the port now (switching::PortConfig::mark), with how many processes in a row have
+  /// died in the first burst that they took from it or delivered to it; 0: it had none.
+  [[nodiscard]] std::uint32_t mark_of(const std::string& port) const;
   [[nodiscard]] Result<std::map<int, UniqueFd>> fetch(const std::vector<int>& numbers) const {
     return lifeline_.fetch(numbers);
   }

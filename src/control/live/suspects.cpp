@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A burst of frames that kills whoever takes it would kill the next process as well: at the second death its port is
-// taken from its switch, and the others go on.
+// A burst of frames that kills whoever takes it, or delivers it, would kill the next process as well: at the second
+// death its port is taken from its switch, and the others go on.
 #include <algorithm>
 
 #include "base/logf.hpp"
@@ -17,30 +17,29 @@ constexpr std::uint32_t kMostDeaths = 2;  // in a row, of one burst
 /// The port as it is made: its link is down where it is stopped. Its mark stays the same from one process to the next.
 PortSpec Controller::judged(const PortSpec& spec, Port& port) {
   PortSpec made = spec;
-  std::uint32_t deaths = 0;
   if (predecessor_ != nullptr) {
     const Objects& before = predecessor_->objects();
-    const auto known = before.marks.find(spec.name);
-    if (known != before.marks.end()) port.mark = known->second;
+    port.mark = predecessor_->mark_of(spec.name);
     for (const auto& [name, mark] : before.marks)
       last_mark_ = std::max(last_mark_, mark);
-    deaths = predecessor_->deaths_of(spec.name);
     port.is_stopped = std::ranges::count(before.stopped, spec.name) != 0;
   }
   if (port.mark == 0) port.mark = ++last_mark_;
-  if (deaths >= kMostDeaths) {
+  if (const std::uint32_t deaths = switching::suspicion_of(port.mark); deaths >= kMostDeaths) {
+    const bool is_of_delivery = (port.mark & switching::kDeliveryMark) != 0;
+    port.mark = switching::port_of_mark(port.mark);
     port.is_stopped = true;
     made.link = Link::down;
     inventory_.put(made);
     logf(LogLevel::error,
-         "{}: {} processes in a row died in the first burst of frames that they took from it: it is stopped, and its "
-         "link "
-         "is down. `vmuxctl port set {} link=up` has it go on",
-         spec.name, deaths, spec.name);
-    events_.write(EventType::fault, "port", spec.name, deaths, "processes died of its frames; its link is down");
+         "{}: {} processes in a row died in the first burst of frames that they {} it: it is stopped, and its link is "
+         "down. `vmuxctl port set {} link=up` has it go on",
+         spec.name, deaths, is_of_delivery ? "delivered to" : "took from", spec.name);
+    events_.write(EventType::fault, "port", spec.name, deaths,
+                  is_of_delivery ? "processes died of frames for it; its link is down"
+                                 : "processes died of its frames; its link is down");
     return made;
   }
-  port.mark |= std::min(deaths, 255u) << switching::kMarkBits;
   return made;
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "packet/bytes.hpp"
+#include "state/commit.hpp"
 #include "switch/policy/meter.hpp"
 #include "switch/rules/rule_stage.hpp"
 #include "switch/shard.hpp"
@@ -77,7 +78,15 @@ inline bool is_cut(const packet::FrameView& view, const packet::Accepts& accepts
 [[gnu::always_inline]] inline port::Delivery Shard::deliver_now(Member& member,
                                                                 std::span<const packet::FrameView> frames) noexcept {
   port::PortCounters& counters = member.port.counters();
+  const std::uint32_t before = mark_->load(std::memory_order_relaxed);
+  if (member.mark_out != 0) [[likely]]  // else the frames are still their sender's
+    mark_->store(member.mark_out, std::memory_order_relaxed);
+  state::commit_fence();
   const port::Delivery done = member.port.deliver(frames);
+  state::commit_fence();
+  mark_->store(before, std::memory_order_relaxed);
+  if (suspicion_of(member.mark_out) != 0 && done.taken != 0) [[unlikely]]
+    member.mark_out = port_of_mark(member.mark_out) | kDeliveryMark;
   std::uint64_t bytes = 0;
   for (const packet::FrameView& view : frames.first(done.taken))
     bytes += view.length;
