@@ -44,9 +44,10 @@ class Crowd:
         """What was seen since, once every port has heard of its peer again."""
         return self._say("end")
 
-    def poison(self):
-        """The first of them sends a frame that a daemon dies of which is made for it (tests/poison)."""
-        self._say("poison")
+    def poison(self, how="poison"):
+        """The first of them sends a frame that a daemon dies of which is made for it (tests/poison): as it takes the frame, or, with
+        "poison delivery", as it delivers it to the second."""
+        self._say(how)
 
     def close(self):
         self.process.stdin.close()

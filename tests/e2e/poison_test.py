@@ -62,6 +62,21 @@ def test_a_register_write_that_kills_ends_its_session_alone(poisoned):
     assert poisoned.stop() == 0, poisoned.log()
 
 
+def test_a_burst_that_kills_as_it_is_delivered_stops_who_it_is_for(poisoned):
+    """Its sender goes on: it is the receiver's buffers that the daemon touches there."""
+    victims, said = poisoned.directory / "victims", "victim-vm1: 2 processes in a row died in the first burst of frames that they delivered to it"
+    with neighbours(poisoned):
+        add_crowd(poisoned, victims, 2, "br2", prefix="victim-")
+        with Crowd(BIN / "vmux-bench", victims, 2, memory_mib=4) as crowd:
+            crowd.poison("poison delivery")
+            wait_for_the_third(poisoned, said)
+            assert [poisoned.ctl("port", "show", f"victim-vm{number}")["link"] for number in (0, 1)] == ["up", "down"]
+            told = [event["name"] for event in poisoned.ctl("events")["events"] if event["event"] == "device_fault"]
+            assert told == ["victim-vm1"]
+            crowd.process.kill()
+    assert poisoned.stop() == 0, poisoned.log()
+
+
 def test_a_burst_that_kills_stops_its_port_alone(poisoned):
     victims, said = poisoned.directory / "victims", "victim-vm0: 2 processes in a row died in the first burst"
     with neighbours(poisoned):

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// vmux-poisoned: vmux, but that an e1000 kills it in two ways: by a frame of one ethertype that its guest sends, and by
-// one value in one register. What is deadly to a program cannot be had of one that has no such bug.
+// vmux-poisoned: vmux, but that an e1000 kills it in three ways: by a frame of one ethertype that its guest sends, by
+// one of another that is delivered to it, and by one value in one register. What is deadly to a program cannot be had
+// of one that has no such bug.
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <memory>
 #include <utility>
@@ -14,8 +16,17 @@ namespace {
 
 using namespace vmux;
 
-constexpr std::byte kEthertype[] = {std::byte{0x88}, std::byte{0xb6}};  // IEEE 802 clause 9.2.4: for experiments
-constexpr std::uint64_t kRegister = 0x38, kValue = 0xdead;              // VET, which a driver sets to 0x8100
+using Ethertype = std::array<std::byte, 2>;
+// IEEE 802 clause 9.2: for experiments, but for 0x88b5, which is that of the crowd's other frames.
+constexpr Ethertype kDeadlyToTake = {std::byte{0x88}, std::byte{0xb6}};
+constexpr Ethertype kDeadlyToDeliver = {std::byte{0x88}, std::byte{0xb7}};
+constexpr std::uint64_t kRegister = 0x38, kValue = 0xdead;  // VET, which a driver sets to 0x8100
+
+void die_of(const Ethertype& ethertype, std::span<const packet::FrameView> frames) noexcept {
+  for (const packet::FrameView& view : frames) {
+    if (view.header.size() >= 14 && std::ranges::equal(view.header.subspan(12, 2), ethertype)) std::abort();
+  }
+}
 
 class PoisonedPort final : public port::Port {
  public:
@@ -24,13 +35,14 @@ class PoisonedPort final : public port::Port {
   void end_round() noexcept override { inner_.end_round(); }
   std::size_t take(std::span<packet::FrameView> into) noexcept override {
     const std::size_t count = inner_.take(into);
-    for (const packet::FrameView& view : into.first(count)) {
-      if (view.header.size() >= 14 && std::ranges::equal(view.header.subspan(12, 2), kEthertype)) std::abort();
-    }
+    die_of(kDeadlyToTake, into.first(count));
     return count;
   }
   void finish(std::span<const port::FrameResult> results) noexcept override { inner_.finish(results); }
-  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override { return inner_.deliver(frames); }
+  port::Delivery deliver(std::span<const packet::FrameView> frames) noexcept override {
+    die_of(kDeadlyToDeliver, frames);
+    return inner_.deliver(frames);
+  }
   [[nodiscard]] packet::Accepts accepts() const noexcept override { return inner_.accepts(); }
   [[nodiscard]] bool needs_polling() const noexcept override { return inner_.needs_polling(); }
   [[nodiscard]] bool is_ready() const noexcept override { return inner_.is_ready(); }

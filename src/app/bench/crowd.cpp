@@ -126,8 +126,9 @@ class Crowd {
       std::string line;
       if (!std::getline(std::cin, line)) return;
       if (line == "begin") begin();
-      if (line == "poison") {
-        ports_.front()->poison();
+      if (line == "poison" || line == "poison delivery") {
+        using enum CrowdPort::Poison;
+        ports_.front()->poison(line == "poison" ? when_taken : when_delivered);
         std::cout << Json{{"poisoned", 0}}.dump() << std::endl;
       }
       if (line == "end") {

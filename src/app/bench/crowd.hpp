@@ -16,7 +16,8 @@ struct CrowdOptions {
 
 /// Serves commands on the standard input, one a line, until its end; answers on the standard output, a line of JSON
 /// each: `begin` (a window begins), `end` (waits until every port has heard of its peer once more, and tells what was
-/// seen since), `poison` (the first port sends a frame that a server of tests/poison dies of). The exit code.
+/// seen since), `poison` and `poison delivery` (the first port sends a frame that a server of tests/poison dies of, as
+/// it takes or delivers it). The exit code.
 [[nodiscard]] int run_crowd(const CrowdOptions& options);
 
 }  // namespace vmux::bench

@@ -128,8 +128,9 @@ void CrowdPort::send() noexcept {
   memory::store_release32(bar_, kTdt, tx_next_);
 }
 
-void CrowdPort::poison() noexcept {
-  reinterpret_cast<Frame*>(memory_.data() + std::uint64_t{tx_ring_[tx_next_].buffer})->type = {0x88, 0xb6};
+void CrowdPort::poison(Poison kind) noexcept {
+  const std::uint8_t low = kind == Poison::when_taken ? 0xb6 : 0xb7;
+  reinterpret_cast<Frame*>(memory_.data() + std::uint64_t{tx_ring_[tx_next_].buffer})->type = {0x88, low};
   send();
 }
 

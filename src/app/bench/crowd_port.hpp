@@ -37,8 +37,10 @@ class CrowdPort {
                                                                  unsigned peer, std::uint64_t memory);
   /// Queues the next frame, if there is room.
   void send() noexcept;
-  /// The next frame is one that a server that is made for it dies of (tests/poison).
-  void poison() noexcept;
+  /// The next frame is one that a server that is made for it dies of (tests/poison), as it takes the frame or as it
+  /// delivers it to the peer.
+  enum class Poison : std::uint8_t { when_taken, when_delivered };
+  void poison(Poison kind) noexcept;
   /// Takes what has arrived by `now_ns`.
   void receive(std::uint64_t now_ns) noexcept;
 
