@@ -154,7 +154,10 @@ Outcome<> Controller::apply(const PortSpec& is, const PortSpec& wanted) {
   }
   if (port.is_stopped && wanted.link != is.link && wanted.link != Link::down) {
     port.is_stopped = false;
-    if (auto plugged = plug_in(port, wanted); !plugged) return plugged;
+    if (auto plugged = plug_in(port, wanted); !plugged) {
+      port.is_stopped = true;  // so that the next try plugs it in
+      return plugged;
+    }
   }
   port.poller->call([&] {
     if (wanted.mtu != is.mtu) port.device->set_mtu(wanted.mtu);
