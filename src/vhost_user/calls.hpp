@@ -40,6 +40,8 @@ class Calls final : public virtio::Signals {
     if (queue < errors_.size() && errors_[queue]) signal_peer_eventfd(errors_[queue].get());
   }
 
+  /// As many as the device had rings at first: no session has more.
+  [[nodiscard]] unsigned count() const noexcept { return static_cast<unsigned>(sinks_.size()); }
   [[nodiscard]] pci::IrqSink& operator[](unsigned ring) noexcept { return sinks_[ring]; }
   [[nodiscard]] const pci::IrqSink& operator[](unsigned ring) const noexcept { return sinks_[ring]; }
   [[nodiscard]] int error(unsigned ring) const noexcept { return errors_[ring].get(); }  ///< -1: nobody is told

@@ -92,7 +92,7 @@ Session::Session(SessionContext context, ipc::Connection socket, std::function<v
       ended_callback_(std::move(ended)),
       anchor_(std::make_shared<Anchor>(Anchor{this})),
       patrol_(context_.poller, [this] { on_patrol(); }),
-      rings_(ring_count(context_.device)),
+      rings_(std::min(ring_count(context_.device), context_.calls.count())),
       map_(context_.memory, context_.counters.regions),
       more_(context_.poller,
             [this] {

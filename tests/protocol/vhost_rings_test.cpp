@@ -282,6 +282,17 @@ TEST_F(VhostRing, CallsNobodyOnceTheFrontEndIsGone) {
   EXPECT_EQ(signals_of(rig.calls[0]), 0u);
 }
 
+// A function that is opened anew may have more queues than it had.
+TEST_F(VhostRing, OfAnotherSessionIsNoneThatTheDeviceHadNotAtFirst) {
+  rig.hang_up();
+  rig.device.queues = 13;
+  rig.connect();
+  rig.greet();
+  const UniqueFd call = new_eventfd();
+  rig.send(number(kSetCall, 8), {call.get()});
+  EXPECT_TRUE(rig.is_closed());
+}
+
 TEST_F(VhostRing, TakesNoDescriptorsButEventfds) {
   const UniqueFd timer{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)};
   for (const unsigned request : {kSetKick, kSetCall, kSetErr}) {
