@@ -22,6 +22,7 @@ constexpr char kStuck[] = "the IOMMU keeps memory that the VM has taken back";
 Group::Group(Kernel& kernel, unsigned number, runtime::Poller& poller)
     : kernel_(kernel),
       number_(number),
+      poller_(poller),
       retry_(poller, [this] { take_anew(); }),
       pinning_(poller, [this] { pin_piece(); }) {}
 
@@ -256,8 +257,11 @@ Result<void> Group::unmap_all(const Member& member) noexcept {
   return done;
 }
 
-std::shared_ptr<Group> Groups::get(unsigned number, runtime::Poller& poller) {
-  if (auto known = groups_[number].lock()) return known;
+Result<std::shared_ptr<Group>> Groups::get(unsigned number, runtime::Poller& poller) {
+  if (auto known = groups_[number].lock()) {
+    if (known->is_at(poller)) return known;
+    return fail(Errc::busy, "another function of its IOMMU group is served by a port of another model");
+  }
   auto group = std::make_shared<Group>(kernel_, number, poller);
   groups_[number] = group;
   return group;

@@ -37,6 +37,7 @@ class Group {
   Group& operator=(const Group&) = delete;
 
   [[nodiscard]] unsigned number() const noexcept { return number_; }
+  [[nodiscard]] bool is_at(const runtime::Poller& poller) const noexcept { return &poller_ == &poller; }
   /// Opens the member's device. busy, permission, not_found, not_supported as Kernel and KernelDomain.
   [[nodiscard]] Result<void> join(Member& member);
   void leave(Member& member) noexcept;
@@ -103,6 +104,7 @@ class Group {
 
   Kernel& kernel_;
   unsigned number_;
+  runtime::Poller& poller_;
   std::vector<Membership> seats_;  // by OwnerBit; a seat without member is free
   std::unique_ptr<KernelDomain> domain_;
   DmaMap dma_;
@@ -117,7 +119,8 @@ class Groups {
  public:
   /// `kernel` must outlive all groups.
   explicit Groups(Kernel& kernel) noexcept : kernel_(kernel) {}
-  [[nodiscard]] std::shared_ptr<Group> get(unsigned number, runtime::Poller& poller);
+  /// busy: the group is held, and another thread's.
+  [[nodiscard]] Result<std::shared_ptr<Group>> get(unsigned number, runtime::Poller& poller);
 
  private:
   Kernel& kernel_;

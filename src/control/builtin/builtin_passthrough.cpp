@@ -55,8 +55,9 @@ Result<std::unique_ptr<Device>> make_passthrough(const DeviceRequest& request, r
   const auto number = passthrough::group_of(hardware.files(), address);
   if (!number) return tl::unexpected<Error>(number.error());
   auto group = hardware.groups().get(*number, poller);
+  if (!group) return tl::unexpected<Error>(group.error());
   using Begins = passthrough::PhysicalFunction::Begins;
-  auto function = passthrough::PhysicalFunction::create(request.name, address, std::move(group), poller,
+  auto function = passthrough::PhysicalFunction::create(request.name, address, std::move(*group), poller,
                                                         request.was_there ? Begins::closed : Begins::open);
   if (!function) return tl::unexpected<Error>(function.error());
   return std::make_unique<PassthroughDevice>(std::move(*function));

@@ -95,8 +95,9 @@ Result<std::unique_ptr<vdpa::AcceleratedDevice>> open(const DeviceRequest& reque
   const auto number = passthrough::group_of(request.hardware.files(), address);
   if (!number) return tl::unexpected<Error>(number.error());
   auto group = request.hardware.groups().get(*number, poller);
+  if (!group) return tl::unexpected<Error>(group.error());
   auto made = vdpa::AcceleratedDevice::create({request.name, address, request.mac, request.variant == kShadow},
-                                              std::move(group), poller);
+                                              std::move(*group), poller);
   if (made && (*made)->kind() != kind) return fail(Errc::not_supported, otherwise);
   return made;
 }

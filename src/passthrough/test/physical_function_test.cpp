@@ -33,7 +33,7 @@ class APhysicalFunction : public testing::Test {
     one_ = make("a");
   }
   std::unique_ptr<PhysicalFunction> make(const std::string& address) {
-    auto made = PhysicalFunction::create(address, address, groups_.get(7, *poller_), *poller_);
+    auto made = PhysicalFunction::create(address, address, *groups_.get(7, *poller_), *poller_);
     return made ? std::move(*made) : nullptr;
   }
   kvfio::fake::Card& card(const std::string& address = "a") { return kernel_.cards[address]; }
@@ -234,7 +234,7 @@ class ALargeVm : public APhysicalFunction {
  protected:
   static constexpr std::uint64_t kSize = 32 << 20;
   ALargeVm() {
-    groups_.get(7, *poller_)->dma() = kvfio::DmaMap{{.answer_within_ns = 0}};
+    (*groups_.get(7, *poller_))->dma() = kvfio::DmaMap{{.answer_within_ns = 0}};
     one_->client_attached(nullptr);
   }
   Result<void> give_memory() {

@@ -39,7 +39,7 @@ class ATakenOverFunction : public testing::Test {
     before_->client_attached(nullptr);
   }
   std::unique_ptr<PhysicalFunction> make(const std::string& address, kvfio::Groups& groups, Begins begins) {
-    return std::move(*PhysicalFunction::create(address, address, groups.get(7, *poller_), *poller_, begins));
+    return std::move(*PhysicalFunction::create(address, address, *groups.get(7, *poller_), *poller_, begins));
   }
   /// What the process before has left of it.
   static state::Suspended left_by(PhysicalFunction& function) {
@@ -166,7 +166,7 @@ class AFunctionThatPins : public ATakenOverFunction {
  protected:
   static constexpr std::uint64_t kSize = 64 << 20;
   state::Suspended left_half_way() {
-    kvfio::Group& group = *groups_before_.get(7, *poller_);
+    kvfio::Group& group = **groups_before_.get(7, *poller_);
     const kvfio::DmaMap::Holding half{Iova{0}, ByteCount{kSize}, memory::Access::read_write, {}, ByteCount{kSize / 2}};
     EXPECT_TRUE(before_->memory().map(
         {Iova{0}, ByteCount{kSize}, memory::Access::read_write, std::move(*file_.duplicate()), 0}));

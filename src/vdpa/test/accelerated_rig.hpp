@@ -120,7 +120,7 @@ class AcceleratedRig {
     card_->device_config[6] = std::byte{1};  // link
     if (options.is_disk) card_->device_config[0] = std::byte{100};
     auto made =
-        AcceleratedDevice::create({"vm0", kAddress, kStation, options.only_shadow}, groups.get(7, *poller), *poller);
+        AcceleratedDevice::create({"vm0", kAddress, kStation, options.only_shadow}, *groups.get(7, *poller), *poller);
     VMUX_ASSERT(made.has_value());
     device = std::move(*made);
     if (!options.is_disk) {

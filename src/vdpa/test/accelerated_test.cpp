@@ -241,7 +241,7 @@ TEST_F(AnAcceleratedCard, IsNoDeviceOfAnotherKind) {
   fake::Machine machine;
   machine.cards.try_emplace("a", 4u, 2u);
   kvfio::Groups groups{machine};
-  EXPECT_EQ(AcceleratedDevice::create({"vm0", "a"}, groups.get(7, *rig_.poller), *rig_.poller).error().code,
+  EXPECT_EQ(AcceleratedDevice::create({"vm0", "a"}, *groups.get(7, *rig_.poller), *rig_.poller).error().code,
             Errc::not_supported);
 }
 
