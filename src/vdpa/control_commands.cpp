@@ -30,9 +30,11 @@ void ControlCommands::start(RingMemory::Part memory, Function& function, unsigne
   ring_.start({memory.bytes.subspan(kRoom), Iova{memory.at.raw + kRoom}}, size);
   function_ = &function;
   queue_ = queue;
+  is_silent_ = false;
 }
 
 Result<void> ControlCommands::send(std::uint8_t group, std::uint8_t command, std::span<const std::byte> data) {
+  if (is_silent_) return fail(Errc::busy, "the function still owes an answer to a command");
   std::ranges::fill(command_.bytes, std::byte{0});
   command_.bytes[0] = std::byte{group};
   command_.bytes[1] = std::byte{command};
@@ -46,7 +48,10 @@ Result<void> ControlCommands::send(std::uint8_t group, std::uint8_t command, std
   const std::uint64_t until = monotonic_ns() + kAnswerWithin_ns;
   for (unsigned looks = 0; !ring_.take(); ++looks) {
     if (ring_.is_broken()) return fail(Errc::protocol, "the function's control queue makes no sense");
-    if (monotonic_ns() >= until) return fail(Errc::timed_out, "the function does not answer a command");
+    if (monotonic_ns() >= until) {
+      is_silent_ = true;
+      return fail(Errc::timed_out, "the function does not answer a command");
+    }
     if (looks >= kQuickLooks) std::this_thread::sleep_for(kBetweenLooks);
   }
   if (command_.bytes[kAnswerAt] != std::byte{control::ok}) return fail(Errc::not_supported, "it refuses the command");

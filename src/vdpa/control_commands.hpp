@@ -22,6 +22,9 @@ class ControlCommands {
   void start(RingMemory::Part memory, Function& function, unsigned queue, std::uint16_t size);
   [[nodiscard]] DriverRing& ring() noexcept { return ring_; }
 
+  /// An answer has not come, and may be written yet.
+  [[nodiscard]] bool is_silent() const noexcept { return is_silent_; }
+
   [[nodiscard]] Result<void> set_pairs(std::uint16_t pairs);
   [[nodiscard]] Result<void> set_mac(const MacAddress& mac);
   [[nodiscard]] Result<void> set_promiscuous(bool is_on);
@@ -33,6 +36,7 @@ class ControlCommands {
   RingMemory::Part command_;
   Function* function_ = nullptr;
   unsigned queue_ = 0;
+  bool is_silent_ = false;  // an answer has not come: it would be taken for the next command's
 };
 
 }  // namespace vmux::vdpa
