@@ -203,8 +203,9 @@ void AcceleratedDevice::start_queue(unsigned queue, const virtio::QueueSetup& se
 }
 
 virtio::QueueState AcceleratedDevice::stop_queue(unsigned queue) noexcept {
-  if (queue >= lanes_.size() || !lanes_[queue]->is_wanted) return {};
+  if (queue >= lanes_.size()) return {};
   Lane& lane = *lanes_[queue];
+  if (!lane.is_wanted) return lane.state;  // one that has lost its order stands behind all that it was given
   if (mode_ == Mode::software) {
     lane.state = software_->stop_queue(queue);
   } else {
@@ -248,11 +249,15 @@ void AcceleratedDevice::call_changed(unsigned queue) noexcept {
 void AcceleratedDevice::reset(bool client_gone) noexcept {
   halt();
   for (const auto& lane : lanes_) {
-    lane->is_wanted = lane->has_lost_order = lane->is_fault_told = false;
+    lane->is_wanted = lane->is_fault_told = false;
+    // A front end that comes back goes on with the same rings.
+    if (!client_gone) lane->has_lost_order = false;
     lane->state = {};
   }
   accepted_ = 0;
   writeback_.reset();
+  facts_.disk[offsetof(blk::Config, writeback)] = facts_.writeback;
+  unannounced_.reset();
   mode_ = Mode::stopped;
   reason_.clear();
   if (software_ != nullptr) software_->reset(client_gone);

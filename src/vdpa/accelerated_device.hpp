@@ -123,8 +123,10 @@ class AcceleratedDevice final : public virtio::Device, private kvfio::Group::Mem
     std::uint16_t kind = 0;
     std::uint64_t features = 0;
     unsigned all_pairs = 0, queues = 0;  ///< of a card: all that it has
+    unsigned control_queue = 2;          ///< of a card
     std::array<std::uint16_t, Function::kMostQueues> sizes{};
-    std::array<std::byte, sizeof(wire::virtio::blk::Config)> disk{};  // the configuration of one
+    std::array<std::byte, sizeof(wire::virtio::blk::Config)> disk{};  // the configuration of one, as a guest sees it
+    std::byte writeback{};  // of a disk: its cache mode when nobody has asked for one
   };
   struct Lane {
     bool is_wanted = false;
@@ -154,6 +156,8 @@ class AcceleratedDevice final : public virtio::Device, private kvfio::Group::Mem
   // accelerated_modes.cpp: who serves the queues
   void settle() noexcept;
   void bring_up() noexcept;
+  [[nodiscard]] bool may_run() const noexcept;
+  [[nodiscard]] const char* obstacle_to_function() const noexcept;
   [[nodiscard]] Result<void> start_on_function();
   [[nodiscard]] const char* obstacle_to_direct() const noexcept;
   [[nodiscard]] std::uint64_t features_for_function(bool is_direct) const noexcept;
@@ -161,6 +165,7 @@ class AcceleratedDevice final : public virtio::Device, private kvfio::Group::Mem
   [[nodiscard]] Result<void> set_up_control();
   void configure_card();
   void start_in_software() noexcept;
+  void stand_in_and_retry() noexcept;
   void halt() noexcept;
   void stop_function() noexcept;
   void fail(const char* why) noexcept;
@@ -177,6 +182,7 @@ class AcceleratedDevice final : public virtio::Device, private kvfio::Group::Mem
   void close() noexcept override;
   void memory_failed(const char* why) noexcept override;
   [[nodiscard]] Result<void> learn(Function& function);
+  void fit_disk(Facts& facts) const noexcept;
   [[nodiscard]] Result<void> listen(Vector& into, pci::Irq irq, std::function<void()> heard);
   [[nodiscard]] Result<void> make_vectors();
   void on_release_request() noexcept;
@@ -213,8 +219,9 @@ class AcceleratedDevice final : public virtio::Device, private kvfio::Group::Mem
   std::optional<RingMemory::Part> announcement_;
 
   runtime::Timer settle_, health_, retry_;
-  std::uint64_t pause_ns_ = 0;  // before the next retry
-  unsigned healthy_ = 0;        // looks since it started
+  std::uint64_t pause_ns_ = 0;             // before the next retry
+  std::optional<MacAddress> unannounced_;  // a station to announce once the queues are served
+  unsigned healthy_ = 0;                   // looks since it started
   RateLimit complaints_;
   AcceleratedCounters counters_;
 };

@@ -17,10 +17,12 @@ namespace {
 namespace net = wire::virtio::net;
 namespace blk = wire::virtio::blk;
 
+constexpr std::size_t kWriteback = offsetof(blk::Config, writeback);
 constexpr std::uint64_t kGiB = 1ull << 30;
 constexpr std::uint64_t kLow = 1ull << 24;
 // x86: local interrupts are written to 0xfee0'0000, and no IOMMU translates that.
 constexpr std::uint64_t kBelowInterrupts = 0xfe00'0000;
+constexpr std::uint64_t kMostOthers = 64;  // steps past rings of other functions
 constexpr std::uint64_t kSmallestAperture = 1ull << 39;
 
 kvfio::MemorySource source_of(int fd, std::uint64_t offset) noexcept {
@@ -58,8 +60,11 @@ Result<void> AcceleratedDevice::learn(Function& function) {
     if (auto got = function.read_config(0, std::as_writable_bytes(std::span{&config, 1})); !got) return got;
     const bool has_more = (now.features & net::feature::mq) != 0 && (now.features & net::feature::ctrl_vq) != 0;
     now.all_pairs = has_more ? std::max<unsigned>(1, config.max_virtqueue_pairs) : 1;
-    now.all_pairs = std::min(now.all_pairs, (Function::kMostQueues - 1) / 2);
-    if (!has_more) now.features &= ~net::feature::mq;
+    // 5.1.2: the control queue is behind all pairs that it has, however many are used. One that is out of reach is
+    // queue 2 if nobody agrees upon MQ.
+    const bool is_in_reach = 2 * now.all_pairs < Function::kMostQueues;
+    if (!is_in_reach) now.all_pairs = 1;
+    if (!has_more || !is_in_reach) now.features &= ~net::feature::mq;
     now.queues = 2 * now.all_pairs;
   } else {
     if (auto got = function.read_config(0, now.disk); !got) return got;
@@ -78,12 +83,40 @@ Result<void> AcceleratedDevice::learn(Function& function) {
     if (now.sizes[queue] < 2) return vmux::fail(Errc::not_supported, "a function with a queue of no size");
   }
   const bool is_known = facts_.kind != 0;
-  const bool is_same = now.kind == facts_.kind && (facts_.features & ~now.features) == 0 && now.queues >= facts_.queues;
+  bool is_same = now.kind == facts_.kind && (facts_.features & ~now.features) == 0 && now.queues >= facts_.queues;
+  for (unsigned queue = 0; queue < facts_.queues; ++queue)
+    is_same = is_same && now.sizes[queue] >= facts_.sizes[queue];
   if (is_known && !is_same)
     return vmux::fail(Errc::not_supported, "another function than the one that was there before");
-  if (is_known) now.features = facts_.features;
+  const bool has_mq = now.kind == net::kDevice && (now.features & net::feature::mq) != 0;
+  if (is_known) {  // what it has more of since then, nobody has made room for
+    now.features = facts_.features;
+    now.sizes = facts_.sizes;
+    now.queues = facts_.queues;
+  }
+  if (has_mq && (now.features & net::feature::mq) != 0) now.control_queue = 2 * now.all_pairs;
+  if (is_known) now.all_pairs = facts_.all_pairs;
+  fit_disk(now);
+  now.writeback = now.disk[kWriteback];
+  if (has_client_) now.disk[kWriteback] = facts_.disk[kWriteback];
+  const bool is_told = is_known && has_client_ && now.disk != facts_.disk;
   facts_ = now;
+  if (is_told && signals_ != nullptr) signals_->config_changed();
   return {};
+}
+
+// Of what the function says of itself that which holds through us, too: a request fits into a ring of ours, with a
+// descriptor before and one behind its segments, and there are the queues that there were.
+void AcceleratedDevice::fit_disk(Facts& facts) const noexcept {
+  if (facts.kind != blk::kDevice) return;
+  blk::Config config;
+  std::memcpy(&config, facts.disk.data(), sizeof config);
+  const auto sizes = std::span{facts.sizes}.first(facts.queues);
+  const unsigned room = std::min<unsigned>(*std::ranges::min_element(sizes), kMostShadowed);
+  if ((facts.features & blk::feature::seg_max) != 0)
+    config.seg_max = std::min<std::uint32_t>(config.seg_max, std::max(room, 3u) - 2);
+  if ((facts.features & blk::feature::mq) != 0) config.num_queues = static_cast<std::uint16_t>(facts.queues);
+  std::memcpy(facts.disk.data(), &config, sizeof config);
 }
 
 void AcceleratedDevice::close() noexcept {
@@ -126,7 +159,17 @@ Result<void> AcceleratedDevice::listen(Vector& into, pci::Irq irq, std::function
 }
 
 void AcceleratedDevice::memory_failed(const char* why) noexcept {
+  const bool is_running = is_on_function();
   fail(why);
+  if (!is_running && mode_ == Mode::waiting && may_run()) {
+    // It was being pinned: tried again when software serves, and not in between.
+    settle_.disarm();
+    counters_.failures.add();
+    logf(LogLevel::error, "{}: {} does not serve its queues: {}", options_.name, options_.address, why);
+    reason_ = why;
+    give_up_function();
+    return stand_in_and_retry();
+  }
   give_up_function();
 }
 
@@ -144,14 +187,12 @@ void AcceleratedDevice::give_up_function() noexcept {
 void AcceleratedDevice::on_release_request() noexcept {
   counters_.withdrawals.add();
   logf(LogLevel::warning, "{}: the host wants {} back", options_.name, options_.address);
-  const bool was_running = is_on_function();
-  halt();
-  if (was_running) mode_ = Mode::waiting;
+  if (mode_ != Mode::software) halt();
   give_up_function();
-  if (!was_running) return;
+  if (!may_run()) return;
   reason_ = "the host has taken the function back";
-  start_in_software();
-  retry_.arm_after(pause_ns_ = 1'000'000'000);
+  pause_ns_ = 0;
+  stand_in_and_retry();
 }
 
 // --- the guest's memory ---
@@ -184,6 +225,11 @@ void AcceleratedDevice::adopt(std::shared_ptr<const memory::Table> table, std::u
     lane->shadow.set_logged(is_logged_);
   if (has_client_) {
     if (auto followed = follow_memory(); !followed) fail("it does not reach the VM's memory");
+    // The guest may use what has come as soon as it is told of it.
+    if (is_on_function() && group_->dma().has_backlog()) {
+      halt();
+      settle();
+    }
   }
   space_->adopted(*this, generation);
 }
@@ -210,7 +256,7 @@ Result<void> AcceleratedDevice::follow_memory() noexcept {
         place && place->raw < range.start + range.size && range.start < place->raw + rings_.size()) {
       // Memory was plugged in where our rings lie: they go elsewhere.
       const bool was_running = is_on_function();
-      halt();
+      if (was_running) halt();
       unplace_rings();
       if (was_running) settle();
     }
@@ -240,11 +286,17 @@ Result<void> AcceleratedDevice::place_rings() noexcept {
   candidates.push_back(behind);
   Result<void> last = vmux::fail(Errc::no_space, "there is no address for rings");
   for (const std::uint64_t at : candidates) {
-    last = group_->map(*this, {Iova{at}, ByteCount{rings_.size()}, memory::Access::read_write,
-                               source_of(rings_.fd(), 0), rings_.bytes().data()});
-    if (!last) continue;
-    rings_.set_place(Iova{at});
-    return {};
+    // Other functions of the group have rings of theirs there.
+    for (std::uint64_t step = 0; step < kMostOthers; ++step) {
+      const Iova place{at + step * rings_.size()};
+      last = group_->map(*this, {place, ByteCount{rings_.size()}, memory::Access::read_write, source_of(rings_.fd(), 0),
+                                 rings_.bytes().data()});
+      if (last) {
+        rings_.set_place(place);
+        return {};
+      }
+      if (last.error().code != Errc::already_exists) break;
+    }
   }
   return last;
 }

@@ -3,7 +3,9 @@
 // there, before another has it.
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "base/logf.hpp"
@@ -21,12 +23,13 @@ namespace status_bit = wire::virtio::status;
 // A front end tells of one ring after the other.
 constexpr std::uint64_t kSettle_ns = 2'000'000;
 constexpr std::uint64_t kPinning_ns = 1'000'000;
+constexpr std::uint64_t kPinningBehind_ns = 10'000'000;  // while software serves
 constexpr std::uint64_t kHealth_ns = 1'000'000'000;
 constexpr std::uint64_t kFirstRetry_ns = 1'000'000'000, kLastRetry_ns = 60'000'000'000;
 constexpr unsigned kHealthyLooks = 10;  // then a failure is a new one
 // A disk's requests are few, and one that is done need not be done again.
 constexpr std::uint64_t kDrainWithin_ns = 1'000'000'000;
-constexpr std::uint16_t kMostShadowed = 256;  // descriptors
+constexpr auto kBetweenLooks = std::chrono::microseconds{100};
 constexpr std::uint64_t kOfRings = ring::indirect_desc | ring::event_idx | ring::in_order;
 constexpr char kPinning[] = "the VM's memory is being pinned";
 
@@ -51,15 +54,25 @@ unsigned AcceleratedDevice::vector_of(unsigned queue) const noexcept {
 
 // --- beginning ---
 
+bool AcceleratedDevice::may_run() const noexcept { return is_dma_on_ && !is_paused_ && is_anything_wanted(); }
+
+// What no other try changes. Empty: there is none.
+const char* AcceleratedDevice::obstacle_to_function() const noexcept {
+  if (!is_cable_in_) return "the cable is out";
+  // 5.1.6.1: without either a frame's header is two bytes shorter than the one that the function uses.
+  if (is_net() && (accepted_ & (ring::version_1 | net::feature::mrg_rxbuf)) == 0)
+    return "the guest's driver is a legacy one";
+  return "";
+}
+
 void AcceleratedDevice::settle() noexcept {
-  if (is_dma_on_ && !is_paused_ && mode_ != Mode::software && is_anything_wanted()) settle_.arm_after(kSettle_ns);
+  if (may_run() && mode_ != Mode::software) settle_.arm_after(kSettle_ns);
 }
 
 void AcceleratedDevice::bring_up() noexcept {
-  if (!is_dma_on_ || is_paused_ || !is_anything_wanted()) return;
-  if (mode_ == Mode::software || is_on_function()) return;
-  if (!is_cable_in_) {
-    reason_ = "the cable is out";
+  if (!may_run() || mode_ == Mode::software || is_on_function()) return;
+  if (const char* const obstacle = obstacle_to_function(); *obstacle != '\0') {
+    reason_ = obstacle;
     return start_in_software();
   }
   const auto started = start_on_function();
@@ -78,8 +91,10 @@ void AcceleratedDevice::bring_up() noexcept {
       mode_ == Mode::direct ? function_->kick(queue) : relay(queue);
       if (signals_ != nullptr) signals_->queue_used(queue);
     }
+    if (const auto station = std::exchange(unannounced_, std::nullopt)) announce(*station);
     return;
   }
+  if (mode_ == Mode::software) return;  // that is dealt with
   mode_ = Mode::waiting;
   if (started.error().code == Errc::busy && started.error().what == kPinning) {
     reason_ = kPinning;
@@ -89,8 +104,7 @@ void AcceleratedDevice::bring_up() noexcept {
   reason_ = started.error().text();
   logf(LogLevel::error, "{}: {} does not serve its queues: {}", options_.name, options_.address, reason_);
   stop_function();
-  start_in_software();
-  retry_.arm_after(pause_ns_ = std::clamp(pause_ns_ * 2, kFirstRetry_ns, kLastRetry_ns));
+  stand_in_and_retry();
 }
 
 // Chosen anew at each start. Empty: there is none.
@@ -150,9 +164,14 @@ Result<void> AcceleratedDevice::start_on_function() {
   if (auto done = function_->drive(); !done) return done;
   mode_ = is_direct ? Mode::direct : Mode::shadow;
   if (has_control) configure_card();
-  if (writeback_ &&
-      !function_->write_config(offsetof(blk::Config, writeback), {&facts_.disk[offsetof(blk::Config, writeback)], 1})) {
-    return vmux::fail(Errc::system, "its cache mode cannot be set");
+  // It has nothing of ours left to reach, and a guest's descriptors are looked at by nobody. An answer that has not
+  // come has to find its place.
+  if (is_direct && !(has_control && control_.is_silent())) unplace_rings();
+  if (!is_on_function()) return {};
+  if (writeback_) {
+    const std::byte mode{*writeback_};
+    if (!function_->write_config(offsetof(blk::Config, writeback), {&mode, 1}))
+      return vmux::fail(Errc::system, "its cache mode cannot be set");
   }
   look_at_config();
   return {};
@@ -178,8 +197,7 @@ Result<void> AcceleratedDevice::set_up_queue(unsigned queue, bool is_direct) {
 
 // 5.1.2: behind the pairs that it has, or behind the first where nobody has agreed upon more.
 Result<void> AcceleratedDevice::set_up_control() {
-  const bool has_pairs = (facts_.features & net::feature::mq) != 0;
-  const unsigned queue = has_pairs ? 2 * facts_.all_pairs : 2;
+  const unsigned queue = facts_.control_queue;
   const auto most = function_->max_size(queue);
   if (!most) return tl::unexpected(most.error());
   std::uint16_t size = ControlCommands::kMost;
@@ -229,6 +247,7 @@ void AcceleratedDevice::start_in_software() noexcept {
     software_->kicked(queue);
     if (signals_ != nullptr) signals_->queue_used(queue);
   }
+  if (const auto station = std::exchange(unannounced_, std::nullopt)) software_->announce(*station);
 }
 
 // --- the end ---
@@ -256,8 +275,8 @@ void AcceleratedDevice::halt() noexcept {
   if (before == Mode::direct && !is_net()) {
     const std::uint64_t until = monotonic_ns() + kDrainWithin_ns;
     const auto has_drained = [](const auto& lane) { return !lane->is_wanted || lane->direct.is_drained(); };
-    while (!std::ranges::all_of(lanes_, has_drained) && monotonic_ns() < until) {
-    }
+    while (!std::ranges::all_of(lanes_, has_drained) && monotonic_ns() < until)
+      std::this_thread::sleep_for(kBetweenLooks);
   }
   stop_function();
   for (unsigned queue = 0; queue < lanes_.size(); ++queue) {
@@ -272,6 +291,8 @@ void AcceleratedDevice::halt() noexcept {
       lane.state = *state;
       continue;
     }
+    // Behind all that was made available: whoever goes on takes nothing again that may have been used.
+    lane.state = lane.direct.end().value_or(lane.state);
     lane.has_lost_order = true;
     lane.is_wanted = false;
     counters_.lost_order.add();
@@ -288,22 +309,31 @@ void AcceleratedDevice::fail(const char* why) noexcept {
   counters_.failures.add();
   logf(LogLevel::error, "{}: {} has failed: {}", options_.name, options_.address, why);
   halt();
-  mode_ = Mode::waiting;
   reason_ = why;
-  start_in_software();
+  stand_in_and_retry();
+}
+
+// The function is away, or none to rely on: software serves, if there is one, until it is tried again.
+void AcceleratedDevice::stand_in_and_retry() noexcept {
+  if (mode_ != Mode::software) {
+    mode_ = Mode::waiting;
+    start_in_software();
+  }
   retry_.arm_after(pause_ns_ = std::clamp(pause_ns_ * 2, kFirstRetry_ns, kLastRetry_ns));
 }
 
 // Whether it can be had is found out while software goes on.
 void AcceleratedDevice::retry() noexcept {
-  if (!is_dma_on_ || is_paused_ || !is_anything_wanted() || is_on_function() || !is_cable_in_) return;
+  if (!may_run() || is_on_function() || *obstacle_to_function() != '\0') return;
   bool is_there = function_ != nullptr;
   if (!is_there) is_there = group_->client_came(*this).has_value() && function_ != nullptr;
+  if (is_there && follow_memory() && group_->dma().has_backlog()) return retry_.arm_after(kPinningBehind_ns);
+  is_there = is_there && function_ != nullptr;
   if (is_there && function_->negotiate(features_for_function(false)) && function_->stop()) {
     halt();
     return bring_up();
   }
-  retry_.arm_after(pause_ns_ = std::clamp(pause_ns_ * 2, kFirstRetry_ns, kLastRetry_ns));
+  stand_in_and_retry();
 }
 
 // --- while it runs ---
@@ -368,8 +398,10 @@ void AcceleratedDevice::look_at_config() noexcept {
     }
     return;
   }
-  auto disk = facts_.disk;
-  if (!function_->read_config(0, disk)) return;
+  Facts now = facts_;
+  if (!function_->read_config(0, now.disk)) return;
+  fit_disk(now);
+  auto& disk = now.disk;
   constexpr std::size_t kWriteback = offsetof(blk::Config, writeback);
   disk[kWriteback] = facts_.disk[kWriteback];  // what the guest has asked for, or nobody
   if (disk == facts_.disk) return;
@@ -382,6 +414,12 @@ void AcceleratedDevice::look_at_config() noexcept {
 // at 0, with a driver that has just come up.
 void AcceleratedDevice::announce(std::span<const std::uint8_t, 6> station) noexcept {
   if (mode_ == Mode::software) return software_->announce(station);
+  if ((mode_ == Mode::stopped || mode_ == Mode::waiting) &&
+      is_anything_wanted()) {  // its queues are about to be served
+    unannounced_.emplace();
+    std::ranges::copy(station, unannounced_->begin());
+    return;
+  }
   if (mode_ != Mode::shadow || lanes_.size() < 2 || !lanes_[1]->is_wanted) return;
   const auto frame = rarp_of(station);
   const std::uint64_t size = sizeof(net::Header) + frame.size();

@@ -29,7 +29,9 @@ void DirectQueue::look() noexcept {
 
 bool DirectQueue::is_drained() noexcept {
   const auto now = indices();
-  return now && now->available == now->used;
+  if (!now) return true;
+  const auto pending = static_cast<std::uint16_t>(now->available - now->used);
+  return pending == 0 || pending > setup_.size;
 }
 
 std::optional<virtio::QueueState> DirectQueue::state() noexcept {
@@ -40,6 +42,12 @@ std::optional<virtio::QueueState> DirectQueue::state() noexcept {
   if (pending > setup_.size) return std::nullopt;
   if (pending != 0 && !is_in_order_ && !was_in_order(*now)) return std::nullopt;
   return virtio::QueueState{.next_avail = now->used, .next_used = now->used};
+}
+
+std::optional<virtio::QueueState> DirectQueue::end() noexcept {
+  const auto now = indices();
+  if (!now) return std::nullopt;
+  return virtio::QueueState{.next_avail = now->available, .next_used = now->used};
 }
 
 // Both rings still have their newest entries: the used ring the last `size` that were used, the available ring the last
@@ -66,6 +74,17 @@ bool DirectQueue::was_in_order(Indices now) noexcept {
         Iova{setup_.device.raw + split::ring + sizeof(wv::UsedElement) * slot_of(index)});
     const auto head = head_at(index);
     if (!element || !head || std::uint32_t{element->id} != std::uint16_t{*head}) return false;
+  }
+  // What was used before these entries is not known. If some of that still waits, both rings agree all the same as long
+  // as the guest repeats its heads with a period of that many.
+  if (count == 0 || (!has_gone_round_ && count == now.used)) return true;
+  for (unsigned period = 1; period <= pending; ++period) {
+    bool repeats = true;
+    for (unsigned back = 1; back <= count && repeats; ++back) {
+      const auto one = head_at(now.used - back), later = head_at(now.used - back + period);
+      repeats = one && later && std::uint16_t{*one} == std::uint16_t{*later};
+    }
+    if (repeats) return false;
   }
   return true;
 }

@@ -20,11 +20,13 @@ class DirectQueue {
   }
   /// Every now and then while it runs, more often than 65536 chains are used.
   void look() noexcept;
-  /// All that was made available has been used.
+  /// All that was made available has been used, or what is left to wait for makes no sense.
   [[nodiscard]] bool is_drained() noexcept;
   /// Everything before this has been used, and nothing behind it; nullopt: the function has used chains in another
   /// order, and no index says which, or the ring makes no sense.
   [[nodiscard]] std::optional<virtio::QueueState> state() noexcept;
+  /// Behind all that was made available, used or not; nullopt: the ring cannot be read.
+  [[nodiscard]] std::optional<virtio::QueueState> end() noexcept;
 
  private:
   struct Indices {

@@ -13,6 +13,9 @@
 
 namespace vmux::vdpa {
 
+/// The longest ring of ours, in descriptors.
+inline constexpr std::uint16_t kMostShadowed = 256;
+
 /// The guest's ring may be split or packed and begin anywhere; the function's is split and begins at 0. Chains are
 /// given back to the guest in the order in which it made them available, so that where the queue stands is one index,
 /// behind which nothing has been used: whoever goes on takes all of that again, and in its order.

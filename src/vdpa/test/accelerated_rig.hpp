@@ -108,15 +108,16 @@ class AcceleratedRig {
   static constexpr MacAddress kStation{0x52, 0x54, 0, 1, 2, 3};
 
   explicit AcceleratedRig(RigOptions options = {}) : poller(std::move(*runtime::Poller::create())) {
-    auto [at, is_new] =
-        machine.cards.try_emplace(kAddress, options.is_disk ? 2u : 1u, options.is_disk ? 1u : 2 * options.pairs + 1);
+    auto [at, is_new] = machine.cards.try_emplace(kAddress, options.is_disk ? 2u : 1u,
+                                                  options.is_disk ? options.pairs : 2 * options.pairs + 1);
     card_ = &at->second;
     card_->offered = options.function;
     card_->vectors = options.vectors;
     card_->is_net = !options.is_disk;
     for (fake::Card::Queue& queue : card_->queues)
       queue.most = queue.size = options.function_ring;
-    if (options.pairs > 1) card_->device_config[8] = std::byte(options.pairs);
+    if (options.is_disk) card_->device_config[34] = std::byte(options.pairs);
+    if (!options.is_disk && options.pairs > 1) card_->device_config[8] = std::byte(options.pairs);
     card_->device_config[6] = std::byte{1};  // link
     if (options.is_disk) card_->device_config[0] = std::byte{100};
     auto made =
@@ -149,6 +150,8 @@ class AcceleratedRig {
     memory = std::move(*mapping);
     VMUX_ASSERT(space->map({Iova{kBase}, ByteCount{kSize}, memory::Access::read_write, std::move(*fd), 0}));
   }
+  /// Pinning is left for later, a piece each millisecond.
+  void pin_slowly() { (*groups.get(7, *poller))->dma() = kvfio::DmaMap{{.answer_within_ns = 0}}; }
   void leave() {
     device->set_dma(false);
     device->reset(/*client_gone=*/true);

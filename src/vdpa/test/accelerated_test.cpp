@@ -154,11 +154,159 @@ TEST_F(AnAcceleratedCard, WhoseMemoryCannotBePinnedIsServedBySoftware) {
   EXPECT_NE(rig.device->reason(), "");
 }
 
-TEST_F(AnAcceleratedCard, ReachesTheGuestsMemoryAndRingsOfOursAlone) {
+TEST_F(AnAcceleratedCard, ReachesTheGuestsMemoryAloneOnceItServesTheGuestsRings) {
   start();
-  ASSERT_EQ(rig_.machine.iommu.ranges.size(), 2u);
+  ASSERT_EQ(rig_.device->mode(), Mode::direct);
+  EXPECT_EQ(rig_.card().commands.size(), 1u);
+  ASSERT_EQ(rig_.machine.iommu.ranges.size(), 1u);
   EXPECT_EQ(rig_.machine.iommu.ranges.begin()->first, AcceleratedRig::kBase);
   EXPECT_EQ(rig_.machine.iommu.ranges.begin()->second.size, AcceleratedRig::kSize);
+}
+
+// Two other functions of its group have their rings in the places that come first.
+TEST(AnAcceleratedCardOfALargeGroup, FindsAPlaceForItsRings) {
+  struct Other final : kvfio::Group::Member {
+    Result<void> open(kvfio::KernelDomain&) override { return {}; }
+    void close() noexcept override {}
+    void memory_failed(const char*) noexcept override {}
+  } other;
+  AcceleratedRig rig({.only_shadow = true});
+  const auto group = *rig.groups.get(7, *rig.poller);
+  ASSERT_TRUE(group->join(other));
+  std::array<std::byte, 4096> page{};
+  for (const std::uint64_t at : {9ull << 30, 1ull << 24}) {
+    ASSERT_TRUE(group->map(other, {Iova{at}, ByteCount{4096}, memory::Access::read_write, {1, 2, at}, page.data()}));
+  }
+  rig.accept(kVersion1);
+  rig.new_ring(0);
+  rig.start(0);
+  rig.settle();
+  EXPECT_EQ(rig.device->mode(), Mode::shadow);
+  rig.post(0, 1);
+  rig.card().serve(0);
+  rig.pump();
+  EXPECT_THAT(rig.taken(0), ElementsAre(1));
+  group->leave(other);
+}
+
+TEST_F(AnAcceleratedCard, IsOfAGroupThatOneThreadHas) {
+  const auto other = std::move(*runtime::Poller::create());
+  const auto group = rig_.groups.get(7, *other);
+  ASSERT_FALSE(group);
+  EXPECT_EQ(group.error().code, Errc::busy);
+  EXPECT_TRUE(rig_.groups.get(7, *rig_.poller));
+}
+
+TEST_F(AnAcceleratedCard, IsServedBySoftwareThoughItsFunctionIsTakenMeanwhile) {
+  start();
+  signal_eventfd(rig_.card().err);
+  rig_.pump([this] { return rig_.device->mode() == Mode::software; });
+  rig_.card().is_present = false;
+  signal_eventfd(rig_.card().req);
+  rig_.pump([this] { return !rig_.device->has_function(); });
+  EXPECT_EQ(rig_.device->mode(), Mode::software);
+  EXPECT_THAT(rig_.stand_in->running, ElementsAre(0u));
+  rig_.post(0, 1);
+  EXPECT_THAT(rig_.taken(0), ElementsAre(1));
+  rig_.card().is_present = true;
+  rig_.pump([this] { return rig_.device->mode() == Mode::shadow; });
+}
+
+TEST_F(AnAcceleratedCard, IsServedBySoftwareThoughItsFunctionIsTakenBeforeItServes) {
+  rig_.accept(kVersion1);
+  rig_.new_ring(0);
+  rig_.start(0);
+  rig_.card().is_present = false;
+  signal_eventfd(rig_.card().req);
+  rig_.pump([this] { return !rig_.device->has_function(); });
+  rig_.pump([this] { return rig_.device->mode() == Mode::software; });
+  rig_.card().is_present = true;
+  rig_.pump([this] { return rig_.device->has_function() && rig_.device->mode() != Mode::software; });
+}
+
+TEST_F(AnAcceleratedCard, IsServedBySoftwareWhenPinningFailsInTheBackground) {
+  AcceleratedRig rig({.has_vm = false});
+  rig.pin_slowly();
+  rig.boot();
+  rig.machine.iommu.can_pin = false;
+  rig.accept(kVersion1);
+  rig.new_ring(0);
+  rig.start(0);
+  rig.pump([&rig] { return rig.device->mode() == Mode::software; });
+  const std::uint64_t later = monotonic_ns() + 30'000'000;
+  rig.pump([later] { return monotonic_ns() >= later; });
+  EXPECT_EQ(rig.device->mode(), Mode::software);
+  EXPECT_EQ(rig.device->counters().stand_ins.get(), 1u);
+  EXPECT_NE(rig.device->reason(), "");
+}
+
+TEST_F(AnAcceleratedCard, StandsStillUntilMemoryThatHasComeIsPinned) {
+  start();
+  rig_.pin_slowly();
+  auto more = std::move(*make_memfd("more", 0x10000));
+  ASSERT_TRUE(rig_.space->map({Iova{0x10000}, ByteCount{0x10000}, memory::Access::read_write, std::move(more), 0}));
+  ASSERT_EQ(rig_.machine.iommu.ranges.count(0x10000), 0u);
+  EXPECT_FALSE(rig_.card().is_live());
+  rig_.pump([this] { return rig_.card().is_live(); });
+  EXPECT_EQ(rig_.machine.iommu.ranges.count(0x10000), 1u);
+}
+
+TEST_F(AnAcceleratedCard, IsServedBySoftwareWhileItsFunctionsMemoryIsPinnedAgain) {
+  start();
+  signal_eventfd(rig_.card().req);
+  rig_.pump([this] { return rig_.device->mode() == Mode::software; });
+  rig_.pin_slowly();
+  bool has_waited = false;
+  rig_.pump([&] {
+    has_waited = has_waited || rig_.device->mode() == Mode::waiting;
+    return rig_.device->mode() == Mode::shadow || rig_.device->mode() == Mode::direct;
+  });
+  EXPECT_FALSE(has_waited);
+}
+
+// [VIRTIO] 5.1.6.1: its header has ten bytes, and each modern function uses twelve.
+TEST_F(AnAcceleratedCard, IsServedBySoftwareForAGuestWithAShorterHeader) {
+  start(kEventIdx);
+  EXPECT_EQ(rig_.device->mode(), Mode::software);
+  EXPECT_EQ(rig_.device->counters().starts.get(), 0u);
+  static_cast<void>(rig_.device->stop_queue(0));
+  start(kMrgRxbuf);
+  EXPECT_EQ(rig_.device->mode(), Mode::direct);
+}
+
+TEST(AnAcceleratedCardWithMorePairsThanWeReach, IsToldOfItsAddressByItsSecondQueue) {
+  AcceleratedRig rig({.function = kVersion1 | kPlatform | kCtrlVq | kCtrlMac | kMq, .pairs = 40});
+  EXPECT_EQ(rig.device->pairs(), 1u);
+  rig.accept(kVersion1);
+  rig.new_ring(0);
+  rig.start(0);
+  rig.settle();
+  EXPECT_EQ(rig.card().accepted & kMq, 0u);
+  EXPECT_EQ(rig.card().queues[2].enabled, 1);
+}
+
+TEST(AnAcceleratedCardThatOwesAnAnswer, IsToldNothingMore) {
+  AcceleratedRig rig({.function = kVersion1 | kPlatform | kCtrlVq | kCtrlRx | kCtrlMac | kMq, .pairs = 2});
+  rig.card().answers_commands = false;
+  rig.accept(kVersion1);
+  rig.new_ring(0);
+  rig.start(0);
+  rig.settle();
+  EXPECT_EQ(rig.card().fetch(4), 1u);
+  rig.card().complete(4, 0, 0);  // late, and where it is expected
+  EXPECT_EQ(rig.machine.iommu.faults, 0);
+}
+
+TEST_F(AnAcceleratedCard, AnnouncesItsGuestOnceItServes) {
+  AcceleratedRig rig({.only_shadow = true});
+  rig.accept(kVersion1);
+  rig.new_ring(1);
+  rig.start(1);
+  const MacAddress station{2, 0, 0, 0, 0, 9};
+  rig.device->announce(station);
+  rig.settle();
+  ASSERT_EQ(rig.device->mode(), Mode::shadow);
+  EXPECT_EQ(rig.card().fetch(1), 1u);
 }
 
 TEST_F(AnAcceleratedCard, DoesNotReachMemoryThatWasTakenBack) {
@@ -243,93 +391,6 @@ TEST_F(AnAcceleratedCard, IsNoDeviceOfAnotherKind) {
   kvfio::Groups groups{machine};
   EXPECT_EQ(AcceleratedDevice::create({"vm0", "a"}, *groups.get(7, *rig_.poller), *rig_.poller).error().code,
             Errc::not_supported);
-}
-
-// --- disks ---
-
-constexpr std::uint64_t kWce = 1ull << 11, kFlush = 1ull << 9;
-
-class AnAcceleratedDisk : public testing::Test {
- protected:
-  AnAcceleratedDisk() : rig_({.function = kVersion1 | kPlatform | kWce | kFlush, .is_disk = true}) {}
-  void start() {
-    rig_.accept(kVersion1 | kWce | kFlush);
-    rig_.new_ring(0);
-    rig_.start(0);
-    rig_.settle();
-  }
-  AcceleratedRig rig_;
-};
-
-TEST_F(AnAcceleratedDisk, IsTheFunctionsOwn) {
-  EXPECT_EQ(rig_.device->kind(), 2);
-  EXPECT_EQ(rig_.device->features() & (kWce | kFlush), kWce | kFlush);
-  std::array<std::byte, 8> capacity{};
-  rig_.device->read_config(0, capacity);
-  EXPECT_EQ(std::to_integer<int>(capacity[0]), 100);
-}
-
-// Requests may overtake each other in a disk: a ring of ours is the only place where their order is known.
-TEST_F(AnAcceleratedDisk, IsShadowedWhereRequestsMayOvertakeEachOther) {
-  start();
-  EXPECT_EQ(rig_.device->mode(), Mode::shadow);
-}
-
-TEST_F(AnAcceleratedDisk, NeverHasAnotherStore) {
-  start();
-  rig_.post(0, 1);
-  rig_.card().is_present = false;
-  signal_eventfd(rig_.card().req);
-  rig_.pump([this] { return rig_.device->mode() == Mode::waiting; });
-  rig_.post(0, 2);
-  rig_.pump();
-  EXPECT_TRUE(rig_.taken(0).empty());
-  rig_.card().is_present = true;
-  rig_.pump([this] { return rig_.device->mode() == Mode::shadow; });
-  EXPECT_EQ(rig_.card().serve(0), 2u);
-  rig_.pump();
-  EXPECT_THAT(rig_.taken(0), ElementsAre(1, 2));
-}
-
-TEST_F(AnAcceleratedDisk, TellsOfAnotherSize) {
-  start();
-  const int told = rig_.signals.config;
-  rig_.card().device_config[0] = std::byte{200};
-  rig_.card().config_interrupt();
-  rig_.pump();
-  EXPECT_EQ(rig_.signals.config, told + 1);
-  std::array<std::byte, 8> capacity{};
-  rig_.device->read_config(0, capacity);
-  EXPECT_EQ(std::to_integer<int>(capacity[0]), 200);
-}
-
-TEST_F(AnAcceleratedDisk, KeepsTheGuestsCacheModeOverResets) {
-  start();
-  const std::byte on{1};
-  rig_.device->write_config(32, {&on, 1});
-  EXPECT_EQ(rig_.card().device_config[32], on);
-  rig_.card().device_config[32] = std::byte{0};  // as a reset leaves it
-  const virtio::QueueState state = rig_.device->stop_queue(0);
-  rig_.start(0, state);
-  rig_.settle();
-  EXPECT_EQ(rig_.card().device_config[32], on);
-}
-
-// Without CONFIG_WCE what the field says is the function's own affair, and changes with each start.
-TEST_F(AnAcceleratedDisk, TellsOfNothingWhenTheCacheModeIsAnother) {
-  start();
-  const int told = rig_.signals.config;
-  rig_.card().device_config[32] = std::byte{1};
-  rig_.card().config_interrupt();
-  rig_.pump();
-  EXPECT_EQ(rig_.signals.config, told);
-}
-
-TEST_F(AnAcceleratedDisk, LetsNothingElseOfItsConfigurationBeWritten) {
-  start();
-  const std::array<std::byte, 8> capacity{std::byte{1}};
-  rig_.device->write_config(0, capacity);
-  EXPECT_EQ(rig_.card().device_config[0], std::byte{100});
 }
 
 }  // namespace

@@ -151,12 +151,33 @@ TEST_F(ADirectQueue, ThatWasServedOutOfOrderStandsStill) {
     const std::uint64_t later = monotonic_ns() + 20'000'000;
     rig.pump([later] { return monotonic_ns() >= later; });
     EXPECT_EQ(rig.device->mode(), Mode::stopped);
-    static_cast<void>(state);
+    EXPECT_EQ(state.next_avail, posted == AcceleratedRig::kRing ? 9 : 3);  // nothing is taken again
+    EXPECT_EQ(rig.device->stop_queue(0).next_avail, state.next_avail);
+    rig.leave();  // its front end comes back, and goes on from the used ring
+    rig.boot();
+    rig.accept(kVersion1);
+    rig.start(0, {.next_avail = 1, .next_used = 1});
+    EXPECT_EQ(rig.signals.failed[0], 3);
     rig.new_ring(0);  // its driver begins anew
     rig.start(0);
     rig.settle();
     EXPECT_EQ(rig.device->mode(), Mode::direct);
   }
+}
+
+// Head 0 waits for ever, and the driver has used head 1 alone since: both rings name it in all of their entries.
+TEST_F(ADirectQueue, ThatRepeatsOneHeadIsNotTakenToBeInOrder) {
+  start();
+  std::byte* const ring = rig_.memory.data();
+  const auto put16 = [ring](std::uint64_t at, std::uint16_t value) { std::memcpy(ring + at, &value, sizeof value); };
+  for (std::uint64_t i = 0; i < 10; ++i)
+    put16(0x400 + 4 + 2 * (i % 8), i == 0 ? 0 : 1);
+  for (std::uint64_t i = 0; i < 9; ++i)
+    put16(0x800 + 4 + 8 * (i % 8), 1);
+  put16(0x400 + 2, 10);
+  put16(0x800 + 2, 9);
+  static_cast<void>(rig_.device->stop_queue(0));
+  EXPECT_EQ(rig_.device->counters().lost_order.get(), 1u);
 }
 
 TEST_F(ADirectQueue, IsShadowedFromTheFirstLoggedWriteOn) {
