@@ -26,11 +26,13 @@ std::vector<switching::Rule> Controller::wanted_rules(const std::string& switch_
 }
 
 /// While changes are made that belong together they are only looked at: publishing each of a thousand rules alone takes
-/// seconds. They are there before the next port is (open()), and at the end.
+/// seconds. They are there before the next port is (open()), and at the end. Those of a predecessor are looked at one
+/// by one, as it had them all: who takes over has no time for more.
 Outcome<> Controller::give_rules(const std::string& switch_name, const RuleSpec* one, const std::string& gone) {
   switching::Switch& to = *switches_.at(switch_name);
-  auto rules = wanted_rules(switch_name, one, gone);
   const bool waits = inventory_.defers_mirrors();
+  const bool is_one_of_many = waits && predecessor_ != nullptr && one != nullptr;
+  auto rules = is_one_of_many ? std::vector{rule_of(*one)} : wanted_rules(switch_name, one, gone);
   if (waits) unsettled_rules_.insert(switch_name);
   const auto given = waits ? to.may_have_rules(rules) : to.set_rules(std::move(rules));
   if (!given) return refuse("name", "have it on switch " + switch_name, given.error());
