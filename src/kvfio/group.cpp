@@ -260,7 +260,7 @@ Result<void> Group::unmap_all(const Member& member) noexcept {
 Result<std::shared_ptr<Group>> Groups::get(unsigned number, runtime::Poller& poller) {
   if (auto known = groups_[number].lock()) {
     if (known->is_at(poller)) return known;
-    return fail(Errc::busy, "another function of its IOMMU group is served by a port of another model");
+    return fail(Errc::not_supported, "another function of its IOMMU group is served by a port of another model");
   }
   auto group = std::make_shared<Group>(kernel_, number, poller);
   groups_[number] = group;

@@ -119,7 +119,7 @@ class Groups {
  public:
   /// `kernel` must outlive all groups.
   explicit Groups(Kernel& kernel) noexcept : kernel_(kernel) {}
-  /// busy: the group is held, and another thread's.
+  /// not_supported: the group is held, and another thread's.
   [[nodiscard]] Result<std::shared_ptr<Group>> get(unsigned number, runtime::Poller& poller);
 
  private:
