@@ -180,7 +180,7 @@ Outcome<> Controller::move(Port& port, const PortSpec& is, const PortSpec& wante
   static_cast<void>(port.plugged_into->detach(port.id));
   const auto config_of = [&port](const PortSpec& spec) {
     switching::PortConfig config = port_config(spec);
-    config.mark = port.mark;
+    config.mark = switching::port_of_mark(port.mark);
     return config;
   };
   const auto id = to.attach(lanes, config_of(wanted));
