@@ -24,8 +24,9 @@
 namespace vmux::keeper {
 namespace {
 
-constexpr unsigned kTries = 100;  // to find a daemon that is there
-constexpr int kPause_ms = 20;     // between two
+constexpr unsigned kTries = 100;    // to find a daemon that is there
+constexpr int kPause_ms = 20;       // between two
+constexpr int kAnswer_ms = 10'000;  // what a daemon that lives may be busy for at most
 
 std::string describe(int status) {
   if (WIFSIGNALED(status)) {
@@ -45,6 +46,21 @@ char state_of(pid_t pid) noexcept {
   text[length] = '\0';
   const char* const name_end = std::strrchr(text, ')');  // the name itself may have any character
   return name_end != nullptr && name_end[1] == ' ' ? name_end[2] : '\0';
+}
+
+/// Whether the process that listens behind `socket` says something. It may have died while it waited, and its twin
+/// holds what it listened with: then nobody ever will.
+bool is_answered(int socket) noexcept {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  const UniqueFd process{static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0))};
+  if (!process) return false;
+  pollfd what[]{{socket, POLLIN, 0}, {process.get(), POLLIN, 0}};
+  while (::poll(what, 2, kAnswer_ms) < 0) {
+    if (errno != EINTR) return false;
+  }
+  return (what[0].revents & POLLIN) != 0;
 }
 
 }  // namespace
@@ -134,7 +150,7 @@ std::unique_ptr<Child> Keeper::find_waiting(bool is_sure) {
     ::poll(nullptr, 0, kPause_ms);
     socket = meet_daemon(options_.socket);
   }
-  if (!socket) return nullptr;
+  if (!socket || !is_answered(socket->get())) return nullptr;
   auto adopt = receive_message(socket->get(), /*may_wait=*/true);
   ucred peer{};
   socklen_t size = sizeof peer;

@@ -412,6 +412,18 @@ def test_the_service_managers_store_is_the_second_line(tmp_path, monkeypatch):
             status = wait_until(lambda: kept.status_if(lambda now: now["active"] != before["active"]), f"the next daemon; vmux said:\n{kept.log()}")
             assert status["last"]["cause"] == "keeper and daemon died"
             is_served(vmm, 20)
+        # One after the other: the daemon that waited for a keeper is dead, and what it listened with is open in its twin.
+        manager.look()
+        before = kept.status()
+        kept.process.kill()
+        kept.process.wait()
+        wait_until((kept.directory / "rpc.sock.keeper").exists, "the daemon to wait for a keeper")
+        os.kill(before["active"], signal.SIGKILL)
+        with open(kept.log_path, "ab") as log:
+            kept.process = manager.start([str(BIN / "vmux"), "--rpc", str(kept.rpc), *kept.flags], log)
+        wait_until(lambda: kept.status_if(lambda now: now["active"] != before["active"]), "the next daemon")
+        with attach(kept.socket("vm0")) as vmm:
+            is_served(vmm, 5)
         # The keeper alone: the daemon lives, and nobody else goes on for it.
         manager.look()
         before = kept.status()

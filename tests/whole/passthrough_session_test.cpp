@@ -18,7 +18,7 @@ class APassedThroughFunction : public testing::Test {
     kernel_.cards["a"].set<std::uint16_t>(4, 0x0006);
     ASSERT_TRUE(poller_->start());
     poller_->call([this] {
-      function_ = *passthrough::PhysicalFunction::create("vm", "a", groups_.get(7, *poller_), *poller_);
+      function_ = *passthrough::PhysicalFunction::create("vm", "a", *groups_.get(7, *poller_), *poller_);
       server_ = *vfio_user::Server::create(*poller_, *function_, {.path = path_});
     });
     connect();

@@ -144,11 +144,10 @@ constexpr Access kLook{Role::read}, kAdmin{Role::admin};
 
 Outcome<Json> status_of_keeper(Controller& controller) {
   if (auto said = controller.lifeline()->say(keeper::Say::ask_status); !said) {
-    return refuse(
-        ProblemKind::busy, "",
-        fmt::format("no keeper is there ({}): it is about to go on as another program, or to be started again; "
-                    "ask once more",
-                    said.error().text()));
+    return refuse(ProblemKind::busy, "",
+                  fmt::format("cannot ask the keeper: {}; it is about to go on as another program, or to be started "
+                              "again: ask once more",
+                              said.error().text()));
   }
   auto message = hear(controller, keeper::Say::status, kStatusWait_ns);
   if (!message) return tl::unexpected<Problem>(message.error());
